@@ -1,0 +1,145 @@
+"""The composition root: the only place where parts are built and joined.
+
+`application` is what uvicorn calls in each worker process; serving.py looks after the processes.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Final, cast
+
+from finpay import log, settings
+from finpay.db import migrate
+from finpay.db.pool import Database, Unavailable
+from finpay.edge.pipeline import Pipeline
+from finpay.edge.probe import Probe
+from finpay.edge.problems import refusal_templates
+from finpay.edge.request import Receive, Scope, Send
+from finpay.edge.services import Services
+from finpay.errors import Code
+from finpay.gate.gate import Gate
+from finpay.identity.passwords import Hasher
+from finpay.identity.tokens import Signer
+from finpay.identity.users import Identity
+from finpay.ledger.batcher import FLIGHTS, Batcher
+from finpay.settings import Settings
+
+DRAIN_S: Final = 1.0  # long enough for a load balancer to read 503 from /readyz
+READERS: Final = 8  # connections for everything but the batches, per process
+
+_SAFE: Final = """
+SELECT name FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
+ORDER BY name
+"""
+
+
+def application() -> "Application":
+    """The ASGI application of one worker process, from its environment."""
+    read = settings.read()
+    log.configure(read.log_level)
+    return Application(read)
+
+
+class Application:
+    """Opens the parts when the server starts, closes them when it stops."""
+
+    def __init__(self, read: Settings) -> None:
+        self._settings = read
+        self._services: Services | None = None
+        self._pipeline: Pipeline | None = None
+        self._closing: list[Database] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._pipeline is not None:
+            await self._pipeline(scope, receive, send)
+
+    def _drain_on_sigterm(self, probe: Probe) -> None:
+        """A SIGTERM first only says so: /readyz is 503 and every answer closes its connection.
+        DRAIN_S later, or at a second signal, the server's own handler stops it."""
+        stop = cast("Callable[[int, FrameType | None], None]", signal.getsignal(signal.SIGTERM))
+        loop = asyncio.get_running_loop()
+
+        def drain(number: int, frame: FrameType | None) -> None:
+            if probe.draining:
+                stop(number, frame)
+            else:
+                probe.draining = True
+                loop.call_soon_threadsafe(loop.call_later, DRAIN_S, stop, number, None)
+
+        signal.signal(signal.SIGTERM, drain)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open(self) -> None:
+        read = self._settings
+        database = Database(read.database_url, size=READERS)
+        ledger = Database(read.database_url, size=FLIGHTS)
+        watch = Database(read.database_url, size=1)
+        self._closing = [database, ledger, watch]
+        identity = Identity(
+            database,
+            Hasher(),
+            Signer(read.jwt_secrets, read.access_token_ttl_s),
+            refresh_token_ttl_s=read.refresh_token_ttl_s,
+            refresh_grace_s=read.refresh_grace_s,
+        )
+        gate = Gate(read, identity.session_is_alive)
+        await gate.start()
+        probe = Probe(watch, gate, lambda: self._first_contact(watch))
+        self._services = Services(
+            settings=read,
+            database=database,
+            batcher=Batcher(ledger, refusal_templates()),
+            identity=identity,
+            gate=gate,
+            probe=probe,
+            metrics_folder=os.environ.get("PROMETHEUS_MULTIPROC_DIR"),
+        )
+        self._pipeline = Pipeline(self._services)
+        await probe.start()
+        self._drain_on_sigterm(probe)
+
+    async def _close(self) -> None:
+        services = self._services
+        assert services is not None  # noqa: S101  opened before
+        await services.batcher.drain()
+        await services.probe.close()
+        await services.gate.close()
+        services.identity.close()
+        await asyncio.gather(*(database.close() for database in self._closing))
+
+    async def _first_contact(self, database: Database) -> None:
+        """Ends the whole service with exit code 2 if it may not run on this database."""
+        reason = await unfit(database, self._settings)
+        if reason is None:
+            return
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # made by serving.py
+        if folder is not None:
+            Path(folder, "unfit").write_text(reason, "utf-8")
+            os.kill(os.getppid(), signal.SIGTERM)
+        raise Unavailable(Code.UNAVAILABLE, reason, may_have_run=False)
+
+
+async def unfit(database: Database, read: Settings) -> str | None:
+    """Why this release may not run on this database; None if it may."""
+    absent = await migrate.missing(database)
+    if absent:
+        return f"the database lacks the migration {absent[0]}: run finpay migrate first"
+    if read.production:
+        rows = await database.fetch(_SAFE)
+        if rows:
+            names = ", ".join(row["name"] for row in rows)
+            return f"PostgreSQL runs with {names} off, which can lose money: switch it on"
+    return None

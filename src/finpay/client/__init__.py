@@ -1,0 +1,62 @@
+"""The Python SDK of FinPay: typed, safe to retry, the same with and without asyncio.
+
+    from finpay.client import FinPay, FinPayError
+
+    with FinPay("http://127.0.0.1:3000") as finpay:
+        finpay.login("alice@finpay.dev", "password123")
+        try:
+            sent = finpay.send(amount=50_000, receiver_email="bob@finpay.dev")
+        except FinPayError as refusal:
+            print(refusal.code, refusal.detail)
+        for transaction in finpay.transactions(direction="sent"):
+            print(transaction.id, transaction.amount, transaction.currency)
+
+Amounts are integers in minor units. `AsyncFinPay` has the same methods to await, and its lists are
+read with `async for`. How it works: `_core` builds requests and reads answers, `_conversation`
+decides what comes next, both without I/O; `_sync` and `_async` only carry it out over httpx.
+"""
+
+from finpay.client._async import AsyncFinPay
+from finpay.client._conversation import Options
+from finpay.client._failures import ApiError, ConnectionFailed, UnexpectedAnswer
+from finpay.client._listing import AsyncListing, Listing
+from finpay.client._messages import Answer
+from finpay.client._operations import EntryFilters, TransactionFilters, Transfer
+from finpay.client._shapes import (
+    Account,
+    Entry,
+    Health,
+    Login,
+    Page,
+    Tokens,
+    Transaction,
+    User,
+)
+from finpay.client._sync import FinPay
+from finpay.errors import Code, Fault, FinPayError
+
+__all__ = [
+    "Account",
+    "Answer",
+    "ApiError",
+    "AsyncFinPay",
+    "AsyncListing",
+    "Code",
+    "ConnectionFailed",
+    "Entry",
+    "EntryFilters",
+    "Fault",
+    "FinPay",
+    "FinPayError",
+    "Health",
+    "Listing",
+    "Login",
+    "Options",
+    "Page",
+    "Tokens",
+    "Transaction",
+    "TransactionFilters",
+    "Transfer",
+    "UnexpectedAnswer",
+    "User",
+]

@@ -1,0 +1,210 @@
+"""PostgreSQL connections: pooled, bounded in number and time, as the role finpay_app.
+
+A statement that can't be answered in time ends as `Unavailable`; nothing here waits longer than
+DEADLINE_S. Whether a lost statement may have taken effect is in `Unavailable.may_have_run`: a
+transfer whose COMMIT went unheard must not be taken for a refusal.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import asyncpg
+
+from finpay.errors import Code, FinPayError
+
+DEADLINE_S: Final = 4.0  # a request has to be answered within 5 s when PostgreSQL hangs
+CONNECT_TIMEOUT_S: Final = 2.0
+STATEMENT_TIMEOUT_MS: Final = 3_500  # the server gives up before we do, and says so
+LOCK_TIMEOUT_MS: Final = 3_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000  # no forgotten transaction keeps its locks
+IDLE_CONNECTION_LIFETIME_S: Final = 300.0
+
+# SQLSTATE classes and codes that say "not now" rather than "you have a bug": connection, resources,
+# operator intervention (statement timeout and shutdown among them), read-only, lock timeout.
+_NOT_NOW_CLASSES: Final = ("08", "53", "57")
+_NOT_NOW_CODES: Final = frozenset({"25006", "55P03"})
+_CONFLICT_CODES: Final = frozenset({"40001", "40P01"})  # rolled back; the same call may succeed
+_REFUSED_CODES: Final = frozenset({"25006", "55P03", "57P03", "53300"})  # never ran
+
+Record = asyncpg.Record
+
+
+@dataclass(slots=True)
+class Unavailable(FinPayError):
+    """PostgreSQL did not answer. `may_have_run`: the statement's effect is unknown."""
+
+    may_have_run: bool = True
+
+
+class Conflict(Exception):
+    """Deadlock or serialization failure: rolled back whole, worth another try."""
+
+
+class UniqueViolation(Exception):
+    """A unique constraint refused the row."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
+class Executor(Protocol):
+    """What a pool and an open transaction have in common. Arguments are bound as $1, $2, …"""
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Record]: ...
+
+    async def fetch_one(self, query: str, *args: object) -> Record | None: ...
+
+    async def execute(self, query: str, *args: object) -> None: ...
+
+
+class _Connection(asyncpg.Connection):
+    def get_reset_query(self) -> str:
+        """Nothing to reset: no statement of ours leaves state on its connection."""
+        return ""
+
+
+class Transaction:
+    """One open transaction; commits when its `async with` ends well."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Record]:
+        with _translated():
+            return await self._connection.fetch(query, *args)
+
+    async def fetch_one(self, query: str, *args: object) -> Record | None:
+        with _translated():
+            return await self._connection.fetchrow(query, *args)
+
+    async def execute(self, query: str, *args: object) -> None:
+        with _translated():
+            await self._connection.execute(query, *args)
+
+
+class Database:
+    """A bounded pool of connections to one database. Built in app.py, closed there.
+
+    `role` is taken with SET ROLE semantics at connect, so direct or session-pooled connections are
+    needed. It connects when it is first used and again after every loss: PostgreSQL may come later
+    than we do.
+    """
+
+    def __init__(self, url: str, *, size: int, role: str | None = "finpay_app") -> None:
+        settings = {
+            "application_name": "finpay",
+            "timezone": "UTC",
+            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        }
+        if role is not None:
+            settings["role"] = role
+        self._pool: asyncpg.Pool = asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=size,
+            timeout=CONNECT_TIMEOUT_S,
+            max_inactive_connection_lifetime=IDLE_CONNECTION_LIFETIME_S,
+            connection_class=_Connection,
+            server_settings=settings,
+        )
+        self._opening = asyncio.Lock()
+        self._open = False
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Record]:
+        """All rows. Unavailable, Conflict or UniqueViolation if it could not be done."""
+        async with self._connection() as connection:
+            return await connection.fetch(query, *args)
+
+    async def fetch_one(self, query: str, *args: object) -> Record | None:
+        """The first row, or None."""
+        async with self._connection() as connection:
+            return await connection.fetchrow(query, *args)
+
+    async def execute(self, query: str, *args: object) -> None:
+        """Runs a statement for its effect."""
+        async with self._connection() as connection:
+            await connection.execute(query, *args)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction on one connection: committed at the end, rolled back on any error."""
+        async with self._connection() as connection, connection.transaction():
+            yield Transaction(connection)
+
+    async def close(self) -> None:
+        """Ends every connection. Idle ones at once, busy ones when their statement ends."""
+        if self._open:
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Connections open and idle: what the pool metrics show."""
+        if not self._open:
+            return 0, 0
+        return self._pool.get_size(), self._pool.get_idle_size()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        acquired = False
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                connection = await self._acquire()
+                acquired = True
+                try:
+                    with _translated():
+                        yield connection
+                except (Unavailable, asyncio.CancelledError):
+                    # Its state is unknown, and a polite goodbye could wait for ever.
+                    connection.terminate()
+                    raise
+                finally:
+                    await self._pool.release(connection)
+        except TimeoutError as error:
+            raise _unavailable(may_have_run=acquired) from error
+
+    async def _acquire(self) -> asyncpg.Connection:
+        try:
+            if not self._open:
+                async with self._opening:
+                    await self._pool
+                    self._open = True
+            return await self._pool.acquire()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise _unavailable(may_have_run=False) from error
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turns the driver's errors into ours; a bug stays what it is and becomes a 500."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise UniqueViolation(str(error.constraint_name)) from error
+    except asyncpg.PostgresError as error:
+        code = str(error.sqlstate)
+        if code in _CONFLICT_CODES:
+            raise Conflict(code) from error
+        if code in _NOT_NOW_CODES or code.startswith(_NOT_NOW_CLASSES):
+            raise _unavailable(may_have_run=code not in _REFUSED_CODES) from error
+        raise
+    except (OSError, asyncpg.InterfaceError) as error:
+        raise _unavailable(may_have_run=True) from error
+
+
+def _unavailable(*, may_have_run: bool) -> Unavailable:
+    return Unavailable(
+        Code.UNAVAILABLE,
+        "The database did not answer. Try again with the same idempotency key.",
+        headers={"Retry-After": "1"},
+        may_have_run=may_have_run,
+    )

@@ -1,0 +1,48 @@
+-- The two roles and the place where migrations are recorded. Run by finpay.db.migrate before every
+-- migration, as the login of the owner URL: a superuser, or a login with CREATEROLE that owns the
+-- database or may grant CREATE on it. It changes nothing that is already right.
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    -- Another database of the cluster may be in here at the same moment: roles belong to all of
+    -- them, and whoever is later finds the role made.
+    FOREACH wanted IN ARRAY ARRAY['finpay_owner', 'finpay_app'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;
+            END;
+        END IF;
+        -- A member by name, so that it may SET ROLE. Since PostgreSQL 16 the maker of a role is
+        -- given ADMIN alone, which lets it grant itself the rest; a plain GRANT does that, and
+        -- version 15 knows it too. A superuser needs none.
+        BEGIN
+            EXECUTE format('SET LOCAL ROLE %I', wanted);
+            RESET ROLE;
+        EXCEPTION WHEN insufficient_privilege THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+        END;
+    END LOOP;
+
+    IF NOT has_database_privilege('finpay_owner', current_database(), 'CREATE') THEN
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO finpay_owner', current_database());
+    END IF;
+END
+$$;
+
+SET LOCAL ROLE finpay_owner;
+CREATE SCHEMA IF NOT EXISTS finpay;
+-- dbmate's own shape.
+CREATE TABLE IF NOT EXISTS finpay.schema_migrations (
+    version varchar NOT NULL,
+    CONSTRAINT schema_migrations_pkey PRIMARY KEY (version)
+);
+-- The app asks at start whether migrations are missing.
+GRANT USAGE ON SCHEMA finpay TO finpay_app;
+GRANT SELECT ON finpay.schema_migrations TO finpay_app;
+-- dbmate asks as the login itself, which may be a member that does not inherit, and begins with
+-- CREATE TABLE IF NOT EXISTS, for which PostgreSQL wants CREATE even if the table exists.
+GRANT USAGE, CREATE ON SCHEMA finpay TO SESSION_USER;
+GRANT SELECT ON finpay.schema_migrations TO SESSION_USER;

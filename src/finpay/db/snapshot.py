@@ -1,0 +1,37 @@
+"""An unhurried look at all data at one moment, for reports that read whole tables.
+
+The pool's deadlines are for requests. A proof over millions of rows takes minutes, so it has a
+connection without them, which can't write.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from finpay.db.pool import Database, Transaction
+
+# Per sort and per hash; what doesn't fit goes to disk. A handful at a time keeps the server small.
+WORK_MEM: Final = "64MB"
+
+
+@asynccontextmanager
+async def snapshot(database: Database) -> AsyncIterator[Transaction]:
+    """One read-only REPEATABLE READ transaction without time limits.
+
+    While it is open PostgreSQL keeps the row versions that it may still see, so it should not be
+    left open for hours. Unavailable if there is no connection, or if it is lost.
+    """
+    connection = await database._acquire()  # noqa: SLF001  the same package, without the deadline
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            view = Transaction(connection)
+            for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                await view.execute(f"SET LOCAL {setting} = 0")
+            await view.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
+            yield view
+    except BaseException:
+        # Whatever it was doing, it need not go on; the server sees the end of the connection.
+        connection.terminate()
+        raise
+    finally:
+        await database._pool.release(connection)  # noqa: SLF001

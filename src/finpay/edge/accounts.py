@@ -1,0 +1,46 @@
+"""Handlers of /accounts: the caller's account and its entries."""
+
+from finpay.edge import lists, replies
+from finpay.edge.request import Call, Reply
+from finpay.edge.services import Services
+from finpay.errors import Code, FinPayError
+from finpay.ledger import reads
+
+_ENTRIES = "entries"
+
+
+async def account(services: Services, call: Call) -> Reply:
+    found = await _account(services, call)
+    return Reply(200, replies.encode(replies.account(found)), sequence=found.sequence)
+
+
+async def entries(services: Services, call: Call) -> Reply:
+    parameters = call.parameters
+    limit = parameters.get("limit", lists.DEFAULT_LIMIT)
+    owner = call.caller.account_id
+    before: int | None = None
+    if "cursor" in parameters:
+        (before,) = lists.read_cursor(_ENTRIES, owner, parameters["cursor"], 1)
+    found = await _account(services, call)
+    rows = await reads.entries(
+        services.database,
+        owner,
+        before_version=before,
+        created_from=parameters.get("created_from"),
+        created_to=parameters.get("created_to"),
+        limit=limit + 1,
+    )
+    page = rows[:limit]
+    more = len(rows) > limit
+    cursor = lists.write_cursor(_ENTRIES, owner, page[-1].version) if more else None
+    body = replies.page(
+        replies.EntryList, [replies.entry(row, found.currency) for row in page], cursor
+    )
+    return Reply(200, body, headers=lists.link(call.path, call.query, cursor))
+
+
+async def _account(services: Services, call: Call) -> reads.Account:
+    found = await reads.account_of_user(services.database, call.caller.user_id)
+    if found is None:
+        raise FinPayError(Code.NOT_FOUND, "This user has no account.")
+    return found

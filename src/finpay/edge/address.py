@@ -1,0 +1,59 @@
+"""Where a request comes from: the peer, or what trusted proxies say of it."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from finpay.settings import Network
+
+CACHED_ADDRESSES = 10_000
+
+
+class Addresses:
+    """Reads X-Forwarded-For only as far as proxies are trusted.
+
+    `trusted` is a list of networks, or how many proxies stand before us.
+    """
+
+    def __init__(self, trusted: Sequence[Network] | int) -> None:
+        self._trusted = trusted
+        self.of = lru_cache(CACHED_ADDRESSES)(self._of)
+
+    def _of(self, peer: str, forwarded: str | None) -> str:
+        """The rightmost address that no trusted proxy could have been told by its client."""
+        hops = [peer, *reversed(forwarded.split(","))] if forwarded else [peer]
+        hops = [_bare(hop) for hop in hops]
+        if isinstance(self._trusted, int):
+            return _grouped(hops[min(self._trusted, len(hops) - 1)])
+        for hop in hops:
+            if not self._is_trusted(hop):
+                return _grouped(hop)
+        return _grouped(hops[-1])
+
+    def _is_trusted(self, hop: str) -> bool:
+        assert not isinstance(self._trusted, int)  # noqa: S101
+        try:
+            address = ip_address(hop)
+        except ValueError:
+            return False
+        return any(address in network for network in self._trusted)
+
+
+def _bare(hop: str) -> str:
+    """Without brackets and port: `[::1]:80`, `192.0.2.1:80`."""
+    text = hop.strip()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
+
+
+def _grouped(hop: str) -> str:
+    """One spelling per client: an IPv6 client owns its whole /64."""
+    try:
+        address = ip_address(hop)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or ip_network((int(address), 64), strict=False))
+    return str(address)

@@ -1,0 +1,50 @@
+"""Handlers of /auth: users, tokens, sessions."""
+
+from finpay.edge import replies
+from finpay.edge.request import Call, Reply
+from finpay.edge.services import Services
+from finpay.identity.origin import Origin
+
+
+async def register(services: Services, call: Call) -> Reply:
+    command = call.command
+    logged_in = await services.identity.register(
+        command.email, command.password, command.name, command.currency, _origin(call)
+    )
+    return Reply(201, replies.encode(replies.logged_in(logged_in)))
+
+
+async def login(services: Services, call: Call) -> Reply:
+    logged_in = await services.identity.login(
+        call.command.email, call.command.password, _origin(call)
+    )
+    return Reply(200, replies.encode(replies.logged_in(logged_in)))
+
+
+async def refresh(services: Services, call: Call) -> Reply:
+    tokens = await services.identity.refresh(call.command.refresh_token, _origin(call))
+    return Reply(200, replies.encode(replies.tokens(tokens)))
+
+
+async def logout(services: Services, call: Call) -> Reply:
+    await services.identity.logout(call.caller, _origin(call))
+    await services.gate.end_sessions(call.caller.user, [call.caller.session])
+    return Reply(204, content_type=None)
+
+
+async def change_password(services: Services, call: Call) -> Reply:
+    command = call.command
+    ended = await services.identity.change_password(
+        call.caller, command.current_password, command.new_password, _origin(call)
+    )
+    await services.gate.end_sessions(call.caller.user, replies.session_ids(ended))
+    return Reply(204, content_type=None)
+
+
+async def me(services: Services, call: Call) -> Reply:
+    user = await services.identity.me(call.caller.user_id)
+    return Reply(200, replies.encode(replies.user(user)))
+
+
+def _origin(call: Call) -> Origin:
+    return Origin(call.request_id, call.address)

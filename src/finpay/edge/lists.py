@@ -1,0 +1,152 @@
+"""Query parameters and cursors of lists: strict in, opaque out."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
+
+from finpay import ids
+from finpay.errors import Code, FinPayError, invalid_parameter
+from finpay.money import MAX_AMOUNT
+
+MAX_LIMIT: Final = 100
+DEFAULT_LIMIT: Final = 20
+MAX_QUERY_BYTES: Final = 4_096  # every legal query is far shorter
+MAX_PARAMETERS: Final = 32
+
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
+)
+_DIGITS: Final = re.compile(r"0|[1-9]\d{0,15}", re.ASCII)
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_CHECK_BYTES: Final = 6
+
+Parser = Callable[[str], Any]
+
+
+def parse_query(
+    query: bytes, parsers: Mapping[str, Parser]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The parameters by name, as sent and as checked. 422 for an unknown, repeated or bad one."""
+    if not query:
+        return {}, {}
+    if len(query) > MAX_QUERY_BYTES:
+        raise invalid_parameter("query", f"The query is longer than {MAX_QUERY_BYTES} bytes.")
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
+        )
+    except ValueError:
+        raise invalid_parameter("query", "The query string can't be read.") from None
+    texts: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for name, text in pairs:
+        parser = parsers.get(name)
+        if parser is None:
+            raise invalid_parameter(_shown(name), "This list knows no such parameter.")
+        if name in values:
+            raise invalid_parameter(name, "Give this parameter once.")
+        try:
+            values[name] = parser(text)
+        except ValueError as error:
+            raise invalid_parameter(name, f"{error}") from None
+        texts[name] = text
+    return texts, values
+
+
+def limit(text: str) -> int:
+    if _DIGITS.fullmatch(text) is None or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError(f"Expected an integer from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+def amount(text: str) -> int:
+    if _DIGITS.fullmatch(text) is None or int(text) > MAX_AMOUNT:
+        raise ValueError(f"Expected minor units: an integer from 0 to {MAX_AMOUNT}.")
+    return int(text)
+
+
+def time(text: str) -> datetime:
+    """RFC 3339 with an offset; a naive time could mean anything."""
+    try:
+        if _RFC3339.fullmatch(text) is None:
+            raise ValueError
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("Expected a time such as 2026-01-31T12:00:00Z.") from None
+
+
+def one_of(*choices: str) -> Parser:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"Expected one of: {', '.join(choices)}.")
+        return text
+
+    return parse
+
+
+def account_id(text: str) -> UUID:
+    return ids.decode("acc", text)
+
+
+def idempotency_key(text: str) -> str:
+    if _KEY.fullmatch(text) is None:
+        raise ValueError("Expected 1 to 255 visible ASCII characters.")
+    return text
+
+
+def cursor(text: str) -> str:
+    """Kept as it is: it is judged by the list that it belongs to."""
+    return text
+
+
+def canonical(values: Mapping[str, str]) -> str:
+    """Parameters in one order: equal queries are one cached variant."""
+    return urlencode(sorted(values.items()))
+
+
+def link(path: str, query: Mapping[str, str], cursor: str | None) -> dict[str, str]:
+    """The Link header of a page that has a next one: relative, with the filters sent again."""
+    if cursor is None:
+        return {}
+    return {"Link": f'<{path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'}
+
+
+def write_cursor(kind: str, account: UUID, *position: int) -> str:
+    """A position in one account's list, as text that means nothing to its holder."""
+    body = ".".join(map(str, position)).encode()
+    return base64.urlsafe_b64encode(_check(kind, account, body) + body).decode().rstrip("=")
+
+
+def read_cursor(kind: str, account: UUID, text: str, length: int) -> tuple[int, ...]:
+    """The position that `write_cursor` was given for the same list; 400 for anything else."""
+    try:
+        raw = base64.b64decode(
+            text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True
+        )
+        check, body = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
+        if check != _check(kind, account, body):
+            raise ValueError
+        position = tuple(int(part) for part in body.decode("ascii").split("."))
+    except (ValueError, binascii.Error):
+        position = ()
+    if len(position) != length:
+        raise FinPayError(
+            Code.CURSOR_INVALID, "Send next_cursor back as it was given, to the same list."
+        )
+    return position
+
+
+def _check(kind: str, account: UUID, body: bytes) -> bytes:
+    return hashlib.blake2b(
+        body, digest_size=_CHECK_BYTES, key=account.bytes, person=kind.encode()
+    ).digest()
+
+
+def _shown(name: str) -> str:
+    return name[:64].encode("utf-8", "replace").decode()

@@ -1,0 +1,198 @@
+"""The order of work around every handler, as one plain ASGI application.
+
+find the route (404, 405) → token (401) → body, read and checked but not yet judged → gate: session
+(401), limits (429) → what was wrong with the body (413, 415, 400, 422) → key (409, 422, replay) →
+cache → handler → settle → answer. A test holds each pair of this order.
+"""
+
+import secrets
+import time
+from typing import Final
+
+from finpay import log
+from finpay.db.pool import Unavailable
+from finpay.edge import lists, problems, routes, transactions
+from finpay.edge.address import Addresses
+from finpay.edge.answering import Answering
+from finpay.edge.draft import ClientGone, Draft, prepare
+from finpay.edge.request import Call, Receive, Reply, Request, Scope, Send
+from finpay.edge.routes import Route
+from finpay.edge.services import Services
+from finpay.edge.tiers import Tiers
+from finpay.edge.trail import Trail
+from finpay.errors import Code, FinPayError
+from finpay.gate.gate import Mode, Passage, Settlement
+from finpay.gate.verdict import Verdict
+from finpay.identity.tokens import Principal
+
+_LOG: Final = log.get()
+
+
+class Pipeline:
+    """The application. `services` are ready when the first request comes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._addresses = Addresses(services.settings.trusted_proxies)
+        self._tiers = Tiers(services.settings)
+        self._answering = Answering(services)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        request = Request(scope, receive)
+        peer = scope["client"][0] if scope.get("client") else "unknown"
+        request.address = self._addresses.of(peer, request.header("x-forwarded-for"))
+        trail = Trail()
+        try:
+            reply = await self._reply(request, trail)
+        except ClientGone:
+            return
+        except FinPayError as error:
+            reply = problems.reply(error, request.id)
+            reply.budgets = trail.budgets
+        except Exception:
+            _LOG.exception("bug", request_id=request.id, route=trail.template)
+            reply = problems.reply(_bug(), request.id)
+            reply.budgets = trail.budgets
+        await self._answering.send(reply, request, send)
+        trail.end(request, reply, time.perf_counter() - started)
+
+    async def _reply(self, request: Request, trail: Trail) -> Reply:
+        methods, path_id = routes.find(request.path)
+        trail.template = next(iter(methods.values())).path
+        if request.method == "OPTIONS":
+            return Reply(204, content_type=None, headers={"Allow": routes.allowed(methods)})
+        route = routes.choose(methods, request.method)
+        if route.passes == "free":
+            call = Call(
+                request.id,
+                request.address,
+                path_id=path_id,
+                authorization=request.header("authorization") or "",
+            )
+            return await route.handler(self._services, call)
+        if route.passes == "stranger":
+            return await self._stranger(request, route, trail)
+        return await self._user(request, route, path_id, trail)
+
+    async def _stranger(self, request: Request, route: Route, trail: Trail) -> Reply:
+        draft = await prepare(request, route)
+        email = draft.command.email if route.tier and draft.command else None
+        tiers = self._tiers.of_stranger(request.address, route.tier, email)
+        verdict = await self._services.gate.admit_stranger(tiers)
+        trail.judge(verdict)
+        draft.raise_fault()
+        reply = await route.handler(
+            self._services, Call(request.id, request.address, command=draft.command)
+        )
+        if email is not None and reply.status == 200:
+            # A login proves its owner: what strangers tried on this e-mail is forgotten.
+            await self._services.gate.clear(tiers, "auth_email")
+        reply.budgets = verdict.budgets
+        return reply
+
+    async def _user(self, request: Request, route: Route, path_id: str, trail: Trail) -> Reply:
+        principal = self._services.identity.signer.verify(_bearer(request), time.time())
+        trail.user = principal.user
+        draft = await prepare(request, route)
+        passage = self._passage(principal, route, draft)
+        verdict = await self._services.gate.admit(passage)
+        trail.judge(verdict)
+        draft.raise_fault()
+        call = Call(
+            request.id,
+            request.address,
+            path=route.path,
+            principal=principal,
+            command=draft.command,
+            parameters=draft.parameters,
+            query=draft.query,
+            path_id=path_id,
+            key=draft.key,
+            fingerprint=draft.fingerprint,
+        )
+        reply = await self._answer(route, call, passage, verdict)
+        reply.budgets = verdict.budgets
+        return reply
+
+    def _passage(self, principal: Principal, route: Route, draft: Draft) -> Passage:
+        mode: Mode = "count"
+        variant = ""
+        if draft.fault is None and route.money:
+            mode = "key"
+        elif draft.fault is None and route.cached and "cursor" not in draft.query:
+            mode = "read"
+            variant = f"{route.path}?{lists.canonical(draft.query)}"
+        return Passage(
+            user=principal.user,
+            session=principal.session,
+            session_id=principal.session_id,
+            user_id=principal.user_id,
+            mode=mode,
+            tiers=self._tiers.of_user(principal.user, money=route.money),
+            token=secrets.token_hex(8),
+            key=draft.key,
+            fingerprint=draft.fingerprint,
+            variant=variant,
+        )
+
+    async def _answer(self, route: Route, call: Call, passage: Passage, verdict: Verdict) -> Reply:
+        if verdict.kind == "hit":
+            link, _, body = verdict.payload.partition(b"\n")
+            return Reply(200, body, headers={"Link": link.decode()} if link else {})
+        if verdict.kind == "replayed":
+            return transactions.stored_reply(int(verdict.payload[:3]), verdict.payload[3:])
+        if verdict.kind == "reuse":
+            raise transactions.key_reused()
+        if verdict.kind == "in_progress":
+            raise _in_progress()
+        if passage.mode == "key":
+            return await self._write(route, call, passage)
+        reply = await route.handler(self._services, call)
+        if verdict.generation is not None and reply.sequence is not None:
+            payload = reply.headers.get("Link", "").encode() + b"\n" + reply.body
+            await self._services.gate.fill(passage, verdict.generation, reply.sequence, payload)
+        return reply
+
+    async def _write(self, route: Route, call: Call, passage: Passage) -> Reply:
+        """A money POST: whatever becomes of it, its claim and its mark are settled."""
+        settlement = Settlement(known=False)
+        try:
+            reply = await route.handler(self._services, call)
+            settlement = reply.settlement or settlement
+        except FinPayError as error:
+            may_have_run = isinstance(error, Unavailable) and error.may_have_run
+            settlement = Settlement(known=not may_have_run)
+            raise
+        finally:
+            await self._services.gate.settle(passage, settlement)
+        return reply
+
+
+def _bearer(request: Request) -> str:
+    """The token of the Authorization header. 401 if there is none."""
+    scheme, _, token = (request.header("authorization") or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise FinPayError(
+            Code.UNAUTHENTICATED,
+            "Log in, and send the access token as Authorization: Bearer ….",
+            headers={"WWW-Authenticate": 'Bearer realm="finpay"'},
+        )
+    return token.strip()
+
+
+def _in_progress() -> FinPayError:
+    return FinPayError(
+        Code.REQUEST_IN_PROGRESS,
+        "The first request with this key is still being worked on. Ask again in a second.",
+        headers={"Retry-After": "1"},
+    )
+
+
+def _bug() -> FinPayError:
+    return FinPayError(
+        Code.INTERNAL_ERROR,
+        "This is our fault and was logged under the request_id. Try again with the same key.",
+    )

@@ -1,0 +1,66 @@
+"""Looks after the dependencies in the background, so that a health answer never waits."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from finpay.db.pool import Database, Unavailable
+from finpay.gate.gate import Gate
+
+EVERY_S: Final = 0.3  # with the timeout: no answer is older than a second
+TIMEOUT_S: Final = 0.6
+
+_WRITABLE: Final = """
+SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writable
+"""
+
+
+class Probe:
+    """What is known of PostgreSQL and Redis right now.
+
+    `first_contact` runs once, when PostgreSQL first answers: it refuses a database that this
+    release can't run on (see app.py). Until it returned, money can't move.
+    """
+
+    def __init__(
+        self, database: Database, gate: Gate, first_contact: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._database = database
+        self._gate = gate
+        self._first_contact = first_contact
+        self._accepted = False
+        self._task: asyncio.Task[None] | None = None
+        self.postgres_ok = False
+        self.draining = False
+
+    @property
+    def redis_ok(self) -> bool:
+        return not self._gate.redis_away
+
+    async def start(self) -> None:
+        await self._look()
+        self._task = asyncio.get_running_loop().create_task(self._keep_looking())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self._look()
+
+    async def _look(self) -> None:
+        await self._gate.ping()
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                row = await self._database.fetch_one(_WRITABLE)
+            if not self._accepted:
+                await self._first_contact()
+                self._accepted = True
+            self.postgres_ok = row is not None and row["writable"]
+        except (Unavailable, TimeoutError):
+            self.postgres_ok = False

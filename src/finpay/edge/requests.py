@@ -1,0 +1,187 @@
+"""What comes in: the shapes of bodies, each with the checks that types can't say."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from finpay import ids
+from finpay.errors import FinPayError, validation_failed
+from finpay.identity import emails, passwords
+from finpay.money import MAX_AMOUNT, is_currency
+
+MAX_METADATA_PAIRS = 20
+MAX_METADATA_KEY = 40
+MAX_METADATA_BYTES = 4_096
+
+Email = Annotated[
+    str,
+    Meta(
+        max_length=320,
+        description="At most 254 characters once normalised (NFKC, lower case).",
+        examples=["alice@finpay.dev"],
+    ),
+]
+NewPassword = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=128,
+        description="8 to 128 characters, and not a very common one.",
+        examples=["correct horse battery"],
+    ),
+]
+# Not min_length 8: a short guess is a wrong password, not a malformed request.
+Password = Annotated[str, Meta(min_length=1, max_length=128, examples=["password123"])]
+Currency = Annotated[
+    str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217, upper case.", examples=["ZAR"])
+]
+Amount = Annotated[
+    int,
+    Meta(ge=1, le=MAX_AMOUNT, description="Minor units: 2500 is ZAR 25.00.", examples=[2500]),
+]
+
+
+class Register(Struct, frozen=True, forbid_unknown_fields=True):
+    """A new user, with an account in one currency."""
+
+    email: Email
+    password: NewPassword
+    name: Annotated[str, Meta(max_length=100)] | None = None
+    currency: Currency = "ZAR"
+
+    def checked(self) -> "Register":
+        _check_currency(self.currency)
+        _check_new_password(self.password, "#/password")
+        return msgspec.structs.replace(self, email=_email(self.email, "#/email"))
+
+
+class Login(Struct, frozen=True, forbid_unknown_fields=True):
+    """An e-mail and its password."""
+
+    email: Email
+    password: Password
+
+    def checked(self) -> "Login":
+        return msgspec.structs.replace(self, email=_email(self.email, "#/email"))
+
+
+class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
+    """The refresh token of the last answer."""
+
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=512)]
+
+    def checked(self) -> "Refresh":
+        return self
+
+
+class ChangePassword(Struct, frozen=True, forbid_unknown_fields=True):
+    """The password that is, and the one that shall be."""
+
+    current_password: Password
+    new_password: NewPassword
+
+    def checked(self) -> "ChangePassword":
+        _check_new_password(self.new_password, "#/new_password")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class SendCommand:
+    """A checked Send: exactly one of `receiver_id` and `receiver_email` is set."""
+
+    receiver_id: UUID | None
+    receiver_email: str | None
+    amount: int
+    currency: str | None
+    description: str | None
+    metadata: dict[str, str]
+
+
+class Send(Struct, frozen=True, forbid_unknown_fields=True):
+    """Money for somebody: name the receiver by account id or by e-mail."""
+
+    amount: Amount
+    receiver_id: (
+        Annotated[str, Meta(max_length=64, examples=["acc_01h455vb4pex5vsknk084sn02q"])] | None
+    ) = None  # noqa: E501
+    receiver_email: Email | None = None
+    currency: Currency | None = None
+    description: Annotated[str, Meta(max_length=500)] | None = None
+    metadata: (
+        Annotated[
+            dict[str, str],
+            Meta(description="At most 20 pairs, keys to 40 characters, 4 KiB as JSON."),
+        ]
+        | None
+    ) = None
+
+    def checked(self) -> SendCommand:
+        if (self.receiver_id is None) == (self.receiver_email is None):
+            raise validation_failed("Give exactly one of receiver_id and receiver_email.")
+        if self.currency is not None:
+            _check_currency(self.currency)
+        metadata = self.metadata or {}
+        _check_metadata(metadata)
+        return SendCommand(
+            receiver_id=None if self.receiver_id is None else _account(self.receiver_id),
+            receiver_email=(
+                None
+                if self.receiver_email is None
+                else _email(self.receiver_email, "#/receiver_email")
+            ),
+            amount=self.amount,
+            currency=self.currency,
+            description=self.description,
+            metadata=metadata,
+        )
+
+
+def _account(text: str) -> UUID:
+    try:
+        return ids.decode("acc", text)
+    except ids.MalformedId as error:
+        raise validation_failed(f"Not an account id: {error}.", pointer="#/receiver_id") from None
+
+
+def _email(text: str, pointer: str) -> str:
+    try:
+        return emails.normalise(text)
+    except ValueError as error:
+        raise validation_failed(str(error), pointer=pointer) from None
+
+
+def _check_currency(code: str) -> None:
+    if not is_currency(code):
+        raise validation_failed(
+            "Expected a currency of ISO 4217 such as ZAR.", pointer="#/currency"
+        )
+
+
+def _check_new_password(password: str, pointer: str) -> None:
+    if passwords.is_common(password):
+        raise validation_failed(
+            "This password is one of the most common; choose another.", pointer=pointer
+        )
+
+
+def _check_metadata(metadata: dict[str, str]) -> None:
+    fault: FinPayError | None = None
+    if len(metadata) > MAX_METADATA_PAIRS:
+        fault = _bad_metadata(f"At most {MAX_METADATA_PAIRS} pairs.")
+    elif any(len(name) > MAX_METADATA_KEY for name in metadata):
+        fault = _bad_metadata(f"Keys have at most {MAX_METADATA_KEY} characters.")
+    elif metadata and len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
+        fault = _bad_metadata(f"At most {MAX_METADATA_BYTES} bytes as JSON.")
+    if fault is not None:
+        raise fault
+
+
+def _bad_metadata(detail: str) -> FinPayError:
+    return validation_failed(detail, pointer="#/metadata")
+
+
+AnyRequest = Register | Login | Refresh | ChangePassword | Send
+Checked = Any  # what `checked()` answers: the shape itself, or a command

@@ -1,0 +1,23 @@
+"""What handlers may use. Built in app.py."""
+
+from dataclasses import dataclass
+
+from finpay.db.pool import Database
+from finpay.edge.probe import Probe
+from finpay.gate.gate import Gate
+from finpay.identity.users import Identity
+from finpay.ledger.batcher import Batcher
+from finpay.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one process."""
+
+    settings: Settings
+    database: Database
+    batcher: Batcher
+    identity: Identity
+    gate: Gate
+    probe: Probe
+    metrics_folder: str | None

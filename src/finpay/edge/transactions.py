@@ -1,0 +1,122 @@
+"""Handlers of /transactions: send money, read its history."""
+
+import msgspec
+
+from finpay import ids, metrics
+from finpay.edge import lists, problems, replies
+from finpay.edge.request import JSON, Call, Reply
+from finpay.edge.requests import SendCommand
+from finpay.edge.services import Services
+from finpay.errors import Code, FinPayError
+from finpay.gate.gate import Settlement
+from finpay.ledger import reads
+from finpay.ledger.outcome import Outcome
+from finpay.ledger.posting import Posted, Transfer
+
+_TRANSACTIONS = "transactions"
+
+
+async def send(services: Services, call: Call) -> Reply:
+    """Posts one transfer. What the ledger decided is the answer, stored with its key."""
+    posted = await services.batcher.post(_transfer(call, call.command))
+    metrics.OUTCOMES.labels(posted.outcome).inc()
+    settlement = _settlement(posted)
+    if posted.outcome is Outcome.IDEMPOTENCY_KEY_REUSE:
+        reply = problems.reply(key_reused(), call.request_id)
+        reply.settlement = settlement
+        return reply
+    reply = stored_reply(posted.http_status, posted.answer)
+    if posted.outcome is not Outcome.DUPLICATE:
+        reply.headers.clear()
+    reply.settlement = settlement
+    return reply
+
+
+async def history(services: Services, call: Call) -> Reply:
+    parameters = dict(call.parameters)
+    limit = parameters.pop("limit", lists.DEFAULT_LIMIT)
+    caller = call.caller
+    before = reads.Position()
+    if "cursor" in parameters:
+        cursor = parameters.pop("cursor")
+        before = reads.Position(*lists.read_cursor(_TRANSACTIONS, caller.account_id, cursor, 2))
+    found = await reads.history(
+        services.database,
+        caller.user_id,
+        caller.account_id,
+        before=before,
+        filters=reads.Filters(**parameters),
+        limit=limit + 1,
+    )
+    page = found.steps[:limit]
+    next_cursor = None
+    if len(found.steps) > limit:
+        last = page[-1]
+        next_cursor = lists.write_cursor(
+            _TRANSACTIONS, caller.account_id, last.entry_version, last.sequence
+        )
+    data = [replies.transaction(step, caller.account_id) for step in page]
+    return Reply(
+        200,
+        replies.page(replies.TransactionList, data, next_cursor),
+        headers=lists.link(call.path, call.query, next_cursor),
+        sequence=found.sequence,
+    )
+
+
+async def one(services: Services, call: Call) -> Reply:
+    """404 alike for what does not exist and for what belongs to others."""
+    try:
+        transaction_id = ids.decode("txn", call.path_id)
+    except ids.MalformedId:
+        step = None
+    else:
+        step = await reads.transaction(services.database, transaction_id, call.caller.account_id)
+    if step is None:
+        raise FinPayError(Code.NOT_FOUND, "You have no transaction with this id.")
+    return Reply(200, replies.encode(replies.transaction(step, call.caller.account_id)))
+
+
+def stored_reply(status: int, body: bytes) -> Reply:
+    """A stored answer, given again."""
+    content_type = JSON if status < 400 else problems.CONTENT_TYPE
+    return Reply(status, body, content_type, headers={"Idempotent-Replayed": "true"})
+
+
+def key_reused() -> FinPayError:
+    return FinPayError(
+        Code.IDEMPOTENCY_KEY_REUSE,
+        "This key belongs to another request of yours. Send a new key with a new request.",
+    )
+
+
+def _transfer(call: Call, command: SendCommand) -> Transfer:
+    transaction_id = ids.new_uuid()
+    metadata = msgspec.json.encode(command.metadata)
+    return Transfer(
+        id=transaction_id,
+        sender_id=call.caller.account_id,
+        receiver_id=command.receiver_id,
+        receiver_email=command.receiver_email,
+        amount=command.amount,
+        currency=command.currency,
+        description=command.description,
+        metadata=metadata.decode(),
+        key=call.key,
+        fingerprint=call.fingerprint,
+        request_id=call.request_id,
+        address=call.address,
+        reply=replies.transfer_template(
+            transaction_id, command.amount, call.caller.account, command.description, metadata
+        ),
+    )
+
+
+def _settlement(posted: Posted) -> Settlement:
+    receiver = posted.receiver_user
+    return Settlement(
+        answer=(posted.fingerprint, posted.http_status, posted.answer),
+        sender_sequence=posted.sender_sequence,
+        receiver=None if receiver is None else ids.encode("usr", receiver),
+        receiver_sequence=posted.receiver_sequence,
+    )

@@ -1,0 +1,218 @@
+"""Admit before the handler, settle after: one Redis round trip each.
+
+Whatever Redis can't answer is answered without it: sessions from PostgreSQL, limits per process,
+idempotency by the ledger, reads uncached.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Literal
+from uuid import UUID
+
+from finpay import metrics
+from finpay.gate import lifetimes
+from finpay.gate.channel import Channel, RedisAway, read_script
+from finpay.gate.limits import LocalLimits, Tier, budgets_of
+from finpay.gate.verdict import Verdict
+from finpay.settings import Settings
+
+Mode = Literal["count", "key", "read"]
+
+_ADMIT: Final = read_script("admit")
+_ADMIT_STRANGER: Final = read_script("admit_stranger")
+_SETTLE: Final = read_script("settle")
+_TOUCH: Final = read_script("touch")
+_FILL: Final = read_script("fill")
+_SCRIPTS: Final = (_ADMIT, _ADMIT_STRANGER, _SETTLE, _TOUCH, _FILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What the gate has to know of one request with a token.
+
+    `user` and `session` are public ids. `token` is unique to this request: it owns the claim and
+    the mark. `key` and `fingerprint` belong to mode "key", `variant` to mode "read".
+    """
+
+    user: str
+    session: str
+    session_id: UUID
+    user_id: UUID
+    mode: Mode
+    tiers: Sequence[Tier]
+    token: str
+    key: str = ""
+    fingerprint: bytes = b""
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a money POST leaves behind.
+
+    `answer` None releases the claim; otherwise it is stored under `fingerprint`. The sequences are
+    those of the accounts that changed. An unknown outcome keeps the mark (`known` False).
+    """
+
+    answer: tuple[bytes, int, bytes] | None = None  # fingerprint, status, body
+    sender_sequence: int | None = None
+    receiver: str | None = None
+    receiver_sequence: int | None = None
+    known: bool = True
+
+
+class Gate:
+    """One per process. `session_lives` asks PostgreSQL."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        session_lives: Callable[[UUID, UUID], Awaitable[bool]],
+    ) -> None:
+        self._channel = Channel(settings.redis_url, _SCRIPTS)
+        self._local = LocalLimits(settings.workers)
+        self._session_lives = session_lives
+        self._answer_ms = settings.idempotency_ttl_s * 1000
+        self._tombstone_ms = settings.access_token_ttl_s * 1000
+
+    async def start(self) -> None:
+        await self._channel.start()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def ping(self) -> None:
+        """Notices that Redis left while nobody asked it anything."""
+        await self._channel.ping()
+
+    @property
+    def redis_away(self) -> bool:
+        return self._channel.open
+
+    async def admit(self, passage: Passage) -> Verdict:
+        """May the request go on? A cold session costs one read in PostgreSQL and a second call."""
+        verdict = await self._admit(passage, proven=False)
+        if verdict.kind == "unknown":
+            if not await self._session_lives(passage.session_id, passage.user_id):
+                verdict = Verdict("revoked")
+            elif verdict.degraded:
+                verdict = self._admit_locally(passage.tiers)
+            else:
+                verdict = await self._admit(passage, proven=True)
+                if verdict.kind == "unknown":  # Redis left between the two calls
+                    verdict = self._admit_locally(passage.tiers)
+        metrics.GATE.labels(verdict.kind).inc()
+        return verdict
+
+    async def admit_stranger(self, tiers: Sequence[Tier]) -> Verdict:
+        """The gate of a route without auth: rate limits only."""
+        try:
+            args = [part for tier in tiers for part in _tier_args(tier)]
+            keys = [tier.key for tier in tiers]
+            kind, report = await self._channel.call(_ADMIT_STRANGER, keys, args)
+            verdict = Verdict(kind.decode(), budgets_of(tiers, report))
+        except RedisAway:
+            verdict = self._admit_locally(tiers)
+        metrics.GATE.labels(verdict.kind).inc()
+        return verdict
+
+    async def settle(self, passage: Passage, settlement: Settlement) -> None:
+        """Stores or releases the claim, lifts the mark, tells the caches what is old."""
+        stored = b""
+        if settlement.answer is not None:
+            fingerprint, status, body = settlement.answer
+            stored = fingerprint + str(status).encode() + body
+        sequence = settlement.sender_sequence
+        keys = [
+            lifetimes.idempotency_key(passage.user, passage.key),
+            lifetimes.cache(passage.user),
+        ]
+        args: list[str | bytes | int] = [
+            passage.token,
+            stored,
+            self._answer_ms,
+            "" if sequence is None else sequence,
+            int(settlement.known),
+            lifetimes.HASH_MS,
+        ]
+        with suppress(RedisAway):
+            calls = [self._channel.call(_SETTLE, keys, args)]
+            if settlement.receiver is not None and settlement.receiver_sequence is not None:
+                touched = [lifetimes.cache(settlement.receiver)]
+                news = [settlement.receiver_sequence, lifetimes.HASH_MS]
+                calls.append(self._channel.call(_TOUCH, touched, news))
+            for call in calls:
+                await call
+
+    async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
+        """Offers a read to the cache; stored only if nothing was written meanwhile."""
+        args = [
+            passage.variant,
+            generation,
+            sequence,
+            payload,
+            lifetimes.VARIANT_MS,
+            lifetimes.HASH_MS,
+            lifetimes.MAX_VARIANTS,
+        ]
+        with suppress(RedisAway):
+            await self._channel.call(_FILL, [lifetimes.cache(passage.user)], args)
+
+    async def end_sessions(self, user: str, sessions: Sequence[str]) -> None:
+        """Tombstones, after the commit and before the answer: they outlive every access token."""
+        for session in sessions:
+            await self._channel.put(
+                lifetimes.session_marker(user, session), "ended", self._tombstone_ms
+            )
+
+    async def clear(self, tiers: Sequence[Tier], name: str) -> None:
+        """Forgets what was counted in one of the tiers."""
+        for tier in tiers:
+            if tier.name == name:
+                self._local.clear(tier.key)
+                await self._channel.forget(tier.key)
+
+    async def _admit(self, passage: Passage, *, proven: bool) -> Verdict:
+        keys = [
+            lifetimes.session_marker(passage.user, passage.session),
+            lifetimes.idempotency_key(passage.user, passage.key),
+            lifetimes.cache(passage.user),
+            *(tier.key for tier in passage.tiers),
+        ]
+        args: list[str | bytes | int] = [
+            passage.mode,
+            int(proven),
+            lifetimes.SESSION_MARKER_MS,
+            passage.token,
+            passage.fingerprint,
+            lifetimes.CLAIM_MS,
+            lifetimes.MARK_MS,
+            lifetimes.HASH_MS,
+            passage.variant,
+            *(part for tier in passage.tiers for part in _tier_args(tier)),
+        ]
+        try:
+            kind, report, *rest = await self._channel.call(_ADMIT, keys, args)
+        except RedisAway:
+            return Verdict("unknown", degraded=True)
+        kind = kind.decode()
+        budgets = budgets_of(passage.tiers, report) if report else ()
+        if kind == "admitted":
+            generation = rest[0].decode()
+            return Verdict(
+                kind,
+                budgets,
+                generation=None if generation == "-" else generation,
+                claimed=passage.mode == "key",
+            )
+        return Verdict(kind, budgets, payload=rest[0] if rest else b"")
+
+    def _admit_locally(self, tiers: Sequence[Tier]) -> Verdict:
+        fits, budgets = self._local.count(tiers, time.monotonic())
+        return Verdict("admitted" if fits else "limited", budgets, degraded=True)
+
+
+def _tier_args(tier: Tier) -> tuple[int, int, int]:
+    return tier.limit.count, tier.limit.window_s * 1000, tier.cost

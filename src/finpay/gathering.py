@@ -1,0 +1,97 @@
+"""The batch is the unit of work: what waits together travels together.
+
+A `Gatherer` has no timer. While its flights are in the air the next one gathers; the moment one
+lands, everything that waits takes off. A lone item leaves at once, a crowd shares the cost of one
+round trip. The gate's pipelines and the ledger's batches are both this.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from finpay.errors import overloaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Gatherer(Generic[Item, Result]):
+    """Carries items in batches through `fly`, which answers one result or exception per item.
+
+    `flights` batches may be in the air at once, `size` items fit in one, `queue` may wait; beyond
+    that `overloaded` is raised and nothing was done. A caller that is cancelled before take-off
+    leaves the queue; after it, the item is carried all the same.
+    """
+
+    def __init__(
+        self,
+        fly: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        flights: int,
+        size: int,
+        queue: int,
+    ) -> None:
+        self._fly = fly
+        self._flights = flights
+        self._size = size
+        self._queue = queue
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._in_the_air: set[asyncio.Task[None]] = set()
+        self._boarding = False
+
+    async def carry(self, item: Item) -> Result:
+        """The result of this item; raises what its flight raised for it."""
+        return await self.board(item)
+
+    def board(self, item: Item) -> asyncio.Future[Result]:
+        """Like `carry`, without waiting: the future ends with the item's flight."""
+        if len(self._waiting) >= self._queue:
+            raise overloaded("Too many requests wait already. Try again in a moment.")
+        seat: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, seat))
+        if not self._boarding and len(self._in_the_air) < self._flights:
+            self._take_off()
+        return seat
+
+    async def land(self) -> None:
+        """Waits until nothing is waiting or in the air."""
+        while self._in_the_air:
+            await asyncio.wait(self._in_the_air)
+
+    def _take_off(self) -> None:
+        self._boarding = True
+        flight = asyncio.get_running_loop().create_task(self._flight())
+        self._in_the_air.add(flight)
+        flight.add_done_callback(self._landed)
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        self._in_the_air.discard(flight)
+        if self._waiting and not self._boarding:
+            self._take_off()
+
+    async def _flight(self) -> None:
+        # A task starts in the next turn of the loop: whatever this turn still brings comes along.
+        self._boarding = False
+        boarded = self._board()
+        if not boarded:
+            return
+        try:
+            results = await self._fly([item for item, _ in boarded])
+        except Exception as error:  # noqa: BLE001  every passenger is told, whatever it was
+            results = [error] * len(boarded)
+        for (_, seat), result in zip(boarded, results, strict=True):
+            if seat.done():
+                continue
+            if isinstance(result, Exception):
+                seat.set_exception(result)
+            else:
+                seat.set_result(result)
+
+    def _board(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        boarded: list[tuple[Item, asyncio.Future[Result]]] = []
+        while self._waiting and len(boarded) < self._size:
+            item, seat = self._waiting.popleft()
+            if not seat.done():
+                boarded.append((item, seat))
+        return boarded

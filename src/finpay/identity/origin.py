@@ -1,0 +1,11 @@
+"""Where a request came from, for the audit trail."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The request's id, and the address of its client where that is known."""
+
+    request_id: str
+    address: str | None

@@ -1,0 +1,70 @@
+-- name: account_of_user
+SELECT id, balance, held, currency, status, version, sequence, created_at
+FROM ledger.accounts WHERE user_id = $1
+
+-- name: entries_page
+-- Newest first, before a version; one more than asked tells whether there are more.
+SELECT e.account_id, e.transaction_id, e.version, e.amount, e.balance_after, e.created_at
+FROM ledger.entries e
+WHERE e.account_id = $1 AND e.version < $2
+  AND ($3::timestamptz IS NULL OR e.created_at >= $3)
+  AND ($4::timestamptz IS NULL OR e.created_at < $4)
+ORDER BY e.version DESC
+LIMIT $5
+
+-- name: transactions_page
+-- The account's history, newest first: two index ranges (what moved, what failed) merged by
+-- sequence. $2 and $3 are the cursor, $4 and $5 the floor; a branch stops at the page's length.
+WITH steps AS (
+    (SELECT e.transaction_id, e.version AS entry_version, e.sequence, e.balance_after
+     FROM ledger.entries e JOIN ledger.transactions t ON t.id = e.transaction_id
+     WHERE e.account_id = $1 AND e.version < $2 AND e.version >= $4
+       AND ($6::text IS NULL OR (e.amount < 0) = ($6 = 'sent'))
+       AND ($7::text IS NULL OR t.status = $7)
+       AND ($8::timestamptz IS NULL OR e.created_at >= $8)
+       AND ($9::timestamptz IS NULL OR e.created_at < $9)
+       AND ($10::bigint IS NULL OR t.amount >= $10)
+       AND ($11::bigint IS NULL OR t.amount <= $11)
+       AND ($12::uuid IS NULL OR $12 IN (t.sender_id, t.receiver_id))
+     ORDER BY e.version DESC LIMIT $13)
+    UNION ALL
+    (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
+     FROM ledger.failures f JOIN ledger.transactions t ON t.id = f.transaction_id
+     WHERE f.account_id = $1 AND f.sequence < $3 AND f.sequence >= $5
+       AND ($6::text IS NULL OR $6 = 'sent')
+       AND ($7::text IS NULL OR t.status = $7)
+       AND ($8::timestamptz IS NULL OR f.created_at >= $8)
+       AND ($9::timestamptz IS NULL OR f.created_at < $9)
+       AND ($10::bigint IS NULL OR t.amount >= $10)
+       AND ($11::bigint IS NULL OR t.amount <= $11)
+       AND ($12::uuid IS NULL OR $12 IN (t.sender_id, t.receiver_id))
+     ORDER BY f.sequence DESC LIMIT $13)
+    ORDER BY sequence DESC LIMIT $13
+)
+SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency, t.description,
+       t.metadata, t.failure_code, t.created_at, s.entry_version, s.sequence, s.balance_after,
+       a.sequence AS account_sequence
+FROM ledger.accounts a  -- so that an empty page still tells the account's sequence
+LEFT JOIN (steps s JOIN ledger.transactions t ON t.id = s.transaction_id) ON true
+WHERE a.id = $1
+ORDER BY s.sequence DESC
+
+-- name: transaction_of_account
+-- One transaction as one of its parties sees it; a failed one is its sender's alone.
+SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency, t.description,
+       t.metadata, t.failure_code, t.created_at,
+       COALESCE(e.version, f.version + 1) AS entry_version,
+       COALESCE(e.sequence, f.sequence) AS sequence,
+       COALESCE(e.balance_after, f.balance_after) AS balance_after
+FROM ledger.transactions t
+LEFT JOIN ledger.entries e ON e.account_id = $2
+    AND e.version = CASE $2 WHEN t.sender_id THEN t.sender_version
+                            WHEN t.receiver_id THEN t.receiver_version END
+LEFT JOIN ledger.failures f ON f.account_id = t.sender_id AND f.sequence = t.failure_sequence
+    AND t.sender_id = $2
+WHERE t.id = $1 AND COALESCE(e.version, f.version) IS NOT NULL
+
+-- name: transaction_of_key
+-- Which transaction the user's own idempotency key made, if it made one.
+SELECT transaction_id FROM ledger.idempotency_keys
+WHERE principal_id = $1 AND key = $2 AND transaction_id IS NOT NULL

@@ -1,0 +1,167 @@
+"""What an account's owner can read: the account, its entries, its history. Keyset only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from finpay.db import queries
+from finpay.db.pool import Database, Record
+
+_SQL: Final = queries.load("finpay.ledger")
+_END: Final = 2**63 - 1  # beyond every version and sequence: the first page
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user's account. Amounts in minor units; `sequence` counts what its owner can see."""
+
+    id: UUID
+    balance: int
+    held: int
+    currency: str
+    status: str
+    version: int
+    sequence: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One movement of one account: `amount` is signed."""
+
+    account_id: UUID
+    transaction_id: UUID
+    version: int
+    amount: int
+    balance_after: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transaction as one of its parties sees it, at its place in that party's history."""
+
+    id: UUID
+    type: str
+    status: str
+    sender_id: UUID
+    receiver_id: UUID
+    amount: int
+    currency: str
+    description: str | None
+    metadata: str
+    failure_code: str | None
+    created_at: datetime
+    entry_version: int
+    sequence: int
+    balance_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page of history ends: what lies before both belongs to the next one."""
+
+    version: int = _END
+    sequence: int = _END
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list of transactions may be narrowed to; None means everything."""
+
+    direction: str | None = None
+    status: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    amount_min: int | None = None
+    amount_max: int | None = None
+    counterparty_id: UUID | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A page, and the account's sequence when it was read."""
+
+    steps: Sequence[Step]
+    sequence: int
+
+
+async def account_of_user(database: Database, user_id: UUID) -> Account | None:
+    row = await database.fetch_one(_SQL.account_of_user, user_id)
+    return None if row is None else Account(*row)
+
+
+async def entries(
+    database: Database,
+    account_id: UUID,
+    *,
+    before_version: int | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
+    limit: int,
+) -> list[Entry]:
+    """Newest first, at most `limit`, all before a version."""
+    before = _END if before_version is None else before_version
+    rows = await database.fetch(
+        _SQL.entries_page, account_id, before, created_from, created_to, limit
+    )
+    return [Entry(*row) for row in rows]
+
+
+async def history(
+    database: Database,
+    user_id: UUID,
+    account_id: UUID,
+    *,
+    before: Position,
+    filters: Filters,
+    limit: int,
+) -> History:
+    """Newest first, at most `limit`, all before a position."""
+    floor = Position(0, 0)
+    if filters.idempotency_key is not None:
+        only = await _place_of_key(database, user_id, account_id, filters.idempotency_key)
+        if only is None:
+            return History([], 0)
+        floor = Position(only.entry_version, only.sequence)
+        before = Position(
+            min(before.version, only.entry_version + 1), min(before.sequence, only.sequence + 1)
+        )
+    rows = await database.fetch(
+        _SQL.transactions_page,
+        account_id,
+        before.version,
+        before.sequence,
+        floor.version,
+        floor.sequence,
+        filters.direction,
+        filters.status,
+        filters.created_from,
+        filters.created_to,
+        filters.amount_min,
+        filters.amount_max,
+        filters.counterparty_id,
+        limit,
+    )
+    steps = [_step(row) for row in rows if row["id"] is not None]
+    return History(steps, rows[0]["account_sequence"])
+
+
+async def transaction(database: Database, transaction_id: UUID, account_id: UUID) -> Step | None:
+    """One transaction for one of its parties; None for everybody else."""
+    row = await database.fetch_one(_SQL.transaction_of_account, transaction_id, account_id)
+    return None if row is None else _step(row)
+
+
+async def _place_of_key(
+    database: Database, user_id: UUID, account_id: UUID, key: str
+) -> Step | None:
+    row = await database.fetch_one(_SQL.transaction_of_key, user_id, key)
+    return None if row is None else await transaction(database, row["transaction_id"], account_id)
+
+
+def _step(row: Record) -> Step:
+    return Step(*tuple(row)[: len(Step.__slots__)])

@@ -1,0 +1,331 @@
+-- What has to be true of the money. Each query is one check and finds what breaks it: no row means
+-- that it holds. A row is one sentence, in which an id stands as `txn:uuid`; verify.py gives it the
+-- public form. Every check reads its tables a fixed number of times, in joins and windows that
+-- spill to disk, so the time grows with the number of rows and the memory doesn't.
+-- Sums and differences are numeric, so that no corrupt value can overflow the proof itself.
+
+-- name: totals
+-- Money is only moved: with the system accounts all balances of a currency sum to zero.
+SELECT format('The balances in %s sum to %s, not to 0.', currency, sum(balance)) AS sentence
+FROM ledger.accounts
+GROUP BY currency
+HAVING sum(balance) <> 0
+
+-- name: double_entry
+-- A completed transaction has two entries that sum to zero, a failed one none.
+SELECT CASE WHEN t.id IS NULL
+            THEN format('There is no transaction txn:%s, but %s entries of it.',
+                        e.transaction_id, e.entries)
+            ELSE format('The transaction txn:%s is %s and has %s entries, which sum to %s.',
+                        t.id, t.status, COALESCE(e.entries, 0), COALESCE(e.total, 0))
+       END AS sentence
+FROM ledger.transactions t
+FULL JOIN (
+    SELECT transaction_id, count(*) AS entries, sum(amount) AS total
+    FROM ledger.entries GROUP BY transaction_id
+) e ON e.transaction_id = t.id
+WHERE COALESCE(e.total, 0) <> 0
+   OR COALESCE(e.entries, 0) <> CASE WHEN t.status IN ('completed', 'reversed') THEN 2 ELSE 0 END
+
+-- name: entries
+-- Each entry is one side of its transaction, at the place that the transaction names.
+SELECT format('The entry %s of acc:%s has %s of %s, but its transaction txn:%s sends %s of %s '
+              'from acc:%s (entry %s) to acc:%s (entry %s).',
+              e.version, e.account_id, e.amount, e.created_at, t.id, t.amount, t.created_at,
+              t.sender_id, t.sender_version, t.receiver_id, t.receiver_version) AS sentence
+FROM ledger.entries e
+JOIN ledger.transactions t ON t.id = e.transaction_id
+WHERE e.created_at <> t.created_at
+   OR CASE e.account_id
+          WHEN t.sender_id THEN e.version IS DISTINCT FROM t.sender_version
+                             OR e.amount::numeric <> -t.amount::numeric
+          WHEN t.receiver_id THEN e.version IS DISTINCT FROM t.receiver_version
+                               OR e.amount <> t.amount
+          ELSE true
+      END
+
+-- name: balances
+-- A balance is the sum of the account's entries, and what its last entry left.
+SELECT CASE WHEN a.id IS NULL
+            THEN format('There is no account acc:%s, but entries of it that sum to %s.',
+                        e.account_id, e.total)
+            ELSE format('The balance of acc:%s is %s, but its entries sum to %s and the last one '
+                        'left %s.', a.id, a.balance, COALESCE(e.total, 0), COALESCE(last.left, 0))
+       END AS sentence
+FROM ledger.accounts a
+FULL JOIN (
+    SELECT account_id, sum(amount) AS total, max(version) AS version
+    FROM ledger.entries GROUP BY account_id
+) e ON e.account_id = a.id
+LEFT JOIN LATERAL (
+    SELECT l.balance_after AS left FROM ledger.entries l
+    WHERE l.account_id = e.account_id AND l.version = e.version
+) last ON true
+WHERE a.id IS NULL OR a.balance <> COALESCE(e.total, 0) OR a.balance <> COALESCE(last.left, 0)
+
+-- name: running_balances
+-- Each entry leaves what the one before it left, plus its own amount.
+SELECT format('The entry %s of acc:%s left %s, but %s and its amount %s make %s.',
+              version, account_id, balance_after, before, amount, before::numeric + amount)
+           AS sentence
+FROM (
+    SELECT account_id, version, amount, balance_after,
+           lag(balance_after, 1, 0::bigint) OVER (PARTITION BY account_id ORDER BY version)
+               AS before
+    FROM ledger.entries
+) e
+WHERE balance_after <> before::numeric + amount
+
+-- name: versions
+-- An account's entries are numbered 1, 2, … up to its version, and were seen in that order.
+SELECT format('The entries of acc:%s go from version %s (sequence %s) to version %s (sequence %s).',
+              account_id, before, seen_before, version, sequence) AS sentence
+FROM (
+    SELECT account_id, version, sequence, lag(version, 1, 0::bigint) OVER account AS before,
+           lag(sequence, 1, 0::bigint) OVER account AS seen_before
+    FROM ledger.entries
+    WINDOW account AS (PARTITION BY account_id ORDER BY version)
+) e
+WHERE version <> before + 1 OR sequence <= seen_before
+UNION ALL
+SELECT format('The version of acc:%s is %s, but its last entry is %s.',
+              a.id, a.version, COALESCE(e.last, 0))
+FROM ledger.accounts a
+LEFT JOIN (SELECT account_id, max(version) AS last FROM ledger.entries GROUP BY account_id) e
+    ON e.account_id = a.id
+WHERE a.version <> COALESCE(e.last, 0)
+
+-- name: sequences
+-- Every number up to a user account's sequence is on one event. A system account has no events, and
+-- counts entries alone.
+SELECT format('The events of acc:%s go from sequence %s to %s.', account_id, before, sequence)
+           AS sentence
+FROM (
+    SELECT account_id, sequence,
+           lag(sequence, 1, 0::bigint) OVER (PARTITION BY account_id ORDER BY sequence) AS before
+    FROM outbox.events
+) e
+WHERE sequence <> before + 1
+UNION ALL
+SELECT format('The sequence of acc:%s is %s, but its last event is %s.',
+              a.id, a.sequence, COALESCE(e.last, 0))
+FROM ledger.accounts a
+LEFT JOIN (SELECT account_id, max(sequence) AS last FROM outbox.events GROUP BY account_id) e
+    ON e.account_id = a.id
+WHERE a.user_id IS NOT NULL AND a.sequence <> COALESCE(e.last, 0)
+UNION ALL
+SELECT format('The system account acc:%s has the sequence %s and the version %s.',
+              id, sequence, version)
+FROM ledger.accounts
+WHERE user_id IS NULL AND sequence <> version
+UNION ALL
+SELECT format('The entry %s of the system account acc:%s has the sequence %s.',
+              e.version, e.account_id, e.sequence)
+FROM ledger.entries e
+JOIN ledger.accounts a ON a.id = e.account_id AND a.user_id IS NULL
+WHERE e.sequence <> e.version
+
+-- name: events
+-- What happened to a user's account and what was told of it are the same, number by number.
+SELECT format('The number %s of acc:%s is txn:%s in its history and txn:%s in its events.',
+              COALESCE(h.sequence, e.sequence), COALESCE(h.account_id, e.account_id),
+              h.transaction_id, e.transaction_id) AS sentence
+FROM (
+    SELECT account_id, sequence, transaction_id FROM ledger.entries
+    WHERE account_id <> ALL (ARRAY(SELECT id FROM ledger.accounts WHERE user_id IS NULL))
+    UNION ALL
+    SELECT account_id, sequence, transaction_id FROM ledger.failures
+) h
+FULL JOIN (
+    SELECT account_id, sequence, transaction_id FROM outbox.events
+    WHERE transaction_id IS NOT NULL
+) e ON e.account_id = h.account_id AND e.sequence = h.sequence
+WHERE h.transaction_id IS DISTINCT FROM e.transaction_id
+UNION ALL
+SELECT format('The event %s of acc:%s says %s by usr:%s at %s, but the transaction txn:%s is %s '
+              'since %s and its sender is usr:%s.', e.sequence, e.account_id, e.type, e.actor_id,
+              e.created_at, t.id, t.status, t.created_at, s.user_id)
+FROM outbox.events e
+JOIN ledger.transactions t ON t.id = e.transaction_id
+LEFT JOIN ledger.accounts s ON s.id = t.sender_id
+WHERE e.type <> CASE t.status WHEN 'failed' THEN 'transaction.failed'
+                              ELSE 'transaction.completed' END
+   OR e.actor_id IS DISTINCT FROM CASE e.account_id WHEN t.sender_id THEN s.user_id END
+   OR e.created_at <> t.created_at
+UNION ALL
+SELECT format('There is no user account acc:%s, but its event %s.', e.account_id, e.sequence)
+FROM outbox.events e
+LEFT JOIN ledger.accounts a ON a.id = e.account_id AND a.user_id IS NOT NULL
+WHERE a.id IS NULL
+
+-- name: failures
+-- A failed transaction stands in its sender's history once, between the right two entries, with the
+-- balance of that moment.
+SELECT format('The transaction txn:%s failed at sequence %s of acc:%s, but the failure of txn:%s '
+              'is at sequence %s of acc:%s, after entry %s, with a balance of %s.',
+              t.id, t.failure_sequence, t.sender_id, f.transaction_id, f.sequence, f.account_id,
+              f.version, f.balance_after) AS sentence
+FROM ledger.failures f
+FULL JOIN (SELECT * FROM ledger.transactions WHERE status = 'failed') t ON t.id = f.transaction_id
+LEFT JOIN ledger.entries before ON before.account_id = f.account_id AND before.version = f.version
+LEFT JOIN ledger.entries after
+    ON after.account_id = f.account_id AND after.version = f.version + 1
+WHERE f.account_id IS DISTINCT FROM t.sender_id
+   OR f.sequence IS DISTINCT FROM t.failure_sequence
+   OR f.created_at IS DISTINCT FROM t.created_at
+   OR f.balance_after <> COALESCE(before.balance_after, 0)
+   OR f.sequence <= COALESCE(before.sequence, 0)
+   OR f.sequence >= after.sequence
+   OR (f.version <> 0 AND before.version IS NULL)
+UNION ALL
+SELECT format('The transaction txn:%s is %s, but names the entries %s and %s and the failure %s.',
+              id, status, sender_version, receiver_version, failure_sequence)
+FROM ledger.transactions
+WHERE CASE status WHEN 'failed' THEN sender_version IS NOT NULL OR receiver_version IS NOT NULL
+                  ELSE failure_sequence IS NOT NULL END
+
+-- name: holds
+-- What is held equals the open holds, of which there are none yet.
+SELECT format('acc:%s holds %s back for no open hold.', id, held) AS sentence
+FROM ledger.accounts
+WHERE held <> 0
+
+-- name: overdrafts
+-- No user account is or was below zero, or above what a client can read exactly.
+SELECT format('acc:%s has %s, of which %s are held.', id, balance, held) AS sentence
+FROM ledger.accounts
+WHERE user_id IS NOT NULL
+  AND (balance::numeric - held < 0 OR balance > 9007199254740991)
+UNION ALL
+SELECT format('The entry %s of acc:%s left %s.', version, account_id, balance_after)
+FROM ledger.entries
+WHERE (balance_after < 0 OR balance_after > 9007199254740991)
+  AND account_id <> ALL (ARRAY(SELECT id FROM ledger.accounts WHERE user_id IS NULL))
+
+-- name: amounts
+-- An amount is a whole number that every client can read exactly.
+SELECT format('The transaction txn:%s has the amount %s.', id, amount) AS sentence
+FROM ledger.transactions
+WHERE amount NOT BETWEEN 1 AND 9007199254740991
+
+-- name: parties
+-- A transfer goes from user to user, a funding from the system to a user, in one currency.
+SELECT format('The %s txn:%s of %s goes from acc:%s (%s, %s) to acc:%s (%s, %s).',
+              t.type, t.id, t.currency,
+              t.sender_id, CASE WHEN s.id IS NULL THEN 'missing'
+                                WHEN s.user_id IS NULL THEN 'system' ELSE 'user' END, s.currency,
+              t.receiver_id, CASE WHEN r.id IS NULL THEN 'missing'
+                                  WHEN r.user_id IS NULL THEN 'system' ELSE 'user' END, r.currency)
+           AS sentence
+FROM ledger.transactions t
+LEFT JOIN ledger.accounts s ON s.id = t.sender_id
+LEFT JOIN ledger.accounts r ON r.id = t.receiver_id
+WHERE s.id IS NULL
+   OR r.user_id IS NULL
+   OR t.sender_id = t.receiver_id
+   OR (s.user_id IS NULL) <> (t.type = 'funding')
+   OR s.currency <> t.currency
+   OR r.currency <> t.currency
+
+-- name: owners
+-- Every user has one account, and no account belongs to somebody who isn't there.
+SELECT CASE WHEN a.id IS NULL THEN format('usr:%s has no account.', u.id)
+            ELSE format('acc:%s belongs to usr:%s, who is not there.', a.id, a.user_id)
+       END AS sentence
+FROM identity.users u
+FULL JOIN (SELECT id, user_id FROM ledger.accounts WHERE user_id IS NOT NULL) a ON a.user_id = u.id
+WHERE a.id IS NULL OR u.id IS NULL
+
+-- name: idempotency_keys
+-- Every transaction has one key, of the one who sent it, with the status that it ended in.
+SELECT format('The transaction txn:%s has %s idempotency keys.', t.id, COALESCE(k.keys, 0))
+           AS sentence
+FROM ledger.transactions t
+LEFT JOIN (
+    SELECT transaction_id, count(*) AS keys FROM ledger.idempotency_keys GROUP BY transaction_id
+) k ON k.transaction_id = t.id
+WHERE COALESCE(k.keys, 0) <> 1
+UNION ALL
+SELECT format('The key %s of %s names the transaction txn:%s, which is not there.', k.key,
+              CASE WHEN s.id IS NULL THEN 'usr:' ELSE 'acc:' END || k.principal_id,
+              k.transaction_id)
+FROM ledger.idempotency_keys k
+LEFT JOIN ledger.transactions t ON t.id = k.transaction_id
+LEFT JOIN ledger.accounts s ON s.id = k.principal_id
+WHERE k.transaction_id IS NOT NULL AND t.id IS NULL
+UNION ALL
+SELECT format('The key %s of %s answers %s since %s, but its transaction txn:%s is %s since %s and '
+              'its sender is usr:%s.', k.key,
+              CASE WHEN k.principal_id = s.id THEN 'acc:' ELSE 'usr:' END || k.principal_id,
+              k.http_status, k.created_at, t.id, t.status, t.created_at, s.user_id)
+FROM ledger.idempotency_keys k
+JOIN ledger.transactions t ON t.id = k.transaction_id
+LEFT JOIN ledger.accounts s ON s.id = t.sender_id
+WHERE k.principal_id IS DISTINCT FROM COALESCE(s.user_id, s.id)
+   OR k.http_status <> CASE t.status WHEN 'failed' THEN 402 ELSE 201 END
+   OR k.created_at <> t.created_at
+UNION ALL
+SELECT format('The key %s of %s answers %s without a transaction.', k.key,
+              CASE WHEN s.id IS NOT NULL THEN 'acc:' || s.id
+                   WHEN u.id IS NOT NULL THEN 'usr:' || k.principal_id
+                   ELSE 'usr:' || k.principal_id || ', who is not there,' END, k.http_status)
+FROM ledger.idempotency_keys k
+LEFT JOIN ledger.accounts u ON u.user_id = k.principal_id
+LEFT JOIN ledger.accounts s ON s.id = k.principal_id AND s.user_id IS NULL
+WHERE k.transaction_id IS NULL
+  AND (COALESCE(u.id, s.id) IS NULL
+       OR CASE WHEN u.id IS NOT NULL THEN k.http_status NOT IN (403, 404, 422)
+               ELSE k.http_status <> 200 END)
+UNION ALL
+SELECT format('The event %s of acc:%s tells the key %s, but the key of txn:%s is %s.',
+              e.sequence, e.account_id, e.idempotency_key, t.id, k.key)
+FROM ledger.transactions t
+JOIN outbox.events e ON e.transaction_id = t.id AND e.account_id = t.sender_id
+JOIN ledger.idempotency_keys k ON k.transaction_id = t.id
+WHERE e.idempotency_key IS DISTINCT FROM k.key
+
+-- name: audit
+-- Every transaction and every refusal has one audit row, and no row tells of what isn't there.
+SELECT format('The transaction txn:%s has %s audit rows.', COALESCE(t.id, l.subject_id),
+              COALESCE(l.rows, 0)) AS sentence
+FROM ledger.transactions t
+FULL JOIN (
+    SELECT subject_id, count(*) AS rows FROM audit.log
+    WHERE action IN ('transaction.completed', 'transaction.failed') GROUP BY subject_id
+) l ON l.subject_id = t.id
+WHERE t.id IS NULL OR COALESCE(l.rows, 0) <> 1
+UNION ALL
+SELECT format('The audit row %s says %s by usr:%s at %s, but the transaction txn:%s is %s since %s '
+              'and its sender is usr:%s.', l.id, l.action, l.actor_id, l.created_at,
+              t.id, t.status, t.created_at, s.user_id)
+FROM audit.log l
+JOIN ledger.transactions t ON t.id = l.subject_id
+LEFT JOIN ledger.accounts s ON s.id = t.sender_id
+WHERE l.action <> CASE t.status WHEN 'failed' THEN 'transaction.failed'
+                                ELSE 'transaction.completed' END
+   OR l.actor_id IS DISTINCT FROM s.user_id
+   OR l.created_at <> t.created_at
+UNION ALL
+SELECT format('usr:%s was refused %s transfers at %s, and the audit log tells of %s.',
+              COALESCE(k.principal_id, l.actor_id), COALESCE(k.refusals, 0),
+              COALESCE(k.created_at, l.created_at), COALESCE(l.rows, 0))
+FROM (
+    SELECT principal_id, created_at, count(*) AS refusals FROM ledger.idempotency_keys
+    WHERE transaction_id IS NULL AND http_status <> 200 GROUP BY principal_id, created_at
+) k
+FULL JOIN (
+    SELECT actor_id, created_at, count(*) AS rows FROM audit.log
+    WHERE action = 'transaction.refused' GROUP BY actor_id, created_at
+) l ON l.actor_id = k.principal_id AND l.created_at = k.created_at
+WHERE k.refusals IS DISTINCT FROM l.rows
+UNION ALL
+SELECT format('The audit row %s says %s of %s, which is not there.', l.id, l.action,
+              CASE split_part(l.action, '.', 1) WHEN 'account' THEN 'acc:'
+                                                WHEN 'session' THEN 'ses:'
+                                                ELSE 'usr:' END || l.subject_id)
+FROM audit.log l
+LEFT JOIN ledger.accounts a ON a.id = l.subject_id
+LEFT JOIN identity.users u ON u.id = l.subject_id
+LEFT JOIN identity.sessions s ON s.id = l.subject_id
+WHERE l.subject_id IS NOT NULL AND l.action NOT LIKE 'transaction.%'
+  AND COALESCE(a.id, u.id, s.id) IS NULL

@@ -1,0 +1,50 @@
+"""Money: an integer count of minor units and an ISO 4217 currency. No float anywhere.
+
+`Money(50_000, "ZAR")` is ZAR 500.00; `Money(500, "JPY")` is JPY 500; `Money(1_500, "KWD")` is
+KWD 1.500. Exponents: ISO 4217 list one (2026-01-01).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+MAX_AMOUNT: Final = 2**53 - 1  # the largest integer that a JavaScript client reads exactly
+
+_TWO = (
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
+    "CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD "
+    "HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA "
+    "MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN "
+    "QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP "
+    "TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG"
+)
+_ZERO = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+_THREE = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR = "CLF UYW"
+
+EXPONENTS: Final[dict[str, int]] = {
+    code: exponent
+    for exponent, codes in ((2, _TWO), (0, _ZERO), (3, _THREE), (4, _FOUR))
+    for code in codes.split()
+}
+"""Currency code → number of decimals that its minor unit stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in minor units; negative where it left an account."""
+
+    amount: int
+    currency: str
+
+    def __str__(self) -> str:
+        """`ZAR 10,000.00`: grouped, with as many decimals as the currency has."""
+        exponent = EXPONENTS[self.currency]
+        sign = "-" if self.amount < 0 else ""
+        whole, fraction = divmod(abs(self.amount), 10**exponent)
+        decimals = f".{fraction:0{exponent}d}" if exponent else ""
+        return f"{self.currency} {sign}{whole:,}{decimals}"
+
+
+def is_currency(code: str) -> bool:
+    """Whether FinPay can keep accounts in this currency."""
+    return code in EXPONENTS

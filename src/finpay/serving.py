@@ -1,0 +1,76 @@
+"""`finpay serve`: the worker processes of the API, started, watched and drained.
+
+The supervisor is uvicorn's: a worker that dies is replaced. What a worker does with a SIGTERM is
+in app.py.
+"""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from finpay.settings import Settings
+
+GRACE_S: Final = 20  # in-flight requests have deadlines far below
+KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers let go
+BACKLOG: Final = 2048
+UNFIT: Final = "unfit"  # the file in which a worker leaves the reason for which none may run
+
+
+def serve(settings: Settings) -> int:
+    """Serves until a signal comes. The exit code: 0, or 2 if it could not or may not run."""
+    try:
+        listening = _listen(settings.host, settings.port)
+    except OSError as error:
+        sys.stderr.write(
+            f"finpay: can't listen on {settings.host}:{settings.port} ({error.strerror}); "
+            "set PORT to a free one\n"
+        )
+        return 2
+    folder = tempfile.mkdtemp(prefix="finpay-serve-")
+    # Before any worker imports prometheus-client, which looks once.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    try:
+        Multiprocess(_config(settings), sockets=[listening]).run()
+        reason = Path(folder, UNFIT)
+        if reason.exists():
+            sys.stderr.write(f"finpay: {reason.read_text('utf-8')}\n")
+            return 2
+        return 0
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        "finpay.app:application",
+        factory=True,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # edge/address.py knows whom to trust
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=BACKLOG,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(BACKLOG)
+    listening.set_inheritable(True)
+    return listening

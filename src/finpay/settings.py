@@ -1,0 +1,164 @@
+"""One frozen Settings, read from the environment once. docs/settings.md documents each name.
+
+An unknown `FINPAY_*` name or a bad value is refused at start: a misspelt limit must not become
+the default in silence.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+DEVELOPMENT_SECRET: Final = "finpay-development-secret-never-in-production"  # noqa: S105
+MIN_SECRET_BYTES: Final = 32  # RFC 7518 §3.2: an HS256 key is at least as long as its hash
+
+Network = IPv4Network | IPv6Network
+
+
+class SettingsError(Exception):
+    """A setting is missing, unknown or bad. The message names it; the CLI exits with 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """`count` requests in a fixed window of `window_s` seconds."""
+
+    count: int
+    window_s: int
+
+
+class Settings(BaseSettings):
+    """Everything that the environment may decide. Units are in the names."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    env: Literal["development", "production"] = Field("development", alias="FINPAY_ENV")
+    database_url: str = Field("postgresql://localhost:5432/finpay", alias="DATABASE_URL")
+    owner_url_setting: str | None = Field(None, alias="FINPAY_DATABASE_OWNER_URL")
+    redis_url: str = Field("redis://localhost:6379/0", alias="REDIS_URL")
+    host_setting: str | None = Field(None, alias="HOST")
+    port: int = Field(3000, alias="PORT", ge=0, le=65535)
+    jwt_secret: str = Field(DEVELOPMENT_SECRET, alias="FINPAY_JWT_SECRET")
+    workers: int = Field(2, alias="FINPAY_WORKERS", ge=1, le=256)
+    access_token_ttl_s: int = Field(900, alias="FINPAY_ACCESS_TOKEN_TTL", ge=1)
+    refresh_token_ttl_s: int = Field(2_592_000, alias="FINPAY_REFRESH_TOKEN_TTL", ge=1)
+    refresh_grace_s: int = Field(30, alias="FINPAY_REFRESH_GRACE", ge=0)
+    rate_limit_global: Annotated[RateLimit | None, NoDecode] = Field(
+        RateLimit(100, 900), alias="FINPAY_RATE_LIMIT_GLOBAL"
+    )
+    rate_limit_auth: Annotated[RateLimit | None, NoDecode] = Field(
+        RateLimit(10, 900), alias="FINPAY_RATE_LIMIT_AUTH"
+    )
+    rate_limit_transaction: Annotated[RateLimit | None, NoDecode] = Field(
+        RateLimit(20, 60), alias="FINPAY_RATE_LIMIT_TRANSACTION"
+    )
+    idempotency_ttl_s: int = Field(86_400, alias="FINPAY_IDEMPOTENCY_TTL", ge=1)
+    trusted_proxies: Annotated[tuple[Network, ...] | int, NoDecode] = Field(
+        (), alias="FINPAY_TRUSTED_PROXIES"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), alias="FINPAY_CORS_ORIGINS")
+    metrics_token: str | None = Field(None, alias="FINPAY_METRICS_TOKEN")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", alias="FINPAY_LOG_LEVEL"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `read` hands over: the environment is an argument, so tests need no patching."""
+        return (init_settings,)
+
+    @field_validator(
+        "rate_limit_global", "rate_limit_auth", "rate_limit_transaction", mode="before"
+    )
+    @classmethod
+    def _rate_limit(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value == "off":
+            return None
+        match = re.fullmatch(r"([1-9]\d{0,8})/([1-9]\d{0,8})", value)
+        if match is None:
+            raise ValueError("expected count/seconds such as 100/900, or off")
+        return RateLimit(int(match[1]), int(match[2]))
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _trusted_proxies(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.isascii() and value.isdigit():
+            return int(value)
+        return tuple(ip_network(part) for part in _parts(value))
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _cors_origins(cls, value: Any) -> Any:
+        return tuple(_parts(value)) if isinstance(value, str) else value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _jwt_secret(cls, value: str) -> str:
+        secrets = _parts(value)
+        if not secrets or min(len(secret.encode()) for secret in secrets) < MIN_SECRET_BYTES:
+            raise ValueError(f"each secret needs at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @model_validator(mode="after")
+    def _production_needs_its_own_secret(self) -> Self:
+        if self.production and DEVELOPMENT_SECRET in self.jwt_secrets:
+            raise ValueError("FINPAY_JWT_SECRET has to be set in production")
+        return self
+
+    @property
+    def production(self) -> bool:
+        return self.env == "production"
+
+    @property
+    def host(self) -> str:
+        return self.host_setting or ("0.0.0.0" if self.production else "127.0.0.1")  # noqa: S104
+
+    @property
+    def owner_url(self) -> str:
+        """Where migrations and operator commands connect; with one URL, the same as the app."""
+        return self.owner_url_setting or self.database_url
+
+    @property
+    def jwt_secrets(self) -> tuple[str, ...]:
+        """The first signs, all verify."""
+        return tuple(_parts(self.jwt_secret))
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this environment. SettingsError names the first bad or unknown name."""
+    known = {str(field.alias) for field in Settings.model_fields.values()}
+    unknown = sorted(name for name in environ if name.startswith("FINPAY_") and name not in known)
+    if unknown:
+        raise SettingsError(f"{unknown[0]} is not a setting of FinPay; see docs/settings.md")
+    given = {name: environ[name] for name in known if environ.get(name)}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        raise SettingsError(f"{name}: {first['msg']}".removeprefix(": ")) from None
+
+
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]

@@ -1,0 +1,155 @@
+"""Fixtures for tests that need servers. A run without such tests starts none.
+
+Two settings of the environment belong to the tests alone: FINPAY_TEST_POSTGRES_BIN (a bin folder)
+and FINPAY_TEST_REDIS_SERVER (a program) replace the servers of the wheels.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from finpay.dev.place import remove_place
+from finpay.dev.postgres import Cluster
+from finpay.dev.valkey import Valkey
+from tests.servers import (
+    OwnPostgres,
+    OwnValkey,
+    Run,
+    clone_template,
+    drop_database,
+    shared_postgres,
+)
+
+_RUN: Final = pytest.StashKey[Run]()
+_OURS: Final = ("DATABASE_URL", "REDIS_URL", "PORT", "HOST")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder per run, made by the process that was called and told to its workers.
+
+    The developer's settings end here: no test may meet a server that it did not start.
+    """
+    workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        run = Run(*workerinput["finpay_run"])
+    else:
+        run = Run(
+            tempfile.mkdtemp(prefix="finpay-test-"),
+            os.environ.get("FINPAY_TEST_POSTGRES_BIN"),
+            os.environ.get("FINPAY_TEST_REDIS_SERVER"),
+        )
+        Path(run.folder).chmod(0o755)  # the servers' account has to pass through
+    for name in list(os.environ):
+        if name.startswith("FINPAY_") or name in _OURS:
+            del os.environ[name]
+    config.stash[_RUN] = run
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the run to a pytest-xdist worker."""
+    node.workerinput["finpay_run"] = tuple(node.config.stash[_RUN])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the run's folder, and what lies outside of it when root's servers can't enter it."""
+    if hasattr(config, "workerinput") or _RUN not in config.stash:
+        return
+    folder = Path(config.stash[_RUN].folder)
+    for home in folder.iterdir():
+        if home.is_dir():
+            remove_place(home)
+    remove_place(folder)
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> Run:
+    return request.config.stash[_RUN]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(run: Run) -> Iterator[Cluster]:
+    """The run's cluster: `.port`, `.url(database, login)`, `.sql(statement, database)`."""
+    with shared_postgres(run) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres_server: Cluster, worker_id: str) -> Iterator[str]:
+    """The worker's own database, migrated. The login is a superuser: owner's and app's URL in one."""
+    name = f"finpay_{worker_id}"
+    yield clone_template(postgres_server, name)
+    drop_database(postgres_server, name)
+
+
+@pytest.fixture
+def fresh_database(postgres_server: Cluster, worker_id: str) -> Iterator[Callable[[], str]]:
+    """Call it for the URL of a database, migrated and empty, that lives as long as the test."""
+    made: list[str] = []
+
+    def create() -> str:
+        name = f"fresh_{worker_id}_{next(_NUMBERS)}"
+        made.append(name)
+        return clone_template(postgres_server, name)
+
+    yield create
+    for name in made:
+        drop_database(postgres_server, name)
+
+
+@pytest.fixture(scope="session")
+def valkey_server(run: Run, worker_id: str) -> Iterator[Valkey]:
+    """The worker's own Valkey."""
+    server = run.start_valkey(run.place(f"valkey-{worker_id}"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(valkey_server: Valkey) -> str:
+    return valkey_server.url
+
+
+@pytest.fixture
+def own_postgres(run: Run, worker_id: str) -> Iterator[Callable[..., OwnPostgres]]:
+    """Call it for a cluster that the test may stop, kill, hang, resume and start.
+
+    Keyword arguments are settings of PostgreSQL.
+    """
+    made: list[OwnPostgres] = []
+
+    def start(**settings: str) -> OwnPostgres:
+        made.append(OwnPostgres(run, f"postgres-{worker_id}-{next(_NUMBERS)}", settings))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.resume()
+        server.stop()
+
+
+@pytest.fixture
+def own_valkey(run: Run, worker_id: str) -> Iterator[Callable[..., OwnValkey]]:
+    """Call it for a Valkey that the test may stop, hang, resume, start and flush.
+
+    Keyword arguments are settings of Valkey, with `_` for `-`.
+    """
+    made: list[OwnValkey] = []
+
+    def start(**settings: str) -> OwnValkey:
+        options = {name.replace("_", "-"): value for name, value in settings.items()}
+        made.append(OwnValkey(run, f"own-valkey-{worker_id}-{next(_NUMBERS)}", options))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.resume()
+        server.stop()
+
+
+_NUMBERS: Final = count(1)
