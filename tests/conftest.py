@@ -16,6 +16,7 @@ import pytest
 from finpay.dev.place import remove_place
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
+from tests.apis import Api, running_api, start_api
 from tests.servers import (
     OwnPostgres,
     OwnValkey,
@@ -153,3 +154,36 @@ def own_valkey(run: Run, worker_id: str) -> Iterator[Callable[..., OwnValkey]]:
 
 
 _NUMBERS: Final = count(1)
+
+
+@pytest.fixture(scope="session")
+def api(
+    database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """The worker's API, with rate limits off."""
+    with running_api(tmp_path_factory.mktemp("api"), database_url, redis_url) as running:
+        yield running
+
+
+@pytest.fixture
+def serve(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> Iterator[Callable[..., Api]]:
+    """Call it for an API of the test's own: `serve(FINPAY_WORKERS="2")`.
+
+    DATABASE_URL and REDIS_URL may be given too; `ready=False` does not wait.
+    """
+    made: list[Api] = []
+
+    def start(*, ready: bool = True, **settings: str) -> Api:
+        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url} | settings
+        made.append(
+            start_api(
+                tmp_path, urls.pop("DATABASE_URL"), urls.pop("REDIS_URL"), ready=ready, **urls
+            )
+        )
+        return made[-1]
+
+    yield start
+    for running in made:
+        running.stop()

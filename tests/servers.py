@@ -94,7 +94,7 @@ class OwnPostgres:
 
     def kill(self) -> None:
         """As a power cut would end it: no checkpoint, recovery at the next start."""
-        _signal_all(self.server.pid, signal.SIGKILL)
+        signal_tree(self.server.pid, signal.SIGKILL)
         self.server.stop()
 
     def start(self) -> None:
@@ -104,10 +104,10 @@ class OwnPostgres:
 
     def hang(self) -> None:
         """Connections are still accepted by the kernel, but nothing answers."""
-        _signal_all(self.server.pid, signal.SIGSTOP)
+        signal_tree(self.server.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        _signal_all(self.server.pid, signal.SIGCONT)
+        signal_tree(self.server.pid, signal.SIGCONT)
 
 
 class OwnValkey:
@@ -132,10 +132,10 @@ class OwnValkey:
         )
 
     def hang(self) -> None:
-        _signal_all(self.server.pid, signal.SIGSTOP)
+        signal_tree(self.server.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        _signal_all(self.server.pid, signal.SIGCONT)
+        signal_tree(self.server.pid, signal.SIGCONT)
 
 
 def create_migrated(cluster: Cluster, database: str) -> None:
@@ -171,7 +171,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _signal_all(pid: int, number: signal.Signals) -> None:
+def signal_tree(pid: int, number: signal.Signals) -> None:
     """The server first, so that it can't replace a child that vanishes."""
     try:
         server = psutil.Process(pid)

@@ -92,7 +92,7 @@ class Application:
             database,
             Hasher(),
             Signer(read.jwt_secrets, read.access_token_ttl_s),
-            refresh_token_ttl_s=read.refresh_token_ttl_s,
+            refresh_ttl_s=read.refresh_token_ttl_s,
             refresh_grace_s=read.refresh_grace_s,
         )
         gate = Gate(read, identity.session_is_alive)
@@ -127,7 +127,7 @@ class Application:
             return
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # made by serving.py
         if folder is not None:
-            Path(folder, "unfit").write_text(reason, "utf-8")
+            Path(folder, settings.UNFIT_FILE).write_text(reason, "utf-8")  # noqa: ASYNC240  once, then the end
             os.kill(os.getppid(), signal.SIGTERM)
         raise Unavailable(Code.UNAVAILABLE, reason, may_have_run=False)
 

@@ -7,6 +7,7 @@ run (usage, settings, servers). Imports are inside the commands, so that `finpay
 import json
 import os
 import sys
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -26,7 +27,6 @@ T = TypeVar("T")
 
 _REFUSED: Final = 1
 _COULD_NOT_RUN: Final = 2
-_HOME: Final = Path(".finpay")
 _BESIDE_DEV: Final = (
     "DATABASE_URL is not set. Beside a running `finpay dev`, load its servers first: "
     "set -a; . .finpay/env; set +a"
@@ -71,19 +71,19 @@ def main() -> None:
 
 @_app.command()
 def dev() -> None:
-    """Start everything on this machine: PostgreSQL, Valkey, the API, two users with money.
+    """Start everything on this machine, ready to use.
 
-    Data stays in .finpay/ for the next time; Ctrl-C stops it all. DATABASE_URL and REDIS_URL name
-    servers of your own, which are then used instead.
+    PostgreSQL, Valkey, the API, and two users with money. The data stays in .finpay/ for the next
+    time; Ctrl-C stops it all. Servers that DATABASE_URL and REDIS_URL name are used instead.
     """
     from finpay.dev.up import up
 
-    raise typer.Exit(up(_settings(), os.environ, _HOME))
+    raise typer.Exit(up(_settings(), os.environ, Path(".finpay")))
 
 
 @_app.command()
 def serve() -> None:
-    """Run the API. It never migrates: run `finpay migrate` before."""
+    """Run the API. It never migrates: `finpay migrate` does."""
     from finpay import serving
 
     raise typer.Exit(serving.serve(_settings()))
@@ -91,23 +91,22 @@ def serve() -> None:
 
 @_app.command()
 def migrate() -> None:
-    """Create the roles and bring the database to this version's shape. Safe to repeat."""
+    """Bring the database to this version's shape; safe to repeat."""
     from finpay.db import migrate as migrations
 
     owner_url = _settings().owner_url
     _run(migrations.prepare(owner_url))
-    applied = migrations.apply(owner_url)
-    for name in applied:
+    for name in migrations.apply(owner_url):
         print(f"applied  {name}")
-    print(f"The database is up to date: {len(applied)} of {len(migrations.names())} were new.")
+    print("The database is up to date.")
 
 
 @_app.command()
 def seed() -> None:
-    """Create alice and bob with their money, where they are not there yet.
+    """Create the users alice and bob, with money.
 
     alice@finpay.dev has ZAR 10,000.00 and bob@finpay.dev ZAR 5,000.00; the password of both is
-    password123, so this is for development only.
+    password123, so this is for development only. Those who are there already are left alone.
     """
     from finpay.dev.seed import seed as sow
 
@@ -133,18 +132,14 @@ def verify(*, as_json: _Json = False) -> None:
     from finpay.ledger import verify as proof
 
     async def prove() -> proof.Report:
-        settings = _settings()
-        async with _database(settings.database_url, "finpay_app") as database:
+        async with _database(_settings().database_url, "finpay_app") as database:
             return await proof.verify(database, progress=(lambda _: None) if as_json else _show)
 
     report = _run(prove())
-    failed = sum(not check.ok for check in report.checks)
     if as_json:
         print(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
-    elif failed:
-        print(f"{failed} of {len(report.checks)} checks failed.")
     else:
-        print(f"All {len(report.checks)} checks hold.")
+        print(f"{sum(check.ok for check in report.checks)} of {len(report.checks)} checks hold.")
     raise typer.Exit(0 if report.ok else _REFUSED)
 
 
@@ -198,11 +193,10 @@ def _set_status(
 def _answer(members: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(members, ensure_ascii=False))
-        return
-    for name, value in members.items():
-        print(f"{name:<16}{value}")
-    if members.get("repeated"):
-        print("The key was known: nothing was done now, and this is the first answer.")
+    else:
+        print("\n".join(f"{name:<16}{value}" for name, value in members.items()))
+        if members["repeated"]:
+            print("The key was known: nothing was done now, and this is the first answer.")
 
 
 def _operate(
@@ -256,13 +250,11 @@ async def _database(url: str, role: str) -> AsyncIterator["Database"]:
 def _settings() -> "Settings":
     from finpay import settings
 
-    return settings.read(os.environ)
+    return settings.read()
 
 
 def _fresh_key() -> str:
-    from uuid import uuid4
-
-    return f"cli-{uuid4()}"
+    return f"cli-{os.urandom(16).hex()}"
 
 
 def _refuse(error: "FinPayError", *, as_json: bool) -> NoReturn:
@@ -273,15 +265,12 @@ def _refuse(error: "FinPayError", *, as_json: bool) -> NoReturn:
         _answer({"code": error.code, "detail": error.detail}, as_json=True)
     else:
         _warn(error.detail)
-    invalid = error.code is Code.VALIDATION_FAILED
-    raise typer.Exit(_COULD_NOT_RUN if invalid else _REFUSED)
+    raise typer.Exit(_COULD_NOT_RUN if error.code is Code.VALIDATION_FAILED else _REFUSED)
 
 
 def _fail(error: Exception) -> NoReturn:
     _warn(_sentence(error))
     if os.environ.get("FINPAY_LOG_LEVEL") == "debug":
-        import traceback
-
         traceback.print_exception(error)
     sys.exit(_COULD_NOT_RUN)
 
@@ -297,11 +286,10 @@ def _sentence(error: Exception) -> str:
         return f"PostgreSQL can't be used: {error.__cause__ or error.detail}{hint}"
     if isinstance(error, (DevError, MigrationError, SettingsError)):
         return str(error)
-    return f"Unexpected: {error!r}. FINPAY_LOG_LEVEL=debug shows where it comes from."
+    return f"Unexpected: {error!r}. FINPAY_LOG_LEVEL=debug shows where."
 
 
 def _show(check: "Check") -> None:
-    """A line per check, and one per violation under it."""
     count = "" if check.ok else f"  {check.count} violations"
     print(f"{'ok' if check.ok else 'FAILED':<8}{check.name}{count}", flush=True)
     for violation in check.violations:

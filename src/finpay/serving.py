@@ -15,12 +15,11 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from finpay.settings import Settings
+from finpay.settings import UNFIT_FILE, Settings
 
 GRACE_S: Final = 20  # in-flight requests have deadlines far below
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers let go
 BACKLOG: Final = 2048
-UNFIT: Final = "unfit"  # the file in which a worker leaves the reason for which none may run
 
 
 def serve(settings: Settings) -> int:
@@ -38,7 +37,7 @@ def serve(settings: Settings) -> int:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
         Multiprocess(_config(settings), sockets=[listening]).run()
-        reason = Path(folder, UNFIT)
+        reason = Path(folder, UNFIT_FILE)
         if reason.exists():
             sys.stderr.write(f"finpay: {reason.read_text('utf-8')}\n")
             return 2

@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 import pytest
-from tests.servers import Run
+from tests.servers import Run, signal_tree
 
 from finpay.dev.place import open_place, remove_place
 from finpay.dev.postgres import Postgres
@@ -62,7 +62,7 @@ def test_postgres_is_as_durable_as_it_ships(started: Callable[..., Postgres]) ->
 def test_postgres_recovers_when_it_was_killed(started: Callable[..., Postgres]) -> None:
     first = started()
     first.sql("CREATE TABLE kept AS SELECT 42 AS answer")
-    first.child.kill()
+    signal_tree(first.pid, signal.SIGKILL)
     first.stop()
 
     assert started().sql("SELECT answer FROM kept") == "42"

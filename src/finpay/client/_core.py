@@ -104,7 +104,7 @@ def _refusal(answer: Answer) -> Exception:
         code,
         problem.detail,
         problem.errors,
-        {name: _text(value) for name, value in members.items() if name not in _STANDARD},
+        {name: _text(value) or "" for name, value in members.items() if name not in _STANDARD},
         answer.headers,
         retryable=problem.retryable,
         request_id=problem.request_id or answer.request_id,

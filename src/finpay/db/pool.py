@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import asyncpg
 
@@ -29,7 +29,7 @@ _NOT_NOW_CODES: Final = frozenset({"25006", "55P03"})
 _CONFLICT_CODES: Final = frozenset({"40001", "40P01"})  # rolled back; the same call may succeed
 _REFUSED_CODES: Final = frozenset({"25006", "55P03", "57P03", "53300"})  # never ran
 
-Record = asyncpg.Record
+Record: TypeAlias = Any  # asyncpg.Record: a row by name and by position; it has no types
 
 
 @dataclass(slots=True)
@@ -75,7 +75,8 @@ class Transaction:
 
     async def fetch(self, query: str, *args: object) -> Sequence[Record]:
         with _translated():
-            return await self._connection.fetch(query, *args)
+            rows: list[Record] = await self._connection.fetch(query, *args)
+            return rows
 
     async def fetch_one(self, query: str, *args: object) -> Record | None:
         with _translated():
@@ -119,7 +120,8 @@ class Database:
     async def fetch(self, query: str, *args: object) -> Sequence[Record]:
         """All rows. Unavailable, Conflict or UniqueViolation if it could not be done."""
         async with self._connection() as connection:
-            return await connection.fetch(query, *args)
+            rows: list[Record] = await connection.fetch(query, *args)
+            return rows
 
     async def fetch_one(self, query: str, *args: object) -> Record | None:
         """The first row, or None."""

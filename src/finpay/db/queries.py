@@ -19,7 +19,7 @@ class Queries:
     def __init__(self, text: str, source: str) -> None:
         parts = _NAME.split(text)
         self._source = source
-        self._queries = dict(
+        self._queries: dict[str, str] = dict(
             zip(parts[1::2], (block.strip() for block in parts[2::2]), strict=True)
         )
 

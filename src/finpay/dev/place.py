@@ -47,6 +47,7 @@ class Place:
 
 def open_place(home: Path) -> Place:
     """The place that goes with `home`, a folder of ours; the same one at every start."""
+    home = home.absolute()  # the servers have a working directory of their own
     make_home(home)
     account = Account.for_servers()
     if account is None:

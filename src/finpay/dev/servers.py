@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -23,19 +24,18 @@ POLL_S: Final = 0.005
 # PostgreSQL's and Valkey's own words when they find no way to start are on the last lines.
 LOG_TAIL_LINES: Final = 40
 
-# $1 the server, $2 the signal. A line on the pipe means that the server was stopped in good order.
-# Ten seconds in steps of 0.1 s, as STOP_LIMIT_S. A zombie, where nobody reaps, is not running.
+# $1 the server, $2 the signal, $3 how many tenths of a second it has to stop. A line on the pipe
+# means that the server was stopped in good order. A zombie, where nobody reaps, is not running.
 _WATCH: Final = """
 read -r _ && exit
-kill -s "$2" "$1" 2>/dev/null || exit
-tries=100
-while [ "$tries" -gt 0 ]; do
+kill -s "$2" "$1" 2>/dev/null
+tenths=$3
+while [ "$tenths" -gt 0 ] && kill -0 "$1" 2>/dev/null; do
+    grep -qs '^State:.*Z' "/proc/$1/status" && break
     sleep 0.1
-    kill -0 "$1" 2>/dev/null || exit
-    grep -qs '^State:.*Z' "/proc/$1/status" && exit
-    tries=$((tries - 1))
+    tenths=$((tenths - 1))
 done
-kill -s KILL "$1"
+kill -s KILL -- "-$1" 2>/dev/null
 """
 
 
@@ -71,6 +71,7 @@ class Child:
     process: subprocess.Popen[bytes]
     watcher: subprocess.Popen[bytes]
     stop_signal: Signals
+    stop_limit_s: float
     log: Path
 
     @property
@@ -95,18 +96,18 @@ class Child:
         raise DevError(f"{self.name} was not ready after {START_LIMIT_S:.0f} s (log: {self.log})")
 
     def stop(self) -> None:
-        """Ask, wait at most STOP_LIMIT_S, then kill. Harmless when it has stopped already."""
+        """Ask, wait at most `stop_limit_s`, then kill. Harmless when it has stopped already."""
         if self.running:
             self.process.send_signal(self.stop_signal)
-        try:
-            self.process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(self.stop_limit_s)
+        self.kill()
         self._dismiss_watcher()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would. `stop` has to follow, to let go of the watcher."""
-        self.process.send_signal(SIGKILL)
+        """SIGKILL to all that is left of it, as a crash would. `stop` lets go of the watcher."""
+        with suppress(ProcessLookupError, PermissionError):  # nothing left (macOS: a zombie)
+            os.killpg(self.pid, SIGKILL)
         self.process.wait(STOP_LIMIT_S)
 
     def last_words(self) -> str:
@@ -122,11 +123,9 @@ class Child:
         pipe = self.watcher.stdin
         if pipe is None or pipe.closed:
             return
-        try:
+        with suppress(OSError):  # it was killed before us: nothing to dismiss
             pipe.write(b"\n")
             pipe.close()
-        except OSError:  # it was killed before us: nothing to dismiss
-            pass
         self.watcher.wait()
 
 
@@ -139,6 +138,7 @@ def start(
     account: Account | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path = Path("/"),
+    stop_limit_s: float = STOP_LIMIT_S,
 ) -> Child:
     """Start a server with its output in a fresh `log`, under `account` (None: as ourselves)."""
     with log.open("wb") as output:
@@ -152,7 +152,8 @@ def start(
             env=environment() if env is None else env,
             **as_account(account),
         )
-    return Child(name, process, _watch(process.pid, stop_signal), stop_signal, log)
+    watcher = _watch(process.pid, stop_signal, stop_limit_s)
+    return Child(name, process, watcher, stop_signal, stop_limit_s, log)
 
 
 def run(command: Sequence[str | Path], *, account: Account | None, failure: str) -> str:
@@ -221,10 +222,11 @@ def ports_to_try(port: int) -> Iterator[int]:
         raise DevError(f"port {port} is taken by another program; stop it or choose another port")
 
 
-def _watch(pid: int, stop_signal: Signals) -> subprocess.Popen[bytes]:
+def _watch(pid: int, stop_signal: Signals, limit_s: float) -> subprocess.Popen[bytes]:
     signal_name = stop_signal.name.removeprefix("SIG")
+    tenths = str(int(limit_s * 10))
     return subprocess.Popen(
-        ["/bin/sh", "-c", _WATCH, "finpay-watch", str(pid), signal_name],
+        ["/bin/sh", "-c", _WATCH, "finpay-watch", str(pid), signal_name, tenths],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

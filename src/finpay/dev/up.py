@@ -31,6 +31,7 @@ from finpay.settings import Settings
 DATABASE: Final = "finpay"
 _POLL_S: Final = 0.2  # how soon a child's death or a warning is seen
 _READY_TIMEOUT_S: Final = 1.0  # /readyz never waits; slower than this is not ready
+_DRAIN_LIMIT_S: Final = 30.0  # longer than `serve` gives requests that are being answered
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -175,6 +176,7 @@ def _serve(settings: Settings, port: int, environ: dict[str, str], log: Path) ->
         stop_signal=signal.SIGTERM,
         env={**environ, "PORT": str(port), "HOST": settings.host},
         cwd=Path.cwd(),
+        stop_limit_s=_DRAIN_LIMIT_S,
     )
 
 

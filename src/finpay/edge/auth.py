@@ -1,9 +1,12 @@
 """Handlers of /auth: users, tokens, sessions."""
 
+from finpay import ids
 from finpay.edge import replies
 from finpay.edge.request import Call, Reply
 from finpay.edge.services import Services
 from finpay.identity.origin import Origin
+from finpay.identity.records import Reused
+from finpay.identity.refusals import refresh_token_reused
 
 
 async def register(services: Services, call: Call) -> Reply:
@@ -22,8 +25,12 @@ async def login(services: Services, call: Call) -> Reply:
 
 
 async def refresh(services: Services, call: Call) -> Reply:
-    tokens = await services.identity.refresh(call.command.refresh_token, _origin(call))
-    return Reply(200, replies.encode(replies.tokens(tokens)))
+    outcome = await services.identity.refresh(call.command.refresh_token, _origin(call))
+    if isinstance(outcome, Reused):
+        user = ids.encode("usr", outcome.user_id)
+        await services.gate.end_sessions(user, replies.session_ids([outcome.session_id]))
+        raise refresh_token_reused()
+    return Reply(200, replies.encode(replies.tokens(outcome)))
 
 
 async def logout(services: Services, call: Call) -> Reply:

@@ -52,7 +52,7 @@ class Pipeline:
         except FinPayError as error:
             reply = problems.reply(error, request.id)
             reply.budgets = trail.budgets
-        except Exception:
+        except Exception:  # noqa: BLE001  whatever it was, the client gets an answer
             _LOG.exception("bug", request_id=request.id, route=trail.template)
             reply = problems.reply(_bug(), request.id)
             reply.budgets = trail.budgets

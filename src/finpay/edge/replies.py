@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from finpay import ids
-from finpay.identity import users
+from finpay.identity import records
 from finpay.ledger import reads
 
 Time = Annotated[
@@ -82,8 +82,8 @@ class Transaction(Struct, frozen=True):
 
     id: str
     object: Literal["transaction"]
-    type: Literal["transfer", "funding"]
-    status: Literal["pending", "completed", "failed", "reversed"]
+    type: Annotated[str, Meta(examples=["transfer", "funding"])]
+    status: Annotated[str, Meta(examples=["pending", "completed", "failed", "reversed"])]
     direction: Literal["sent", "received"]
     amount: MinorUnits
     currency: str
@@ -144,7 +144,7 @@ def time(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def user(known: users.User) -> User:
+def user(known: records.User) -> User:
     return User(
         id=ids.encode("usr", known.id),
         object="user",
@@ -154,11 +154,11 @@ def user(known: users.User) -> User:
     )
 
 
-def tokens(pair: users.Tokens) -> Tokens:
+def tokens(pair: records.Tokens) -> Tokens:
     return Tokens(pair.access_token, "Bearer", pair.expires_in_s, pair.refresh_token)
 
 
-def logged_in(login: users.LoggedIn) -> LoggedIn:
+def logged_in(login: records.LoggedIn) -> LoggedIn:
     pair = login.tokens
     return LoggedIn(
         user=user(login.user),
@@ -208,8 +208,8 @@ def transaction(step: reads.Step, account_id: UUID) -> Transaction:
     return Transaction(
         id=ids.encode("txn", step.id),
         object="transaction",
-        type=step.type,  # type: ignore[arg-type]  the table's CHECK has the same list
-        status=step.status,  # type: ignore[arg-type]
+        type=step.type,
+        status=step.status,
         direction="sent" if step.sender_id == account_id else "received",
         amount=step.amount,
         currency=step.currency,

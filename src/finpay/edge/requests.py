@@ -106,7 +106,7 @@ class Send(Struct, frozen=True, forbid_unknown_fields=True):
     amount: Amount
     receiver_id: (
         Annotated[str, Meta(max_length=64, examples=["acc_01h455vb4pex5vsknk084sn02q"])] | None
-    ) = None  # noqa: E501
+    ) = None
     receiver_email: Email | None = None
     currency: Currency | None = None
     description: Annotated[str, Meta(max_length=500)] | None = None

@@ -185,7 +185,7 @@ class Channel:
         self._probe = asyncio.get_running_loop().create_task(self._keep_trying())
 
     async def _keep_trying(self) -> None:
-        while not await self._try():
+        while not await self._try():  # noqa: ASYNC110  what we wait for sends no event
             await asyncio.sleep(PROBE_EVERY_S)
         _LOG.info("redis_back")
 

@@ -148,7 +148,7 @@ class Gate:
 
     async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
         """Offers a read to the cache; stored only if nothing was written meanwhile."""
-        args = [
+        args: list[str | bytes | int] = [
             passage.variant,
             generation,
             sequence,

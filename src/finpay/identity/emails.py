@@ -12,6 +12,7 @@ MAX_LENGTH: Final = 254  # RFC 5321 §4.5.3.1.3: a path has 256, two of them ang
 # than one, so whatever is longer than this could not fit afterwards.
 _MAX_RAW_LENGTH: Final = 4 * MAX_LENGTH
 
+_TOO_LONG: Final = f"An e-mail address has at most {MAX_LENGTH} characters."
 _UNWELCOME: Final = frozenset('()<>[]\\,;:"')  # RFC 5322 §3.2.3, specials
 # Unicode categories: controls and invisible ones (C…), and every kind of space (Z…). A look-alike
 # with a zero-width space in it would be somebody else's address.
@@ -34,9 +35,6 @@ def normalise(text: str) -> str:
     _check_local_part(local)
     _check_domain(domain)
     return email
-
-
-_TOO_LONG: Final = f"An e-mail address has at most {MAX_LENGTH} characters."
 
 
 def _nfkc(text: str) -> str:

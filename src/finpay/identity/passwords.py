@@ -71,7 +71,8 @@ class Hasher:
     async def verify(self, password_hash: str | None, password: str) -> Verified:
         """Whether `password` is the one that was hashed.
 
-        None stands for a user that does not exist: never right, after the same work.
+        None stands for a user that does not exist: never right, after the same work. Nor is what
+        is longer than any password may be.
         """
         return await self._run(self._verify, password_hash, password)
 
@@ -88,14 +89,18 @@ class Hasher:
         return await asyncio.wrap_future(future)
 
     def _verify(self, password_hash: str | None, password: str) -> Verified:
-        # A longer password was never accepted, so it can't be right; it only costs as much.
-        known = password_hash is not None and len(password) <= MAX_LENGTH
-        compared = password_hash if password_hash is not None and known else _NOBODY
-        try:
-            self._argon2.verify(compared, _bytes(password[:MAX_LENGTH]))
-        except VerifyMismatchError:
+        if password_hash is None or len(password) > MAX_LENGTH:
+            self._matches(_NOBODY, password[:MAX_LENGTH])
             return Verified(ok=False)
-        return Verified(known, self._argon2.check_needs_rehash(compared))
+        if not self._matches(password_hash, password):
+            return Verified(ok=False)
+        return Verified(ok=True, needs_rehash=self._argon2.check_needs_rehash(password_hash))
+
+    def _matches(self, password_hash: str, password: str) -> bool:
+        try:
+            return self._argon2.verify(password_hash, _bytes(password))
+        except VerifyMismatchError:
+            return False
 
 
 def is_common(password: str) -> bool:
@@ -127,9 +132,9 @@ _NOBODY: Final = (
 
 @cache
 def _common_passwords() -> frozenset[str]:
-    """zxcvbn's 30 000 most frequent passwords, those that are long enough to be chosen here.
+    """Of the 30 000 most frequent passwords that zxcvbn lists, those that are long enough.
 
-    Its module of lists is run alone: importing the package would rank five other lists as well,
+    The module of lists is run alone: importing the package would rank five other lists as well,
     and keep them.
     """
     package = find_spec("zxcvbn")

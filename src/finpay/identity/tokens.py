@@ -5,10 +5,10 @@ checked (RFC 8725). A token proves who its session belongs to, not that the sess
 that is the gate's question.
 """
 
-import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from secrets import token_urlsafe
 from typing import Any, Final
 from uuid import UUID
 
@@ -51,14 +51,14 @@ class Principal:
 class Signer:
     """Makes access tokens that last `ttl_s` seconds, and checks them.
 
-    The first of `secrets_` signs and all verify, so that a new one can be brought in before the
+    The first of `secrets` signs and all verify, so that a new one can be brought in before the
     old one is taken away. What was verified once is remembered until it expires. `now` is always
     in seconds since 1970.
     """
 
-    def __init__(self, secrets_: Sequence[str], ttl_s: int) -> None:
+    def __init__(self, secrets: Sequence[str], ttl_s: int) -> None:
         self.ttl_s = ttl_s
-        self._keys = [secret.encode() for secret in secrets_]
+        self._keys = [secret.encode() for secret in secrets]
         self._verified: OrderedDict[str, Principal] = OrderedDict()
 
     def issue(self, user_id: UUID, account_id: UUID, session_id: UUID, now: float) -> str:
@@ -71,31 +71,31 @@ class Signer:
             "sid": ids.encode("ses", session_id),
             "iat": int(now),
             "exp": int(now) + self.ttl_s,
-            "jti": secrets.token_urlsafe(12),  # two tokens of one second differ
+            "jti": token_urlsafe(12),  # two tokens of one second differ
         }
         return jwt.encode(claims, self._keys[0], ALGORITHM, headers={"typ": TYPE})
 
     def verify(self, token: str, now: float) -> Principal:
         """Whose token it is. FinPayError `unauthenticated` if it is not one of ours, or expired."""
         principal = self._verified.get(token)
-        if principal is None:
-            principal = self._examine(token, now)
-        if now >= principal.expires_at:
-            self._verified.pop(token, None)
-            raise unauthenticated("The access token has expired. Refresh it, or log in again.")
-        return principal
-
-    def _examine(self, token: str, now: float) -> Principal:
+        if principal is not None and now < principal.expires_at:
+            return principal
         try:
             principal = _principal(self._claims(token), now)
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise unauthenticated(
                 "The access token is not one that FinPay issued. Log in to get one."
             ) from None
-        while len(self._verified) >= MAX_CACHED:
-            self._verified.popitem(last=False)  # the oldest, which expires first
-        self._verified[token] = principal
+        if now >= principal.expires_at:
+            self._verified.pop(token, None)
+            raise unauthenticated("The access token has expired. Refresh it, or log in again.")
+        self._remember(token, principal)
         return principal
+
+    def _remember(self, token: str, principal: Principal) -> None:
+        if len(self._verified) >= MAX_CACHED:
+            self._verified.popitem(last=False)  # the one known longest
+        self._verified[token] = principal
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         """The claims of a token that one of our keys signed."""
@@ -125,7 +125,7 @@ def _decode(token: str, key: bytes) -> Mapping[str, Any]:
             "verify_nbf": False,
         },
     )
-    # Ours have no other member; kid, jku and their like are not even looked at.
+    # Nothing of ours has another member, and a kid or jku is never followed.
     if decoded["header"] != _HEADER:
         raise ValueError("not an access token")
     claims: Mapping[str, Any] = decoded["payload"]
@@ -151,5 +151,5 @@ def _principal(claims: Mapping[str, Any], now: float) -> Principal:
 
 def _uuid(prefix: ids.Prefix, claim: object) -> UUID:
     if not isinstance(claim, str):
-        raise TypeError
+        raise ValueError(f"no {prefix}_ id")  # noqa: TRY004  bad input, as everything here
     return ids.decode(prefix, claim)

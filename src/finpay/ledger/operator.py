@@ -111,9 +111,7 @@ def _check_key(key: str) -> None:
 
 async def _account(database: Database, target: str) -> _Account:
     if "@" in target:
-        # As e-mails are stored.
-        email = unicodedata.normalize("NFKC", target).strip().lower()
-        row = await database.fetch_one(_SQL.account_by_email, email)
+        row = await database.fetch_one(_SQL.account_by_email, _as_stored(target))
     else:
         try:
             account_id = ids.decode("acc", target)
@@ -125,6 +123,12 @@ async def _account(database: Database, target: str) -> _Account:
     if row is None:
         raise _not_found(target)
     return _Account(*row)
+
+
+def _as_stored(email: str) -> str:
+    """How registration spells an e-mail."""
+    lower = unicodedata.normalize("NFKC", email.strip()).lower()
+    return unicodedata.normalize("NFKC", lower)
 
 
 def _fingerprint(*request: object) -> bytes:

@@ -47,8 +47,10 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
     Outcome.INSUFFICIENT_FUNDS: (
         Code.INSUFFICIENT_FUNDS,
-        "The amount is more than your account has available. "
-        "To try again later, use a new idempotency key: this refusal is final for its own.",
+        (
+            "The amount is more than your account has available. "
+            "To try again later, use a new idempotency key: this refusal is final for its own."
+        ),
     ),
     Outcome.BALANCE_LIMIT: (
         Code.BALANCE_LIMIT,

@@ -21,6 +21,7 @@ CREATE TYPE ledger.outcome AS ENUM (
 -- The HTTP status that a refusal is stored and answered with.
 CREATE FUNCTION ledger.http_status(outcome ledger.outcome) RETURNS smallint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE outcome
         WHEN 'completed' THEN 201

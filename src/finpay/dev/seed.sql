@@ -1,0 +1,21 @@
+-- name: account_of_email
+SELECT a.id
+FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
+WHERE u.email = $1
+
+-- name: create_user
+-- The user and the account. Nobody, if another process was faster.
+WITH registered AS (
+    INSERT INTO identity.users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (email) DO NOTHING RETURNING id
+)
+SELECT a.id FROM registered u CROSS JOIN LATERAL ledger.open_account($5, u.id, $6) a
+
+-- name: record_creation
+-- As a registration over HTTP is recorded, save that there is no session.
+SELECT audit.record($1, 'user.registered', $1, 'seed', NULL),
+       audit.record($1, 'account.created', $2, 'seed', NULL),
+       outbox.record($1, 'user.registered', json_build_object(
+           'id', ledger.type_id('usr', $1), 'object', 'user'), $1, 'seed'),
+       outbox.record($1, 'account.created', json_build_object(
+           'id', ledger.type_id('acc', $2), 'object', 'account', 'currency', $3::text), $1, 'seed')

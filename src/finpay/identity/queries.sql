@@ -1,0 +1,113 @@
+-- Named queries of finpay.identity. Every moment is the database's clock.
+--
+-- Locks, always in this order, so that no two calls wait for each other: the user, the session,
+-- its refresh token, and last the account, whose row outbox.record takes until the commit.
+
+-- name: login_by_email
+SELECT id, password_hash FROM identity.users WHERE email = $1
+
+-- name: user
+SELECT id, email, name, created_at FROM identity.users WHERE id = $1
+
+-- name: password_hash
+SELECT password_hash FROM identity.users WHERE id = $1
+
+-- name: replace_password_hash
+-- Only if it still is the one that the old password was compared with.
+UPDATE identity.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id
+
+-- name: register
+-- The user, the account, the first session and its first refresh token.
+WITH registered AS (
+    INSERT INTO identity.users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
+    RETURNING id, email, name, created_at
+), session AS (
+    INSERT INTO identity.sessions (id, user_id) SELECT $5, id FROM registered RETURNING id
+), token AS (
+    INSERT INTO identity.refresh_tokens (hash, session_id, expires_at)
+    SELECT $6, id, clock_timestamp() + make_interval(secs => $7) FROM session
+)
+SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
+       a.version, a.created_at
+FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9) a
+
+-- name: record_registration
+-- Events carry no e-mail and no name: they go to places that can't forget a person.
+SELECT audit.record($1, 'user.registered', $1, $4, $5),
+       audit.record($1, 'account.created', $2, $4, $5),
+       audit.record($1, 'session.created', $3, $4, $5),
+       outbox.record($1, 'user.registered', json_build_object(
+           'id', ledger.type_id('usr', $1), 'object', 'user'), $1, $4),
+       outbox.record($1, 'account.created', json_build_object(
+           'id', ledger.type_id('acc', $2), 'object', 'account', 'currency', $6::text), $1, $4)
+
+-- name: open_session
+-- A session for a user whose password hash is still the one that was verified; no row if not. The
+-- lock holds off a password change, which would have to end this session too.
+WITH verified AS (
+    SELECT id, email, name, created_at FROM identity.users
+    WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE
+), session AS (
+    INSERT INTO identity.sessions (id, user_id) SELECT $3, id FROM verified RETURNING id
+), token AS (
+    INSERT INTO identity.refresh_tokens (hash, session_id, expires_at)
+    SELECT $4, id, clock_timestamp() + make_interval(secs => $5) FROM session
+)
+SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
+       a.version, a.created_at,
+       audit.record(u.id, 'session.created', $3, $6, $7)
+FROM verified u JOIN ledger.accounts a ON a.user_id = u.id
+
+-- name: record_failed_login
+-- The actor is a stranger: whoever knows the e-mail may be anybody.
+SELECT audit.record(NULL, 'login.failed', $1, $2, $3)
+
+-- name: record_failed_password_change
+SELECT audit.record($1, 'password.change_failed', $1, $2, $3)
+
+-- name: record_password_change
+SELECT audit.record($1, 'password.changed', $1, $2, $3)
+
+-- name: session_is_alive
+SELECT id FROM identity.sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL
+
+-- name: lock_refresh_token
+-- What the token is worth, judged after both locks: of two calls with one token, the second sees
+-- what the first did. $2 is the grace in seconds.
+WITH token AS (
+    SELECT t.session_id, s.user_id, s.ended_at, t.expires_at, t.rotated_at
+    FROM identity.refresh_tokens t JOIN identity.sessions s ON s.id = t.session_id
+    WHERE t.hash = $1
+    FOR NO KEY UPDATE
+)
+SELECT t.session_id, t.user_id, a.id AS account_id,
+       t.ended_at IS NOT NULL AS ended,
+       t.expires_at <= clock_timestamp() AS expired,
+       t.rotated_at IS NOT NULL
+           AND t.rotated_at + make_interval(secs => $2) <= clock_timestamp() AS reused
+FROM token t JOIN ledger.accounts a ON a.user_id = t.user_id
+
+-- name: rotate_refresh_token
+-- The grace counts from the first rotation: using the old token again does not prolong it.
+WITH rotated AS (
+    UPDATE identity.refresh_tokens SET rotated_at = COALESCE(rotated_at, clock_timestamp())
+    WHERE hash = $1 RETURNING session_id
+), token AS (
+    INSERT INTO identity.refresh_tokens (hash, session_id, expires_at)
+    SELECT $2, session_id, clock_timestamp() + make_interval(secs => $3) FROM rotated
+)
+SELECT audit.record($4, 'session.refreshed', session_id, $5, $6) FROM rotated
+
+-- name: end_session
+UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3
+WHERE id = $1 AND user_id = $2 AND ended_at IS NULL RETURNING id
+
+-- name: end_other_sessions
+UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3
+WHERE user_id = $2 AND id <> $1 AND ended_at IS NULL RETURNING id
+
+-- name: record_ended_sessions
+SELECT audit.record($3, 'session.revoked', id, $4, $5, json_build_object('reason', $6::text)),
+       outbox.record($1, 'session.revoked', json_build_object(
+           'id', ledger.type_id('ses', id), 'object', 'session', 'reason', $6::text), $3, $4)
+FROM unnest($2::uuid[]) AS id

@@ -1,0 +1,208 @@
+"""Users: how they register, log in and change their password.
+
+Passwords are hashed before any transaction begins, so that nobody's locks wait for argon2. Every
+change is then made on the condition that the hash is still the one that was verified.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from finpay import ids
+from finpay.db import queries
+from finpay.db.pool import Database, Record, UniqueViolation
+from finpay.errors import FinPayError, unavailable
+from finpay.identity import refusals
+from finpay.identity.origin import Origin
+from finpay.identity.passwords import Hasher
+from finpay.identity.records import Account, LoggedIn, Reused, Tokens, User
+from finpay.identity.sessions import RefreshToken, Sessions, end_others
+from finpay.identity.tokens import Principal, Signer
+
+# Between our check and our write another login may renew the hash, which happens once, or the
+# password may be changed, which takes longer than one round of ours.
+MAX_ATTEMPTS: Final = 3
+
+_SQL: Final = queries.load("finpay.identity")
+_USER_COLUMNS: Final = len(User.__slots__)
+_ACCOUNT_COLUMNS: Final = len(Account.__slots__)
+
+
+class Identity:
+    """Everything about users and sessions that the edge asks for. One per process.
+
+    E-mails come as `emails.normalise` spells them, and new passwords have passed
+    `passwords.is_common`: both are faults of the request, which the edge names with their place.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: Hasher,
+        signer: Signer,
+        *,
+        refresh_ttl_s: int,
+        refresh_grace_s: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.signer = signer
+        self._database = database
+        self._hasher = hasher
+        self._sessions = Sessions(
+            database,
+            signer,
+            refresh_ttl_s=refresh_ttl_s,
+            refresh_grace_s=refresh_grace_s,
+            clock=clock,
+        )
+
+    async def register(
+        self, email: str, password: str, name: str | None, currency: str, origin: Origin
+    ) -> LoggedIn:
+        """A user, an account and a session, all or nothing. FinPayError `email_taken`."""
+        password_hash = await self._hasher.hash(password)
+        user_id, account_id, session_id = ids.new_uuid(), ids.new_uuid(), ids.new_uuid()
+        refresh = RefreshToken.new()
+        try:
+            async with self._database.transaction() as transaction:
+                row = await transaction.fetch_one(
+                    _SQL.register,
+                    user_id,
+                    email,
+                    name,
+                    password_hash,
+                    session_id,
+                    refresh.hash,
+                    self._sessions.refresh_ttl_s,
+                    account_id,
+                    currency,
+                )
+                await transaction.execute(
+                    _SQL.record_registration,
+                    user_id,
+                    account_id,
+                    session_id,
+                    origin.request_id,
+                    origin.address,
+                    currency,
+                )
+        except UniqueViolation as violation:
+            if violation.constraint != "users_email_key":
+                raise
+            raise refusals.email_taken() from None
+        return self._logged_in(row, session_id, refresh)
+
+    async def login(self, email: str, password: str, origin: Origin) -> LoggedIn:
+        """A new session. FinPayError `invalid_credentials`: for an unknown e-mail and for a wrong
+        password the same, after the same work.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            known = await self._database.fetch_one(_SQL.login_by_email, email)
+            verified = await self._hasher.verify(known and known["password_hash"], password)
+            if known is None or not verified.ok:
+                await self._record_failed_login(known and known["id"], origin)
+                raise refusals.wrong_login()
+            password_hash = known["password_hash"]
+            if verified.needs_rehash:
+                password_hash = await self._renew_hash(known["id"], password_hash, password)
+            logged_in = await self._open_session(known["id"], password_hash, origin)
+            if logged_in is not None:
+                return logged_in
+        raise _changed_meanwhile()
+
+    async def change_password(
+        self, principal: Principal, current: str, new: str, origin: Origin
+    ) -> list[UUID]:
+        """The user's other sessions, which have ended. FinPayError `invalid_credentials`."""
+        for _ in range(MAX_ATTEMPTS):
+            password_hash = await self._password_hash(principal.user_id)
+            if not (await self._hasher.verify(password_hash, current)).ok:
+                await self._record_failed_change(principal.user_id, origin)
+                raise refusals.wrong_current_password()
+            new_hash = await self._hasher.hash(new)
+            async with self._database.transaction() as transaction:
+                if await transaction.fetch_one(
+                    _SQL.replace_password_hash, principal.user_id, password_hash, new_hash
+                ):
+                    ended = await end_others(transaction, principal, origin)
+                    await transaction.execute(
+                        _SQL.record_password_change,
+                        principal.user_id,
+                        origin.request_id,
+                        origin.address,
+                    )
+                    return ended
+        raise _changed_meanwhile()
+
+    async def me(self, user_id: UUID) -> User:
+        """The user. FinPayError `unauthenticated` when there is none any more."""
+        row = await self._database.fetch_one(_SQL.user, user_id)
+        if row is None:
+            raise refusals.unauthenticated("The user of this access token no longer exists.")
+        return User(*row)
+
+    async def refresh(self, token: str, origin: Origin) -> Tokens | Reused:
+        """See Sessions.refresh."""
+        return await self._sessions.refresh(token, origin)
+
+    async def logout(self, principal: Principal, origin: Origin) -> None:
+        """See Sessions.logout."""
+        await self._sessions.logout(principal, origin)
+
+    async def session_is_alive(self, session_id: UUID, user_id: UUID) -> bool:
+        """See Sessions.is_alive."""
+        return await self._sessions.is_alive(session_id, user_id)
+
+    def close(self) -> None:
+        """Ends the threads that hash."""
+        self._hasher.close()
+
+    async def _record_failed_login(self, user_id: UUID | None, origin: Origin) -> None:
+        """Without a user too, or the time would tell that there is none."""
+        await self._database.execute(
+            _SQL.record_failed_login, user_id, origin.request_id, origin.address
+        )
+
+    async def _record_failed_change(self, user_id: UUID, origin: Origin) -> None:
+        await self._database.execute(
+            _SQL.record_failed_password_change, user_id, origin.request_id, origin.address
+        )
+
+    async def _password_hash(self, user_id: UUID) -> str | None:
+        row = await self._database.fetch_one(_SQL.password_hash, user_id)
+        return None if row is None else row["password_hash"]
+
+    async def _renew_hash(self, user_id: UUID, old_hash: str, password: str) -> str:
+        """The hash with today's parameters. If somebody was faster, no session will open on it."""
+        new_hash = await self._hasher.hash(password)
+        await self._database.execute(_SQL.replace_password_hash, user_id, old_hash, new_hash)
+        return new_hash
+
+    async def _open_session(
+        self, user_id: UUID, password_hash: str, origin: Origin
+    ) -> LoggedIn | None:
+        """None when this no longer is the user's hash."""
+        session_id, refresh = ids.new_uuid(), RefreshToken.new()
+        row = await self._database.fetch_one(
+            _SQL.open_session,
+            user_id,
+            password_hash,
+            session_id,
+            refresh.hash,
+            self._sessions.refresh_ttl_s,
+            origin.request_id,
+            origin.address,
+        )
+        return None if row is None else self._logged_in(row, session_id, refresh)
+
+    def _logged_in(self, row: Record, session_id: UUID, refresh: RefreshToken) -> LoggedIn:
+        """From a row of the user's columns followed by the account's."""
+        user = User(*row[:_USER_COLUMNS])
+        account = Account(*row[_USER_COLUMNS : _USER_COLUMNS + _ACCOUNT_COLUMNS])
+        tokens = self._sessions.tokens(user.id, account.id, session_id, refresh)
+        return LoggedIn(user, account, tokens)
+
+
+def _changed_meanwhile() -> FinPayError:
+    return unavailable("The password was being changed at the same moment. Try again.")

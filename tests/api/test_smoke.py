@@ -1,0 +1,20 @@
+"""The ten-minute walk, once, over real HTTP."""
+
+from tests.apis import Api
+
+
+def test_money_moves_and_a_retry_is_the_same_answer(api: Api) -> None:
+    alice, bob = api.user(10_000), api.user()
+    first = alice.send(bob, 2_500, "walk-1", description="100 % of it", metadata={"a": "b%s"})
+    assert first.status == 201, first.body
+    again = alice.send(bob, 2_500, "walk-1", description="100 % of it", metadata={"a": "b%s"})
+    assert (again.status, again.body) == (201, first.body)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert alice.balance == 7_500
+    assert bob.balance == 2_500
+    one = alice.get(f"/transactions/{first.json()['id']}")
+    assert one.body == first.body
+    assert alice.get("/transactions").json()["data"][0] == first.json()
+    assert alice.get("/accounts/entries").json()["data"][0]["amount"] == -2_500
+    api.verify()
