@@ -9,7 +9,7 @@ BIN := .venv/bin
 SYNCED := .venv/synced
 WORKERS ?= 2
 
-.PHONY: help install dev test check fmt mutants bench docs-check clean
+.PHONY: help install dev test coverage check fmt mutants bench docs-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,13 @@ dev: $(SYNCED) ## Start PostgreSQL, Valkey and the API; Ctrl-C stops them
 
 test: $(SYNCED) ## Run all tests (ARGS="tests/sql -k verify" for some)
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+coverage: $(SYNCED) ## Run all tests and show which lines of the money code they miss
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under 95 \
+		--include 'src/finpay/ledger/*,src/finpay/gate/*,src/finpay/identity/*'
 
 check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 	$(BIN)/ruff format --check .
@@ -39,7 +46,14 @@ mutants: $(SYNCED) ## Plant bugs in a copy of the money code; each must fail a t
 bench: $(SYNCED) ## Measure transfers per second on this machine
 	$(BIN)/python -m benchmarks
 
-docs-check: $(SYNCED) ## Docs name every setting, route and error; README commands run
+docs-coverage: $(SYNCED) ## Run all tests and show which lines of the money code they miss
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under 95 \
+		--include 'src/finpay/ledger/*,src/finpay/gate/*,src/finpay/identity/*'
+
+check: $(SYNCED) ## Docs name every setting, route and error; README commands run
 	$(BIN)/pytest -q tests/test_docs.py
 
 clean: ## Remove .venv and caches; the data in .finpay stays

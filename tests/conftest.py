@@ -82,7 +82,7 @@ def postgres_server(run: Run) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def database_url(postgres_server: Cluster, worker_id: str) -> Iterator[str]:
-    """The worker's own database, migrated. The login is a superuser: owner's and app's URL in one."""
+    """The worker's own database, migrated. Its login is a superuser: owner's and app's in one."""
     name = f"finpay_{worker_id}"
     yield clone_template(postgres_server, name)
     drop_database(postgres_server, name)
@@ -166,9 +166,7 @@ def api(
 
 
 @pytest.fixture
-def serve(
-    database_url: str, redis_url: str, tmp_path: Path
-) -> Iterator[Callable[..., Api]]:
+def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
     """Call it for an API of the test's own: `serve(FINPAY_WORKERS="2")`.
 
     DATABASE_URL and REDIS_URL may be given too; `ready=False` does not wait.

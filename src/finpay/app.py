@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from finpay import log, settings
 from finpay.db import migrate
-from finpay.db.pool import Database, Unavailable
+from finpay.db.pool import Database, Unavailable, Unwelcome
 from finpay.edge.pipeline import Pipeline
 from finpay.edge.probe import Probe
 from finpay.edge.problems import refusal_templates
@@ -123,18 +123,23 @@ class Application:
     async def _first_contact(self, database: Database) -> None:
         """Ends the whole service with exit code 2 if it may not run on this database."""
         reason = await unfit(database, self._settings)
-        if reason is None:
-            return
+        if reason is not None:
+            self._give_up(reason)
+            raise Unavailable(Code.UNAVAILABLE, reason, may_have_run=False)
+
+    def _give_up(self, reason: str) -> None:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # made by serving.py
         if folder is not None:
-            Path(folder, settings.UNFIT_FILE).write_text(reason, "utf-8")  # noqa: ASYNC240  once, then the end
+            Path(folder, settings.UNFIT_FILE).write_text(reason, "utf-8")
             os.kill(os.getppid(), signal.SIGTERM)
-        raise Unavailable(Code.UNAVAILABLE, reason, may_have_run=False)
 
 
 async def unfit(database: Database, read: Settings) -> str | None:
     """Why this release may not run on this database; None if it may."""
-    absent = await migrate.missing(database)
+    try:
+        absent = await migrate.missing(database)
+    except Unwelcome as refused:
+        return f"PostgreSQL refuses this login ({refused.detail}): check the URL, or run finpay migrate"
     if absent:
         return f"the database lacks the migration {absent[0]}: run finpay migrate first"
     if read.production:

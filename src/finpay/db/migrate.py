@@ -15,7 +15,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg
 
@@ -124,7 +124,7 @@ def dbmate_url(url: str) -> str:
         if port:
             query["port"] = port
         host = ""
-    return urlunsplit(parts._replace(netloc=login + at + host, query=urlencode(query)))
+    return f"{parts.scheme}://{login}{at}{host}{parts.path}?{urlencode(query)}"
 
 
 async def _connect(url: str) -> asyncpg.Connection:

@@ -28,15 +28,23 @@ _NOT_NOW_CLASSES: Final = ("08", "53", "57")
 _NOT_NOW_CODES: Final = frozenset({"25006", "55P03"})
 _CONFLICT_CODES: Final = frozenset({"40001", "40P01"})  # rolled back; the same call may succeed
 _REFUSED_CODES: Final = frozenset({"25006", "55P03", "57P03", "53300"})  # never ran
+# What a server says to a login that will not do, however long we wait: no such role or database,
+# a wrong password, a role that this login may not take.
+_UNWELCOME: Final = ("22023", "28", "3D", "42")
 
 Record: TypeAlias = Any  # asyncpg.Record: a row by name and by position; it has no types
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Unavailable(FinPayError):
     """PostgreSQL did not answer. `may_have_run`: the statement's effect is unknown."""
 
     may_have_run: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Unwelcome(Unavailable):
+    """PostgreSQL answered, and does not let us in: the URL or the migrations are wrong."""
 
 
 class Conflict(Exception):
@@ -181,7 +189,11 @@ class Database:
                     await self._pool
                     self._open = True
             return await self._pool.acquire()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except asyncpg.PostgresError as error:
+            if str(error.sqlstate).startswith(_UNWELCOME):
+                raise Unwelcome(Code.UNAVAILABLE, str(error), may_have_run=False) from error
+            raise _unavailable(may_have_run=False) from error
+        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
             raise _unavailable(may_have_run=False) from error
 
 

@@ -4,6 +4,7 @@ We run initdb and postgres ourselves. The wheel's own server class changes the m
 folders when it runs as root and stops servers from an exit hook, so it is left alone.
 """
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,10 +155,10 @@ def _forget_dead_postmaster(data_dir: Path) -> None:
         return
     pid = pid_file.read_text().split("\n", 1)[0]
     try:
-        program = Path("/proc", pid, "comm").read_text().strip()
+        arguments = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
     except OSError:
         return
-    if program == "postgres":
+    if os.fsencode(data_dir) in arguments:
         raise DevError(f"PostgreSQL (process {pid}) already runs on {data_dir}; stop it first")
     pid_file.unlink()
 

@@ -99,4 +99,9 @@ async def _receive_all(request: Request) -> bytes:
 
 
 def _too_large() -> FinPayError:
-    return FinPayError(Code.BODY_TOO_LARGE, f"A body has at most {MAX_BODY_BYTES} bytes.")
+    # The rest of it is not read, so this connection is of no further use.
+    return FinPayError(
+        Code.BODY_TOO_LARGE,
+        f"A body has at most {MAX_BODY_BYTES} bytes.",
+        headers={"Connection": "close"},
+    )

@@ -57,10 +57,10 @@ class Probe:
         await self._gate.ping()
         try:
             async with asyncio.timeout(TIMEOUT_S):
+                if not self._accepted:
+                    await self._first_contact()
+                    self._accepted = True
                 row = await self._database.fetch_one(_WRITABLE)
-            if not self._accepted:
-                await self._first_contact()
-                self._accepted = True
             self.postgres_ok = row is not None and row["writable"]
         except (Unavailable, TimeoutError):
             self.postgres_ok = False

@@ -30,6 +30,8 @@ MAX_PIPELINE: Final = 500
 MAX_QUEUE: Final = 20_000  # the server's connections are the real bound; this one is the last
 MAX_OWED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
 
+_PROBE_KEY: Final = "fp:probe"
+_PROBE_KEY_MS: Final = 1_000
 _LOG = log.get()
 
 
@@ -113,9 +115,9 @@ class Channel:
                 self._owed[key] = (value, time.monotonic() + lifetime_ms / 1000)
 
     async def ping(self) -> None:
-        """Notices that Redis left while nobody asked it anything."""
+        """Notices that Redis left, or takes no writes, while nobody asked it anything."""
         with contextlib.suppress(RedisAway):
-            await self._directly(self._redis.ping())
+            await self._directly(self._redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_MS))
 
     async def _directly(self, command: Awaitable[Any]) -> None:
         """One command beside the pipelines, under the same breaker."""
@@ -194,7 +196,7 @@ class Channel:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._load_scripts()
-                await self._redis.set("fp:probe", "1", px=1000)
+                await self._redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_MS)
                 await self._pay_debts()
         except (RedisError, OSError, TimeoutError):
             await self._redis.connection_pool.disconnect()
@@ -204,7 +206,8 @@ class Channel:
         return True
 
     async def _pay_debts(self) -> None:
-        for key, (value, until_s) in list(self._owed.items()):
+        while self._owed:  # more may come while one is paid
+            key, (value, until_s) = next(iter(self._owed.items()))
             left_ms = int((until_s - time.monotonic()) * 1000)
             if left_ms > 0:
                 await self._redis.set(key, value, px=left_ms)

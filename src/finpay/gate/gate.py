@@ -4,6 +4,7 @@ Whatever Redis can't answer is answered without it: sessions from PostgreSQL, li
 idempotency by the ledger, reads uncached.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -143,8 +144,7 @@ class Gate:
                 touched = [lifetimes.cache(settlement.receiver)]
                 news = [settlement.receiver_sequence, lifetimes.HASH_MS]
                 calls.append(self._channel.call(_TOUCH, touched, news))
-            for call in calls:
-                await call
+            await asyncio.gather(*calls)
 
     async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
         """Offers a read to the cache; stored only if nothing was written meanwhile."""

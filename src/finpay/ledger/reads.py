@@ -127,9 +127,9 @@ async def history(
         if only is None:
             return History([], 0)
         floor = Position(only.entry_version, only.sequence)
-        before = Position(
-            min(before.version, only.entry_version + 1), min(before.sequence, only.sequence + 1)
-        )
+        # A failed one has no entry: the entry of that version is the next transaction's.
+        entries_end = only.entry_version + (only.failure_code is None)
+        before = Position(min(before.version, entries_end), min(before.sequence, only.sequence + 1))
     rows = await database.fetch(
         _SQL.transactions_page,
         account_id,

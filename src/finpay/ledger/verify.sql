@@ -161,10 +161,17 @@ WHERE a.id IS NULL
 -- name: failures
 -- A failed transaction stands in its sender's history once, between the right two entries, with the
 -- balance of that moment.
-SELECT format('The transaction txn:%s failed at sequence %s of acc:%s, but the failure of txn:%s '
-              'is at sequence %s of acc:%s, after entry %s, with a balance of %s.',
-              t.id, t.failure_sequence, t.sender_id, f.transaction_id, f.sequence, f.account_id,
-              f.version, f.balance_after) AS sentence
+SELECT CASE WHEN t.id IS NULL
+            THEN format('There is no failed transaction txn:%s, but its failure %s of acc:%s.',
+                        f.transaction_id, f.sequence, f.account_id)
+            WHEN f.account_id IS NULL
+            THEN format('The failed transaction txn:%s is not in the history of acc:%s.',
+                        t.id, t.sender_id)
+            ELSE format('The transaction txn:%s failed at %s as number %s of acc:%s, but it stands '
+                        'at %s as number %s of acc:%s, after entry %s, with a balance of %s.',
+                        t.id, t.created_at, t.failure_sequence, t.sender_id,
+                        f.created_at, f.sequence, f.account_id, f.version, f.balance_after)
+       END AS sentence
 FROM ledger.failures f
 FULL JOIN (SELECT * FROM ledger.transactions WHERE status = 'failed') t ON t.id = f.transaction_id
 LEFT JOIN ledger.entries before ON before.account_id = f.account_id AND before.version = f.version
@@ -210,13 +217,14 @@ WHERE amount NOT BETWEEN 1 AND 9007199254740991
 
 -- name: parties
 -- A transfer goes from user to user, a funding from the system to a user, in one currency.
-SELECT format('The %s txn:%s of %s goes from acc:%s (%s, %s) to acc:%s (%s, %s).',
+SELECT format('The %s txn:%s of %s goes from acc:%s (%s) to acc:%s (%s).',
               t.type, t.id, t.currency,
               t.sender_id, CASE WHEN s.id IS NULL THEN 'missing'
-                                WHEN s.user_id IS NULL THEN 'system' ELSE 'user' END, s.currency,
+                                WHEN s.user_id IS NULL THEN 'system, ' || s.currency
+                                ELSE 'user, ' || s.currency END,
               t.receiver_id, CASE WHEN r.id IS NULL THEN 'missing'
-                                  WHEN r.user_id IS NULL THEN 'system' ELSE 'user' END, r.currency)
-           AS sentence
+                                  WHEN r.user_id IS NULL THEN 'system, ' || r.currency
+                                  ELSE 'user, ' || r.currency END) AS sentence
 FROM ledger.transactions t
 LEFT JOIN ledger.accounts s ON s.id = t.sender_id
 LEFT JOIN ledger.accounts r ON r.id = t.receiver_id
@@ -286,8 +294,11 @@ WHERE e.idempotency_key IS DISTINCT FROM k.key
 
 -- name: audit
 -- Every transaction and every refusal has one audit row, and no row tells of what isn't there.
-SELECT format('The transaction txn:%s has %s audit rows.', COALESCE(t.id, l.subject_id),
-              COALESCE(l.rows, 0)) AS sentence
+SELECT CASE WHEN t.id IS NULL
+            THEN format('There is no transaction txn:%s, but %s audit rows of it.',
+                        l.subject_id, l.rows)
+            ELSE format('The transaction txn:%s has %s audit rows.', t.id, COALESCE(l.rows, 0))
+       END AS sentence
 FROM ledger.transactions t
 FULL JOIN (
     SELECT subject_id, count(*) AS rows FROM audit.log

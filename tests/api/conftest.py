@@ -1,0 +1,92 @@
+"""An API with everything on that `api` has off, for tests of what users meet in production."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Final
+
+import pytest
+
+from finpay.client import FinPay
+from finpay.dev.valkey import Valkey
+from tests.apis import PASSWORD, Api, User, running_api
+from tests.servers import Run
+
+ORIGIN: Final = "https://shop.example"
+METRICS_TOKEN: Final = "a-token-for-prometheus"
+GRACE_S: Final = 5  # not the default, so that the setting is seen to count
+
+_NUMBERS: Final = count(1)
+
+
+@dataclass
+class Strict:
+    """Two processes behind one proxy, with limits, CORS and a Valkey of their own.
+
+    Tokens of `made_by`, which has no limits, are good here too: both know one secret and one
+    database.
+    """
+
+    api: Api
+    made_by: Api
+    valkey: Valkey
+
+    def user(self, balance: int = 0) -> User:
+        """A new user whose limits are untouched."""
+        return self.seen_here(self.made_by.user(balance))
+
+    def seen_here(self, user: User) -> User:
+        """The same login, asking here."""
+        return replace(user, client=self.api.client(access_token=user.token))
+
+    def another_login(self, user: User) -> User:
+        """A second session of the same user."""
+        client = self.made_by.client()
+        client.login(user.email, PASSWORD)
+        return self.seen_here(replace(user, client=client))
+
+    def stranger(self) -> FinPay:
+        return self.api.client()
+
+    def from_address(self, address: str) -> Callable[..., Any]:
+        """Posts a body without a token, from this address as the proxy tells it."""
+        client = self.stranger()
+
+        def post(path: str, **body: object) -> Any:
+            return client.request(
+                "POST", f"/api/v1{path}", json=body, headers={"X-Forwarded-For": address}
+            )
+
+        return post
+
+
+@pytest.fixture(scope="session")
+def strict(
+    api: Api,
+    run: Run,
+    worker_id: str,
+    database_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Strict]:
+    valkey = run.start_valkey(run.place(f"strict-valkey-{worker_id}"))
+    settings = {
+        "FINPAY_WORKERS": "2",
+        "FINPAY_RATE_LIMIT_GLOBAL": "100/900",
+        "FINPAY_RATE_LIMIT_AUTH": "4/600",
+        "FINPAY_RATE_LIMIT_TRANSACTION": "20/60",
+        "FINPAY_TRUSTED_PROXIES": "1",
+        "FINPAY_CORS_ORIGINS": f"{ORIGIN}, https://other.example",
+        "FINPAY_METRICS_TOKEN": METRICS_TOKEN,
+        "FINPAY_REFRESH_GRACE": str(GRACE_S),
+    }
+    folder = tmp_path_factory.mktemp("strict")
+    with running_api(folder, database_url, valkey.url, **settings) as running:
+        yield Strict(running, api, valkey)
+    valkey.stop()
+
+
+@pytest.fixture
+def address() -> str:
+    """Where nobody asked from before; from the range that no network uses (RFC 2544)."""
+    number = next(_NUMBERS)
+    return f"198.18.{number // 250}.{number % 250 + 1}"

@@ -1,0 +1,53 @@
+"""The README's walk, run as it stands there."""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from finpay.dev.seed import seed
+from tests.apis import Api
+
+README: Final = Path(__file__).parents[2] / "README.md"
+WALK: Final = re.compile(r"<!-- walk:.*?-->\n```sh\n(.*?)```", re.DOTALL)
+SDK: Final = re.compile(r"```python\n(from finpay.client.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
+    url = fresh_database()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, seed(url)).result()
+    return serve(DATABASE_URL=url)
+
+
+def test_the_walk_gives_what_it_says(seeded: Api) -> None:
+    walk = WALK.search(README.read_text("utf-8"))
+    assert walk is not None
+    script = walk[1].replace("http://127.0.0.1:3000", seeded.url)
+    done = subprocess.run(
+        ["bash", "-eu", "-c", script], capture_output=True, text=True, check=True, timeout=30
+    )
+    said = done.stdout
+    assert '"balance":1000000' in said
+    assert said.count("HTTP/1.1 201 Created") == 2
+    assert said.lower().count("idempotent-replayed: true") == 1
+    bodies = re.findall(r'^\{"id":"txn_[^\n{]*?\{\}[^\n{]*?\}', said, re.MULTILINE)
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+    assert '"balance_after":997500' in bodies[0]
+    assert '"object":"list"' in said
+    assert '"status":"ok"' in said
+
+
+def test_the_python_example_runs(seeded: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    example = SDK.search(README.read_text("utf-8"))
+    assert example is not None
+    code = example[1].replace("http://127.0.0.1:3000", seeded.url)
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102  it is our own
+    assert "completed 997500" in capsys.readouterr().out

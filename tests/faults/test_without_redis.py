@@ -1,0 +1,324 @@
+"""Redis may stop, hang, fill up, forget or lag: only time is lost."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.apis import PASSWORD, Api, running_api
+from tests.faults.proxy import Proxy, proxy_before
+from tests.faults.watching import (
+    RECOVERY_S,
+    ask,
+    await_new_workers,
+    await_redis,
+    await_that,
+    marker_of,
+    statuses,
+    truth,
+    workers,
+)
+from tests.load import Payment, load, percentile, prove, resolve, send_all
+from tests.servers import OwnValkey, Run
+
+# The promise is 100 ms; the rest is for a machine that is busy with other tests.
+WAIT_BOUND_S: Final = 0.4
+
+Fault = Callable[[OwnValkey], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module")
+def valkey(run: Run, worker_id: str) -> Iterator[OwnValkey]:
+    server = OwnValkey(run, f"faulty-valkey-{worker_id}", {})
+    yield server
+    server.resume()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(valkey: OwnValkey) -> Iterator[tuple[Proxy, str]]:
+    with proxy_before(valkey.url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def api(
+    database_url: str, proxy: tuple[Proxy, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """Two workers, whose Redis these tests spoil and mend."""
+    folder = tmp_path_factory.mktemp("without-redis")
+    with running_api(folder, database_url, proxy[1], FINPAY_WORKERS="2") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _with_redis(api: Api) -> Iterator[None]:
+    """Every test begins and ends with a Redis that both workers use."""
+    await_redis(api, "ok")
+    yield
+    await_redis(api, "ok")
+
+
+@contextmanager
+def stopped(valkey: OwnValkey) -> Iterator[None]:
+    valkey.stop()
+    try:
+        yield
+    finally:
+        valkey.start()
+
+
+@contextmanager
+def hung(valkey: OwnValkey) -> Iterator[None]:
+    valkey.hang()
+    try:
+        yield
+    finally:
+        valkey.resume()
+
+
+@contextmanager
+def full(valkey: OwnValkey) -> Iterator[None]:
+    with redis(valkey) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory", "256mb")
+
+
+@pytest.mark.parametrize("fault", [stopped, hung, full])
+def test_money_moves_at_nearly_the_same_speed(api: Api, valkey: OwnValkey, fault: Fault) -> None:
+    senders, receiver = [api.user(1_000) for _ in range(2)], api.user()
+    with load(api, senders, receiver) as running:
+        running.wait_for(40)
+        baseline_s = percentile(running.sent, 0.99)
+        before = len(running.sent)
+        with fault(valkey):
+            assert_redis_refuses(valkey)
+            running.wait_for(40)
+            assert_degraded(api)
+            during = running.sent[before:]
+        running.wait_for(20)
+    assert set(running.counts) == {201}, running.counts
+    assert percentile(during, 0.99) < baseline_s + WAIT_BOUND_S
+    prove(api, running, resolve(api, running))
+    await_redis(api, "ok", RECOVERY_S)
+
+
+@pytest.mark.parametrize("fault", [stopped, hung, full])
+def test_keys_and_sessions_are_asked_of_postgresql(
+    api: Api, valkey: OwnValkey, fault: Fault
+) -> None:
+    alice, bob = api.user(1_000), api.user()
+    first = alice.send(bob, 5, "known")
+    leaving = api.user()
+    with fault(valkey):
+        await_redis(api, "down")
+        again = alice.send(bob, 5, "known")
+        assert (again.status, again.body) == (201, first.body)
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert alice.send(bob, 6, "known").json()["code"] == "idempotency_key_reuse"
+        assert alice.send(bob, 7, "new").status == 201
+        assert alice.balance == 988
+        leaving.client.login(leaving.email, PASSWORD)
+        token = leaving.token
+        assert statuses(api, token) == {200}
+        leaving.client.logout()
+        assert statuses(api, token) == {401}
+    await_redis(api, "ok", RECOVERY_S)
+    assert statuses(api, token) == {401}
+    again = alice.send(bob, 7, "new")
+    assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
+
+
+def test_without_redis_equal_keys_wait_for_each_other(api: Api, valkey: OwnValkey) -> None:
+    alice, bob, carol = api.user(1_000), api.user(), api.user()
+    same = [Payment(alice, bob, "twins")] * 12
+    other = [Payment(alice, carol, "twins")] * 4
+    with stopped(valkey):
+        await_redis(api, "down")
+        answers = send_all(api, same + other)
+    assert sum(user.balance for user in (bob, carol)) == 1
+    statuses_seen = {answer.status for answer in answers}
+    assert statuses_seen == {201, 422}, "nobody is told 409 where nobody holds a claim"
+    winners = {answer.body for answer in answers if answer.status == 201}
+    assert len(winners) == 1
+    assert sum(not answer.replayed for answer in answers if answer.status == 201) == 1
+
+
+def test_a_flush_under_load_doubles_nothing(api: Api, valkey: OwnValkey) -> None:
+    senders, receiver, gone = [api.user(1_000) for _ in range(2)], api.user(), api.user()
+    first = senders[0].send(senders[1], 1, "before-the-flush")
+    token = gone.token
+    gone.client.logout()
+    with load(api, senders, receiver) as running, redis(valkey) as client:
+        for _ in range(20):
+            running.wait_for(3)
+            assert client.dbsize() > 0, "there is something to forget"
+            client.flushall()
+    assert set(running.counts) == {201}, running.counts
+    prove(api, running, resolve(api, running))
+    client.flushall()
+    assert statuses(api, token) == {401}
+    again = senders[0].send(senders[1], 1, "before-the-flush")
+    assert (again.status, again.body) == (201, first.body)
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
+def test_a_restart_that_finds_redis_empty_costs_nothing(api: Api, valkey: OwnValkey) -> None:
+    senders, receiver, gone = [api.user(1_000) for _ in range(2)], api.user(), api.user()
+    token = gone.token
+    gone.client.logout()
+    with load(api, senders, receiver) as running:
+        for _ in range(2):
+            running.wait_for(10)
+            valkey.stop()
+            valkey.start()
+    assert set(running.counts) == {201}, running.counts
+    prove(api, running, resolve(api, running))
+    await_redis(api, "ok", RECOVERY_S)
+    assert statuses(api, token) == {401}
+
+
+def test_evictions_lose_only_time(api: Api, valkey: OwnValkey) -> None:
+    senders, receiver, gone = [api.user(1_000) for _ in range(2)], api.user(), api.user()
+    token = gone.token
+    gone.client.logout()
+    with redis(valkey) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", info(client, "used_memory") + 1_000_000)
+        try:
+            with load(api, senders, receiver) as running:
+                while info(client, "evicted_keys") < 200:
+                    client.set(f"ballast-{time.monotonic()}", "x" * 20_000)
+                running.wait_for(20)
+                final = resolve(api, running)
+        finally:
+            client.config_set("maxmemory", "256mb")
+            client.config_set("maxmemory-policy", "noeviction")
+    assert set(running.counts) == {201}, running.counts
+    prove(api, running, final | resolve(api, running))
+    assert statuses(api, token) == {401}
+    alice = senders[0]
+    assert alice.balance == alice.balance == truth(api, alice)
+
+
+def test_an_answer_that_comes_late_reaches_nobody_else(
+    api: Api, proxy: tuple[Proxy, str]
+) -> None:
+    users = [api.user() for _ in range(3)]
+    for user in users * 2:
+        assert user.get("/accounts").json()["id"] == user.account_id
+    slow, fast = 0, 0
+    proxy[0].delay_s = 0.11  # longer than a request waits, shorter than the probe gives up
+    try:
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            for user in users:
+                started = time.monotonic()
+                assert user.get("/accounts").json()["id"] == user.account_id
+                waited_s = time.monotonic() - started
+                assert waited_s < WAIT_BOUND_S
+                slow, fast = slow + (waited_s > 0.08), fast + (waited_s <= 0.08)
+    finally:
+        proxy[0].delay_s = 0
+    assert slow > 0, "some met the delay"
+    assert fast > slow, "most did not: the breaker was open"
+
+
+def test_the_process_that_ended_a_session_tells_redis_first_of_all(
+    api: Api, valkey: OwnValkey
+) -> None:
+    """The user's connection stays with one worker, and that worker owes the tombstone."""
+    user = api.user()
+    token = user.token
+    assert user.get("/auth/me").status == 200
+    with hung(valkey):
+        user.client.request("POST", "/api/v1/auth/logout")
+        assert user.get("/auth/me").status == 401
+    await_that("Redis ok", lambda: user.get("/health").json()["checks"]["redis"] == "ok")
+    with redis(valkey) as client:
+        assert client.get(marker_of(user, token)) == b"ended"
+    assert statuses(api, token) == {401}
+
+
+def test_a_session_that_nobody_could_tell_redis_of_is_refused_within_a_minute(
+    api: Api, valkey: OwnValkey
+) -> None:
+    user = api.user()
+    token = user.token
+    assert user.get("/auth/me").status == 200
+    with hung(valkey):
+        user.client.request("POST", "/api/v1/auth/logout")
+        killed = workers(api)
+        for worker in killed:
+            worker.kill()
+        await_new_workers(api, 2, but={worker.pid for worker in killed})
+    await_redis(api, "ok", RECOVERY_S)
+    with redis(valkey) as client:
+        marker = marker_of(user, token)
+        assert client.get(marker) == b"alive", "the killed workers took their debt with them"
+        assert 0 < client.pttl(marker) <= 60_000
+        assert statuses(api, token) == {200}, "time would tell; the minute is not over"
+        client.pexpire(marker, 1)
+        time.sleep(0.005)
+    assert statuses(api, token) == {401}
+
+
+def test_limits_are_kept_per_process(
+    api: Api, serve: Callable[..., Api], own_valkey: Callable[..., OwnValkey]
+) -> None:
+    """Redis is away from the start: it listens, is ready, and each of two has half a limit."""
+    valkey = own_valkey()
+    valkey.stop()
+    limited = serve(
+        REDIS_URL=valkey.url,
+        FINPAY_WORKERS="2",
+        FINPAY_RATE_LIMIT_TRANSACTION="1/60",
+        FINPAY_RATE_LIMIT_GLOBAL="20/60",
+    )
+    alice, bob, carol = api.user(1_000), api.user(), api.user()
+    answers = send_all(limited, [Payment(alice, bob, f"limited-{n}") for n in range(12)])
+    admitted = sum(answer.status == 201 for answer in answers)
+    assert 1 <= admitted <= 2, "max(1, 1 // 2) in each process"
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert int(refused.headers["retry-after"]) <= 60
+    seen = [ask(limited, "/api/v1/auth/me", carol.token).status_code for _ in range(24)]
+    assert 10 <= seen.count(200) <= 20
+    assert seen.count(429) >= 4
+    valkey.start()
+    await_redis(limited, "ok", RECOVERY_S)
+    seen = [ask(limited, "/api/v1/auth/me", bob.token).status_code for _ in range(24)]
+    assert seen == [200] * 20 + [429] * 4, "and exact again, over both"
+
+
+def assert_redis_refuses(valkey: OwnValkey) -> None:
+    """The fault is real: a plain client can't write either."""
+    with pytest.raises(RedisError), redis(valkey) as client:
+        client.set("control", "1")
+
+
+def assert_degraded(api: Api) -> None:
+    """Money moves without Redis, so the service is ready."""
+    await_redis(api, "down", 2.0)
+    told = ask(api, "/api/v1/health")
+    assert (told.status_code, told.json()["status"]) == (200, "degraded")
+    assert told.json()["checks"] == {"postgres": "ok", "redis": "down"}
+    ready = ask(api, "/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"status": "warn"})
+
+
+@contextmanager
+def redis(valkey: OwnValkey) -> Iterator[Redis]:
+    with Redis.from_url(valkey.url, socket_timeout=0.5, retry=None) as client:
+        yield client
+
+
+def info(client: Redis, name: str) -> int:
+    """One number of INFO."""
+    return int(client.info()[name])

@@ -1,0 +1,80 @@
+"""What tests ask of an API that is in trouble: always on a new connection, so any worker answers."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+import jwt
+import psutil
+
+from finpay.gate import lifetimes
+from tests.apis import Api, User
+
+RECOVERY_S: Final = 5.0
+ASKED: Final = 8  # new connections that surely find both of two workers
+_POLL_S: Final = 0.02
+
+
+def ask(api: Api, path: str, token: str = "", *, limit_s: float = 10.0) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with httpx.Client(verify=False, trust_env=False, timeout=limit_s) as client:
+        return client.get(f"{api.url}{path}", headers=headers)
+
+
+def statuses(api: Api, token: str, path: str = "/api/v1/auth/me") -> set[int]:
+    """What a token meets on each worker."""
+    return {ask(api, path, token).status_code for _ in range(ASKED)}
+
+
+def health(api: Api) -> dict[str, Any]:
+    found: dict[str, Any] = ask(api, "/api/v1/health").json()
+    return found
+
+
+def await_that(what: str, is_so: Callable[[], object], limit_s: float = RECOVERY_S) -> None:
+    until = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < until, f"not within {limit_s} s: {what}"
+        time.sleep(_POLL_S)
+
+
+def await_redis(api: Api, state: str, limit_s: float = RECOVERY_S) -> None:
+    """Until every worker says that Redis is "ok" or "down"."""
+
+    def all_say_so() -> bool:
+        return all(health(api)["checks"]["redis"] == state for _ in range(ASKED))
+
+    await_that(f"Redis {state}", all_say_so, limit_s)
+
+
+def await_new_workers(api: Api, number: int, *, but: set[int], limit_s: float = 15.0) -> None:
+    """Until so many workers run that are none of `but`."""
+
+    def there() -> bool:
+        return len({worker.pid for worker in workers(api)} - but) >= number
+
+    await_that(f"{number} new workers", there, limit_s)
+
+
+def workers(api: Api) -> list[psutil.Process]:
+    """The worker processes that live; one that was killed may not have been buried yet."""
+    found = []
+    for child in psutil.Process(api.process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def marker_of(user: User, token: str) -> str:
+    """The Redis key that says whether the token's session lives."""
+    claims = jwt.decode(token, options={"verify_signature": False})
+    return lifetimes.session_marker(user.user_id, claims["sid"])
+
+
+def truth(api: Api, user: User) -> int:
+    """The balance that PostgreSQL has."""
+    rows = api.sql("SELECT balance FROM ledger.accounts WHERE public_id = $1", user.account_id)
+    return int(rows[0]["balance"])

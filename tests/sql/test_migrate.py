@@ -1,0 +1,137 @@
+"""Roles and migrations: by which logins, how often, by how many at once."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import pytest
+
+from finpay.db import migrate
+from finpay.dev.place import remove_place
+from finpay.dev.postgres import Cluster
+from finpay.dev.servers import free_port
+from tests.servers import Run
+
+_SECRET: Final = "not-for-the-log"
+
+
+@pytest.fixture(scope="module")
+def bare(run: Run, worker_id: str) -> Iterator[Cluster]:
+    """A cluster that FinPay has never seen."""
+    name = f"bare-{worker_id}-{os.getpid()}"
+    server = run.start_postgres(run.place(name))
+    yield server
+    server.stop()
+    remove_place(Path(run.folder, name))
+
+
+@pytest.fixture
+def owner_url(bare: Cluster) -> Iterator[str]:
+    """A login as a hosting company gives it: no superuser, CREATEROLE, its own database."""
+    bare.sql("CREATE ROLE dba LOGIN CREATEROLE")
+    bare.sql("CREATE DATABASE theirs OWNER dba")
+    yield bare.url("theirs", "dba")
+    bare.sql("DROP DATABASE theirs WITH (FORCE)")
+    bare.sql("DROP ROLE IF EXISTS finpay_owner, finpay_app")
+    bare.sql("DROP ROLE dba")
+
+
+async def test_a_login_with_createrole_that_owns_its_database_is_enough(owner_url: str) -> None:
+    assert await _missing(owner_url) == migrate.names()
+
+    await migrate.prepare(owner_url)
+    assert migrate.apply(owner_url) == migrate.names()
+
+    assert await _missing(owner_url) == []
+    assert await _missing(owner_url, role="finpay_app") == []
+    assert await _value(owner_url, "SELECT count(*) FROM ledger.accounts", "finpay_owner") == 0
+
+
+async def test_a_second_time_changes_nothing(owner_url: str) -> None:
+    await migrate.prepare(owner_url)
+    migrate.apply(owner_url)
+    await migrate.prepare(owner_url)
+    assert migrate.apply(owner_url) == []
+
+
+async def test_all_objects_belong_to_finpay_owner(owner_url: str) -> None:
+    await migrate.prepare(owner_url)
+    migrate.apply(owner_url)
+    others = """
+        SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('finpay', 'identity', 'ledger', 'audit', 'outbox')
+          AND c.relowner <> 'finpay_owner'::regrole
+    """
+    assert await _value(owner_url, others) == 0
+    superusers = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'finpay_%' AND rolsuper"
+    assert await _value(owner_url, superusers) == 0
+
+
+async def test_many_at_once_apply_each_migration_once(bare: Cluster, owner_url: str) -> None:
+    """As two releases that start together do, on two databases that share the roles."""
+    bare.sql("CREATE DATABASE neighbour OWNER dba")
+    urls = [owner_url, bare.url("neighbour", "dba")] * 3
+    try:
+        await asyncio.gather(*(migrate.prepare(url) for url in urls))
+        done = await asyncio.gather(*(asyncio.to_thread(migrate.apply, url) for url in urls))
+    finally:
+        bare.sql("DROP DATABASE neighbour WITH (FORCE)")
+    assert sorted(name for names in done for name in names) == sorted(migrate.names() * 2)
+
+
+async def test_a_login_that_may_not_create_roles_is_told_so(bare: Cluster) -> None:
+    bare.sql("CREATE ROLE weak LOGIN")
+    with pytest.raises(migrate.MigrationError, match="needs a superuser, or a login with CREATE"):
+        await migrate.prepare(bare.url("postgres", "weak"))
+    bare.sql("DROP ROLE weak")
+
+
+async def test_a_server_that_is_away_is_told_without_the_password() -> None:
+    url = f"postgresql://somebody:{_SECRET}@127.0.0.1:{free_port()}/finpay"
+    with pytest.raises(migrate.MigrationError, match=r"can't connect .* 127\.0\.0\.1") as refused:
+        await migrate.prepare(url)
+    with pytest.raises(migrate.MigrationError, match="refused") as failed:
+        migrate.apply(url)
+    assert _SECRET not in f"{refused.value} {failed.value}"
+
+
+async def test_applying_without_roles_names_the_migration(bare: Cluster) -> None:
+    bare.sql("CREATE DATABASE roleless")
+    with pytest.raises(migrate.MigrationError, match=rf"^{migrate.names()[0]}: .*finpay_owner"):
+        migrate.apply(bare.url("roleless"))
+    bare.sql("DROP DATABASE roleless WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    ("ours", "dbmates"),
+    [
+        ("postgresql://u:p@h:1/d", "postgresql://u:p@h:1/d?sslmode=prefer"),
+        ("postgresql://u@h/d?sslmode=verify-full", "postgresql://u@h/d?sslmode=verify-full"),
+        (
+            "postgresql://u@%2Frun%2Fpg:5433/d",
+            "postgresql://u@/d?sslmode=prefer&host=%2Frun%2Fpg&port=5433",
+        ),
+        ("postgresql:///d?host=/run/pg", "postgresql:///d?host=%2Frun%2Fpg&sslmode=prefer"),
+    ],
+)
+def test_a_url_means_the_same_to_dbmate(ours: str, dbmates: str) -> None:
+    assert migrate.dbmate_url(ours) == dbmates
+
+
+async def _missing(url: str, role: str | None = None) -> list[str]:
+    connection = await asyncpg.connect(url, server_settings={"role": role} if role else None)
+    try:
+        return await migrate.missing(connection)
+    finally:
+        await connection.close()
+
+
+async def _value(url: str, query: str, role: str | None = None) -> object:
+    connection = await asyncpg.connect(url, server_settings={"role": role} if role else None)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()

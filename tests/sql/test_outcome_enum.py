@@ -1,0 +1,29 @@
+"""The outcomes and their HTTP statuses are the same in SQL and in Python."""
+
+from finpay.errors import KINDS, Code
+from finpay.ledger.outcome import REFUSALS, Outcome
+from tests.sql.bank import Bank
+
+
+async def test_the_enums_are_the_same_in_order(bank: Bank) -> None:
+    row = await bank.row("SELECT enum_range(NULL::ledger.outcome)::text[] AS names")
+    assert row["names"] == list(Outcome)
+
+
+async def test_every_stored_status_is_that_of_its_error(bank: Bank) -> None:
+    rows = await bank.owner.fetch(
+        "SELECT outcome::text, ledger.http_status(outcome) AS status "
+        "FROM unnest(enum_range(NULL::ledger.outcome)) AS outcome"
+    )
+    statuses = {row["outcome"]: row["status"] for row in rows}
+    assert statuses["completed"] == 201
+    assert {outcome: statuses[outcome] for outcome in REFUSALS} == {
+        outcome: KINDS[code].status for outcome, (code, _) in REFUSALS.items()
+    }
+
+
+def test_every_refusal_has_its_error() -> None:
+    """A duplicate has the stored answer, and reuse is told at the edge."""
+    apart = {Outcome.COMPLETED, Outcome.DUPLICATE, Outcome.IDEMPOTENCY_KEY_REUSE}
+    assert set(REFUSALS) == set(Outcome) - apart
+    assert all(code == Code(outcome) for outcome, (code, _) in REFUSALS.items())

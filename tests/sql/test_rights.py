@@ -1,0 +1,238 @@
+"""What finpay_app is refused, what not even the owner can change, and how functions are guarded."""
+
+from collections.abc import AsyncIterator
+from itertools import product
+from typing import Final
+
+import asyncpg
+import pytest
+
+from finpay import ids
+from finpay.ledger.posting import Transfer
+from tests.sql.bank import Bank, Holder, transfer
+
+# Everything in these goes through functions. The column is one to try an UPDATE on.
+TABLES: Final = {
+    "ledger.accounts": "balance",
+    "ledger.transactions": "amount",
+    "ledger.entries": "amount",
+    "ledger.failures": "balance_after",
+    "ledger.idempotency_keys": "answer",
+    "audit.log": "action",
+    "outbox.events": "type",
+}
+STATEMENTS: Final = (
+    "INSERT INTO {table} DEFAULT VALUES",
+    "UPDATE {table} SET {column} = {column}",
+    "DELETE FROM {table}",
+    "TRUNCATE {table}",
+    "ALTER TABLE {table} DISABLE TRIGGER ALL",
+    "ALTER TABLE {table} ADD COLUMN more integer",
+    "ALTER TABLE {table} OWNER TO finpay_app",
+    "CREATE TRIGGER t BEFORE INSERT ON {table} EXECUTE FUNCTION ledger.refuse_change()",
+    "CREATE RULE r AS ON INSERT TO {table} DO INSTEAD NOTHING",
+    "DROP TABLE {table}",
+    "BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE",
+)
+OTHER_STATEMENTS: Final = (
+    "SET session_replication_role = replica",
+    "SET ROLE finpay_owner",
+    "CREATE TABLE ledger.more (id integer)",
+    "CREATE FUNCTION ledger.more() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    "CREATE SCHEMA more",
+    "DROP SCHEMA ledger CASCADE",
+    "DROP FUNCTION ledger.post_transfers",
+    "ALTER FUNCTION ledger.post_transfers SECURITY INVOKER",
+    "ALTER ROLE finpay_app SUPERUSER",
+    "SELECT ledger.fund(gen_random_uuid(), gen_random_uuid(), 1, 'k', '')",
+    "SELECT ledger.set_status(gen_random_uuid(), 'frozen', 'r', 'k', '')",
+    "SELECT ledger.system_account('ZAR')",
+    "SELECT ledger.http_status('completed')",
+    "INSERT INTO finpay.schema_migrations VALUES ('x')",
+)
+# Append-only, whoever asks: a trigger refuses, not a missing right.
+FINAL: Final = (
+    "ledger.entries SET amount = 1",
+    "ledger.entries SET balance_after = 1",
+    "ledger.failures SET balance_after = 1",
+    "ledger.transactions SET id = gen_random_uuid()",
+    "ledger.transactions SET sender_id = gen_random_uuid()",
+    "ledger.transactions SET receiver_id = gen_random_uuid()",
+    "ledger.transactions SET amount = 1",
+    "ledger.transactions SET currency = 'USD'",
+    "ledger.transactions SET type = 'funding'",
+    "ledger.transactions SET created_at = now()",
+    "audit.log SET action = 'x'",
+    "audit.log SET actor_id = NULL",
+)
+KEPT: Final = ("ledger.entries", "ledger.failures", "ledger.transactions", "audit.log")
+REFUSED: Final = asyncpg.InsufficientPrivilegeError
+
+
+@pytest.fixture
+async def app(bank: Bank) -> AsyncIterator[asyncpg.Connection]:
+    """A session of finpay_app itself, as with a URL of its own: it was never anybody else."""
+    connection = await asyncpg.connect(bank.url)
+    await connection.execute("SET SESSION AUTHORIZATION finpay_app")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def owner(bank: Bank, posted: Transfer) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(bank.url)
+    await connection.execute("SET SESSION AUTHORIZATION finpay_owner")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def posted(bank: Bank) -> Transfer:
+    """A transfer and a failure, so that no statement is harmless for want of rows."""
+    a, b = await bank.open(100), await bank.open()
+    item = transfer(a, b, 1)
+    assert await bank.outcomes(item, transfer(a, b, 1_000)) == ["completed", "insufficient_funds"]
+    return item
+
+
+async def test_no_table_is_forgotten(bank: Bank) -> None:
+    rows = await bank.app.fetch(
+        "SELECT schemaname || '.' || tablename AS name FROM pg_tables "
+        "WHERE schemaname IN ('ledger', 'audit', 'outbox')"
+    )
+    assert {row["name"] for row in rows} == set(TABLES)
+
+
+@pytest.mark.parametrize(("table", "statement"), list(product(TABLES, STATEMENTS)))
+async def test_the_app_is_refused(app: asyncpg.Connection, table: str, statement: str) -> None:
+    with pytest.raises(REFUSED):
+        await app.execute(statement.format(table=table, column=TABLES[table]))
+
+
+@pytest.mark.parametrize("statement", OTHER_STATEMENTS)
+async def test_the_app_is_refused_what_would_lead_around(
+    app: asyncpg.Connection, statement: str
+) -> None:
+    with pytest.raises(REFUSED):
+        await app.execute(statement)
+
+
+async def test_the_app_has_no_right_to_write_but_in_identity(bank: Bank) -> None:
+    """By the catalogue, so that no table and no column is forgotten."""
+    rows = await bank.app.fetch(
+        "SELECT DISTINCT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "CROSS JOIN unnest('{INSERT,UPDATE,DELETE,TRUNCATE,TRIGGER,REFERENCES}'::text[]) p "
+        "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_)' "
+        "AND (has_table_privilege('finpay_app', c.oid, p) OR p IN ('INSERT', 'UPDATE') "
+        "     AND has_any_column_privilege('finpay_app', c.oid, p))"
+    )
+    assert [row["nspname"] for row in rows] == ["identity"]
+
+
+async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> None:
+    rows = await bank.app.fetch(
+        "SELECT p.oid::regproc::text AS name FROM pg_proc p "
+        "WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_)' "
+        "AND has_function_privilege('finpay_app', p.oid, 'EXECUTE')"
+    )
+    assert {row["name"] for row in rows} == {
+        "ledger.open_account",
+        "ledger.post_transfers",
+        "ledger.type_id",
+        "audit.record",
+        "outbox.record",
+    }
+
+
+async def test_every_function_is_guarded(bank: Bank) -> None:
+    rows = await bank.app.fetch(
+        "SELECT p.oid::regproc::text AS name, p.proconfig AS settings, "
+        "       p.proowner::regrole::text AS owner, "
+        "       has_function_privilege('public', p.oid, 'EXECUTE') AS for_everybody "
+        "FROM pg_proc p WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_)'"
+    )
+    assert len(rows) > 5
+    for row in rows:
+        assert "search_path=pg_catalog, pg_temp" in (row["settings"] or []), row["name"]
+        assert row["owner"] == "finpay_owner", row["name"]
+        assert not row["for_everybody"], row["name"]
+
+
+async def test_the_app_can_not_make_money(bank: Bank) -> None:
+    """The system account is nobody's sender, in either direction."""
+    a = await bank.open(100)
+    row = await bank.row(
+        "SELECT id, balance FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'"
+    )
+    system = Holder(ids.new_uuid(), row["id"], "")
+    for amount in (1, -1):
+        with pytest.raises(asyncpg.RaiseError, match="is no user account"):
+            await bank.post(transfer(system, a, amount))
+        assert await bank.outcome(transfer(a, system, amount)) == "receiver_not_found"
+    assert await bank.balance(system) == row["balance"]
+    assert await bank.balance(a) == 100
+
+
+async def test_the_app_can_not_open_a_system_account(app: asyncpg.Connection) -> None:
+    assert await app.fetchval("SELECT ledger.open_account(gen_random_uuid(), NULL, 'XOF')") is None
+    assert not await app.fetchval("SELECT count(*) FROM ledger.accounts WHERE currency = 'XOF'")
+
+
+async def test_an_account_is_opened_empty(app: asyncpg.Connection) -> None:
+    account_id, user_id = ids.new_uuid(), ids.new_uuid()
+    async with app.transaction():
+        await app.execute(
+            "INSERT INTO identity.users (id, email, password_hash) VALUES ($1, $2, 'none')",
+            user_id,
+            f"{user_id}@example.com",
+        )
+        row = await app.fetchrow(
+            "SELECT balance, held, version, sequence, status FROM ledger.open_account($1, $2, $3)",
+            account_id,
+            user_id,
+            "ZAR",
+        )
+    assert row is not None
+    assert tuple(row) == (0, 0, 0, 0, "active")
+
+
+async def test_a_temporary_table_does_not_take_the_place_of_a_real_one(
+    bank: Bank, app: asyncpg.Connection
+) -> None:
+    """Temporary objects come last in a function's search_path, and its names are qualified."""
+    a, b = await bank.open(), await bank.open()
+    await app.execute("CREATE TEMP TABLE accounts (LIKE ledger.accounts)")
+    await app.execute(
+        "INSERT INTO pg_temp.accounts SELECT * FROM ledger.accounts WHERE id = $1", a.account_id
+    )
+    await app.execute("CREATE TYPE pg_temp.outcome AS ENUM ('completed')")
+    await app.execute("SET search_path = pg_temp, ledger")
+    assert await bank.outcome(transfer(a, b, 1)) == "insufficient_funds"
+
+
+@pytest.mark.parametrize("change", FINAL)
+async def test_the_owner_can_not_change_what_is_final(
+    owner: asyncpg.Connection, change: str
+) -> None:
+    with pytest.raises(REFUSED, match="append-only"):
+        await owner.execute(f"UPDATE {change}")
+
+
+@pytest.mark.parametrize(
+    ("table", "statement"), list(product(KEPT, ("DELETE FROM {}", "TRUNCATE {}")))
+)
+async def test_the_owner_can_not_remove_what_is_kept(
+    owner: asyncpg.Connection, table: str, statement: str
+) -> None:
+    with pytest.raises(REFUSED, match="append-only"):
+        await owner.execute(statement.format(table))
+
+
+async def test_a_status_may_change_later(owner: asyncpg.Connection, posted: Transfer) -> None:
+    """A reversal will set it; the triggers guard amounts and parties."""
+    attempt = owner.transaction()
+    await attempt.start()
+    await owner.execute(
+        "UPDATE ledger.transactions SET status = 'reversed' WHERE id = $1", posted.id
+    )
+    await attempt.rollback()

@@ -1,0 +1,56 @@
+"""What the documents say is what the code does."""
+
+import re
+import runpy
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from finpay.edge.routes import ROUTES
+from finpay.errors import Code
+from finpay.settings import Settings
+
+ROOT: Final = Path(__file__).parents[1]
+DOCS: Final = ROOT / "docs"
+PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+_LINK: Final = re.compile(r"\]\((?!https?://|#|mailto:)([^)#]+)")
+
+
+@pytest.mark.parametrize("page", ["errors.md", "settings.md"])
+def test_generated_pages_are_fresh(page: str) -> None:
+    """`make docs` writes them."""
+    render = runpy.run_path(str(DOCS / "generate.py"))["PAGES"][page]
+    assert (DOCS / page).read_text("utf-8") == render()
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_error_is_explained(code: Code) -> None:
+    assert f"\n## {code}\n" in (DOCS / "errors.md").read_text("utf-8")
+
+
+def test_every_setting_is_documented() -> None:
+    text = (DOCS / "settings.md").read_text("utf-8")
+    assert not [
+        field.alias for field in Settings.model_fields.values() if f"`{field.alias}`" not in text
+    ]
+
+
+def test_every_route_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    missing = [
+        route.path
+        for route in ROUTES
+        if route.path.startswith("/api/") and f"{route.method} {route.path}" not in text
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = [
+        target
+        for target in _LINK.findall(page.read_text("utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert not broken

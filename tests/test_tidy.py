@@ -1,0 +1,117 @@
+"""The house rules as tests, without a list of exceptions."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+MAX_LINE: Final = 100
+MAX_FILE_LINES: Final = 300
+MAX_SQL_LINES: Final = 400
+MAX_FUNCTION_LINES: Final = 50
+
+_CODE: Final = (".py", ".sql", ".lua")
+# Each with what to write instead.
+_BANNED: Final = {
+    r"\bFIXME\b|\bTODO\b|\bXXX\b(?!\")": "an issue, or the work itself",
+    r"^\s*print\(": "log.get(), or sys.stderr in a command",
+    r"\bfloat\(": "integer minor units",
+    r"\bdatetime\.(utcnow|now)\(\)": "an aware time, or the database's clock",
+}
+_BANNED_NAMES: Final = re.compile(r"(^|_)(utils?|helpers?|common|manager|misc)(_|$)")
+
+
+def _files(*folders: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", *folders],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = [ROOT / line for line in listed.stdout.splitlines()]
+    return [path for path in paths if path.suffix in _CODE and path.exists()]
+
+
+CODE: Final = _files("src", "tests", "benchmarks", "docs")
+
+
+def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", CODE, ids=_name)
+def test_files_and_lines_are_short(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    limit = MAX_SQL_LINES if path.suffix == ".sql" else MAX_FILE_LINES
+    assert len(lines) <= limit, f"{len(lines)} lines: split it"
+    long = [number for number, line in enumerate(lines, 1) if len(line) > MAX_LINE]
+    assert not long, f"longer than {MAX_LINE}: lines {long}"
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if path.suffix == ".py"], ids=_name)
+def test_functions_are_short(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    long = {
+        function.name: (function.end_lineno or 0) - function.lineno + 1
+        for function in _functions(tree)
+    }
+    assert not {name: n for name, n in long.items() if n > MAX_FUNCTION_LINES}
+
+
+@pytest.mark.parametrize("path", _files("src"), ids=_name)
+def test_nothing_banned_is_used(path: Path) -> None:
+    if path.suffix != ".py" or "dev" in path.parts or path.name == "cli.py":
+        return
+    text = path.read_text("utf-8")
+    code = re.sub(r'""".*?"""', "", text, flags=re.DOTALL)
+    found = {
+        pattern: instead
+        for pattern, instead in _BANNED.items()
+        if re.search(pattern, code, re.MULTILINE)
+        and not (pattern.startswith(r"\bfloat") and "nan" in text)
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("path", CODE, ids=_name)
+def test_no_file_is_a_drawer_for_everything(path: Path) -> None:
+    assert not any(_BANNED_NAMES.search(part) for part in path.with_suffix("").parts[-3:])
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in _files("src") if path.suffix == ".py"], ids=_name
+)
+def test_modules_say_what_they_are_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), "begin with a docstring"
+
+
+@pytest.mark.parametrize("path", _files("src/finpay/db/migrations"), ids=_name)
+def test_migrations_take_the_owner_role_and_bound_their_locks(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text.startswith("-- migrate:up\nSET LOCAL ROLE finpay_owner;\n")
+    assert "SET LOCAL lock_timeout" in text
+    assert "SET LOCAL statement_timeout" in text
+
+
+def test_the_arrows_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
