@@ -139,7 +139,7 @@ async def unfit(database: Database, read: Settings) -> str | None:
     try:
         absent = await migrate.missing(database)
     except Unwelcome as refused:
-        return f"PostgreSQL refuses this login ({refused.detail}): check the URL, or run finpay migrate"
+        return f"PostgreSQL refuses us ({refused.detail}): check the URL, or run finpay migrate"
     if absent:
         return f"the database lacks the migration {absent[0]}: run finpay migrate first"
     if read.production:

@@ -1,15 +1,18 @@
 """One JSON line per request, and few others. No secrets, no e-mails, no bodies.
 
-Lines go to standard output. structlog renders them with msgspec, so a CR or LF in a value is
-escaped and can't forge a line.
+Lines go to standard output. They are JSON, so a CR or LF in a value is escaped and can't forge a
+line.
 """
 
 import logging
 import sys
+import traceback
+from datetime import UTC, datetime
 from typing import Final, cast
 
 import msgspec
 import structlog
+from structlog.typing import EventDict, FilteringBoundLogger
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -17,27 +20,27 @@ _LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def configure(level: str) -> None:
     """Once per process, before the first line."""
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=_serialise),
-        ],
+        processors=[_render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
 
 
-def get() -> structlog.typing.FilteringBoundLogger:
+def get() -> FilteringBoundLogger:
     """The process's logger; cheap to call at import time, configured at the first line."""
-    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())
+    return cast("FilteringBoundLogger", structlog.get_logger())
 
 
-def _serialise(event: object, **_: object) -> bytes:
-    return msgspec.json.encode(event, enc_hook=str)
+def _render(_: object, method: str, event: EventDict) -> bytes:
+    """One step instead of structlog's four: every request pays for it."""
+    line = {"time": datetime.now(UTC).isoformat(), "level": method, **event}
+    if line.pop("exc_info", None):
+        line["exception"] = traceback.format_exc()
+    return _encode(line)

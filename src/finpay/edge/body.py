@@ -6,6 +6,7 @@ UTF-8 is 400; a float where an integer belongs, a NUL or a lone surrogate in any
 
 import json
 import re
+from collections import Counter
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -112,8 +113,7 @@ def _escape(step: str) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise _DuplicateMember(json.dumps(twice))
     return members
 

@@ -1,0 +1,257 @@
+-- Ways in which a ledger can be wrong by one unit or one row: what is changed, the subject that the
+-- proof has to name, and the checks that find it.
+--
+-- The subjects are what the traffic of test_verify.py leaves behind: the accounts :alice, :bob and
+-- :system, the user :alice_user, the transactions :early and :late (completed, alice to bob) and
+-- :failed (of alice, between the two), and a :stranger whom nobody knows.
+
+-- name: a_balance_is_one_more
+-- alice: totals, balances
+UPDATE ledger.accounts SET balance = balance + 1 WHERE id = :alice;
+
+-- name: one_unit_has_moved_without_an_entry
+-- alice: balances
+UPDATE ledger.accounts SET balance = balance + CASE id WHEN :alice THEN 1 ELSE -1 END
+WHERE id IN (:alice, :bob);
+
+-- name: the_system_account_is_one_less
+-- system: totals, balances
+UPDATE ledger.accounts SET balance = balance - 1 WHERE id = :system;
+
+-- name: an_entry_is_one_more
+-- early: double_entry, entries, balances, running_balances
+UPDATE ledger.entries SET amount = amount + 1
+WHERE account_id = :alice AND transaction_id = :early;
+
+-- name: an_entry_left_one_more
+-- alice: running_balances, failures
+UPDATE ledger.entries SET balance_after = balance_after + 1
+WHERE account_id = :alice AND transaction_id = :early;
+
+-- name: the_last_entry_left_one_more
+-- alice: balances, running_balances
+UPDATE ledger.entries SET balance_after = balance_after + 1
+WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: both_entries_are_one_more
+-- late: entries, balances, running_balances
+UPDATE ledger.entries SET amount = amount + sign(amount) WHERE transaction_id = :late;
+
+-- name: an_entry_is_gone
+-- late: double_entry, balances, versions, events
+DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: an_entry_belongs_to_somebody_else
+-- late: entries, balances, running_balances, versions, events
+UPDATE ledger.entries SET account_id = :stranger
+WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: an_entry_is_of_another_moment
+-- late: entries
+UPDATE ledger.entries SET created_at = created_at + interval '1 microsecond'
+WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: a_transaction_is_one_more
+-- late: entries
+UPDATE ledger.transactions SET amount = amount + 1 WHERE id = :late;
+
+-- name: a_transaction_is_gone
+-- late: double_entry, idempotency_keys, audit
+DELETE FROM ledger.transactions WHERE id = :late;
+
+-- name: a_transaction_names_the_next_entry_of_its_sender
+-- late: entries
+UPDATE ledger.transactions SET sender_version = sender_version + 1 WHERE id = :late;
+
+-- name: a_transaction_names_the_next_entry_of_its_receiver
+-- late: entries
+UPDATE ledger.transactions SET receiver_version = receiver_version + 1 WHERE id = :late;
+
+-- name: a_transaction_names_an_entry_and_a_failure
+-- late: failures
+UPDATE ledger.transactions SET failure_sequence = 1 WHERE id = :late;
+
+-- name: a_completed_transaction_calls_itself_pending
+-- late: double_entry
+UPDATE ledger.transactions SET status = 'pending' WHERE id = :late;
+
+-- name: a_failed_transaction_calls_itself_completed
+-- failed: double_entry, events, failures, idempotency_keys, audit
+UPDATE ledger.transactions SET status = 'completed', failure_code = NULL, sender_version = 1, receiver_version = 1
+WHERE id = :failed;
+
+-- name: a_transaction_is_in_another_currency
+-- late: parties
+UPDATE ledger.transactions SET currency = 'USD' WHERE id = :late;
+
+-- name: a_transfer_calls_itself_funding
+-- late: parties
+UPDATE ledger.transactions SET type = 'funding' WHERE id = :late;
+
+-- name: a_failed_transaction_was_sent_to_nobody
+-- failed: parties
+UPDATE ledger.transactions SET receiver_id = :stranger WHERE id = :failed;
+
+-- name: an_amount_is_zero
+-- failed: amounts
+ALTER TABLE ledger.transactions DROP CONSTRAINT transactions_amount;
+UPDATE ledger.transactions SET amount = 0 WHERE id = :failed;
+
+-- name: an_amount_is_one_above_the_limit
+-- failed: amounts
+ALTER TABLE ledger.transactions DROP CONSTRAINT transactions_amount;
+UPDATE ledger.transactions SET amount = 9007199254740992 WHERE id = :failed;
+
+-- name: an_account_is_in_another_currency
+-- late: parties, totals
+UPDATE ledger.accounts SET currency = 'USD' WHERE id = :alice;
+
+-- name: an_account_counts_one_entry_more
+-- alice: versions
+UPDATE ledger.accounts SET version = version + 1 WHERE id = :alice;
+
+-- name: an_account_counts_one_step_more
+-- alice: sequences
+UPDATE ledger.accounts SET sequence = sequence + 1 WHERE id = :alice;
+
+-- name: the_system_account_counts_one_step_more
+-- system: sequences
+UPDATE ledger.accounts SET sequence = sequence + 1 WHERE id = :system;
+
+-- name: an_entry_of_the_system_account_counts_one_step_more
+-- system: sequences, versions
+UPDATE ledger.entries SET sequence = sequence + 1 WHERE account_id = :system AND version = 1;
+
+-- name: an_account_holds_one_back
+-- alice: holds
+UPDATE ledger.accounts SET held = 1 WHERE id = :alice;
+
+-- name: an_account_is_one_below_zero
+-- alice: overdrafts, holds
+ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_never_overdrawn;
+UPDATE ledger.accounts SET held = balance + 1 WHERE id = :alice;
+
+-- name: an_account_was_one_below_zero
+-- alice: overdrafts, running_balances
+UPDATE ledger.entries SET balance_after = -1 WHERE account_id = :alice AND version = 1;
+
+-- name: an_accounts_user_is_gone
+-- alice: owners
+DELETE FROM identity.users WHERE id = :alice_user;
+
+-- name: a_user_has_no_account
+-- stranger_user: owners
+INSERT INTO identity.users (id, email, password_hash)
+VALUES (:stranger, 'stranger@example.com', 'none');
+
+-- name: an_entry_counts_one_step_more
+-- alice: events
+UPDATE ledger.entries SET sequence = sequence + 1
+WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: an_event_in_the_middle_is_gone
+-- alice: sequences
+DELETE FROM outbox.events WHERE account_id = :alice AND transaction_id IS NULL;
+
+-- name: the_last_event_is_gone
+-- alice: sequences, events
+DELETE FROM outbox.events WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: an_event_tells_of_another_transaction
+-- late: events, idempotency_keys
+UPDATE outbox.events SET transaction_id = :early
+WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: an_event_tells_of_another_outcome
+-- failed: events
+UPDATE outbox.events SET type = 'transaction.completed' WHERE transaction_id = :failed;
+
+-- name: an_event_tells_the_receiver_who_sent_it
+-- late: events
+UPDATE outbox.events SET actor_id = :alice_user WHERE account_id = :bob AND transaction_id = :late;
+
+-- name: an_event_belongs_to_nobody
+-- stranger: events
+INSERT INTO outbox.events (account_id, sequence, created_at, type, data)
+VALUES (:stranger, 1, now(), 'account.updated', '{}');
+
+-- name: the_system_account_has_an_event
+-- system: events
+INSERT INTO outbox.events (account_id, sequence, created_at, type, data)
+VALUES (:system, 1, now(), 'account.updated', '{}');
+
+-- name: a_failure_left_one_more
+-- failed: failures
+UPDATE ledger.failures SET balance_after = balance_after + 1 WHERE transaction_id = :failed;
+
+-- name: a_failure_stands_one_entry_later
+-- failed: failures
+UPDATE ledger.failures SET version = version + 1 WHERE transaction_id = :failed;
+
+-- name: a_failure_is_gone
+-- failed: failures, events
+DELETE FROM ledger.failures WHERE transaction_id = :failed;
+
+-- name: a_transaction_names_another_failure
+-- failed: failures
+UPDATE ledger.transactions SET failure_sequence = failure_sequence + 1 WHERE id = :failed;
+
+-- name: a_key_is_gone
+-- late: idempotency_keys
+DELETE FROM ledger.idempotency_keys WHERE transaction_id = :late;
+
+-- name: a_transaction_has_two_keys
+-- late: idempotency_keys
+INSERT INTO ledger.idempotency_keys
+SELECT principal_id, transaction_id, created_at, http_status, 'another', fingerprint, answer
+FROM ledger.idempotency_keys WHERE transaction_id = :late;
+
+-- name: a_key_names_a_transaction_that_is_not_there
+-- late: idempotency_keys
+UPDATE ledger.idempotency_keys SET transaction_id = :stranger WHERE transaction_id = :late;
+
+-- name: a_key_answers_another_status
+-- late: idempotency_keys
+UPDATE ledger.idempotency_keys SET http_status = 402 WHERE transaction_id = :late;
+
+-- name: a_key_belongs_to_the_receiver
+-- late: idempotency_keys
+UPDATE ledger.idempotency_keys k SET principal_id = a.user_id FROM ledger.accounts a
+WHERE a.id = :bob AND k.transaction_id = :late;
+
+-- name: a_key_belongs_to_nobody
+-- stranger_user: idempotency_keys
+UPDATE ledger.idempotency_keys SET principal_id = :stranger
+WHERE transaction_id IS NULL AND http_status = 200;
+
+-- name: an_event_tells_another_key
+-- late: idempotency_keys
+UPDATE outbox.events SET idempotency_key = 'another'
+WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: an_audit_row_is_gone
+-- late: audit
+DELETE FROM audit.log WHERE subject_id = :late;
+
+-- name: a_transaction_has_two_audit_rows
+-- late: audit
+INSERT INTO audit.log (created_at, actor_id, subject_id, action)
+SELECT created_at, actor_id, subject_id, action FROM audit.log WHERE subject_id = :late;
+
+-- name: an_audit_row_names_somebody_else
+-- late: audit
+UPDATE audit.log SET actor_id = :stranger WHERE subject_id = :late;
+
+-- name: an_audit_row_tells_of_a_transaction_that_is_not_there
+-- stranger_transaction: audit
+INSERT INTO audit.log (created_at, subject_id, action)
+VALUES (now(), :stranger, 'transaction.completed');
+
+-- name: an_audit_row_tells_of_an_account_that_is_not_there
+-- stranger: audit
+INSERT INTO audit.log (created_at, subject_id, action)
+VALUES (now(), :stranger, 'account.updated');
+
+-- name: a_refusal_has_no_audit_row
+-- alice_user: audit
+DELETE FROM audit.log WHERE action = 'transaction.refused';
