@@ -9,7 +9,7 @@ BIN := .venv/bin
 SYNCED := .venv/synced
 WORKERS ?= 2
 
-.PHONY: help install dev test coverage check fmt mutants bench docs-check clean
+.PHONY: help install dev test coverage check fmt mutants bench docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -29,7 +29,7 @@ import psutil
 from finpay import ids
 from finpay.db import migrate
 from finpay.db.pool import Database
-from finpay.dev.place import open_place
+from finpay.dev.place import open_place, remove_place
 from finpay.dev.postgres import start_postgres
 from finpay.dev.servers import free_port
 from finpay.dev.valkey import start_valkey
@@ -257,6 +257,7 @@ def main() -> None:
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing; on Debian: apt-get install wrk")
     folder = Path(tempfile.mkdtemp(prefix="finpay-bench-"))
+    folder.chmod(0o755)  # the servers' account has to pass through
     tokens = folder / "users"
     with servers(folder / "servers", options.workers) as running:
         asyncio.run(make_users(running.database_url, options.users, tokens))
@@ -267,6 +268,7 @@ def main() -> None:
         ]
         clean = asyncio.run(proven(running.database_url))
     report(rounds, options.users, options.workers, clean=clean)
+    remove_place(folder / "servers")
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -4,207 +4,53 @@ Each route has its faults in the order of the contract, level by level. For ever
 different levels a request is sent that has both, and the earlier one has to be the answer.
 """
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Iterator
 from itertools import count
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 
 from finpay import ids
+from finpay.db.pool import Database
 from tests.api.conftest import Strict
 from tests.api.contract import problem
-from tests.apis import PASSWORD, User
+from tests.api.faulty import (
+    Fault,
+    Sent,
+    World,
+    bad_cursor,
+    common_password,
+    email_taken,
+    ended_session,
+    key_of_another_request,
+    limit_out_of_range,
+    no_budget,
+    no_budget_here,
+    no_json,
+    no_key,
+    no_token,
+    nobody_logs_in,
+    nul_in_text,
+    receiver_unknown,
+    too_large,
+    too_much,
+    two_keys,
+    unknown_member,
+    unknown_parameter,
+    unknown_path,
+    unknown_refresh_token,
+    wrong_charset,
+    wrong_method,
+    wrong_password,
+    wrong_type,
+)
+from tests.apis import PASSWORD
 
-NOBODY: Final = ids.encode("acc", ids.new_uuid())
+WAITS_FOR_A_LOCK: Final = """
+SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 _NUMBERS: Final = count(1)
-
-
-class World(NamedTuple):
-    """Who takes part: somebody with money, somebody whose limits are used up, and his ended session.
-
-    That one session is of a user without budget shows that 401 comes before 429.
-    """
-
-    strict: Strict
-    sender: User
-    receiver: User
-    exhausted: User
-    ended: User
-    shut_address: str
-
-
-@dataclass
-class Sent:
-    """A request that is right in every way until faults are put into it."""
-
-    world: World
-    method: str
-    path: str
-    members: dict[str, Any] | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    query: list[tuple[str, str]] = field(default_factory=list)
-    suffix: bytes = b""
-
-    def answer(self) -> Any:
-        content = None
-        if self.members is not None:
-            content = json.dumps(self.members).encode() + self.suffix
-        client = self.world.strict.stranger()
-        return client.request(
-            self.method, self.path, content=content, headers=self.headers, params=self.query
-        )
-
-    def log_in(self, user: User) -> None:
-        self.headers["Authorization"] = f"Bearer {user.token}"
-
-    def set(self, name: str, value: object) -> None:
-        assert self.members is not None
-        self.members[name] = value
-
-
-class Fault(NamedTuple):
-    """What the answer says, and how the fault gets into a request."""
-
-    status: int
-    code: str
-    spoil: Callable[[Sent], None]
-
-    def __str__(self) -> str:
-        return f"{self.status} {self.code}"
-
-
-def fault(status: int, code: str) -> Callable[[Callable[[Sent], None]], Fault]:
-    return lambda spoil: Fault(status, code, spoil)
-
-
-@fault(404, "not_found")
-def unknown_path(sent: Sent) -> None:
-    sent.path += "s/nothing"
-
-
-@fault(405, "method_not_allowed")
-def wrong_method(sent: Sent) -> None:
-    sent.method = "PATCH"
-
-
-@fault(401, "unauthenticated")
-def no_token(sent: Sent) -> None:
-    del sent.headers["Authorization"]
-
-
-@fault(401, "unauthenticated")
-def ended_session(sent: Sent) -> None:
-    sent.log_in(sent.world.ended)
-
-
-@fault(429, "rate_limited")
-def no_budget(sent: Sent) -> None:
-    sent.log_in(sent.world.exhausted)
-
-
-@fault(429, "rate_limited")
-def no_budget_here(sent: Sent) -> None:
-    sent.headers["X-Forwarded-For"] = sent.world.shut_address
-
-
-@fault(413, "body_too_large")
-def too_large(sent: Sent) -> None:
-    sent.suffix += b" " * 65_536
-
-
-@fault(415, "unsupported_media_type")
-def wrong_type(sent: Sent) -> None:
-    sent.headers["Content-Type"] = "text/plain"
-
-
-@fault(415, "unsupported_media_type")
-def wrong_charset(sent: Sent) -> None:
-    sent.headers["Content-Type"] = "application/json; charset=latin-1"
-
-
-@fault(400, "malformed_json")
-def no_json(sent: Sent) -> None:
-    sent.suffix += b"}"
-
-
-@fault(400, "idempotency_key_missing")
-def no_key(sent: Sent) -> None:
-    del sent.headers["X-Idempotency-Key"]
-
-
-@fault(400, "idempotency_key_invalid")
-def two_keys(sent: Sent) -> None:
-    sent.headers["Idempotency-Key"] = "another"
-
-
-@fault(422, "validation_failed")
-def unknown_member(sent: Sent) -> None:
-    sent.set("surprise", 1)
-
-
-@fault(422, "validation_failed")
-def nul_in_text(sent: Sent) -> None:
-    """Found while the JSON is read, which is early."""
-    for name in ("description", "email", "refresh_token", "new_password"):
-        if name in (sent.members or {}):
-            sent.set(name, "a\0b")
-
-
-@fault(422, "validation_failed")
-def common_password(sent: Sent) -> None:
-    sent.set("new_password", "password123")
-
-
-@fault(422, "validation_failed")
-def unknown_parameter(sent: Sent) -> None:
-    sent.query.append(("surprise", "1"))
-
-
-@fault(422, "validation_failed")
-def limit_out_of_range(sent: Sent) -> None:
-    sent.query.append(("limit", "0"))
-
-
-@fault(400, "cursor_invalid")
-def bad_cursor(sent: Sent) -> None:
-    sent.query.append(("cursor", "AAAA"))
-
-
-@fault(422, "idempotency_key_reuse")
-def key_of_another_request(sent: Sent) -> None:
-    sent.headers["X-Idempotency-Key"] = "used"
-
-
-@fault(404, "receiver_not_found")
-def receiver_unknown(sent: Sent) -> None:
-    sent.set("receiver_id", NOBODY)
-
-
-@fault(402, "insufficient_funds")
-def too_much(sent: Sent) -> None:
-    sent.set("amount", 10**12)
-
-
-@fault(401, "invalid_credentials")
-def nobody_logs_in(sent: Sent) -> None:
-    sent.set("email", "nobody@example.com")
-
-
-@fault(401, "invalid_credentials")
-def wrong_password(sent: Sent) -> None:
-    sent.set("current_password", "not this one")
-
-
-@fault(401, "refresh_token_invalid")
-def unknown_refresh_token(sent: Sent) -> None:
-    sent.set("refresh_token", "not one of ours")
-
-
-@fault(409, "email_taken")
-def email_taken(sent: Sent) -> None:
-    sent.set("email", sent.world.receiver.email)
 
 
 HEAD: Final = [[unknown_path], [wrong_method]]
@@ -237,7 +83,7 @@ def right(world: World, route: str) -> Sent:
     number = next(_NUMBERS)
     sent = Sent(world, method, f"/api/v1{path}")
     sent.headers["X-Forwarded-For"] = f"198.19.{number // 250}.{number % 250}"
-    sent.log_in(world.sender)
+    sent.log_in(world.sender.token)
     bodies: dict[str, dict[str, Any]] = {
         "POST /transactions": {
             "receiver_id": world.receiver.account_id, "amount": 1, "description": "",
@@ -260,6 +106,7 @@ def right(world: World, route: str) -> Sent:
 def world(strict: Strict) -> World:
     exhausted, receiver = strict.user(), strict.made_by.user()
     ended = strict.another_login(exhausted)
+    ended_token = ended.token
     ended.client.logout()
     for _ in range(99):
         exhausted.get("/auth/me")
@@ -268,7 +115,7 @@ def world(strict: Strict) -> World:
     while shut("/auth/refresh").status != 429:
         pass
     sender = strict.user()
-    return World(strict, sender, receiver, exhausted, ended, "198.18.255.1")
+    return World(strict, sender, receiver, exhausted, ended_token, "198.18.255.1")
 
 
 def later_than(route: str, level: int) -> Iterator[Fault]:
@@ -312,3 +159,52 @@ def fresh(world: World, route: str) -> World:
     first = world.sender.send(world.receiver, 1, "used", description="the first")
     assert first.status == 201
     return world
+
+
+async def test_a_key_in_progress_is_answered_before_anything_the_ledger_knows(
+    world: World,
+) -> None:
+    """But behind what is wrong with the request itself; whatever the request asks for."""
+    world = fresh(world, "POST /transactions")
+    owner = Database(world.strict.api.database_url, size=1, role="finpay_owner")
+    account = ids.decode("acc", world.sender.account_id)
+    async with owner.transaction() as transaction:
+        await transaction.fetch("SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", account)
+        first = asyncio.create_task(
+            asyncio.to_thread(world.sender.send, world.receiver, 1, "in-progress")
+        )
+        while not await transaction.fetch(WAITS_FOR_A_LOCK):
+            await asyncio.sleep(0.01)
+        answers = [
+            await asyncio.to_thread(send_again, world, spoil)
+            for spoil in (None, receiver_unknown, unknown_member, nul_in_text, too_large)
+        ]
+    await owner.close()
+    assert [answer.json()["code"] for answer in answers] == [
+        *("request_in_progress", "request_in_progress"),
+        *("validation_failed", "validation_failed", "body_too_large"),
+    ]
+    assert answers[0].headers["Retry-After"] == "1"
+    assert (await first).status == 201
+    assert send_again(world, receiver_unknown).json()["code"] == "idempotency_key_reuse"
+
+
+def send_again(world: World, fault: Fault | None) -> Any:
+    """With the key that is in progress, and with this fault."""
+    sent = right(world, "POST /transactions")
+    sent.headers["X-Idempotency-Key"] = "in-progress"
+    if fault is not None:
+        fault.spoil(sent)
+    return sent.answer()
+
+
+def test_a_replay_is_answered_before_what_the_ledger_would_say_now(world: World) -> None:
+    """The account is frozen and empty by now; the first answer stands."""
+    sender = world.strict.user(10)
+    first = sender.send(world.receiver, 10, "all of it")
+    assert first.status == 201
+    world.strict.api.set_status(sender, "frozen")
+    again = sender.send(world.receiver, 10, "all of it")
+    assert (again.status, again.body) == (201, first.body)
+    problem(sender.send(world.receiver, 10, "once more"), 403, "account_frozen")
+    problem(sender.send(world.receiver, 11, "all of it"), 422, "idempotency_key_reuse")

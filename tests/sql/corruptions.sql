@@ -77,7 +77,8 @@ UPDATE ledger.transactions SET status = 'pending' WHERE id = :late;
 
 -- name: a_failed_transaction_calls_itself_completed
 -- failed: double_entry, events, failures, idempotency_keys, audit
-UPDATE ledger.transactions SET status = 'completed', failure_code = NULL, sender_version = 1, receiver_version = 1
+UPDATE ledger.transactions
+SET status = 'completed', failure_code = NULL, sender_version = 1, receiver_version = 1
 WHERE id = :failed;
 
 -- name: a_transaction_is_in_another_currency
@@ -91,6 +92,14 @@ UPDATE ledger.transactions SET type = 'funding' WHERE id = :late;
 -- name: a_failed_transaction_was_sent_to_nobody
 -- failed: parties
 UPDATE ledger.transactions SET receiver_id = :stranger WHERE id = :failed;
+
+-- name: a_failed_transaction_was_sent_to_the_system
+-- failed: parties
+UPDATE ledger.transactions SET receiver_id = :system WHERE id = :failed;
+
+-- name: a_funding_calls_itself_a_transfer
+-- system: parties
+UPDATE ledger.transactions SET type = 'transfer' WHERE receiver_id = :alice AND type = 'funding';
 
 -- name: an_amount_is_zero
 -- failed: amounts
@@ -109,6 +118,10 @@ UPDATE ledger.accounts SET currency = 'USD' WHERE id = :alice;
 -- name: an_account_counts_one_entry_more
 -- alice: versions
 UPDATE ledger.accounts SET version = version + 1 WHERE id = :alice;
+
+-- name: an_entry_is_numbered_after_all_others
+-- alice: entries, balances, running_balances, versions, failures
+UPDATE ledger.entries SET version = 99 WHERE account_id = :alice AND version = 2;
 
 -- name: an_account_counts_one_step_more
 -- alice: sequences
@@ -135,12 +148,22 @@ UPDATE ledger.accounts SET held = balance + 1 WHERE id = :alice;
 -- alice: overdrafts, running_balances
 UPDATE ledger.entries SET balance_after = -1 WHERE account_id = :alice AND version = 1;
 
+-- name: an_account_is_one_above_the_limit
+-- alice: totals, balances, overdrafts
+ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_balance_limit;
+UPDATE ledger.accounts SET balance = 9007199254740992 WHERE id = :alice;
+
+-- name: an_account_was_one_above_the_limit
+-- alice: overdrafts, running_balances
+UPDATE ledger.entries SET balance_after = 9007199254740992
+WHERE account_id = :alice AND version = 1;
+
 -- name: an_accounts_user_is_gone
 -- alice: owners
 DELETE FROM identity.users WHERE id = :alice_user;
 
 -- name: a_user_has_no_account
--- stranger_user: owners
+-- stranger: owners
 INSERT INTO identity.users (id, email, password_hash)
 VALUES (:stranger, 'stranger@example.com', 'none');
 
@@ -170,6 +193,11 @@ UPDATE outbox.events SET type = 'transaction.completed' WHERE transaction_id = :
 -- late: events
 UPDATE outbox.events SET actor_id = :alice_user WHERE account_id = :bob AND transaction_id = :late;
 
+-- name: an_event_is_of_another_moment
+-- late: events
+UPDATE outbox.events SET created_at = created_at + interval '1 microsecond'
+WHERE account_id = :bob AND transaction_id = :late;
+
 -- name: an_event_belongs_to_nobody
 -- stranger: events
 INSERT INTO outbox.events (account_id, sequence, created_at, type, data)
@@ -191,6 +219,25 @@ UPDATE ledger.failures SET version = version + 1 WHERE transaction_id = :failed;
 -- name: a_failure_is_gone
 -- failed: failures, events
 DELETE FROM ledger.failures WHERE transaction_id = :failed;
+
+-- name: a_failure_is_of_another_moment
+-- failed: failures
+UPDATE ledger.failures SET created_at = created_at + interval '1 microsecond'
+WHERE transaction_id = :failed;
+
+-- name: a_failure_stands_before_the_entry_that_it_follows
+-- failed: failures, events
+UPDATE ledger.failures SET sequence = 2 WHERE transaction_id = :failed;
+UPDATE ledger.transactions SET failure_sequence = 2 WHERE id = :failed;
+
+-- name: a_failure_stands_after_the_next_entry
+-- failed: failures, events
+UPDATE ledger.failures SET sequence = 4 WHERE transaction_id = :failed;
+UPDATE ledger.transactions SET failure_sequence = 4 WHERE id = :failed;
+
+-- name: a_failure_follows_an_entry_that_is_not_there
+-- failed: failures
+UPDATE ledger.failures SET version = 99, balance_after = 0 WHERE transaction_id = :failed;
 
 -- name: a_transaction_names_another_failure
 -- failed: failures
@@ -214,13 +261,32 @@ UPDATE ledger.idempotency_keys SET transaction_id = :stranger WHERE transaction_
 -- late: idempotency_keys
 UPDATE ledger.idempotency_keys SET http_status = 402 WHERE transaction_id = :late;
 
+-- name: a_key_of_a_failure_says_it_is_done
+-- failed: idempotency_keys
+UPDATE ledger.idempotency_keys SET http_status = 201 WHERE transaction_id = :failed;
+
+-- name: a_key_of_a_refusal_says_it_failed
+-- alice_user: idempotency_keys
+UPDATE ledger.idempotency_keys SET http_status = 402
+WHERE transaction_id IS NULL AND principal_id = :alice_user;
+
+-- name: a_key_of_the_operator_says_it_is_done
+-- system: idempotency_keys, audit
+UPDATE ledger.idempotency_keys SET http_status = 201
+WHERE transaction_id IS NULL AND principal_id = :system;
+
+-- name: a_key_is_of_another_moment
+-- late: idempotency_keys
+UPDATE ledger.idempotency_keys SET created_at = created_at + interval '1 microsecond'
+WHERE transaction_id = :late;
+
 -- name: a_key_belongs_to_the_receiver
 -- late: idempotency_keys
 UPDATE ledger.idempotency_keys k SET principal_id = a.user_id FROM ledger.accounts a
 WHERE a.id = :bob AND k.transaction_id = :late;
 
 -- name: a_key_belongs_to_nobody
--- stranger_user: idempotency_keys
+-- stranger: idempotency_keys
 UPDATE ledger.idempotency_keys SET principal_id = :stranger
 WHERE transaction_id IS NULL AND http_status = 200;
 
@@ -242,8 +308,16 @@ SELECT created_at, actor_id, subject_id, action FROM audit.log WHERE subject_id 
 -- late: audit
 UPDATE audit.log SET actor_id = :stranger WHERE subject_id = :late;
 
+-- name: an_audit_row_tells_another_outcome
+-- failed: audit
+UPDATE audit.log SET action = 'transaction.completed' WHERE subject_id = :failed;
+
+-- name: an_audit_row_is_of_another_moment
+-- late: audit
+UPDATE audit.log SET created_at = created_at + interval '1 microsecond' WHERE subject_id = :late;
+
 -- name: an_audit_row_tells_of_a_transaction_that_is_not_there
--- stranger_transaction: audit
+-- stranger: audit
 INSERT INTO audit.log (created_at, subject_id, action)
 VALUES (now(), :stranger, 'transaction.completed');
 

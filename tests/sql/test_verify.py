@@ -6,9 +6,11 @@ traffic. The checks that find it are listed, and no other check may say a word.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -17,37 +19,43 @@ import pytest
 
 from finpay import ids
 from finpay.db.pool import Database
+from finpay.db.queries import Queries
 from finpay.dev.postgres import Cluster
 from finpay.ledger import operator
 from finpay.ledger import verify as proof
 from finpay.ledger.verify import Check, Report, verify
 from tests.servers import clone_template, drop_database
 from tests.sql.bank import Bank, again, fresh_key, transfer
-from tests.sql.corruptions import CORRUPTIONS, Corruption
 
-STRANGER: Final = UUID("018f0000-0000-7000-8000-000000000000")
+CORRUPTIONS: Final = Queries(
+    Path(__file__).with_name("corruptions.sql").read_text("utf-8"), "corruptions.sql"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """A database with a bit of everything, and what to find in it by name."""
+
+    database: str
+    subjects: dict[str, UUID]
 
 
 @pytest.fixture(scope="module")
-def traffic(
-    postgres_server: Cluster, worker_id: str
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """A database with a bit of everything, and its subjects by name. Nobody is connected to it."""
+def traffic(postgres_server: Cluster, worker_id: str) -> Iterator[Traffic]:
+    """Nobody is connected to it, so it can be copied."""
     name = f"traffic_{worker_id}"
     url = clone_template(postgres_server, name)
     with ThreadPoolExecutor(1) as thread:
         subjects = thread.submit(asyncio.run, _fill(url)).result()
-    yield name, subjects
+    yield Traffic(name, subjects)
     drop_database(postgres_server, name)
 
 
 @pytest.fixture
-async def copy(
-    postgres_server: Cluster, worker_id: str, traffic: tuple[str, dict[str, str]]
-) -> AsyncIterator[str]:
+async def copy(postgres_server: Cluster, worker_id: str, traffic: Traffic) -> AsyncIterator[str]:
     """The URL of a copy that the test may spoil."""
     name = f"spoiled_{worker_id}"
-    postgres_server.sql(f"CREATE DATABASE {name} TEMPLATE {traffic[0]}")
+    postgres_server.sql(f"CREATE DATABASE {name} TEMPLATE {traffic.database}")
     yield postgres_server.url(name)
     drop_database(postgres_server, name)
 
@@ -57,29 +65,74 @@ async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
     assert report.ok, [check for check in report.checks if not check.ok]
     assert report.as_json() == {
         "ok": True,
-        "checks": [
-            {"name": check.name, "ok": True, "violations": []} for check in report.checks
-        ],
+        "checks": [{"name": check.name, "ok": True, "violations": []} for check in report.checks],
     }
     assert len(report.checks) == 16
 
 
-async def test_an_empty_ledger_is_clean(fresh_database: str) -> None:
-    assert (await _verified(fresh_database)).ok
+async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> None:
+    assert (await _verified(fresh_database())).ok
 
 
-@pytest.mark.parametrize("what", CORRUPTIONS)
-async def test_a_corruption_is_found_and_named(
-    copy: str, traffic: tuple[str, dict[str, str]], what: str
-) -> None:
-    corruption = CORRUPTIONS[what]
-    await _spoil(copy, corruption.change.format_map(traffic[1]))
+@pytest.mark.parametrize("what", dict(CORRUPTIONS))
+async def test_a_corruption_is_found_and_named(copy: str, traffic: Traffic, what: str) -> None:
+    head, _, change = getattr(CORRUPTIONS, what).partition("\n")
+    subject, _, found_by = head.removeprefix("-- ").partition(": ")
+    await _spoil(copy, _with_subjects(change, traffic))
     report = await _verified(copy)
     found = {check.name: check for check in report.checks if not check.ok}
-    print(what, '|||', ' '.join(found))
-    for f in found.values(): print('    ', f.name, f.violations)
-    assert not report.ok
-    assert set(found) == set(corruption.found_by.split())
+    assert set(found) == set(found_by.split(", ")), found
+    named = "".join(sentence for check in found.values() for sentence in check.violations)
+    assert any(public_id in named for public_id in _public_ids(traffic.subjects[subject]))
+
+
+def test_the_proof_is_tried_with_at_least_20_corruptions() -> None:
+    assert len(dict(CORRUPTIONS)) >= 20
+
+
+async def test_no_more_violations_are_told_than_a_person_reads(copy: str) -> None:
+    await _spoil(copy, "UPDATE ledger.entries SET created_at = created_at + interval '1 s'")
+    (check,) = (check for check in (await _verified(copy)).checks if not check.ok)
+    assert check.name == "entries"
+    assert check.count > proof.MAX_VIOLATIONS
+    assert len(check.violations) == proof.MAX_VIOLATIONS + 1
+    assert check.violations[-1] == f"… and {check.count - proof.MAX_VIOLATIONS} more."
+
+
+async def test_each_check_is_told_when_it_is_done(copy: str) -> None:
+    told: list[Check] = []
+    database = Database(copy, size=1)
+    report = await verify(database, progress=told.append)
+    await database.close()
+    assert told == list(report.checks)
+
+
+async def test_money_may_move_meanwhile(copy: str) -> None:
+    """All checks see one moment."""
+    bank = Bank(copy)
+    a, b = await bank.open(10_000), await bank.open()
+    stop = asyncio.Event()
+
+    async def keep_moving() -> None:
+        while not stop.is_set():
+            await bank.post(transfer(a, b, 1), transfer(b, a, 1), transfer(b, a, 10_000))
+
+    moving = asyncio.create_task(keep_moving())
+    reports = [await _verified(copy) for _ in range(3)]
+    stop.set()
+    await moving
+    version = (await bank.account(a))["version"]
+    await bank.close()
+    assert all(report.ok for report in reports)
+    assert version > 3, "nothing moved"
+
+
+def _with_subjects(change: str, traffic: Traffic) -> str:
+    return re.sub(r":([a-z_]+)", lambda name: f"'{traffic.subjects[name[1]]}'", change)
+
+
+def _public_ids(subject: UUID) -> list[str]:
+    return [ids.encode("acc", subject), ids.encode("txn", subject), ids.encode("usr", subject)]
 
 
 async def _spoil(url: str, change: str) -> None:
@@ -99,7 +152,7 @@ async def _verified(url: str) -> Report:
         await database.close()
 
 
-async def _fill(url: str) -> dict[str, str]:
+async def _fill(url: str) -> dict[str, UUID]:
     bank = Bank(url)
     try:
         return await _traffic(bank)
@@ -107,7 +160,7 @@ async def _fill(url: str) -> dict[str, str]:
         await bank.close()
 
 
-async def _traffic(bank: Bank) -> dict[str, str]:
+async def _traffic(bank: Bank) -> dict[str, UUID]:
     alice, bob = await bank.open(1_000), await bank.open(500)
     dollars, frozen = await bank.open(70, currency="USD"), await bank.open(5, frozen=True)
     crowd = [await bank.open(100) for _ in range(6)]
@@ -133,11 +186,12 @@ async def _traffic(bank: Bank) -> dict[str, str]:
         "SELECT id FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'"
     )
     return {
-        "alice": str(alice.account_id),
-        "alice_user": str(alice.user_id),
-        "bob": str(bob.account_id),
-        "system": str(system["id"]),
-        "early": str(early.id),
-        "failed": str(failed.id),
-        "late": str(late.id),
+        "alice": alice.account_id,
+        "alice_user": alice.user_id,
+        "bob": bob.account_id,
+        "system": system["id"],
+        "early": early.id,
+        "failed": failed.id,
+        "late": late.id,
+        "stranger": ids.new_uuid(),
     }

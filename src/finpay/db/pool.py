@@ -7,7 +7,7 @@ transfer whose COMMIT went unheard must not be taken for a refusal.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -107,12 +107,14 @@ class Database:
         settings = {
             "application_name": "finpay",
             "timezone": "UTC",
-            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-            "lock_timeout": str(LOCK_TIMEOUT_MS),
-            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            "statement_timeout": STATEMENT_TIMEOUT_MS,
+            "lock_timeout": LOCK_TIMEOUT_MS,
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
         }
         if role is not None:
             settings["role"] = role
+        # As statements and not as start-up parameters, which session poolers refuse.
+        self._settings = "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
         self._pool: asyncpg.Pool = asyncpg.create_pool(
             url,
             min_size=0,
@@ -120,7 +122,7 @@ class Database:
             timeout=CONNECT_TIMEOUT_S,
             max_inactive_connection_lifetime=IDLE_CONNECTION_LIFETIME_S,
             connection_class=_Connection,
-            server_settings=settings,
+            init=self._prepare,
         )
         self._opening = asyncio.Lock()
         self._open = False
@@ -163,6 +165,9 @@ class Database:
             return 0, 0
         return self._pool.get_size(), self._pool.get_idle_size()
 
+    async def _prepare(self, connection: asyncpg.Connection) -> None:
+        await connection.execute(self._settings)
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
         acquired = False
@@ -174,8 +179,7 @@ class Database:
                     with _translated():
                         yield connection
                 except (Unavailable, asyncio.CancelledError):
-                    # Its state is unknown, and a polite goodbye could wait for ever.
-                    connection.terminate()
+                    give_up(connection)
                     raise
                 finally:
                     await self._pool.release(connection)
@@ -197,14 +201,21 @@ class Database:
             raise _unavailable(may_have_run=False) from error
 
 
+def give_up(connection: asyncpg.Connection) -> None:
+    """Ends a connection in an unknown state: at once, as a goodbye could wait for ever."""
+    with suppress(asyncpg.InterfaceError):  # the pool has noticed before us that it was lost
+        connection.terminate()
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """Turns the driver's errors into ours; a bug stays what it is and becomes a 500."""
     try:
         yield
     except asyncpg.UniqueViolationError as error:
-        raise UniqueViolation(str(error.constraint_name)) from error
+        raise UniqueViolation(str(error.constraint_name)) from None
     except asyncpg.PostgresError as error:
+        error.detail = None  # it quotes rows: e-mails and hashes, and a bug's traceback is logged
         code = str(error.sqlstate)
         if code in _CONFLICT_CODES:
             raise Conflict(code) from error

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from finpay.db.pool import Database, Transaction
+from finpay.db.pool import Database, Transaction, give_up
 
 # Per sort and per hash; what doesn't fit goes to disk. A handful at a time keeps the server small.
 WORK_MEM: Final = "64MB"
@@ -30,8 +30,7 @@ async def snapshot(database: Database) -> AsyncIterator[Transaction]:
             await view.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
             yield view
     except BaseException:
-        # Whatever it was doing, it need not go on; the server sees the end of the connection.
-        connection.terminate()
+        give_up(connection)
         raise
     finally:
         await database._pool.release(connection)  # noqa: SLF001

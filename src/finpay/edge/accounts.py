@@ -6,8 +6,6 @@ from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.ledger import reads
 
-_ENTRIES = "entries"
-
 
 async def account(services: Services, call: Call) -> Reply:
     found = await _account(services, call)
@@ -18,9 +16,7 @@ async def entries(services: Services, call: Call) -> Reply:
     parameters = call.parameters
     limit = parameters.get("limit", lists.DEFAULT_LIMIT)
     owner = call.caller.account_id
-    before: int | None = None
-    if "cursor" in parameters:
-        (before,) = lists.read_cursor(_ENTRIES, owner, parameters["cursor"], 1)
+    (before,) = parameters.get("cursor", (None,))
     found = await _account(services, call)
     rows = await reads.entries(
         services.database,
@@ -32,7 +28,7 @@ async def entries(services: Services, call: Call) -> Reply:
     )
     page = rows[:limit]
     more = len(rows) > limit
-    cursor = lists.write_cursor(_ENTRIES, owner, page[-1].version) if more else None
+    cursor = lists.ENTRIES.write(owner, page[-1].version) if more else None
     body = replies.page(
         replies.EntryList, [replies.entry(row, found.currency) for row in page], cursor
     )

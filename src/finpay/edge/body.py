@@ -39,10 +39,9 @@ def check_content_type(content_type: str | None) -> None:
 
 
 def read_members(raw: bytes) -> Any:
-    """The JSON value of a body. 400 if it isn't one, 422 for texts that nothing could store."""
+    """The JSON value of a body. 400 if it isn't one."""
     try:
-        text = raw.decode("utf-8")
-        value = _DECODER.decode(text)
+        return _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise _malformed(f"it is not UTF-8 (byte {error.start})") from None
     except _DuplicateMember as error:
@@ -53,9 +52,12 @@ def read_members(raw: bytes) -> Any:
         raise _malformed(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
     except ValueError as error:
         raise _malformed(str(error)) from None
-    if "\\u" in text:  # only an escape can spell a NUL or a lone surrogate
+
+
+def check_texts(raw: bytes, value: Any) -> None:
+    """422 for texts that nothing could store; `value` was read from `raw`."""
+    if b"\\u" in raw:  # only an escape can spell a NUL or a lone surrogate
         _refuse_unstorable(value, "#")
-    return value
 
 
 def convert(value: Any, shape: type[Shape]) -> Shape:

@@ -7,9 +7,16 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 from finpay.edge import idempotency, lists
-from finpay.edge.body import MAX_BODY_BYTES, check_content_type, convert, read_members
+from finpay.edge.body import (
+    MAX_BODY_BYTES,
+    check_content_type,
+    check_texts,
+    convert,
+    read_members,
+)
 from finpay.edge.request import Request
 from finpay.edge.routes import Route
 from finpay.errors import Code, FinPayError
@@ -37,12 +44,12 @@ class Draft:
             raise self.fault
 
 
-async def prepare(request: Request, route: Route) -> Draft:
-    """Reads and checks everything behind the head of a request."""
+async def prepare(request: Request, route: Route, account: UUID | None = None) -> Draft:
+    """Reads and checks everything behind the head of a request of the owner of `account`."""
     try:
         if route.method == "POST":
             return await _prepare_post(request, route)
-        query, parameters = lists.parse_query(request.query, route.parameters)
+        query, parameters = lists.parse_query(request.query, route.parameters, account)
         return Draft(query=query, parameters=parameters)
     except FinPayError as fault:
         return Draft(fault=fault)
@@ -57,6 +64,7 @@ async def _prepare_post(request: Request, route: Route) -> Draft:
         check_content_type(request.header("content-type"))
     members = read_members(raw)
     key = idempotency.read_key(request) if route.money else ""
+    check_texts(raw, members)
     lists.parse_query(request.query, route.parameters)
     command = convert(members, route.body).checked()
     if not route.money:

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -32,10 +33,52 @@ _MAX_POSITION: Final = 2**63 - 1  # a bigint; the check sum is no secret, so a l
 Parser = Callable[[str], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """The cursors of one list, whose positions are `length` numbers."""
+
+    kind: str
+    length: int
+
+    def write(self, account: UUID, *position: int) -> str:
+        """A position in one account's list, as text that means nothing to its holder."""
+        body = ".".join(map(str, position)).encode()
+        check = _check(self.kind, account, body)
+        return base64.urlsafe_b64encode(check + body).decode().rstrip("=")
+
+    def read(self, account: UUID, text: str) -> tuple[int, ...]:
+        """The position that `write` was given for the same list; 400 for anything else."""
+        try:
+            raw = base64.b64decode(
+                text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True
+            )
+            position = tuple(int(part) for part in raw[_CHECK_BYTES:].decode("ascii").split("."))
+        except (ValueError, binascii.Error):
+            position = ()
+        # Written again it has to be the same text: base64 alone reads several texts as one.
+        if (
+            len(position) != self.length
+            or max(position) > _MAX_POSITION
+            or self.write(account, *position) != text
+        ):
+            raise FinPayError(
+                Code.CURSOR_INVALID, "Send next_cursor back as it was given, to the same list."
+            )
+        return position
+
+
+ENTRIES: Final = Cursors("entries", 1)
+TRANSACTIONS: Final = Cursors("transactions", 2)
+
+
 def parse_query(
-    query: bytes, parsers: Mapping[str, Parser]
+    query: bytes, parsers: Mapping[str, Parser | Cursors], account: UUID | None = None
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """The parameters by name, as sent and as checked. 422 for an unknown, repeated or bad one."""
+    """The parameters by name, as sent and as checked: a cursor is the position it stands for.
+
+    400 for a bad cursor, then 422 for an unknown, repeated or bad parameter. A list with cursors
+    needs the caller's `account`.
+    """
     if not query:
         return {}, {}
     if len(query) > MAX_QUERY_BYTES:
@@ -46,6 +89,7 @@ def parse_query(
         )
     except ValueError:
         raise invalid_parameter("query", "The query string can't be read.") from None
+    pairs.sort(key=lambda pair: not isinstance(parsers.get(pair[0]), Cursors))
     texts: dict[str, str] = {}
     values: dict[str, Any] = {}
     for name, text in pairs:
@@ -55,7 +99,11 @@ def parse_query(
         if name in values:
             raise invalid_parameter(name, "Give this parameter once.")
         try:
-            values[name] = parser(text)
+            if isinstance(parser, Cursors):
+                assert account is not None  # noqa: S101  every list is somebody's
+                values[name] = parser.read(account, text)
+            else:
+                values[name] = parser(text)
         except ValueError as error:
             raise invalid_parameter(name, f"{error}") from None
         texts[name] = text
@@ -103,11 +151,6 @@ def idempotency_key(text: str) -> str:
     return text
 
 
-def cursor(text: str) -> str:
-    """Kept as it is: it is judged by the list that it belongs to."""
-    return text
-
-
 def canonical(values: Mapping[str, str]) -> str:
     """Parameters in one order: equal queries are one cached variant."""
     return urlencode(sorted(values.items()))
@@ -118,33 +161,6 @@ def link(path: str, query: Mapping[str, str], cursor: str | None) -> dict[str, s
     if cursor is None:
         return {}
     return {"Link": f'<{path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'}
-
-
-def write_cursor(kind: str, account: UUID, *position: int) -> str:
-    """A position in one account's list, as text that means nothing to its holder."""
-    body = ".".join(map(str, position)).encode()
-    return base64.urlsafe_b64encode(_check(kind, account, body) + body).decode().rstrip("=")
-
-
-def read_cursor(kind: str, account: UUID, text: str, length: int) -> tuple[int, ...]:
-    """The position that `write_cursor` was given for the same list; 400 for anything else."""
-    try:
-        raw = base64.b64decode(
-            text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True
-        )
-        position = tuple(int(part) for part in raw[_CHECK_BYTES:].decode("ascii").split("."))
-    except (ValueError, binascii.Error):
-        position = ()
-    # Written again it has to be the same text: base64 alone reads several texts as one.
-    if (
-        len(position) != length
-        or max(position) > _MAX_POSITION
-        or write_cursor(kind, account, *position) != text
-    ):
-        raise FinPayError(
-            Code.CURSOR_INVALID, "Send next_cursor back as it was given, to the same list."
-        )
-    return position
 
 
 def _check(kind: str, account: UUID, body: bytes) -> bytes:

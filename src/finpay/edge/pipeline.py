@@ -96,7 +96,7 @@ class Pipeline:
     async def _user(self, request: Request, route: Route, path_id: str, trail: Trail) -> Reply:
         principal = self._services.identity.signer.verify(_bearer(request), time.time())
         trail.user = principal.user
-        draft = await prepare(request, route)
+        draft = await prepare(request, route, principal.account_id)
         passage = self._passage(principal, route, draft)
         verdict = await self._services.gate.admit(passage)
         trail.judge(verdict)

@@ -16,7 +16,6 @@ Passes = Literal["user", "stranger", "free"]
 
 _DIRECTION: Final = lists.one_of("sent", "received")
 _STATUS: Final = lists.one_of("pending", "completed", "failed", "reversed")
-_PAGE: Final[Mapping[str, lists.Parser]] = {"limit": lists.limit, "cursor": lists.cursor}
 _TIMES: Final[Mapping[str, lists.Parser]] = {
     "created_from": lists.time,
     "created_to": lists.time,
@@ -48,7 +47,7 @@ class Route:
     answers: Mapping[int, type[Struct] | None]
     passes: Passes = "user"
     body: type[Any] | None = None
-    parameters: Mapping[str, lists.Parser] = field(default_factory=dict)
+    parameters: Mapping[str, lists.Parser | lists.Cursors] = field(default_factory=dict)
     tier: Literal["auth"] | None = None
     money: bool = False
     cached: bool = False
@@ -75,7 +74,7 @@ ROUTES: Final = (
     Route("GET", f"{API}/accounts", accounts.account, "The account and its balance",
           {200: replies.Account}, cached=True),
     Route("GET", f"{API}/accounts/entries", accounts.entries, "The account's ledger entries",
-          {200: replies.EntryList}, parameters={**_PAGE, **_TIMES},
+          {200: replies.EntryList}, parameters={"limit": lists.limit, "cursor": lists.ENTRIES, **_TIMES},
           refusals=(Code.CURSOR_INVALID,)),
     Route("POST", f"{API}/transactions", transactions.send, "Send money",
           {201: replies.Transaction}, body=requests.Send, money=True,
@@ -84,7 +83,8 @@ ROUTES: Final = (
                     Code.REQUEST_IN_PROGRESS, Code.IDEMPOTENCY_KEY_REUSE, Code.SAME_ACCOUNT,
                     Code.RECEIVER_UNAVAILABLE, Code.CURRENCY_MISMATCH, Code.BALANCE_LIMIT)),
     Route("GET", f"{API}/transactions", transactions.history, "The history, newest first",
-          {200: replies.TransactionList}, parameters={**_PAGE, **_FILTERS}, cached=True,
+          {200: replies.TransactionList}, cached=True,
+          parameters={"limit": lists.limit, "cursor": lists.TRANSACTIONS, **_FILTERS},
           refusals=(Code.CURSOR_INVALID,)),
     Route("GET", f"{API}/transactions/{{id}}", transactions.one, "One transaction",
           {200: replies.Transaction}, refusals=(Code.NOT_FOUND,)),

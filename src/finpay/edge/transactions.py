@@ -13,8 +13,6 @@ from finpay.ledger import reads
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Posted, Transfer
 
-_TRANSACTIONS = "transactions"
-
 
 async def send(services: Services, call: Call) -> Reply:
     """Posts one transfer. What the ledger decided is the answer, stored with its key."""
@@ -36,10 +34,7 @@ async def history(services: Services, call: Call) -> Reply:
     parameters = dict(call.parameters)
     limit = parameters.pop("limit", lists.DEFAULT_LIMIT)
     caller = call.caller
-    before = reads.Position()
-    if "cursor" in parameters:
-        cursor = parameters.pop("cursor")
-        before = reads.Position(*lists.read_cursor(_TRANSACTIONS, caller.account_id, cursor, 2))
+    before = reads.Position(*parameters.pop("cursor", ()))
     found = await reads.history(
         services.database,
         caller.user_id,
@@ -52,9 +47,7 @@ async def history(services: Services, call: Call) -> Reply:
     next_cursor = None
     if len(found.steps) > limit:
         last = page[-1]
-        next_cursor = lists.write_cursor(
-            _TRANSACTIONS, caller.account_id, last.entry_version, last.sequence
-        )
+        next_cursor = lists.TRANSACTIONS.write(caller.account_id, last.entry_version, last.sequence)
     data = [replies.transaction(step, caller.account_id) for step in page]
     return Reply(
         200,
