@@ -46,14 +46,8 @@ mutants: $(SYNCED) ## Plant bugs in a copy of the money code; each must fail a t
 bench: $(SYNCED) ## Measure transfers per second on this machine
 	$(BIN)/python -m benchmarks
 
-docs-coverage: $(SYNCED) ## Run all tests and show which lines of the money code they miss
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) $(ARGS)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --fail-under 95 \
-		--include 'src/finpay/ledger/*,src/finpay/gate/*,src/finpay/identity/*'
-
-check: $(SYNCED) ## Docs name every setting, route and error; README commands run
+docs: $(SYNCED) ## Write the pages that come from the code, and check all of docs/
+	$(BIN)/python docs/generate.py
 	$(BIN)/pytest -q tests/test_docs.py
 
 clean: ## Remove .venv and caches; the data in .finpay stays

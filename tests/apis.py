@@ -140,10 +140,8 @@ class Api:
             raise
 
 
-def start_api(
-    folder: Path, database_url: str, redis_url: str, *, ready: bool = True, **settings: str
-) -> Api:
-    """Starts `finpay serve` and waits until it is ready. Limits are off unless settings say more.
+def start_api(folder: Path, database_url: str, redis_url: str, **settings: str) -> Api:
+    """Starts `finpay serve` without waiting. Limits are off unless settings say more.
 
     `settings` are environment names: `FINPAY_WORKERS="2"`.
     """
@@ -169,10 +167,7 @@ def start_api(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    api = Api(f"http://127.0.0.1:{port}", database_url, process, log)
-    if ready:
-        await_ready(api)
-    return api
+    return Api(f"http://127.0.0.1:{port}", database_url, process, log)
 
 
 def await_ready(api: Api, limit_s: float = READY_LIMIT_S) -> None:
@@ -191,9 +186,10 @@ def await_ready(api: Api, limit_s: float = READY_LIMIT_S) -> None:
 
 @contextmanager
 def running_api(folder: Path, database_url: str, redis_url: str, **settings: str) -> Iterator[Api]:
-    """An API for as long as the block lasts."""
+    """An API that is ready, for as long as the block lasts."""
     api = start_api(folder, database_url, redis_url, **settings)
     try:
+        await_ready(api)
         yield api
     finally:
         api.stop()

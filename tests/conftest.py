@@ -16,7 +16,7 @@ import pytest
 from finpay.dev.place import remove_place
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
-from tests.apis import Api, running_api, start_api
+from tests.apis import Api, await_ready, running_api, start_api
 from tests.servers import (
     OwnPostgres,
     OwnValkey,
@@ -175,11 +175,9 @@ def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callabl
 
     def start(*, ready: bool = True, **settings: str) -> Api:
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url} | settings
-        made.append(
-            start_api(
-                tmp_path, urls.pop("DATABASE_URL"), urls.pop("REDIS_URL"), ready=ready, **urls
-            )
-        )
+        made.append(start_api(tmp_path, urls.pop("DATABASE_URL"), urls.pop("REDIS_URL"), **urls))
+        if ready:
+            await_ready(made[-1])
         return made[-1]
 
     yield start

@@ -128,8 +128,9 @@ class Load:
             sender = self._senders[(number + len(self.sent)) % len(self._senders)]
             payment = Payment(sender, self.receiver, f"load-{next(_NUMBERS)}")
             self.payments[payment.key] = payment
-            self.sent.append(await send(http, payment))
-            await asyncio.sleep(self._pause_s)
+            sent = await send(http, payment)
+            self.sent.append(sent)
+            await asyncio.sleep(self._pause_s if sent.status else RETRY_PAUSE_S)
 
 
 @contextmanager

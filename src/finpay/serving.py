@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors import Multiprocess
 
 from finpay.settings import UNFIT_FILE, Settings
@@ -36,7 +37,7 @@ def serve(settings: Settings) -> int:
     # Before any worker imports prometheus-client, which looks once.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
-        Multiprocess(_config(settings), sockets=[listening]).run()
+        _Supervisor(_config(settings), sockets=[listening]).run()
         reason = Path(folder, UNFIT_FILE)
         if reason.exists():
             sys.stderr.write(f"finpay: {reason.read_text('utf-8')}\n")
@@ -44,6 +45,21 @@ def serve(settings: Settings) -> int:
         return 0
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Supervisor(Multiprocess):
+    def terminate_all(self) -> None:
+        """Lets go of the port first: what only we still listened to would be accepted by nobody."""
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
+
+    def keep_subprocess_alive(self) -> None:
+        """What a dead worker's gauges last said is no longer so."""
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for pid in before - {process.pid for process in self.processes}:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def _config(settings: Settings) -> uvicorn.Config:

@@ -108,6 +108,16 @@ class Settings(BaseModel):
     def _comma_separated(cls, value: Any) -> Any:
         return tuple(_parts(value)) if isinstance(value, str) else value
 
+    @field_validator("database_url", "owner_url_setting")
+    @classmethod
+    def _postgresql_url(cls, value: str) -> str:
+        return _url(value, "postgresql", "postgres")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: str) -> str:
+        return _url(value, "redis", "rediss", "unix")
+
     @field_validator("jwt_secret")
     @classmethod
     def _jwt_secret(cls, value: str) -> str:
@@ -154,6 +164,13 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         raise SettingsError(f"{name}: {first['msg']}".removeprefix(": ")) from None
+
+
+def _url(value: str, *schemes: str) -> str:
+    """Only so far: what the drivers make of the rest is theirs."""
+    if value.partition("://")[0] not in schemes:
+        raise ValueError(f"expected a URL that begins with {schemes[0]}://")
+    return value
 
 
 def _parts(value: str) -> list[str]:

@@ -6,9 +6,9 @@ from itertools import count
 from typing import Any, Final
 
 import pytest
+from redis import Redis
 
 from finpay.client import FinPay
-from finpay.dev.valkey import Valkey
 from tests.apis import PASSWORD, Api, User, running_api
 from tests.servers import Run
 
@@ -29,7 +29,7 @@ class Strict:
 
     api: Api
     made_by: Api
-    valkey: Valkey
+    redis: Redis
 
     def user(self, balance: int = 0) -> User:
         """A new user whose limits are untouched."""
@@ -80,9 +80,14 @@ def strict(
         "FINPAY_REFRESH_GRACE": str(GRACE_S),
     }
     folder = tmp_path_factory.mktemp("strict")
-    with running_api(folder, database_url, valkey.url, **settings) as running:
-        yield Strict(running, api, valkey)
-    valkey.stop()
+    try:
+        with (
+            running_api(folder, database_url, valkey.url, **settings) as running,
+            Redis.from_url(valkey.url) as redis,
+        ):
+            yield Strict(running, api, redis)
+    finally:
+        valkey.stop()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from finpay import ids
 from finpay.db.pool import Database
+from finpay.gate import lifetimes
 from tests.api.conftest import Strict
 from tests.api.contract import problem
 from tests.api.faulty import (
@@ -47,9 +48,6 @@ from tests.api.faulty import (
 )
 from tests.apis import PASSWORD
 
-WAITS_FOR_A_LOCK: Final = """
-SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
 _NUMBERS: Final = count(1)
 
 
@@ -173,7 +171,8 @@ async def test_a_key_in_progress_is_answered_before_anything_the_ledger_knows(
         first = asyncio.create_task(
             asyncio.to_thread(world.sender.send, world.receiver, 1, "in-progress")
         )
-        while not await transaction.fetch(WAITS_FOR_A_LOCK):
+        claim = lifetimes.idempotency_key(world.sender.user_id, "in-progress")
+        while not world.strict.redis.exists(claim):
             await asyncio.sleep(0.01)
         answers = [
             await asyncio.to_thread(send_again, world, spoil)
@@ -201,10 +200,10 @@ def send_again(world: World, fault: Fault | None) -> Any:
 def test_a_replay_is_answered_before_what_the_ledger_would_say_now(world: World) -> None:
     """The account is frozen and empty by now; the first answer stands."""
     sender = world.strict.user(10)
-    first = sender.send(world.receiver, 10, "all of it")
+    first = sender.send(world.receiver, 10, "all-of-it")
     assert first.status == 201
     world.strict.api.set_status(sender, "frozen")
-    again = sender.send(world.receiver, 10, "all of it")
+    again = sender.send(world.receiver, 10, "all-of-it")
     assert (again.status, again.body) == (201, first.body)
-    problem(sender.send(world.receiver, 10, "once more"), 403, "account_frozen")
-    problem(sender.send(world.receiver, 11, "all of it"), 422, "idempotency_key_reuse")
+    problem(sender.send(world.receiver, 10, "once-more"), 403, "account_frozen")
+    problem(sender.send(world.receiver, 11, "all-of-it"), 422, "idempotency_key_reuse")

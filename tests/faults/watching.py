@@ -1,14 +1,17 @@
 """What tests ask of an API that is in trouble: always on a new connection, so any worker answers."""
 
+import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import httpx
 import jwt
 import psutil
 
+from finpay.db.pool import Database
 from finpay.gate import lifetimes
 from tests.apis import Api, User
 
@@ -67,6 +70,48 @@ def workers(api: Api) -> list[psutil.Process]:
             if "spawn_main" in " ".join(child.cmdline()):
                 found.append(child)
     return found
+
+
+class Lock:
+    """A row lock on one account, held until it is released."""
+
+    def __init__(self, api: Api, user: User) -> None:
+        self._api = api
+        self._user = user
+        self._held = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=lambda: api.owner(self._hold), daemon=True)
+        self._thread.start()
+        assert self._held.wait(RECOVERY_S)
+
+    def await_waiter(self) -> None:
+        """Until somebody wants the lock: their request is in flight."""
+        query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        await_that("somebody waits", lambda: self._api.sql(query)[0]["count"] > 0)
+
+    def release(self) -> None:
+        self._over.set()
+        self._thread.join(RECOVERY_S)
+
+    async def _hold(self, database: Database) -> None:
+        async with database.transaction() as transaction:
+            await transaction.execute(
+                "SELECT FROM ledger.accounts WHERE public_id = $1 FOR UPDATE",
+                self._user.account_id,
+            )
+            self._held.set()
+            while not self._over.is_set():
+                await asyncio.sleep(_POLL_S)
+
+
+@contextlib.contextmanager
+def locked(api: Api, user: User) -> Iterator[Lock]:
+    """Transfers of this user wait inside the block, or until the lock is released: 3 s at most."""
+    lock = Lock(api, user)
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 def marker_of(user: User, token: str) -> str:

@@ -134,6 +134,18 @@ class People:
         )
         return [tuple(row) for row in rows]
 
+    async def rows(self) -> list[int]:
+        """How much there is of everything that identity writes."""
+        tables = (
+            "identity.users",
+            "identity.sessions",
+            "identity.refresh_tokens",
+            "ledger.accounts",
+            "outbox.events",
+            "audit.log",
+        )
+        return [await self.one(f"SELECT count(*) FROM {table}") for table in tables]
+
     async def until_blocked(self) -> None:
         """Returns once a statement of this database waits for somebody's lock."""
         query = (

@@ -7,10 +7,20 @@ import pytest
 
 from finpay import ids
 from finpay.errors import Code, FinPayError
+from finpay.identity.origin import Origin
 from finpay.identity.records import Reused, Tokens
 from finpay.identity.refusals import refresh_token_reused
 from finpay.identity.sessions import hash_of
-from tests.sql.people import GRACE_S, PASSWORD, People, Person, fresh_origin, refusal
+from tests.sql.people import (
+    GRACE_S,
+    PASSWORD,
+    REFRESH_TTL_S,
+    People,
+    Person,
+    fresh_email,
+    fresh_origin,
+    refusal,
+)
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="finpay"'}
 
@@ -35,6 +45,21 @@ async def test_a_refresh_gives_a_new_pair_for_the_same_session(people: People) -
     assert await people.audit(origin) == [
         ("session.refreshed", person.id, person.principal.session_id)
     ]
+
+
+async def test_refresh_tokens_of_every_origin_last_as_long_as_the_settings_say(
+    people: People,
+) -> None:
+    registered = await people.register()
+    login = await people.login(registered)
+    refreshed = await people.refresh(login.refresh_token)
+    for token in (registered.refresh_token, login.refresh_token, refreshed.refresh_token):
+        lasts_s = await people.one(
+            "SELECT extract(epoch FROM expires_at - created_at)::float8"
+            " FROM identity.refresh_tokens WHERE hash = $1",
+            hash_of(token),
+        )
+        assert lasts_s == pytest.approx(REFRESH_TTL_S, abs=0.1)
 
 
 async def test_within_the_grace_an_old_token_gives_a_working_pair(people: People) -> None:
@@ -200,6 +225,31 @@ async def test_a_session_belongs_to_one_user(people: People) -> None:
     principal = people.signer.verify(mixed, 0)
     await people.identity.logout(principal, fresh_origin())
     assert await people.lives(person)
+
+
+async def test_what_fails_halfway_leaves_nothing_behind(people: People) -> None:
+    """PostgreSQL takes no NUL, so it is the audit row, the last of each call, that fails."""
+    person = await people.register()
+    second, rotated = await people.login(person), await people.login(person)
+    await people.refresh(rotated.refresh_token)
+    await backdate(people, rotated.refresh_token, GRACE_S + 1)
+    before = await people.rows()
+    identity, broken = people.identity, Origin("\x00", None)
+    for call in (
+        identity.register(fresh_email(), PASSWORD, None, "ZAR", broken),
+        identity.login(person.email, PASSWORD, broken),
+        identity.change_password(person.principal, PASSWORD, "a better horse battery", broken),
+        identity.logout(second.principal, broken),
+        identity.refresh(second.refresh_token, broken),
+        identity.refresh(rotated.refresh_token, broken),
+    ):
+        with pytest.raises(Exception, match="0x00"):
+            await call
+    assert await people.rows() == before
+    assert all([await people.lives(login) for login in (person, second, rotated)])
+    never_rotated = "SELECT rotated_at FROM identity.refresh_tokens WHERE hash = $1"
+    assert await people.one(never_rotated, hash_of(second.refresh_token)) is None
+    await people.login(person)
 
 
 async def test_nobody_waits_in_a_circle(people: People) -> None:

@@ -18,6 +18,7 @@ SPELLINGS = [
     ("jose\u0301@example.com",       "jos\u00e9@example.com"),   # an accent of its own
     ("JOSE\u0301@example.com",       "jos\u00e9@example.com"),
     ("\uff21lice@example.com",       "alice@example.com"),       # a full-width A
+    ("STRAßE@example.com",           "straße@example.com"),      # lower case, no folding
     ("ﬁn@example.com",               "fin@example.com"),         # a ligature
     ("alice\uff20example.com",       "alice@example.com"),       # a full-width @
     ("\u212aate@example.com",        "kate@example.com"),        # the Kelvin sign

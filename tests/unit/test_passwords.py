@@ -56,6 +56,14 @@ async def test_a_password_longer_than_any_is_wrong_even_if_it_begins_right(
     assert not (await hasher.verify(await hasher.hash(longest), longest + "y")).ok
 
 
+async def test_a_flood_of_accents_costs_no_more_than_a_password(hasher: Hasher) -> None:
+    """Normalising takes quadratic time: these would need seconds."""
+    password_hash = await hasher.hash(PASSWORD)
+    begun = time.perf_counter()
+    assert not (await hasher.verify(password_hash, "a" + "\u0315\u0300" * 30_000)).ok
+    assert time.perf_counter() - begun < 0.5
+
+
 async def test_old_parameters_ask_for_a_new_hash_once_the_password_is_right(
     hasher: Hasher,
 ) -> None:

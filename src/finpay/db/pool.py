@@ -31,6 +31,14 @@ _REFUSED_CODES: Final = frozenset({"25006", "55P03", "57P03", "53300"})  # never
 # What a server says to a login that will not do, however long we wait: no such role or database,
 # a wrong password, a role that this login may not take.
 _UNWELCOME: Final = ("22023", "28", "3D", "42")
+# The second is what the driver makes of a server's goodbye that comes while we begin to speak.
+_BROKEN: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+_NO_ANSWER: Final[dict[str, Any]] = {
+    "code": Code.UNAVAILABLE,
+    "detail": "The database did not answer. Try again with the same idempotency key.",
+    "headers": {"Retry-After": "1"},
+}
 
 Record: TypeAlias = Any  # asyncpg.Record: a row by name and by position; it has no types
 
@@ -44,7 +52,12 @@ class Unavailable(FinPayError):
 
 @dataclass(slots=True, eq=False)
 class Unwelcome(Unavailable):
-    """PostgreSQL answered, and does not let us in: the URL or the migrations are wrong."""
+    """PostgreSQL answered, and does not let us in: the URL or the migrations are wrong.
+
+    `reason` is what it said, for the operator; a client gets `detail`.
+    """
+
+    reason: str = ""
 
 
 class Conflict(Exception):
@@ -110,6 +123,8 @@ class Database:
             "statement_timeout": STATEMENT_TIMEOUT_MS,
             "lock_timeout": LOCK_TIMEOUT_MS,
             "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+            # A generic plan of a page with optional filters reads the whole history and sorts it.
+            "plan_cache_mode": "force_custom_plan",
         }
         if role is not None:
             settings["role"] = role
@@ -195,9 +210,9 @@ class Database:
             return await self._pool.acquire()
         except asyncpg.PostgresError as error:
             if str(error.sqlstate).startswith(_UNWELCOME):
-                raise Unwelcome(Code.UNAVAILABLE, str(error), may_have_run=False) from error
+                raise Unwelcome(**_NO_ANSWER, may_have_run=False, reason=str(error)) from error
             raise _unavailable(may_have_run=False) from error
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        except (OSError, TimeoutError, *_BROKEN) as error:
             raise _unavailable(may_have_run=False) from error
 
 
@@ -222,14 +237,9 @@ def _translated() -> Iterator[None]:
         if code in _NOT_NOW_CODES or code.startswith(_NOT_NOW_CLASSES):
             raise _unavailable(may_have_run=code not in _REFUSED_CODES) from error
         raise
-    except (OSError, asyncpg.InterfaceError) as error:
+    except (OSError, *_BROKEN) as error:
         raise _unavailable(may_have_run=True) from error
 
 
 def _unavailable(*, may_have_run: bool) -> Unavailable:
-    return Unavailable(
-        Code.UNAVAILABLE,
-        "The database did not answer. Try again with the same idempotency key.",
-        headers={"Retry-After": "1"},
-        may_have_run=may_have_run,
-    )
+    return Unavailable(**_NO_ANSWER, may_have_run=may_have_run)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from finpay.db.pool import Database, Transaction, give_up
+from finpay.db.pool import Database, Transaction, _translated, give_up
 
 # Per sort and per hash; what doesn't fit goes to disk. A handful at a time keeps the server small.
 WORK_MEM: Final = "64MB"
@@ -23,13 +23,15 @@ async def snapshot(database: Database) -> AsyncIterator[Transaction]:
     """
     connection = await database._acquire()  # noqa: SLF001  the same package, without the deadline
     try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            view = Transaction(connection)
-            for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
-                await view.execute(f"SET LOCAL {setting} = 0")
-            await view.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
-            yield view
+        with _translated():
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                view = Transaction(connection)
+                for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                    await view.execute(f"SET LOCAL {limit} = 0")
+                await view.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
+                yield view
     except BaseException:
+        # Whatever it was doing, it need not go on; the server sees the end of the connection.
         give_up(connection)
         raise
     finally:

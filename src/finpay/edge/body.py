@@ -56,8 +56,12 @@ def read_members(raw: bytes) -> Any:
 
 def check_texts(raw: bytes, value: Any) -> None:
     """422 for texts that nothing could store; `value` was read from `raw`."""
-    if b"\\u" in raw:  # only an escape can spell a NUL or a lone surrogate
+    if b"\\u" not in raw:  # only an escape can spell a NUL or a lone surrogate
+        return
+    try:
         _refuse_unstorable(value, "#")
+    except RecursionError:  # the reader goes deeper than we do
+        raise _malformed("it is nested too deep") from None
 
 
 def convert(value: Any, shape: type[Shape]) -> Shape:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, cast
 
+from hiredis import pack_command
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from finpay import log, metrics
 from finpay.errors import FinPayError
@@ -166,13 +168,18 @@ class Channel:
         return [RedisAway() if isinstance(answer, Exception) else answer for answer in answers]
 
     async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for call in calls:
-                pipe.execute_command(
-                    "EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args
-                )
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-            return answers
+        """One write, then the answers in order. A refusal by Redis is an answer too.
+
+        By hand on the client's connection: its own Pipeline costs twice the CPU for the same bytes.
+        """
+        pool = self._redis.connection_pool
+        connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            request = b"".join([_packed(call) for call in calls])
+            await connection.send_packed_command(request, check_health=False)
+            return [await _answer_of(connection) for _ in calls]
+        finally:
+            await pool.release(connection)
 
     async def _load_scripts(self) -> None:
         for script in self._scripts:
@@ -212,6 +219,19 @@ class Channel:
             if left_ms > 0:
                 await self._redis.set(key, value, px=left_ms)
             del self._owed[key]
+
+
+def _packed(call: Call) -> bytes:
+    command = ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # it knows tuples of one
+    return packed
+
+
+async def _answer_of(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as refusal:
+        return refusal
 
 
 def read_script(name: str) -> Script:

@@ -149,13 +149,12 @@ async def _record(
 
     A statement of its own: sessions are locked first, all of them, and the account last.
     """
-    if ended:
-        await transaction.execute(
-            _SQL.record_ended_sessions,
-            user_id,
-            ended,
-            actor_id,
-            origin.request_id,
-            origin.address,
-            reason,
-        )
+    await transaction.execute(
+        _SQL.record_ended_sessions,
+        user_id,
+        ended,
+        actor_id,
+        origin.request_id,
+        origin.address,
+        reason,
+    )

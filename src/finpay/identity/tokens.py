@@ -85,7 +85,7 @@ class Signer:
             return principal
         try:
             principal = _principal(self._claims(token), now)
-        except (jwt.InvalidTokenError, ValueError, RecursionError):
+        except (jwt.InvalidTokenError, ValueError):
             raise unauthenticated(
                 "The access token is not one that FinPay issued. Log in to get one."
             ) from None

@@ -19,6 +19,7 @@ WITH steps AS (
     (SELECT e.transaction_id, e.version AS entry_version, e.sequence, e.balance_after
      FROM ledger.entries e JOIN ledger.transactions t ON t.id = e.transaction_id
      WHERE e.account_id = $1 AND e.version < $2 AND e.version >= $4
+       AND $7 IS DISTINCT FROM 'failed'  -- known without a look at each
        AND ($6::text IS NULL OR (e.amount < 0) = ($6 = 'sent'))
        AND ($7::text IS NULL OR t.status = $7)
        AND ($8::timestamptz IS NULL OR e.created_at >= $8)
@@ -31,6 +32,7 @@ WITH steps AS (
     (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
      FROM ledger.failures f JOIN ledger.transactions t ON t.id = f.transaction_id
      WHERE f.account_id = $1 AND f.sequence < $3 AND f.sequence >= $5
+       AND COALESCE($7, 'failed') = 'failed'
        AND ($6::text IS NULL OR $6 = 'sent')
        AND ($7::text IS NULL OR t.status = $7)
        AND ($8::timestamptz IS NULL OR f.created_at >= $8)

@@ -1,0 +1,259 @@
+"""The response cache: fast where it may be, and never an old answer to one's own write (§3.3)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import asyncpg
+import httpx
+import pytest
+from redis import Redis
+
+from finpay.gate import lifetimes
+from tests.api.contract import TRANSACTIONS, problem, transaction
+from tests.apis import Api, User
+
+ACCOUNT: Final = "/accounts"
+HISTORY: Final = "/transactions"
+
+
+@pytest.fixture
+def valkey(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as connection:
+        yield connection
+
+
+def kept(valkey: Redis, user: User) -> dict[str, bytes]:
+    """The user's cache: variants `v:…`, marks `m:…`, generation and sequence."""
+    found: Any = valkey.hgetall(lifetimes.cache(user.user_id))
+    return {name.decode(): value for name, value in found.items()}
+
+
+def variants(valkey: Redis, user: User) -> list[str]:
+    return [name for name in kept(valkey, user) if name.startswith("v:")]
+
+
+def expire(valkey: Redis, user: User) -> None:
+    """Ten seconds later, as far as what is cached for this user goes."""
+    name = lifetimes.cache(user.user_id)
+    for field, value in kept(valkey, user).items():
+        if field.startswith("v:"):
+            sequence, ends_ms, payload = value.split(b" ", 2)
+            assert int(ends_ms) <= time.time() * 1000 + 10_000 + 100
+            valkey.hset(name, field, b"%s %d %s" % (sequence, 1, payload))
+
+
+@asynccontextmanager
+async def locked(database_url: str, tables: str) -> AsyncIterator[None]:
+    """Nobody can read these tables meanwhile."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+async def answers(user: User, path: str, **params: Any) -> int | None:
+    """The status of a read, or None if there is no answer while PostgreSQL can't be read."""
+    headers = {"Authorization": f"Bearer {user.token}"}
+    async with httpx.AsyncClient(trust_env=False, timeout=0.5) as http:
+        try:
+            url = user_url(user, path)
+            return (await http.get(url, params=params, headers=headers)).status_code
+        except httpx.ReadTimeout:
+            return None
+
+
+def user_url(user: User, path: str) -> str:
+    base: str = user.client._conversation._base_url
+    return f"{base}/api/v1{path}"
+
+
+class TestHit:
+    async def test_never_touches_postgresql(self, api: Api, database_url: str) -> None:
+        user = api.user(100)
+        reads: list[tuple[str, dict[str, Any]]] = [
+            (ACCOUNT, {}), (HISTORY, {}), (HISTORY, {"status": "completed", "limit": 5}),
+        ]  # fmt: skip
+        first = [user.get(path, **params).body for path, params in reads]
+        async with locked(database_url, "ledger.accounts, identity.sessions"):
+            for path, params in reads:
+                assert await answers(user, path, **params) == 200
+            # What is not cached does wait, so that this test would see a read.
+            assert await answers(user, "/accounts/entries") is None
+            assert await answers(user, HISTORY, limit=6) is None
+        assert [user.get(path, **params).body for path, params in reads] == first
+
+    def test_is_the_same_answer_with_its_headers(self, api: Api) -> None:
+        user, other = api.user(100), api.user()
+        for number in range(3):
+            assert user.send(other, 1, f"link-{number}").status == 201
+        first, second = (user.get(HISTORY, limit=2, status="completed") for _ in range(2))
+        assert second.body == first.body
+        assert second.headers["Content-Type"] == "application/json"
+        assert second.headers["Link"] == first.headers["Link"]
+        assert second.headers["X-Request-Id"] != first.headers["X-Request-Id"]
+        assert second.headers["Cache-Control"] == "no-store"
+
+    def test_is_only_for_its_own_query_in_any_order(self, api: Api, valkey: Redis) -> None:
+        user, other = api.user(100), api.user()
+        assert user.send(other, 7, "variant").status == 201
+        all_, sent, received, none = (
+            [step["amount"] for step in user.get(HISTORY, **query).json()["data"]]
+            for query in ({}, {"direction": "sent"}, {"direction": "received"}, {"amount_min": 101})
+        )
+        assert (all_, sent, received, none) == ([7, 100], [7], [100], [])
+        assert len(variants(valkey, user)) == 4
+        user.get(HISTORY, limit=5, status="failed")
+        user.get(HISTORY, status="failed", limit=5)
+        assert len(variants(valkey, user)) == 5
+        head = user.client.request("HEAD", f"/api/v1{HISTORY}")
+        assert (head.status, head.body) == (200, b"")
+        assert [step["amount"] for step in user.get(HISTORY).json()["data"]] == all_
+
+
+class TestKept:
+    def test_at_most_16_variants(self, api: Api, valkey: Redis) -> None:
+        user = api.user(100)
+        for limit in range(1, 41):
+            assert len(user.get(HISTORY, limit=limit).json()["data"]) == 1
+            assert len(variants(valkey, user)) <= 16
+        assert len(variants(valkey, user)) >= 1
+
+    def test_never_a_page_with_a_cursor_nor_entries_nor_one_transaction(
+        self, api: Api, valkey: Redis
+    ) -> None:
+        user, other = api.user(100), api.user()
+        made = transaction(user.send(other, 1, "no-cursor"), 201)
+        page = user.get(HISTORY, limit=1).json()
+        before = variants(valkey, user)
+        assert user.get(HISTORY, limit=1, cursor=page["next_cursor"]).status == 200
+        assert user.get(f"{HISTORY}/{made['id']}").status == 200
+        assert user.get("/accounts/entries").status == 200
+        assert user.get("/auth/me").status == 200
+        assert variants(valkey, user) == before
+
+    def test_never_a_refusal(self, api: Api, valkey: Redis) -> None:
+        user = api.user()
+        problem(user.get(HISTORY, limit=0), 422, "validation_failed")
+        problem(user.get(f"{HISTORY}/txn_01h455vb4pex5vsknk084sn02q"), 404, "not_found")
+        assert variants(valkey, user) == []
+
+    def test_not_longer_than_10_seconds(self, api: Api, valkey: Redis) -> None:
+        """Others' writes, here an operator's, show within that time."""
+        user = api.user(100)
+        assert (user.balance, len(user.get(HISTORY).json()["data"])) == (100, 1)
+        api.fund(user, 11)
+        assert user.balance in {100, 111}
+        expire(valkey, user)
+        assert user.balance == 111
+        assert [step["amount"] for step in user.get(HISTORY).json()["data"]] == [11, 100]
+
+    def test_nothing_while_a_write_may_be_under_way(self, api: Api, valkey: Redis) -> None:
+        """The mark that an unknown outcome leaves behind."""
+        user = api.user(100)
+        assert user.balance == 100
+        name = lifetimes.cache(user.user_id)
+        ends_ms = int(time.time() * 1000) + lifetimes.MARK_MS
+        valkey.hset(name, mapping={"m:unknown": ends_ms, "gen": "unknown"})
+        before = variants(valkey, user)
+        api.fund(user, 11)
+        assert user.balance == 111  # so it was not served from the cache
+        assert len(user.get(HISTORY).json()["data"]) == 2
+        assert variants(valkey, user) == before  # nor stored
+        valkey.hset(name, "m:unknown", 1)  # the mark's time is over, and a variant's before it
+        expire(valkey, user)
+        assert user.balance == 111
+        assert len(user.get(HISTORY).json()["data"]) == 2
+        assert len(variants(valkey, user)) == 2
+
+
+class TestWrite:
+    def test_shows_at_once_to_both_sides(self, api: Api) -> None:
+        sender, receiver = api.user(100), api.user()
+        for number in range(1, 6):
+            for user in (sender, receiver):  # so that there is something old to serve
+                user.get(ACCOUNT)
+                user.get(HISTORY)
+            made = transaction(sender.send(receiver, 1, f"both-{number}"), 201)
+            assert (sender.balance, receiver.balance) == (100 - number, number)
+            for user in (sender, receiver):
+                assert user.get(HISTORY).json()["data"][0]["id"] == made["id"]
+
+    def test_that_failed_shows_at_once_too(self, api: Api) -> None:
+        user, other = api.user(100), api.user()
+        user.get(HISTORY)
+        refused = problem(user.send(other, 101, "failed"), 402, "insufficient_funds")
+        assert user.get(HISTORY).json()["data"][0]["id"] == refused["transaction_id"]
+
+    def test_leaves_no_mark_behind(self, api: Api, valkey: Redis) -> None:
+        user, other = api.user(100), api.user()
+        for key, amount in (("done", 1), ("done", 1), ("failed", 101), ("done", 2)):
+            user.send(other, amount, key)
+        problem(user.send(user, 1, "self"), 422, "same_account")
+        assert [name for name in kept(valkey, user) if name.startswith("m:")] == []
+        assert user.balance == 99
+        assert variants(valkey, user) != []
+
+    async def test_of_unknown_outcome_stops_caching(
+        self, api: Api, database_url: str, valkey: Redis
+    ) -> None:
+        user, other = api.user(100), api.user()
+        assert user.balance == 100
+        before = variants(valkey, user)
+        async with locked(database_url, "ledger.transactions"):
+            answer = await asyncio.to_thread(user.send, other, 1, "unknown")
+            assert int(answer.headers["Retry-After"]) >= 1
+            problem(answer, 503, "unavailable")
+        assert [name for name in kept(valkey, user) if name.startswith("m:")] != []
+        retried = user.send(other, 1, "unknown")
+        assert retried.status == 201
+        assert user.get(HISTORY).json()["data"][0]["id"] == retried.json()["id"]
+        assert (user.balance, other.balance) == (99, 1)
+        assert variants(valkey, user) == before
+        api.verify()
+
+
+class TestUnderConcurrency:
+    async def test_own_writes_are_never_stale(self, serve: Callable[..., Api]) -> None:
+        """One user writes over two processes while the same user's other tabs fill the cache."""
+        api = serve(FINPAY_WORKERS="2")
+        user, other = api.user(1_000), api.user()
+        headers = {"Authorization": f"Bearer {user.token}"}
+        done = asyncio.Event()
+
+        async def read(http: httpx.AsyncClient) -> None:
+            seen = 0
+            while not done.is_set():
+                account = (await http.get(f"{api.url}/api/v1/accounts", headers=headers)).json()
+                assert account["version"] >= seen  # time doesn't run backwards either
+                seen = account["version"]
+                await http.get(f"{api.url}{TRANSACTIONS}", headers=headers)
+
+        async def write(http: httpx.AsyncClient) -> None:
+            for number in range(40):
+                sent = await http.post(
+                    f"{api.url}{TRANSACTIONS}",
+                    json={"receiver_id": other.account_id, "amount": 1},
+                    headers=headers | {"X-Idempotency-Key": f"write-{number}"},
+                )
+                assert sent.status_code == 201
+                account, history = await asyncio.gather(
+                    http.get(f"{api.url}/api/v1/accounts", headers=headers),
+                    http.get(f"{api.url}{TRANSACTIONS}", headers=headers),
+                )
+                assert account.json()["balance"] == 999 - number == sent.json()["balance_after"]
+                assert history.json()["data"][0] == sent.json()
+            done.set()
+
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=10) as http,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(4):
+                group.create_task(read(http))
+            group.create_task(write(http))

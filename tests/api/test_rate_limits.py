@@ -1,0 +1,265 @@
+"""Rate limits: which tiers a request meets, what counts, what a refusal says, exactness.
+
+The limits of `strict`: 100 in 900 s, 20 in 60 s for money, 4 in 600 s for logins of an address.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import psutil
+import pytest
+
+from tests.api.conftest import Strict
+from tests.api.contract import NOBODY, post, problem
+from tests.api.reading import budgets_of
+from tests.apis import PASSWORD, User
+
+GLOBAL: Final = (100, 900)
+TRANSACTION: Final = (20, 60)
+ADDRESS: Final = (4, 600)
+EMAIL: Final = (20, 600)
+
+
+def tiers_of(answer: Any) -> dict[str, tuple[int, int]]:
+    return {name: (tier.limit, tier.window_s) for name, tier in budgets_of(answer).items()}
+
+
+def left_of(answer: Any) -> dict[str, int]:
+    return {name: tier.left for name, tier in budgets_of(answer).items()}
+
+
+def spend(user: User) -> dict[str, int]:
+    """What is left for this user after a money POST that does nothing but count."""
+    return left_of(post(user, b"{}", X_Idempotency_Key="spend"))
+
+
+@pytest.fixture(scope="module")
+def bob(strict: Strict) -> User:
+    return strict.made_by.user()
+
+
+def test_each_route_names_the_tiers_it_meets(strict: Strict, bob: User, address: str) -> None:
+    alice, ask = strict.user(10), strict.from_address(address)
+    login = ask("/auth/login", email=bob.email, password=PASSWORD)
+    email = f"new-{address}@example.com"
+    register = ask("/auth/register", email=email, password=PASSWORD)
+    assert (login.status, register.status) == (200, 201)
+    assert tiers_of(login) == {"global": GLOBAL, "auth_address": ADDRESS, "auth_email": EMAIL}
+    assert tiers_of(register) == tiers_of(login)
+    assert tiers_of(ask("/auth/refresh", refresh_token="x")) == {"global": GLOBAL}
+    sent = alice.send(bob, 1, "tiers")
+    assert sent.status == 201
+    assert tiers_of(sent) == {"global": GLOBAL, "transaction": TRANSACTION}
+    assert left_of(sent) == {"global": 99, "transaction": 19}
+    for path in ("/accounts", "/accounts/entries", "/transactions", "/auth/me"):
+        assert tiers_of(alice.get(path)) == {"global": GLOBAL}
+    assert tiers_of(alice.client.request("POST", "/api/v1/auth/logout")) == {"global": GLOBAL}
+
+
+TRANSFER: Final = '{"receiver_id":"RECEIVER","amount":1}'
+NOTHING: Final = TRANSFER.replace("RECEIVER", NOBODY)
+COUNTED: Final[list[tuple[str, int, str, dict[str, str]]]] = [
+    ("a transfer", 201, TRANSFER, {"X_Idempotency_Key": "a"}),
+    ("its replay", 201, TRANSFER, {"X_Idempotency_Key": "a"}),
+    ("its key again", 422, NOTHING, {"X_Idempotency_Key": "a"}),
+    ("lack of funds", 402, TRANSFER.replace("1", "10000"), {"X_Idempotency_Key": "b"}),
+    ("the replay of a refusal", 402, TRANSFER.replace("1", "10000"), {"X_Idempotency_Key": "b"}),
+    ("an unknown receiver", 404, NOTHING, {"X_Idempotency_Key": "c"}),
+    ("no key", 400, TRANSFER, {}),
+    ("no JSON", 400, "{", {"X_Idempotency_Key": "d"}),
+    ("not valid", 422, "{}", {"X_Idempotency_Key": "d"}),
+    ("not called JSON", 415, TRANSFER, {"Content_Type": "text/plain"}),
+    ("too large", 413, " " * 65_537, {"X_Idempotency_Key": "d"}),
+]
+
+
+def test_a_money_post_counts_once_in_both_tiers_whatever_its_answer(
+    strict: Strict, bob: User
+) -> None:
+    alice = strict.user(100)
+    left = spend(alice)
+    for name, status, body, headers in COUNTED:
+        answer = post(alice, body.replace("RECEIVER", bob.account_id).encode(), **headers)
+        assert answer.status == status, (name, answer.body)
+        left = {tier: before - 1 for tier, before in left.items()}
+        assert left_of(answer) == left, name
+    assert spend(alice) == {tier: before - 1 for tier, before in left.items()}
+
+
+def test_a_read_counts_once_whatever_its_answer(strict: Strict) -> None:
+    alice = strict.user()
+    left = 100
+    for path, status in {
+        "/auth/me": 200,
+        "/accounts": 200,
+        "/accounts/": 200,  # the same, from the cache
+        "/transactions?limit=0": 422,
+        "/transactions?cursor=x": 400,
+        "/transactions/txn_00000000000000000000000000": 404,
+        "/transactions/nonsense": 404,
+    }.items():
+        answer = alice.get(path)
+        left -= 1
+        assert (answer.status, left_of(answer)) == (status, {"global": left})
+    answer = alice.client.request("HEAD", "/api/v1/accounts")
+    assert left_of(answer) == {"global": left - 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v1/nothing", 404),
+        ("POST", "/api/v1/transactions/", 401),
+        ("GET", "/api/v1//accounts", 404),
+        ("DELETE", "/api/v1/accounts", 405),
+        ("OPTIONS", "/api/v1/accounts", 204),
+        ("GET", "/api/v1/accounts", 401),
+        ("GET", "/api/v1/health", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/livez", 200),
+    ],
+)
+def test_what_is_not_counted_tells_no_limits(
+    strict: Strict, address: str, method: str, path: str, status: int
+) -> None:
+    """Neither for a user (whose token is not looked at, or no good) nor for the address."""
+    alice = strict.user()
+    token = "no token" if status == 401 else alice.token
+    headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
+    answer = strict.stranger().request(method, path, headers=headers)
+    assert answer.status == status
+    assert not {"RateLimit", "RateLimit-Policy"} & {*answer.headers}
+    assert left_of(alice.get("/auth/me")) == {"global": 99}
+    assert left_of(strict.from_address(address)("/auth/refresh")) == {"global": 99}
+
+
+def test_what_strangers_send_is_counted_for_their_address(strict: Strict, address: str) -> None:
+    ask = strict.from_address(address)
+    unknown = ask("/auth/login", email=f"x{address}@example.com", password=PASSWORD)
+    assert unknown.status == 401
+    assert left_of(unknown) == {"global": 99, "auth_address": 3, "auth_email": 19}
+    not_valid = ask("/auth/login", email="no e-mail")
+    assert not_valid.status == 422
+    assert left_of(not_valid) == {"global": 98, "auth_address": 2}
+    refresh = ask("/auth/refresh", refresh_token="unknown")
+    assert (refresh.status, left_of(refresh)) == (401, {"global": 97})
+
+
+def test_the_wrong_current_password_counts_in_the_global_tier_only(strict: Strict) -> None:
+    alice = strict.user()
+    body = {"current_password": "not this one", "new_password": "another long one"}
+    answer = alice.client.request("POST", "/api/v1/auth/password", json=body)
+    problem(answer, 401, "invalid_credentials")
+    assert left_of(answer) == {"global": 99}
+
+
+def test_a_refusal_names_its_tier_and_counts_in_none(strict: Strict, bob: User) -> None:
+    alice = strict.user(100)
+    for number in range(20):
+        assert alice.send(bob, 1, f"k{number}").status == 201
+    replay = alice.send(bob, 1, "k0")
+    members = problem(replay, 429, "rate_limited")
+    budgets = budgets_of(replay)
+    assert members["policy"] == "transaction"
+    assert left_of(replay) == {"global": 80, "transaction": 0}
+    assert replay.headers["Retry-After"] == str(budgets["transaction"].reset_s)
+    assert left_of(alice.get("/auth/me")) == {"global": 79}
+    assert alice.send(bob, 1, "new").status == 429
+    assert left_of(alice.get("/auth/me")) == {"global": 78}
+
+
+def test_of_two_exhausted_tiers_the_one_that_lasts_longer_is_named(strict: Strict) -> None:
+    alice = strict.user()
+    while spend(alice)["transaction"]:
+        pass
+    while alice.get("/auth/me").status == 200:
+        pass
+    refused = post(alice, b"{}")
+    assert left_of(refused) == {"global": 0, "transaction": 0}
+    assert problem(refused, 429, "rate_limited")["policy"] == "global"
+    assert refused.headers["Retry-After"] == str(budgets_of(refused)["global"].reset_s)
+    assert int(refused.headers["Retry-After"]) > 60
+
+
+def test_two_processes_let_exactly_the_limit_pass(strict: Strict, bob: User) -> None:
+    """Forty at once, each on a connection of its own, so that both processes get their share."""
+    alice = strict.user(100)
+    users = [strict.seen_here(alice) for _ in range(40)]
+    with ThreadPoolExecutor(40) as threads:
+        answers = list(threads.map(lambda at: users[at].send(bob, 1, f"both-{at}"), range(40)))
+    assert all(serves_somebody(worker) for worker in strict.api.workers())
+    assert sorted(answer.status for answer in answers) == [201] * 20 + [429] * 20
+    left = [left_of(answer)["transaction"] for answer in answers if answer.status == 201]
+    assert sorted(left) == list(range(20))
+    assert strict.made_by.sql(
+        "SELECT count(*) AS n FROM ledger.idempotency_keys WHERE key LIKE 'both-%'"
+    )[0]["n"] == 20  # fmt: skip
+
+
+def serves_somebody(worker: psutil.Process) -> bool:
+    """Whether a client's connection ended up in this process."""
+    connections = worker.net_connections("tcp")
+    port = next(each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN)
+    return any(
+        each.laddr.port == port and each.status == psutil.CONN_ESTABLISHED for each in connections
+    )
+
+
+def test_users_are_counted_apart_and_wherever_they_are(strict: Strict, address: str) -> None:
+    alice, carol = strict.user(), strict.user()
+    headers = {"X-Forwarded-For": address}
+    for left in (99, 98):
+        for user in (alice, carol):
+            answer = user.client.request("GET", "/api/v1/auth/me", headers=headers)
+            assert left_of(answer) == {"global": left}
+    elsewhere = alice.client.request(
+        "GET", "/api/v1/auth/me", headers={"X-Forwarded-For": "192.0.2.77"}
+    )
+    assert left_of(elsewhere) == {"global": 97}
+    assert left_of(strict.from_address(address)("/auth/refresh")) == {"global": 99}
+
+
+def test_logins_are_limited_by_address(strict: Strict, address: str) -> None:
+    """Also the right password is refused, and that before any is looked at."""
+    bob = strict.made_by.user()
+    ask = strict.from_address(address)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: ask("/auth/login", email="x"), range(8)))
+    assert sorted(answer.status for answer in answers) == [422] * 4 + [429] * 4
+    refused = ask("/auth/login", email=bob.email, password=PASSWORD)
+    assert problem(refused, 429, "rate_limited")["policy"] == "auth_address"
+    assert left_of(refused) == {"global": 96, "auth_address": 0, "auth_email": 20}
+    register = ask("/auth/register", email=f"{address}@example.com", password=PASSWORD)
+    assert register.status == 429
+    assert ask("/auth/refresh", refresh_token="x").status == 401
+
+
+def test_logins_are_limited_by_email_over_many_addresses(strict: Strict) -> None:
+    """Five times as many as from one address, in any spelling."""
+    bob = strict.made_by.user()
+    spellings = [bob.email, bob.email.upper(), bob.email.replace("u", "ｕ")]
+    for number in range(20):
+        ask = strict.from_address(f"203.0.113.{number}")
+        email = spellings[number % len(spellings)]
+        answer = ask("/auth/login", email=email, password="wrong")
+        assert (answer.status, left_of(answer)["auth_email"]) == (401, 19 - number)
+    ask = strict.from_address("203.0.113.99")
+    refused = ask("/auth/login", email=bob.email, password=PASSWORD)
+    assert problem(refused, 429, "rate_limited")["policy"] == "auth_email"
+    assert left_of(refused) == {"global": 100, "auth_address": 4, "auth_email": 0}
+
+
+def test_a_login_clears_what_was_counted_for_its_email_alone(strict: Strict, address: str) -> None:
+    bob = strict.made_by.user()
+    ask = strict.from_address(address)
+    assert left_of(ask("/auth/login", email=bob.email, password="wrong"))["auth_email"] == 19
+    assert ask("/auth/login", email=bob.email, password=PASSWORD).status == 200
+    after = ask("/auth/login", email=bob.email, password="wrong")
+    assert left_of(after) == {"global": 97, "auth_address": 1, "auth_email": 19}
+
+
+def test_a_registration_clears_nothing(strict: Strict, address: str) -> None:
+    ask, email = strict.from_address(address), f"clear-{address}@example.com"
+    register = ask("/auth/register", email=email, password=PASSWORD)
+    assert (register.status, left_of(register)["auth_email"]) == (201, 19)
+    assert left_of(ask("/auth/login", email=email, password="wrong"))["auth_email"] == 18

@@ -1,0 +1,196 @@
+"""The hot queries walk their index and read no more than a page, however long the history."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import asyncpg
+import pytest
+
+from finpay.db import queries
+from finpay.db.pool import Database, Transaction
+from finpay.dev.postgres import Cluster
+from tests.servers import clone_template, drop_database
+from tests.sql.bank import Bank, Holder, transfer
+
+STEPS: Final = 10_000
+# The driver prepares every query, and after five calls PostgreSQL may turn to a generic plan.
+CALLS: Final = 8
+BATCH: Final = 500
+FAILS: Final = 100  # of a batch
+PAGE: Final = 21
+END: Final = 2**63 - 1
+ANALYZED: Final = "with statistics"
+NO_FILTERS: Final = [None] * 7
+
+_SQL: Final = queries.load("finpay.ledger")
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Where one account has a long history; a step in its middle, and the key of that."""
+
+    url: str
+    holder: Holder
+    transaction_id: Any
+    key: str
+
+
+@pytest.fixture(scope="module")
+def filled(postgres_server: Cluster, worker_id: str) -> Iterator[tuple[str, Busy]]:
+    name = f"filled_{worker_id}"
+    url = clone_template(postgres_server, name)
+    with ThreadPoolExecutor(1) as thread:
+        yield name, thread.submit(asyncio.run, _fill(url)).result()
+    drop_database(postgres_server, name)
+
+
+@pytest.fixture(scope="module")
+def busy(
+    postgres_server: Cluster, filled: tuple[str, Busy], request: pytest.FixtureRequest
+) -> Iterator[Busy]:
+    name, busy = filled
+    copy = f"busy_{name}"
+    postgres_server.sql(f"CREATE DATABASE {copy} TEMPLATE {name}")
+    if getattr(request, "param", ANALYZED) == ANALYZED:
+        postgres_server.sql("ANALYZE", copy)
+    yield replace(busy, url=postgres_server.url(copy))
+    drop_database(postgres_server, copy)
+
+
+@pytest.fixture
+async def connection(busy: Busy) -> AsyncIterator[Transaction]:
+    """With the settings that the app's connections have."""
+    database = Database(busy.url, size=1)
+    async with database.transaction() as transaction:
+        yield transaction
+    await database.close()
+
+
+async def test_account_of_user(connection: Transaction, busy: Busy) -> None:
+    plan = await _plan(connection, _SQL.account_of_user, busy.holder.user_id)
+    assert _reads(plan) == {"accounts_user_key": 1}
+
+
+@pytest.mark.parametrize("before", [END, STEPS // 2])
+async def test_entries_page(connection: Transaction, busy: Busy, before: int) -> None:
+    account = busy.holder.account_id
+    plan = await _plan(connection, _SQL.entries_page, account, before, None, None, PAGE)
+    assert _reads(plan) == {"entries_pkey": PAGE}
+
+
+@pytest.mark.parametrize("before", [END, STEPS // 2])
+async def test_transactions_page(connection: Transaction, busy: Busy, before: int) -> None:
+    account = busy.holder.account_id
+    plan = await _plan(
+        connection, _SQL.transactions_page, account, before, before, 0, 0, *NO_FILTERS, PAGE
+    )
+    reads = _reads(plan)
+    assert reads.pop("entries_pkey") == PAGE
+    assert reads.pop("failures_pkey") <= PAGE
+    # Each step is looked up for its filters, and each step of the page for its answer.
+    assert reads.pop("transactions_pkey") <= 3 * PAGE
+    assert reads == {"accounts_pkey": 1}
+
+
+async def test_transaction_of_account(connection: Transaction, busy: Busy) -> None:
+    account = busy.holder.account_id
+    plan = await _plan(connection, _SQL.transaction_of_account, busy.transaction_id, account)
+    reads = _reads(plan)
+    assert reads.pop("failures_pkey", 0) == 0
+    assert reads == {"transactions_pkey": 1, "entries_pkey": 1}
+
+
+async def test_transaction_of_key(connection: Transaction, busy: Busy) -> None:
+    plan = await _plan(connection, _SQL.transaction_of_key, busy.holder.user_id, busy.key)
+    assert _reads(plan) == {"idempotency_keys_pkey": 1}
+
+
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+async def test_posting_reads_no_table_from_end_to_end(busy: Busy) -> None:
+    """Neither for the keys, nor for the accounts and their locks, nor for the e-mails."""
+    superuser = await asyncpg.connect(busy.url)
+    bank = Bank(busy.url, size=1)
+    receivers = [await bank.open() for _ in range(5)]
+    before = await _sequential_scans(superuser)
+    for _ in range(3):
+        items = [transfer(busy.holder, receiver, 1) for receiver in receivers]
+        named = [
+            transfer(busy.holder, r, 1, receiver_id=None, receiver_email=r.email) for r in receivers
+        ]
+        assert set(await bank.outcomes(*items, *named)) == {"completed"}
+        await bank.app.execute("SELECT pg_stat_force_next_flush()")
+    assert await _sequential_scans(superuser) == before
+    await bank.close()
+    await superuser.close()
+
+
+async def _fill(url: str) -> Busy:
+    bank = Bank(url, size=1)
+    busy, other = await bank.open(STEPS * 10), await bank.open()
+    middle = transfer(busy, other, 1)
+    for n in range(STEPS // BATCH):
+        if n == STEPS // BATCH // 2:
+            await bank.post(middle)
+        items = [transfer(busy, other, 1) for _ in range(BATCH - FAILS)]
+        fails = [transfer(busy, other, STEPS * 100) for _ in range(FAILS)]
+        await bank.post(*items, *fails)
+    await bank.close()
+    await _open_many(url)
+    return Busy(url, busy, middle.id, middle.key)
+
+
+async def _open_many(url: str) -> None:
+    """As many accounts as there are steps, so that reading them all would be slow."""
+    superuser = await asyncpg.connect(url)
+    await superuser.execute(
+        "WITH new AS (INSERT INTO identity.users (id, email, password_hash) "
+        "             SELECT gen_random_uuid(), format('%s@example.com', n), 'none' "
+        f"             FROM generate_series(1, {STEPS}) n RETURNING id) "
+        "INSERT INTO ledger.accounts (id, user_id, currency) "
+        "SELECT gen_random_uuid(), id, 'ZAR' FROM new"
+    )
+    await superuser.close()
+
+
+async def _plan(connection: Transaction, query: str, *args: object) -> dict[str, Any]:
+    """What PostgreSQL does for the prepared query, with the rows that it really read."""
+    await connection.execute(f"PREPARE hot AS {query}")
+    quoted = await connection.fetch(
+        "SELECT quote_nullable(a) FROM unnest($1::text[]) WITH ORDINALITY u (a, n) ORDER BY n",
+        [None if arg is None else str(arg) for arg in args],
+    )
+    values = ", ".join(value for (value,) in quoted)
+    for _ in range(CALLS):
+        ((told,),) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({values})")
+    plan: dict[str, Any] = json.loads(told)[0]["Plan"]
+    return plan
+
+
+def _reads(plan: dict[str, Any]) -> dict[str, int]:
+    """Rows read per index. A table that is read without one is a failure."""
+    reads: dict[str, int] = {}
+    for node in _nodes(plan):
+        assert node["Node Type"] != "Seq Scan", node["Relation Name"]
+        if "Index Name" in node:
+            rows = round(node["Actual Rows"] * node["Actual Loops"])
+            reads[node["Index Name"]] = reads.get(node["Index Name"], 0) + rows
+    return reads
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
+async def _sequential_scans(connection: asyncpg.Connection) -> dict[str, int]:
+    """Per table, so that a failure names it."""
+    rows = await connection.fetch(
+        "SELECT relid::regclass::text AS name, seq_scan FROM pg_stat_user_tables "
+        "WHERE schemaname IN ('ledger', 'identity', 'audit', 'outbox')"
+    )
+    return {row["name"]: row["seq_scan"] for row in rows}
