@@ -4,13 +4,13 @@
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Final, cast
+from typing import Any, Final
 
 from finpay import log, settings
 from finpay.db import migrate
@@ -30,6 +30,7 @@ from finpay.settings import Settings
 
 DRAIN_S: Final = 1.0  # long enough for a load balancer to read 503 from /readyz
 GC_THRESHOLD: Final = 50_000  # requests leave few cycles behind
+LAST_MOMENT_S: Final = 0.1  # between a connection and its request
 READERS: Final = 8  # connections for everything but the batches, per process
 
 _SAFE: Final = """
@@ -60,24 +61,6 @@ class Application:
             await self._live(receive, send)
         elif self._pipeline is not None:
             await self._pipeline(scope, receive, send)
-
-    def _drain_on_sigterm(self, probe: Probe) -> None:
-        """A SIGTERM first only says so: /readyz is 503 and every answer closes its connection.
-        DRAIN_S later, or at a second signal, the server's own handler stops it."""
-        stop = cast("Callable[[int, FrameType | None], None]", signal.getsignal(signal.SIGTERM))
-        loop = asyncio.get_running_loop()
-
-        def drain(number: int, frame: FrameType | None) -> None:
-            if probe.draining:
-                stop(number, frame)
-            else:
-                probe.draining = True
-                loop.call_soon_threadsafe(loop.call_later, DRAIN_S, stop, number, None)
-
-        signal.signal(signal.SIGTERM, drain)
-        supervisor = multiprocessing.parent_process()
-        if supervisor is not None:
-            loop.add_reader(supervisor.sentinel, _leave, loop, supervisor.sentinel)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -122,7 +105,7 @@ class Application:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        self._drain_on_sigterm(probe)
+        _Drain(probe).prepare()
 
     async def _close(self) -> None:
         services = self._services
@@ -147,10 +130,40 @@ class Application:
             os.kill(os.getppid(), signal.SIGTERM)
 
 
-def _leave(loop: asyncio.AbstractEventLoop, sentinel: int) -> None:
-    """The supervisor was killed: nobody would replace this process, or ever stop it."""
-    loop.remove_reader(sentinel)
-    os.kill(os.getpid(), signal.SIGTERM)
+class _Drain:
+    """What a SIGTERM begins, step by step, so that nobody who was let in is sent away.
+
+    At once /readyz is 503 and every answer closes its connection. DRAIN_S later nobody new is let
+    in, and LAST_MOMENT_S after that, or at a second signal, the server's own handler stops it.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._loop = asyncio.get_running_loop()
+        self._stop: Any = signal.getsignal(signal.SIGTERM)  # a method of uvicorn's Server
+
+    def prepare(self) -> None:
+        """Also for the supervisor's death: nobody would replace this process, or ever stop it."""
+        signal.signal(signal.SIGTERM, self._begin)
+        supervisor = multiprocessing.parent_process()
+        if supervisor is not None:
+            self._loop.add_reader(supervisor.sentinel, self._leave, supervisor.sentinel)
+
+    def _begin(self, number: int, frame: FrameType | None) -> None:
+        if self._probe.draining:
+            self._stop(number, frame)
+            return
+        self._probe.draining = True
+        self._loop.call_soon_threadsafe(self._loop.call_later, DRAIN_S, self._close_the_door)
+
+    def _close_the_door(self) -> None:
+        for door in self._stop.__self__.servers:
+            door.close()
+        self._loop.call_later(LAST_MOMENT_S, self._stop, signal.SIGTERM, None)
+
+    def _leave(self, sentinel: int) -> None:
+        self._loop.remove_reader(sentinel)
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def unfit(database: Database, read: Settings) -> str | None:

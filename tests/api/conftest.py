@@ -37,7 +37,9 @@ class Strict:
 
     def seen_here(self, user: User) -> User:
         """The same login, asking here."""
-        return replace(user, client=self.api.client(access_token=user.token))
+        held = user.client
+        client = self.api.client(access_token=held.access_token, refresh_token=held.refresh_token)
+        return replace(user, client=client)
 
     def another_login(self, user: User) -> User:
         """A second session of the same user."""

@@ -74,22 +74,23 @@ class TestOneProxyBeforeUs:
         assert '"auth_address";r=2' in answer.headers["RateLimit"]
 
 
+@pytest.fixture(scope="module")
+def proxied(
+    database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    proxies = "127.0.0.0/8, 10.0.0.0/8, fd00::/8"
+    with running_api(
+        tmp_path_factory.mktemp("cidrs"),
+        database_url,
+        redis_url,
+        FINPAY_TRUSTED_PROXIES=proxies,
+        **LIMITS,
+    ) as running:
+        yield running
+
+
 class TestProxiesByNetwork:
     """FINPAY_TRUSTED_PROXIES=CIDRs: the rightmost entry that is none of them."""
-
-    @pytest.fixture(scope="class")
-    def proxied(
-        self, database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Api]:
-        proxies = "127.0.0.0/8, 10.0.0.0/8, fd00::/8"
-        with running_api(
-            tmp_path_factory.mktemp("cidrs"),
-            database_url,
-            redis_url,
-            FINPAY_TRUSTED_PROXIES=proxies,
-            **LIMITS,
-        ) as running:
-            yield running
 
     @pytest.mark.parametrize(
         "chain",

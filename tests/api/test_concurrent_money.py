@@ -2,18 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
 from redis import Redis
 
-from tests.api.contract import TRANSACTIONS
-from tests.apis import Api, User
-
-SLOWEST_S: Final = 5.0  # no request may take longer, however hot the account
+from finpay.client import Answer
+from tests.api.crowd import Connection, crowd, transfer
+from tests.apis import Api, User, running_api
 
 
 @pytest.fixture(scope="module")
@@ -21,26 +20,14 @@ def pair(
     database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
     """One API of two processes for all tests of this file."""
-    from tests.apis import running_api
-
     folder = tmp_path_factory.mktemp("pair")
     with running_api(folder, database_url, redis_url, FINPAY_WORKERS="2") as api:
         yield api
 
 
-@pytest.fixture
-async def http(pair: Api) -> AsyncIterator[httpx.AsyncClient]:
-    """Many connections, so that both processes get their share."""
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-    async with httpx.AsyncClient(
-        base_url=pair.url, trust_env=False, timeout=2 * SLOWEST_S, limits=limits
-    ) as client:
-        yield client
-
-
 @pytest.fixture(autouse=True)
 def sound(pair: Api) -> Iterator[None]:
-    """Whatever happened: no deadlock, no batch that had to be tried again, a ledger that adds up."""
+    """Whatever happened: no deadlock, no batch that had to be tried again, books that balance."""
     before = troubles(pair)
     yield
     assert troubles(pair) == before
@@ -49,171 +36,168 @@ def sound(pair: Api) -> Iterator[None]:
 
 def troubles(api: Api) -> tuple[int, list[str]]:
     deadlocks = api.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-    metrics = httpx.get(f"{api.url}/metrics", trust_env=False).text
-    retries = [line for line in metrics.splitlines()
-               if line.startswith("finpay_ledger_batch_retries_total")]  # fmt: skip
+    metrics = httpx.get(f"{api.url}/metrics", trust_env=False).text.splitlines()
+    retries = [line for line in metrics if line.startswith("finpay_ledger_batch_retries_total")]
     return int(deadlocks[0]["deadlocks"]), retries
 
 
-async def send(
-    http: httpx.AsyncClient, sender: User, receiver: User, key: str, amount: int = 1
-) -> httpx.Response:
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    answer = await http.post(
-        TRANSACTIONS,
-        json={"receiver_id": receiver.account_id, "amount": amount},
-        headers={"Authorization": f"Bearer {sender.token}", "X-Idempotency-Key": key},
-    )
-    assert loop.time() - started < SLOWEST_S
-    return answer
+def statuses(answers: list[Answer]) -> Counter[int]:
+    return Counter(answer.status for answer in answers)
+
+
+def told(answer: Answer) -> str:
+    """`sent 5`, or the code of the refusal."""
+    members = answer.json()
+    return members["code"] if answer.status >= 400 else f"sent {members['amount']}"
 
 
 class TestOneKey:
     async def test_a_hundred_times_at_once_has_one_effect_and_one_answer(
-        self, pair: Api, http: httpx.AsyncClient, redis_url: str
+        self, pair: Api, redis_url: str
     ) -> None:
         alice, bob = pair.user(100), pair.user()
-        for round_ in range(5):
-            key = f"one-{round_}"
-            answers = await asyncio.gather(*(send(http, alice, bob, key) for _ in range(100)))
-            statuses = Counter(answer.status_code for answer in answers)
-            assert statuses.keys() <= {201, 409}, statuses
-            bodies = {answer.content for answer in answers if answer.status_code == 201}
-            assert len(bodies) == 1
-            for answer in answers:
-                if answer.status_code == 409:
-                    assert answer.json()["code"] == "request_in_progress"
-                    assert answer.headers["Retry-After"] == "1"
-            first = [a for a in answers
-                     if a.status_code == 201 and "Idempotent-Replayed" not in a.headers]  # fmt: skip
-            assert len(first) == 1
-            await self.replays_everywhere(http, alice, bob, key, bodies.pop())
-            with Redis.from_url(redis_url) as valkey:
-                valkey.flushall()
-            await self.replays_everywhere(http, alice, bob, key, first[0].content)
-            assert (alice.balance, bob.balance) == (99 - round_, round_ + 1)
+        async with crowd(pair, 100) as clients:
+            for round_ in range(10):
+                key = f"one-{round_}"
+                answers = await asyncio.gather(*(c.send(alice, bob, key) for c in clients))
+                body = self.the_only_answer(answers)
+                await self.is_replayed(clients, alice, bob, key, body)
+                with Redis.from_url(redis_url) as valkey:
+                    valkey.flushall()
+                await self.is_replayed(clients, alice, bob, key, body)
+        assert (alice.balance, bob.balance) == (90, 10)
 
-    async def replays_everywhere(
-        self, http: httpx.AsyncClient, alice: User, bob: User, key: str, body: bytes
+    def the_only_answer(self, answers: list[Answer]) -> bytes:
+        """Every answer is this one, or 409 while nobody knows it yet."""
+        assert {told(answer) for answer in answers} <= {"sent 1", "request_in_progress"}
+        assert all(a.headers["Retry-After"] == "1" for a in answers if a.status == 409)
+        results = [answer for answer in answers if answer.status == 201]
+        first = [answer for answer in results if "Idempotent-Replayed" not in answer.headers]
+        assert len(first) == 1
+        assert {answer.body for answer in results} == {first[0].body}
+        return first[0].body
+
+    async def is_replayed(
+        self, clients: list[Connection], alice: User, bob: User, key: str, body: bytes
     ) -> None:
-        """One after the other, as later ones come: the bytes, from whichever process."""
-        for _ in range(8):
-            answer = await send(http, alice, bob, key)
-            assert (answer.status_code, answer.content) == (201, body)
+        """To whoever asks later, of whichever process."""
+        for client in clients[::10]:
+            answer = await client.send(alice, bob, key)
+            assert (answer.status, answer.body) == (201, body)
             assert answer.headers["Idempotent-Replayed"] == "true"
 
-    async def test_for_two_different_requests_lets_one_of_them_win(
-        self, pair: Api, http: httpx.AsyncClient
-    ) -> None:
+    async def test_right_after_a_flush_has_one_answer_too(self, pair: Api, redis_url: str) -> None:
+        """Redis knows nothing, and a hundred retries ask PostgreSQL together."""
+        alice, bob = pair.user(100), pair.user()
+        async with crowd(pair, 100) as clients:
+            first = await clients[0].send(alice, bob, "flushed")
+            with Redis.from_url(redis_url) as valkey:
+                valkey.flushall()
+            answers = await asyncio.gather(*(c.send(alice, bob, "flushed") for c in clients))
+        assert {told(answer) for answer in answers} <= {"sent 1", "request_in_progress"}
+        assert {answer.body for answer in answers if answer.status == 201} == {first.body}
+        assert alice.balance == 99
+
+    async def test_for_two_different_requests_lets_one_of_them_win(self, pair: Api) -> None:
         alice, bob = pair.user(1_000), pair.user()
-        for round_ in range(10):
-            before = alice.balance
-            answers = await asyncio.gather(
-                *(send(http, alice, bob, f"rival-{round_}", amount=1 + n % 2) for n in range(20))
-            )
-            told = Counter(
-                "409" if answer.status_code == 409
-                else answer.json().get("code") or f"sent {answer.json()['amount']}"
-                for answer in answers
-            )  # fmt: skip
-            won = [amount for amount in (1, 2) if told[f"sent {amount}"]]
-            assert len(won) == 1, told
-            assert set(told) <= {"409", f"sent {won[0]}", "idempotency_key_reuse"}, told
-            assert alice.balance == before - won[0]
+        async with crowd(pair, 20) as clients:
+            for round_ in range(20):
+                before = alice.balance
+                answers = await asyncio.gather(
+                    *(
+                        client.send(alice, bob, f"rival-{round_}", 1 + n % 2)
+                        for n, client in enumerate(clients)
+                    )
+                )
+                outcomes = {told(answer) for answer in answers}
+                sent = outcomes & {"sent 1", "sent 2"}
+                assert len(sent) == 1, outcomes
+                assert outcomes - sent <= {"request_in_progress", "idempotency_key_reuse"}
+                assert f"sent {before - alice.balance}" in sent
 
 
-async def test_of_200_transfers_from_a_balance_of_100_exactly_100_succeed(
-    pair: Api, http: httpx.AsyncClient
-) -> None:
-    sender, receivers = pair.user(100), [pair.user() for _ in range(2)]
-    answers = await asyncio.gather(
-        *(send(http, sender, receivers[n % 2], f"drain-{n}") for n in range(200))
-    )
-    assert Counter(answer.status_code for answer in answers) == {201: 100, 402: 100}
-    assert {a.json()["code"] for a in answers if a.status_code == 402} == {"insufficient_funds"}
+async def test_of_200_transfers_from_a_balance_of_100_exactly_100_succeed(pair: Api) -> None:
+    sender, receivers = pair.user(100), [pair.user(), pair.user()]
+    async with crowd(pair, 200) as clients:
+        answers = await asyncio.gather(
+            *(c.send(sender, receivers[n % 2], f"drain-{n}") for n, c in enumerate(clients))
+        )
+    assert Counter(map(told, answers)) == {"sent 1": 100, "insufficient_funds": 100}
     assert sender.balance == 0
     assert sum(receiver.balance for receiver in receivers) == 100
-    left = sorted(a.json()["balance_after"] for a in answers if a.status_code == 201)
+    left = sorted(answer.json()["balance_after"] for answer in answers if answer.status == 201)
     assert left == list(range(100))  # each saw a balance of its own
-    failed = sender.client.transactions(status="failed", limit=100)
-    assert len({step.id for step in failed}) == 100
+    failed = [step.id for step in sender.client.transactions(status="failed", limit=100)]
+    assert len(set(failed)) == len(failed) == 100
 
 
-async def test_64_clients_who_pay_each_other_never_deadlock(
-    pair: Api, http: httpx.AsyncClient
-) -> None:
+async def test_64_clients_who_pay_each_other_never_deadlock(pair: Api) -> None:
     users = [pair.user(1_000) for _ in range(4)]
-    chance = Random(4)  # the order of accounts is what matters, and it is always this one
+    chance = Random(4)  # what matters is the order of accounts in the batches
 
-    async def client(number: int) -> list[int]:
-        statuses = []
-        for step in range(10):
-            sender, receiver = chance.sample(users if number % 2 else users[:2], 2)
-            answer = await send(http, sender, receiver, f"cross-{number}-{step}", 1 + step)
-            statuses.append(answer.status_code)
-        return statuses
+    async def pay(client: Connection, number: int) -> list[Answer]:
+        answers = []
+        for step in range(15):
+            among = users if number % 2 else users[:2]  # half of them only A→B and B→A
+            sender, receiver = chance.sample(among, 2)
+            answers.append(await client.send(sender, receiver, f"{number}-{step}", 1 + step))
+        return answers
 
-    statuses = [status for done in await asyncio.gather(*map(client, range(64))) for status in done]
-    assert set(statuses) <= {201, 402}
-    assert statuses.count(201) > 600
+    async with crowd(pair, 64) as clients:
+        done = await asyncio.gather(*(pay(client, n) for n, client in enumerate(clients)))
+    outcomes = statuses([answer for answers in done for answer in answers])
+    assert outcomes.keys() <= {201, 402}
+    assert outcomes.total() == 64 * 15
+    assert outcomes[201] > outcomes[402]
     assert sum(user.balance for user in users) == 4_000
 
 
-async def test_a_hot_receiver_takes_from_everybody(pair: Api, http: httpx.AsyncClient) -> None:
-    senders, hot = [pair.user(50) for _ in range(8)], pair.user()
-    answers = await asyncio.gather(
-        *(send(http, senders[n % 8], hot, f"hot-{n}") for n in range(400))
-    )
-    assert Counter(answer.status_code for answer in answers) == {201: 400}
-    assert hot.balance == 400
+async def test_a_hot_receiver_takes_from_everybody(pair: Api) -> None:
+    senders, hot = [pair.user(100) for _ in range(8)], pair.user()
+
+    async def pay(client: Connection, number: int) -> list[Answer]:
+        return [await client.send(senders[number % 8], hot, f"{number}-{n}") for n in range(8)]
+
+    async with crowd(pair, 64) as clients:
+        done = await asyncio.gather(*(pay(client, n) for n, client in enumerate(clients)))
+    assert statuses([answer for answers in done for answer in answers]) == {201: 512}
+    assert hot.balance == 512
     entries = [entry.balance_after for entry in hot.client.entries(limit=100)]
-    assert entries == list(range(400, 0, -1))
+    assert entries == list(range(512, 0, -1))  # no update was lost
 
 
-class TestDisconnects:
-    async def test_leave_nothing_stuck_and_the_retry_tells_what_happened(
-        self, pair: Api, http: httpx.AsyncClient
-    ) -> None:
-        sender, receiver = pair.user(1_000), pair.user()
-        chance = Random(200)
-        await asyncio.gather(
-            *(self.vanish(pair, sender, receiver, f"gone-{n}", chance.random()) for n in range(200))
-        )
-        await nothing_is_stuck(pair)
-        made = effects(pair, sender)
-        assert sender.balance == 1_000 - len(made)
-        # Some were done and some were not, or this shows nothing.
-        assert 0 < len(made) < 200
-        answers = {f"gone-{n}": await send(http, sender, receiver, f"gone-{n}") for n in range(200)}
-        for key, answer in answers.items():
-            assert answer.status_code == 201
-            assert ("Idempotent-Replayed" in answer.headers) is (key in made)
-            assert answer.json()["id"] == made.get(key, answer.json()["id"])
-        assert effects(pair, sender) == {key: a.json()["id"] for key, a in answers.items()}
-        assert (sender.balance, receiver.balance) == (800, 200)
+async def test_clients_who_disconnect_leave_nothing_stuck_and_their_retries_agree(
+    pair: Api,
+) -> None:
+    sender, receiver = pair.user(1_000), pair.user()
+    chance = Random(200)
+    keys = [f"gone-{number}" for number in range(200)]
+    async with crowd(pair, 200) as clients:
+        vanishing = []
+        for key, client in zip(keys, clients, strict=True):
+            whole = transfer(sender, receiver, key)
+            part = whole if chance.random() < 0.7 else whole[: chance.randrange(len(whole))]
+            vanishing.append(client.vanish(part, chance.random() * 0.1))
+        await asyncio.gather(*vanishing)
+    await nothing_is_stuck(pair)
+    made = effects(pair, sender)
+    assert 0 < len(made) < 200  # some were done and some were not, or this shows nothing
 
-    async def vanish(self, api: Api, sender: User, receiver: User, key: str, chance: float) -> None:
-        """Sends a request, or only its beginning, and is gone after a moment."""
-        content = f'{{"receiver_id":"{receiver.account_id}","amount":1}}'.encode()
-        head = (
-            f"POST {TRANSACTIONS} HTTP/1.1\r\nHost: finpay.test\r\n"
-            f"Authorization: Bearer {sender.token}\r\nContent-Type: application/json\r\n"
-            f"X-Idempotency-Key: {key}\r\nContent-Length: {len(content)}\r\n\r\n"
-        ).encode()
-        whole = head + content
-        sent = whole if chance > 0.3 else whole[: int(len(whole) * chance / 0.3)]
-        _, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
-        writer.write(sent)
-        await writer.drain()
-        await asyncio.sleep(chance * 0.05)  # the moment is the test, not a wait for something
-        writer.transport.abort()
+    async with crowd(pair, 10) as clients:
+        answers = {key: await clients[n % 10].send(sender, receiver, key)
+                   for n, key in enumerate(keys)}  # fmt: skip
+    assert set(map(told, answers.values())) == {"sent 1"}
+    for key, transaction_id in made.items():
+        assert answers[key].headers["Idempotent-Replayed"] == "true"
+        assert answers[key].json()["id"] == transaction_id
+    assert effects(pair, sender) == {key: a.json()["id"] for key, a in answers.items()}
+    assert (sender.balance, receiver.balance) == (800, 200)
 
 
 def effects(api: Api, user: User) -> Mapping[str, str]:
     """The transaction of each of the user's keys."""
     rows = api.sql(
-        "SELECT k.key, ledger.type_id('txn', k.transaction_id) AS id FROM ledger.idempotency_keys k "
+        "SELECT k.key, ledger.type_id('txn', t.id) AS id FROM ledger.idempotency_keys k "
         "JOIN ledger.accounts a ON a.user_id = k.principal_id "
         "JOIN ledger.transactions t ON t.id = k.transaction_id WHERE a.public_id = $1",
         user.account_id,
@@ -223,14 +207,17 @@ def effects(api: Api, user: User) -> Mapping[str, str]:
 
 
 async def nothing_is_stuck(api: Api) -> None:
-    """No connection of the API is in a transaction, and soon: nobody is left to wait for."""
+    """Within 5 s every connection of the API is idle, and was for three looks: none in a
+    transaction, none that waits for a lock."""
+    quiet = 0
     busy: list[Any] = []
     for _ in range(100):
         busy = api.sql(
             "SELECT state, query FROM pg_stat_activity WHERE datname = current_database() "
             "AND application_name = 'finpay' AND pid <> pg_backend_pid() AND state <> 'idle'"
         )
-        if not busy:
+        quiet = 0 if busy else quiet + 1
+        if quiet == 3:
             return
         await asyncio.sleep(0.05)
     raise AssertionError(busy)

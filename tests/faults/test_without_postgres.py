@@ -96,7 +96,21 @@ def read_only(postgres: OwnPostgres) -> Iterator[None]:
         postgres.server.sql("SELECT pg_reload_conf()")
 
 
-@pytest.mark.parametrize("fault", [stopped, killed, hung, read_only])
+@contextmanager
+def locked_out(postgres: OwnPostgres) -> Iterator[None]:
+    """Somebody takes our role away and ends our connections."""
+    postgres.server.sql("ALTER ROLE finpay_app RENAME TO finpay_gone")
+    postgres.server.sql(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE application_name = 'finpay'"
+    )
+    try:
+        yield
+    finally:
+        postgres.server.sql("ALTER ROLE finpay_gone RENAME TO finpay_app")
+
+
+@pytest.mark.parametrize("fault", [stopped, killed, hung, read_only, locked_out])
 def test_what_needs_the_database_is_503_in_time(
     api: Api, postgres: OwnPostgres, fault: Fault
 ) -> None:
@@ -203,9 +217,7 @@ def test_a_batch_that_never_arrived_is_sent_again(api: Api, proxy: tuple[Proxy, 
     assert "Idempotent-Replayed" not in answer.headers
 
 
-def test_lines_that_are_cut_under_load_double_nothing(
-    api: Api, proxy: tuple[Proxy, str]
-) -> None:
+def test_lines_that_are_cut_under_load_double_nothing(api: Api, proxy: tuple[Proxy, str]) -> None:
     senders, receiver = [api.user(1_000) for _ in range(2)], api.user()
     with load(api, senders, receiver, clients=8) as running:
         for _ in range(12):
@@ -264,3 +276,4 @@ def assert_unavailable(answer: Answer) -> None:
     assert int(answer.headers["retry-after"]) >= 1
     problem = answer.json()
     assert (problem["code"], problem["retryable"], problem["status"]) == ("unavailable", True, 503)
+    assert "role" not in answer.body.decode(), "what PostgreSQL said is the operator's business"

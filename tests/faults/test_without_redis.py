@@ -208,9 +208,7 @@ def test_evictions_lose_only_time(api: Api, valkey: OwnValkey) -> None:
     assert alice.balance == alice.balance == truth(api, alice)
 
 
-def test_an_answer_that_comes_late_reaches_nobody_else(
-    api: Api, proxy: tuple[Proxy, str]
-) -> None:
+def test_an_answer_that_comes_late_reaches_nobody_else(api: Api, proxy: tuple[Proxy, str]) -> None:
     users = [api.user() for _ in range(3)]
     for user in users * 2:
         assert user.get("/accounts").json()["id"] == user.account_id

@@ -116,8 +116,8 @@ async def test_a_malformed_key_is_refused(bank: Bank, key: str) -> None:
     ("target", "code"),
     [
         ("nobody@example.com", Code.NOT_FOUND),
-        (ids.encode("acc", ids.new_uuid()), Code.NOT_FOUND),
-        (ids.encode("usr", ids.new_uuid()), Code.VALIDATION_FAILED),
+        ("acc_01hw000000e008000000000000", Code.NOT_FOUND),
+        ("usr_01hw000000e008000000000000", Code.VALIDATION_FAILED),
         ("acc_", Code.VALIDATION_FAILED),
         ("", Code.VALIDATION_FAILED),
     ],

@@ -1,25 +1,19 @@
 """The seed: two users with money, once, however often and by however many it is sown."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
 from finpay import ids
 from finpay.db.migrate import MigrationError
 from finpay.db.pool import Database
+from finpay.dev import seed as sowing
 from finpay.dev.postgres import Cluster
 from finpay.dev.seed import PASSWORD, seed
 from finpay.identity.passwords import Hasher
 from finpay.ledger.verify import verify
 from tests.servers import drop_database
-
-
-@pytest.fixture
-async def database(fresh_database: Callable[[], str]) -> AsyncIterator[Database]:
-    database = Database(fresh_database(), size=1)
-    yield database
-    await database.close()
 
 
 @pytest.fixture
@@ -47,8 +41,10 @@ async def test_alice_and_bob_have_their_money(url: str) -> None:
 async def test_their_password_is_the_documented_one(url: str) -> None:
     await seed(url)
     hasher = Hasher()
-    for (password_hash,) in await _fetch(url, "SELECT password_hash FROM identity.users"):
-        assert (await hasher.verify(password_hash, PASSWORD)).ok
+    rows = await _fetch(url, "SELECT password_hash FROM identity.users")
+    assert len(rows) == 2
+    for row in rows:
+        assert (await hasher.verify(str(row[0]), PASSWORD)).ok
     hasher.close()
 
 
@@ -85,15 +81,15 @@ async def test_four_at_once_sow_one_seed(url: str) -> None:
 
 async def test_what_a_kill_left_half_done_is_finished(url: str) -> None:
     """A user without the money: the next seed brings it."""
-    await seed(url)
-    database = Database(url, size=1, role=None)
-    await database.execute(
-        "UPDATE identity.users SET email = 'carol@finpay.dev' WHERE email = 'alice@finpay.dev'"
-    )
+    database, hasher = Database(url, size=1, role="finpay_owner"), Hasher()
+    assert await sowing._create(database, hasher, sowing.PEOPLE[0])
+    assert not await sowing._create(database, hasher, sowing.PEOPLE[0])
+    hasher.close()
     await database.close()
     (alice, bob) = await seed(url)
-    # The key was used for carol's account, so alice is told apart from her.
-    assert (alice.created, bob.created) == (True, False)
+    assert (alice.created, alice.funded) == (False, True)
+    assert (bob.created, bob.funded) == (True, True)
+    assert await _is_proven(url)
 
 
 async def test_a_database_without_tables_is_told(postgres_server: Cluster, worker_id: str) -> None:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 import jwt
 import pytest
@@ -19,7 +20,7 @@ from finpay.identity.tokens import Principal, Signer
 SECRET, OLD_SECRET, STRANGE_SECRET = "a" * 32, "b" * 40, "c" * 32
 NOW = 1_800_000_000.25
 TTL_S = 900
-USER, ACCOUNT, SESSION = ids.new_uuid(), ids.new_uuid(), ids.new_uuid()
+USER, ACCOUNT, SESSION = (UUID(f"01890a5d-ac96-774b-bcce-b302099a805{n}") for n in range(3))
 CLAIMS: Mapping[str, Any] = {
     "iss": "finpay",
     "aud": "finpay-api",

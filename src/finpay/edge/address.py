@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from finpay.settings import Network
 
@@ -32,11 +32,8 @@ class Addresses:
 
     def _is_trusted(self, hop: str) -> bool:
         assert not isinstance(self._trusted, int)  # noqa: S101
-        try:
-            address = ip_address(hop)
-        except ValueError:
-            return False
-        return any(address in network for network in self._trusted)
+        address = _read(hop)
+        return address is not None and any(address in network for network in self._trusted)
 
 
 def _bare(hop: str) -> str:
@@ -49,11 +46,17 @@ def _bare(hop: str) -> str:
 
 def _grouped(hop: str) -> str:
     """One spelling per client: an IPv6 client owns its whole /64."""
+    address = _read(hop)
+    if isinstance(address, IPv6Address):
+        return str(ip_network((int(address), 64), strict=False))
+    return "unknown" if address is None else str(address)
+
+
+def _read(hop: str) -> IPv4Address | IPv6Address | None:
+    """The address; as IPv4 when it is one within IPv6, which is how dual-stack sockets tell it."""
     try:
         address = ip_address(hop)
     except ValueError:
-        return "unknown"
-    if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped or ip_network((int(address), 64), strict=False))
-    return str(address)
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -76,7 +76,7 @@ class Answering:
             return headers
         headers.append((b"access-control-allow-origin", origin.encode()))
         headers.append((b"access-control-expose-headers", _EXPOSED))
-        if request.method == "OPTIONS":
+        if request.method == "OPTIONS" and "Allow" in reply.headers:  # not for a 404
             headers.append((b"access-control-allow-methods", reply.headers["Allow"].encode()))
             headers.append((b"access-control-allow-headers", _ACCEPTED))
             headers.append((b"access-control-max-age", _PREFLIGHT_AGE_S))

@@ -58,7 +58,7 @@ class Cursors:
         # Written again it has to be the same text: base64 alone reads several texts as one.
         if (
             len(position) != self.length
-            or max(position) > _MAX_POSITION
+            or not all(0 <= part <= _MAX_POSITION for part in position)
             or self.write(account, *position) != text
         ):
             raise FinPayError(

@@ -20,7 +20,7 @@ from finpay.edge.routes import Route
 from finpay.edge.services import Services
 from finpay.edge.tiers import Tiers
 from finpay.edge.trail import Trail
-from finpay.errors import Code, FinPayError
+from finpay.errors import Code, FinPayError, unavailable
 from finpay.gate.gate import Mode, Passage, Settlement
 from finpay.gate.verdict import Verdict
 from finpay.identity.tokens import Principal
@@ -150,6 +150,8 @@ class Pipeline:
             raise _in_progress()
         if passage.mode == "key":
             return await self._write(route, call, passage)
+        if self._services.probe.read_only:
+            raise unavailable("The database takes no writes now, and may be behind. Try again.")
         reply = await route.handler(self._services, call)
         if verdict.generation is not None and reply.sequence is not None:
             payload = reply.headers.get("Link", "").encode() + b"\n" + reply.body

@@ -5,11 +5,14 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from finpay import log
 from finpay.db.pool import Database, Unavailable
 from finpay.gate.gate import Gate
 
 EVERY_S: Final = 0.3  # with the timeout: no answer is older than a second
 TIMEOUT_S: Final = 0.6
+
+_LOG: Final = log.get()
 
 _WRITABLE: Final = """
 SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writable
@@ -32,6 +35,7 @@ class Probe:
         self._accepted = False
         self._task: asyncio.Task[None] | None = None
         self.postgres_ok = False
+        self.read_only = False  # it answers, but as a standby or an old primary might
         self.draining = False
 
     @property
@@ -51,9 +55,14 @@ class Probe:
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(EVERY_S)
-            await self._look()
+            try:
+                await self._look()
+            except Exception:  # noqa: BLE001  whatever it was, the next look may tell more
+                self.postgres_ok = False
+                _LOG.exception("probe")
 
     async def _look(self) -> None:
+        was_ok = self.postgres_ok
         await self._gate.ping()
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -61,6 +70,11 @@ class Probe:
                     await self._first_contact()
                     self._accepted = True
                 row = await self._database.fetch_one(_WRITABLE)
-            self.postgres_ok = row is not None and row["writable"]
+            self.postgres_ok = bool(row and row["writable"])
+            self.read_only = not self.postgres_ok
         except (Unavailable, TimeoutError):
-            self.postgres_ok = False
+            self.postgres_ok = self.read_only = False
+        if was_ok and not self.postgres_ok:
+            _LOG.warning("postgres_away", read_only=self.read_only)
+        elif self.postgres_ok and not was_ok:
+            _LOG.info("postgres_ok")

@@ -83,7 +83,7 @@ class Sessions:
                 raise refresh_token_invalid()
             user_id, session_id = found["user_id"], found["session_id"]
             if found["reused"]:
-                # Also when it had ended: the first to notice may have died before he told the gate.
+                # Also when it had ended: the first to see it may have died before telling the gate.
                 await _end_reused(transaction, session_id, user_id, origin)
                 return Reused(user_id, session_id)
             if found["ended"]:

@@ -48,7 +48,7 @@ class Report:
         return all(check.ok for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """`{ok, checks: [{name, ok, violations: […]}]}`, as `finpay ledger verify --json` prints."""
+        """`{ok, checks: [{name, ok, violations: […]}]}`, as `ledger verify --json` prints."""
         checks = [
             {"name": check.name, "ok": check.ok, "violations": list(check.violations)}
             for check in self.checks
@@ -73,9 +73,8 @@ async def verify(
 
 async def _check(view: Transaction, name: str, query: str) -> Check:
     # The window counts all violations while only the first ones travel.
-    rows = await view.fetch(
-        f"SELECT sentence, count(*) OVER () AS total FROM ({query}) v LIMIT {MAX_VIOLATIONS}"  # noqa: S608
-    )
+    counted = f"SELECT sentence, count(*) OVER () AS total FROM ({query}) v LIMIT $1"  # noqa: S608
+    rows = await view.fetch(counted, MAX_VIOLATIONS)
     violations = [_with_public_ids(row["sentence"]) for row in rows]
     count = rows[0]["total"] if rows else 0
     if count > len(violations):

@@ -1,0 +1,130 @@
+"""Starting on servers that are away, not migrated, or not safe."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import httpx
+import pytest
+
+from finpay.db import migrate
+from tests.apis import PASSWORD, Api, await_ready
+from tests.faults.watching import ask, await_that
+from tests.servers import OwnPostgres, Run
+
+RECOVERY_S: Final = 10.0
+EXIT_LIMIT_S: Final = 15.0
+LOGIN: Final = {"email": "alice@example.com", "password": PASSWORD}
+
+
+@pytest.fixture(scope="module")
+def postgres(run: Run, worker_id: str) -> Iterator[OwnPostgres]:
+    server = OwnPostgres(run, f"starting-postgres-{worker_id}", {})
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def ends(serve: Callable[..., Api]) -> Callable[..., str]:
+    """Call it for the last line of a `serve` that refuses to run, with exit code 2."""
+
+    def run(**settings: str) -> str:
+        api = serve(ready=False, **settings)
+        try:
+            code = api.process.wait(EXIT_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it runs: {api.log.read_text()[-1000:]}")
+        said = api.log.read_text()
+        assert code == 2, said
+        assert "Traceback" not in said
+        return said.splitlines()[-1]
+
+    return run
+
+
+def test_servers_that_come_late_are_waited_for(
+    api: Api, serve: Callable[..., Api], postgres: OwnPostgres
+) -> None:
+    """It listens, says that it is not ready, and works when they are there."""
+    postgres.stop()
+    try:
+        early = serve(ready=False, DATABASE_URL=postgres.url)
+        await_that("it listens", lambda: listens(early), EXIT_LIMIT_S)
+        assert ask(early, "/readyz").json() == {"status": "down"}
+        assert ask(early, "/api/v1/health").status_code == 503
+        refused = early.client().request("POST", "/api/v1/auth/login", json=LOGIN)
+        assert (refused.status, refused.json()["code"]) == (503, "unavailable")
+        assert int(refused.headers["retry-after"]) >= 1
+    finally:
+        postgres.start()
+    await_ready(early, RECOVERY_S)
+    alice, bob = early.user(1_000), early.user()
+    assert alice.send(bob, 5, "late").status == 201
+
+
+def test_a_migration_that_is_missing_is_named(
+    ends: Callable[..., str], postgres: OwnPostgres
+) -> None:
+    last = migrate.names()[-1]
+    postgres.server.sql("CREATE DATABASE older TEMPLATE finpay")
+    version = last.partition("_")[0]
+    postgres.server.sql(
+        f"DELETE FROM finpay.schema_migrations WHERE version = '{version}'", "older"
+    )
+    said = ends(DATABASE_URL=postgres.server.url("older"), FINPAY_WORKERS="2")
+    assert last in said
+    assert "finpay migrate" in said
+
+
+def test_an_empty_database_is_told_to_migrate(
+    ends: Callable[..., str], postgres: OwnPostgres
+) -> None:
+    postgres.server.sql("CREATE DATABASE empty")
+    assert "finpay migrate" in ends(DATABASE_URL=postgres.server.url("empty"))
+
+
+def test_a_cluster_that_never_saw_us_is_told_to_migrate(
+    ends: Callable[..., str], postgres: OwnPostgres
+) -> None:
+    """Not even the roles are there."""
+    postgres.server.sql("ALTER ROLE finpay_app RENAME TO finpay_gone")
+    try:
+        assert "finpay migrate" in ends(DATABASE_URL=postgres.url)
+    finally:
+        postgres.server.sql("ALTER ROLE finpay_gone RENAME TO finpay_app")
+
+
+def test_production_does_not_run_without_durability(
+    ends: Callable[..., str], postgres: OwnPostgres
+) -> None:
+    production = {"FINPAY_ENV": "production", "FINPAY_JWT_SECRET": "s" * 32, "HOST": "127.0.0.1"}
+    postgres.server.sql("CREATE DATABASE hasty TEMPLATE finpay")
+    postgres.server.sql("ALTER DATABASE hasty SET synchronous_commit = off")
+    for name in ("fsync", "full_page_writes"):
+        postgres.server.sql(f"ALTER SYSTEM SET {name} = off")
+    postgres.server.sql("SELECT pg_reload_conf()")
+    try:
+        said = ends(DATABASE_URL=postgres.server.url("hasty"), **production)
+    finally:
+        for name in ("fsync", "full_page_writes"):
+            postgres.server.sql(f"ALTER SYSTEM RESET {name}")
+        postgres.server.sql("SELECT pg_reload_conf()")
+    assert "fsync, full_page_writes, synchronous_commit off" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REDIS_URL", "localhost:6379"), ("DATABASE_URL", "user:secret@localhost/finpay")],
+)
+def test_a_bad_url_is_named_but_not_shown(ends: Callable[..., str], name: str, value: str) -> None:
+    said = ends(**{name: value})
+    assert name in said
+    assert value not in said
+
+
+def listens(api: Api) -> bool:
+    assert api.process.poll() is None, api.log.read_text()
+    try:
+        return ask(api, "/livez").status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,245 @@
+"""The command line as a person or a script meets it: its words, its JSON, its exit codes."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+import pytest
+
+from finpay.cli import main
+from finpay.dev.postgres import Cluster
+from finpay.dev.seed import seed
+from tests.servers import drop_database
+
+NOWHERE: Final = "postgresql://127.0.0.1:1/finpay"
+ALICE: Final = "alice@finpay.dev"
+
+
+class Finpay:
+    """`finpay …`, with nothing in its environment but the database. In this process: it is faster."""
+
+    def __init__(self, url: str) -> None:
+        self.environ = {"PATH": os.environ["PATH"], "DATABASE_URL": url}
+
+    def __call__(self, *words: str, code: int = 0) -> "Said":
+        out, err = StringIO(), StringIO()
+        with (
+            patch.dict(os.environ, self.environ, clear=True),
+            patch.object(sys, "argv", ["finpay", *words]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as end,
+        ):
+            main()
+        assert end.value.code == code, out.getvalue() + err.getvalue()
+        assert "Traceback" not in err.getvalue()
+        return Said(out.getvalue(), err.getvalue())
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.err == ""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def finpay(fresh_database: Callable[[], str]) -> Finpay:
+    """On a seeded database."""
+    url = fresh_database()
+    asyncio.run(seed(url))
+    return Finpay(url)
+
+
+@pytest.fixture
+def lost() -> Finpay:
+    """Where no PostgreSQL answers."""
+    return Finpay(NOWHERE)
+
+
+def test_help_names_every_command() -> None:
+    said = Finpay("")("--help")
+    for command in ("dev", "serve", "migrate", "seed", "openapi", "ledger", "account"):
+        assert f"  {command} " in said.out
+
+
+@pytest.mark.parametrize(
+    "program", [[sys.executable, "-m", "finpay"], [str(Path(sys.executable).with_name("finpay"))]]
+)
+def test_it_is_a_module_and_a_program(program: list[str]) -> None:
+    done = subprocess.run(
+        [*program, "ledger", "verify"],
+        env={"DATABASE_URL": NOWHERE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("finpay: PostgreSQL can't be used: ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("dev", "serve", "migrate", "seed", "openapi", "ledger verify"),
+        *("account fund", "account freeze", "account unfreeze"),
+    ],
+)
+def test_every_command_has_help(command: str) -> None:
+    said = Finpay("")(*command.split(), "--help")
+    assert "Usage: finpay" in said.out
+    assert len(said.out.splitlines()) > 5
+
+
+@pytest.mark.parametrize(
+    "words", ["", "nope", "ledger nope", "account fund", f"account fund {ALICE} 1.5"]
+)
+def test_a_wrong_usage_exits_with_2(words: str) -> None:
+    Finpay("")(*words.split(), code=2)
+
+
+def test_importing_the_cli_loads_no_driver_and_no_server() -> None:
+    code = "import sys, finpay.cli; print(*{'asyncpg', 'redis', 'uvicorn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_verify_tells_each_check(finpay: Finpay) -> None:
+    lines = finpay("ledger", "verify").out.splitlines()
+    assert lines[-1] == "16 of 16 checks hold."
+    assert lines[0] == "ok      totals"
+    assert len(lines) == 17
+
+
+def test_verify_in_json(finpay: Finpay) -> None:
+    report = finpay("ledger", "verify", "--json").json
+    assert report["ok"] is True
+    assert {"name": "totals", "ok": True, "violations": []} in report["checks"]
+
+
+def test_verify_names_a_violation_and_exits_with_1(
+    finpay: Finpay, postgres_server: Cluster
+) -> None:
+    database = finpay.environ["DATABASE_URL"].rpartition("/")[2]
+    postgres_server.sql(
+        "UPDATE ledger.accounts SET balance = balance + 1 WHERE balance = 500000", database
+    )
+    said = finpay("ledger", "verify", code=1)
+    assert "FAILED  totals  1 violations" in said.out
+    assert "        The balances in ZAR sum to 1, not to 0." in said.out
+    assert said.out.endswith("14 of 16 checks hold.\n")
+    report = finpay("ledger", "verify", "--json", code=1).json
+    failed = {check["name"] for check in report["checks"] if not check["ok"]}
+    assert (report["ok"], failed) == (False, {"totals", "balances"})
+
+
+def test_verify_that_can_not_run_exits_with_2(lost: Finpay) -> None:
+    said = lost("ledger", "verify", code=2)
+    assert said.out == ""
+    assert said.err.startswith("finpay: PostgreSQL can't be used: ")
+
+
+def test_a_database_that_was_not_migrated(postgres_server: Cluster, worker_id: str) -> None:
+    name = f"unmigrated_{worker_id}"
+    postgres_server.sql(f"CREATE DATABASE {name}")
+    finpay = Finpay(postgres_server.url(name))
+    for words in ("ledger verify", "seed", f"account fund {ALICE} 1"):
+        assert "run `finpay migrate` first" in finpay(*words.split(), code=2).err
+    assert "applied  20" in finpay("migrate").out
+    assert finpay("migrate").out == "The database is up to date.\n"
+    assert finpay("ledger", "verify").out.endswith("16 of 16 checks hold.\n")
+    drop_database(postgres_server, name)
+
+
+def test_seed_tells_whom_it_made(finpay: Finpay) -> None:
+    said = finpay("seed")
+    assert [line.split()[0] for line in said.out.splitlines()] == [ALICE, "bob@finpay.dev"]
+    assert said.out.count("already there") == 2
+
+
+def test_funding_for_a_person(finpay: Finpay) -> None:
+    said = finpay("account", "fund", ALICE, "250000")
+    assert "ZAR 2,500.00" in said.out
+    assert "ZAR 12,500.00" in said.out
+    assert "cli-" in said.out
+
+
+def test_funding_for_a_program(finpay: Finpay) -> None:
+    first = finpay("account", "fund", ALICE, "5", "--key", "k1", "--json").json
+    second = finpay("account", "fund", ALICE, "5", "--key", "k1", "--json").json
+    assert first.pop("repeated") is False
+    assert second.pop("repeated") is True
+    assert first == second
+    assert first.pop("transaction_id").startswith("txn_")
+    assert first.pop("account_id").startswith("acc_")
+    assert first == {"amount": 5, "currency": "ZAR", "balance": 1_000_005, "key": "k1"}
+    assert "nothing was done now" in finpay("account", "fund", ALICE, "5", "--key", "k1").out
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "error"),
+    [
+        (f"fund {ALICE} 5 --key seed-alice", 1, "idempotency_key_reuse"),
+        ("fund nobody@example.com 5", 1, "not_found"),
+        (f"fund {ALICE} 9007199254740991", 1, "balance_limit"),
+        (f"fund {ALICE} 9007199254740992", 2, "validation_failed"),
+        (f"fund {ALICE} 0", 2, "validation_failed"),
+        ("fund alice 5", 2, "validation_failed"),
+        ("freeze nobody@example.com --reason x", 1, "not_found"),
+    ],
+)
+def test_a_refusal_is_a_sentence_or_json(
+    finpay: Finpay, words: str, exit_code: int, error: str
+) -> None:
+    said = finpay("account", *words.split(), code=exit_code)
+    assert said.out == ""
+    assert said.err.startswith("finpay: ")
+    told = finpay("account", *words.split(), "--json", code=exit_code).json
+    assert told["code"] == error
+    assert said.err == f"finpay: {told['detail']}\n"
+
+
+def test_a_frozen_account_is_told_and_unfrozen(finpay: Finpay) -> None:
+    frozen = finpay("account", "freeze", ALICE, "--reason", "a test", "--json").json
+    assert (frozen["status"], frozen["previous"]) == ("frozen", "active")
+    assert "unfreeze it first" in finpay("account", "fund", ALICE, "1", code=1).err
+    assert "active" in finpay("account", "unfreeze", ALICE, "--reason", "a test").out
+    assert finpay("ledger", "verify", "--json").json["ok"]
+
+
+def test_an_operator_without_a_database_is_told(lost: Finpay) -> None:
+    said = lost("account", "fund", ALICE, "1", code=2)
+    assert "PostgreSQL can't be used" in said.err
+
+
+def test_a_bad_setting_is_named(lost: Finpay) -> None:
+    lost.environ["FINPAY_WROKERS"] = "2"
+    for words in ("ledger verify", "serve", "migrate", "seed", "dev"):
+        said = lost(*words.split(), code=2)
+        assert (
+            said.err == "finpay: FINPAY_WROKERS is not a setting of FinPay; see docs/settings.md\n"
+        )
+
+
+def test_a_beginner_beside_dev_is_told_where_its_servers_are() -> None:
+    finpay = Finpay("")
+    del finpay.environ["DATABASE_URL"]
+    finpay.environ["FINPAY_DATABASE_OWNER_URL"] = NOWHERE
+    assert ". .finpay/env" in finpay("account", "fund", ALICE, "1", code=2).err
+
+
+def test_openapi_is_json() -> None:
+    assert Finpay("")("openapi").json["openapi"].startswith("3.1")
