@@ -50,8 +50,7 @@ class Gatherer(Generic[Item, Result]):
             raise overloaded("Too many requests wait already. Try again in a moment.")
         seat: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, seat))
-        if not self._boarding and len(self._in_the_air) < self._flights:
-            self._take_off()
+        self._take_off()
         return seat
 
     async def land(self) -> None:
@@ -60,6 +59,9 @@ class Gatherer(Generic[Item, Result]):
             await asyncio.wait(self._in_the_air)
 
     def _take_off(self) -> None:
+        """One more flight, if somebody waits for it and it may leave."""
+        if not self._waiting or self._boarding or len(self._in_the_air) >= self._flights:
+            return
         self._boarding = True
         flight = asyncio.get_running_loop().create_task(self._flight())
         self._in_the_air.add(flight)
@@ -67,13 +69,13 @@ class Gatherer(Generic[Item, Result]):
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         self._in_the_air.discard(flight)
-        if self._waiting and not self._boarding:
-            self._take_off()
+        self._take_off()
 
     async def _flight(self) -> None:
         # A task starts in the next turn of the loop: whatever this turn still brings comes along.
         self._boarding = False
         boarded = self._board()
+        self._take_off()  # for those who did not fit
         if not boarded:
             return
         try:

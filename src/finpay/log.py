@@ -31,6 +31,17 @@ def configure(level: str) -> None:
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Others()], level=logging.WARNING, force=True)
+
+
+class _Others(logging.Handler):
+    """What libraries say, in lines like ours: a server's complaint about bytes that are no HTTP."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told: dict[str, str] = {"source": record.name}
+        if record.exc_info:
+            told["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        get().log(record.levelno, record.getMessage(), **told)
 
 
 def get() -> FilteringBoundLogger:

@@ -235,7 +235,7 @@ class TestUnderConcurrency:
                 await http.get(f"{api.url}{TRANSACTIONS}", headers=headers)
 
         async def write(http: httpx.AsyncClient) -> None:
-            for number in range(40):
+            for number in range(30):
                 sent = await http.post(
                     f"{api.url}{TRANSACTIONS}",
                     json={"receiver_id": other.account_id, "amount": 1},

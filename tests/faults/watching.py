@@ -86,7 +86,10 @@ class Lock:
 
     def await_waiter(self) -> None:
         """Until somebody wants the lock: their request is in flight."""
-        query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        query = (
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE NOT granted AND datname = current_database()"
+        )
         await_that("somebody waits", lambda: self._api.sql(query)[0]["count"] > 0)
 
     def release(self) -> None:

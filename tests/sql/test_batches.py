@@ -134,9 +134,10 @@ async def test_a_batch_reports_what_the_caches_need(bank: Bank) -> None:
 async def test_a_completed_transaction_is_written_once_everywhere(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     item = transfer(a, b, 60, description="rent", metadata='{"k": "v"}', currency="ZAR")
-    await bank.post(item)
+    await bank.post(item, transfer(a, b, 1_000))  # beside one that fails
     row = await bank.transaction(item)
     assert (row["type"], row["status"], row["failure_code"]) == ("transfer", "completed", None)
+    assert await bank.count("ledger.failures", "transaction_id = $1", item.id) == 0
     assert (row["amount"], row["currency"], row["description"]) == (60, "ZAR", "rent")
     assert row["metadata"] == '{"k": "v"}'
     assert (row["sender_id"], row["receiver_id"]) == (a.account_id, b.account_id)

@@ -25,7 +25,7 @@ ALICE: Final = "alice@finpay.dev"
 
 
 class Finpay:
-    """`finpay …`, with nothing in its environment but the database. In this process: it is faster."""
+    """`finpay …` in this process, with nothing in its environment but the database."""
 
     def __init__(self, url: str) -> None:
         self.environ = {"PATH": os.environ["PATH"], "DATABASE_URL": url}

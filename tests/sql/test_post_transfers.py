@@ -10,7 +10,7 @@ import pytest
 from finpay import ids
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Transfer
-from tests.sql.bank import LIMIT, Bank, Holder, again, transfer
+from tests.sql.bank import LIMIT, Bank, Holder, again, fresh_key, transfer
 
 # Every outcome once, in order of precedence. A name is an account; its word says what is special.
 # The sender has 100; `full` lacks 5 to the limit.
@@ -46,12 +46,17 @@ async def test_every_outcome(bank: Bank, row: list[str]) -> None:
         people[receiver],
         int(amount),
         currency=None if currency == "-" else currency,
+        request_id=fresh_key(),
     )
     if key.startswith("used"):
         other = b"fingerprint" if key.endswith("this request") else b"another"
         await bank.post(again(item, amount=101, fingerprint=other))
     (posted,) = await bank.post(item)
     assert (posted.outcome, posted.http_status) == (outcome, int(status))
+    # Whatever was decided is stored with its key and told in the audit log, once.
+    assert await bank.count("ledger.idempotency_keys", "key = $1", item.key) == 1
+    audited = await bank.count("audit.log", "request_id = $1", item.request_id)
+    assert audited == (1 if key == "new" else 0)
 
 
 def test_the_table_has_every_outcome_in_order() -> None:

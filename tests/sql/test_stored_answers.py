@@ -87,10 +87,8 @@ async def test_a_refusal_is_final_for_its_key(bank: Bank) -> None:
 async def test_a_key_belongs_to_one_user(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open(100)
     item = transfer(a, b, 1)
-    assert await bank.outcomes(item, transfer(b, a, 1, key=item.key)) == [
-        "completed",
-        "completed",
-    ]
+    assert await bank.outcomes(item) == ["completed"]
+    assert await bank.outcomes(transfer(b, a, 1, key=item.key)) == ["completed"]
 
 
 @pytest.mark.parametrize("key", ["!", "~" * 255, "%s %n$".replace(" ", "_"), "'; DROP--"])

@@ -6,6 +6,7 @@ transfer whose COMMIT went unheard must not be taken for a refusal.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import asyncpg
 
+from finpay import metrics
 from finpay.errors import Code, FinPayError
 
 DEADLINE_S: Final = 4.0  # a request has to be answered within 5 s when PostgreSQL hangs
@@ -202,6 +204,7 @@ class Database:
             raise _unavailable(may_have_run=acquired) from error
 
     async def _acquire(self) -> asyncpg.Connection:
+        started_s = time.perf_counter()
         try:
             if not self._open:
                 async with self._opening:
@@ -214,6 +217,8 @@ class Database:
             raise _unavailable(may_have_run=False) from error
         except (OSError, TimeoutError, *_BROKEN) as error:
             raise _unavailable(may_have_run=False) from error
+        finally:
+            metrics.POOL_WAIT.observe(time.perf_counter() - started_s)
 
 
 def give_up(connection: asyncpg.Connection) -> None:

@@ -49,8 +49,7 @@ async def metrics(services: Services, call: Call) -> Reply:
     token = services.settings.metrics_token
     if token is None and services.settings.production:
         raise FinPayError(Code.NOT_FOUND, "Set FINPAY_METRICS_TOKEN to open this page.")
-    given = call.authorization.removeprefix("Bearer ")
-    if token is not None and not hmac.compare_digest(given.encode(), token.encode()):
+    if token is not None and not hmac.compare_digest(call.bearer.encode(), token.encode()):
         raise FinPayError(
             Code.UNAUTHENTICATED,
             "Send FINPAY_METRICS_TOKEN as a Bearer token.",

@@ -66,12 +66,7 @@ class Pipeline:
             return Reply(204, content_type=None, headers={"Allow": routes.allowed(methods)})
         route = routes.choose(methods, request.method)
         if route.passes == "free":
-            call = Call(
-                request.id,
-                request.address,
-                path_id=path_id,
-                authorization=request.header("authorization") or "",
-            )
+            call = Call(request.id, request.address, path_id=path_id, bearer=request.bearer)
             return await route.handler(self._services, call)
         if route.passes == "stranger":
             return await self._stranger(request, route, trail)
@@ -175,14 +170,13 @@ class Pipeline:
 
 def _bearer(request: Request) -> str:
     """The token of the Authorization header. 401 if there is none."""
-    scheme, _, token = (request.header("authorization") or "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if not request.bearer:
         raise FinPayError(
             Code.UNAUTHENTICATED,
             "Log in, and send the access token as Authorization: Bearer ….",
             headers={"WWW-Authenticate": 'Bearer realm="finpay"'},
         )
-    return token.strip()
+    return request.bearer
 
 
 def _in_progress() -> FinPayError:

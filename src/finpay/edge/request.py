@@ -43,6 +43,12 @@ class Request:
         value = self.headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
 
+    @property
+    def bearer(self) -> str:
+        """The token of `Authorization: Bearer …`; empty without one."""
+        scheme, _, token = (self.header("authorization") or "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
     def _request_id(self) -> str:
         given = self.header("x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
@@ -68,7 +74,7 @@ class Call:
     path_id: str = ""
     key: str = ""
     fingerprint: bytes = b""
-    authorization: str = ""
+    bearer: str = ""
 
     @property
     def caller(self) -> Principal:

@@ -93,13 +93,15 @@ ROUTES: Final = (
     Route("GET", "/livez", pages.livez, "Whether the process lives", {200: None}, "free"),
     Route("GET", "/readyz", pages.readyz, "Whether to send requests here",
           {200: replies.Readiness, 503: replies.Readiness}, "free"),
-    Route("GET", "/metrics", pages.metrics, "Prometheus metrics", {200: None}, "free"),
+    Route("GET", "/metrics", pages.metrics, "Prometheus metrics", {200: None}, "free",
+          refusals=(Code.UNAUTHENTICATED, Code.NOT_FOUND)),
     Route("GET", "/openapi.json", pages.openapi, "This document", {200: None}, "free"),
     Route("GET", "/docs", pages.docs, "The API, to read and to try", {200: None}, "free"),
-    Route("GET", "/docs/assets/{id}", pages.asset, "A file of the docs page", {200: None},
-          "free"),
+    Route("GET", "/docs/assets/{id}", pages.asset, "A file of the docs page", {200: None}, "free",
+          refusals=(Code.NOT_FOUND,)),
     Route("GET", "/docs/errors", pages.errors, "All errors", {200: None}, "free"),
-    Route("GET", "/docs/errors/{id}", pages.error, "One error, explained", {200: None}, "free"),
+    Route("GET", "/docs/errors/{id}", pages.error, "One error, explained", {200: None}, "free",
+          refusals=(Code.NOT_FOUND,)),
 )  # fmt: skip
 
 Methods = Mapping[str, Route]

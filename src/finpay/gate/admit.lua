@@ -57,11 +57,19 @@ elseif mode == 'read' then
     end
     local found = redis.call('HMGET', KEYS[3], 'gen', 'seq', 'v:' .. ARGV[9])
     if found[3] then
-        local sequence, ends, payload = string.match(found[3], '^(%d+) (%d+) (.*)$')
-        if tonumber(ends) > now and tonumber(sequence) >= tonumber(found[2] or 0) then
+        local generation, sequence, ends, payload =
+            string.match(found[3], '^(%S*) (%d+) (%d+) (.*)$')
+        if generation == (found[1] or '') and tonumber(ends) > now
+                and tonumber(sequence) >= tonumber(found[2] or 0) then
             return {'hit', report, payload}
         end
     end
-    return {'admitted', report, found[1] or ''}
+    if not found[1] then
+        -- Never '': it would stand again after a flush, for reads from before it.
+        found[1] = token
+        redis.call('HSET', KEYS[3], 'gen', token)
+        redis.call('PEXPIRE', KEYS[3], ARGV[8])
+    end
+    return {'admitted', report, found[1]}
 end
 return {'admitted', report, '-'}

@@ -3,7 +3,8 @@
 -- KEYS  1 cache hash
 -- ARGV  1 variant  2 generation seen  3 sequence read  4 payload  5 variant_ms  6 hash_ms
 --       7 most variants
--- Each mark changes the generation, so an equal one means that no write of this user has begun.
+-- Each mark changes the generation, so an equal one means that no write of this user has begun. It
+-- is kept with the variant: should the mark be evicted, the next write still ends what was stored.
 if (redis.call('HGET', KEYS[1], 'gen') or '') ~= ARGV[2] then
     return 0
 end
@@ -24,6 +25,6 @@ if redis.call('HEXISTS', KEYS[1], 'v:' .. ARGV[1]) == 0 then
     end
 end
 redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'v:' .. ARGV[1],
-           ARGV[3] .. ' ' .. string.format('%d', now + ARGV[5]) .. ' ' .. ARGV[4])
+           ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. string.format('%d', now + ARGV[5]) .. ' ' .. ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 return 1

@@ -1,0 +1,161 @@
+"""What belongs to others: it looks like what does not exist, and nothing of it leaks."""
+
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from finpay import ids
+from finpay.client import Answer
+from tests.api.contract import NOBODY, problem, transaction
+from tests.apis import Api, User
+
+# Balances that can be told apart from every other number in an answer.
+ALICE_HAS: Final = 987_654_321
+BOB_HAS: Final = 555_444_333
+SENT: Final = 1_000
+
+
+class Deal(NamedTuple):
+    """Alice sent money to Bob, tried to send too much, and Carol has nothing to do with it."""
+
+    alice: User
+    bob: User
+    carol: User
+    sent: Any
+    refused: str
+
+
+@pytest.fixture(scope="module")
+def deal(api: Api) -> Deal:
+    alice, bob = api.user(ALICE_HAS, name="Alice"), api.user(BOB_HAS, name="Bob")
+    sent = transaction(alice.send(bob, SENT, "deal", description="rent", metadata={"a": "b"}), 201)
+    refused = alice.send(bob, 10**15, "too-much")
+    refused_id = problem(refused, 402, "insufficient_funds")["transaction_id"]
+    return Deal(alice, bob, api.user(), sent, refused_id)
+
+
+def told(answer: Answer) -> dict[str, Any]:
+    """A problem without what is different in each."""
+    return {**answer.json(), "request_id": None}
+
+
+def everything(user: User) -> bytes:
+    """All that this user can read."""
+    listed = user.get("/transactions").json()["data"]
+    answers = [
+        *(user.get(path) for path in ("/auth/me", "/accounts", "/accounts/entries")),
+        *(user.get(f"/transactions/{each['id']}") for each in listed),
+        user.get("/transactions"),
+    ]
+    return b"\n".join(answer.body for answer in answers)
+
+
+def test_a_strangers_transaction_looks_like_none(deal: Deal) -> None:
+    nothing = deal.carol.get(f"/transactions/{ids.encode('txn', ids.new_uuid())}")
+    problem(nothing, 404, "not_found")
+    for transaction_id in (deal.sent["id"], deal.refused, NOBODY, deal.alice.account_id, "x"):
+        answer = deal.carol.get(f"/transactions/{transaction_id}")
+        assert (answer.status, told(answer)) == (404, told(nothing))
+
+
+def test_both_parties_see_a_transfer_each_with_their_own_balance(deal: Deal) -> None:
+    assert deal.alice.get(f"/transactions/{deal.sent['id']}").json() == deal.sent
+    received = transaction(deal.bob.get(f"/transactions/{deal.sent['id']}"))
+    assert received == {
+        **deal.sent,
+        "direction": "received",
+        "balance_after": BOB_HAS + SENT,
+    }
+    assert (deal.sent["direction"], deal.sent["balance_after"]) == ("sent", ALICE_HAS - SENT)
+
+
+def test_the_balance_of_the_other_side_is_in_no_answer(deal: Deal) -> None:
+    of_alice = [str(ALICE_HAS).encode(), str(ALICE_HAS - SENT).encode()]
+    of_bob = [str(BOB_HAS).encode(), str(BOB_HAS + SENT).encode()]
+    seen_by_alice, seen_by_bob = everything(deal.alice), everything(deal.bob)
+    assert all(balance in seen_by_alice for balance in of_alice)
+    assert all(balance in seen_by_bob for balance in of_bob)
+    assert not any(balance in seen_by_alice for balance in of_bob)
+    assert not any(balance in seen_by_bob for balance in of_alice)
+
+
+def test_nothing_of_a_person_is_in_the_answers_to_another(deal: Deal) -> None:
+    for reader, other in ((deal.alice, deal.bob), (deal.bob, deal.alice)):
+        seen = everything(reader)
+        assert other.email.encode() not in seen
+        assert other.user_id.encode() not in seen
+        assert other.account_id.encode() in seen
+    nobodys = everything(deal.carol)
+    for user in (deal.alice, deal.bob):
+        for text in (user.email, user.user_id, user.account_id):
+            assert text.encode() not in nobodys
+
+
+def test_a_failed_transfer_is_its_senders_alone(deal: Deal) -> None:
+    failed = transaction(deal.alice.get(f"/transactions/{deal.refused}"))
+    assert (failed["status"], failed["failure_code"]) == ("failed", "insufficient_funds")
+    assert failed["balance_after"] == ALICE_HAS - SENT
+    problem(deal.bob.get(f"/transactions/{deal.refused}"), 404, "not_found")
+    for user, listed in ((deal.alice, True), (deal.bob, False)):
+        assert (deal.refused.encode() in user.get("/transactions").body) is listed
+        assert (deal.refused.encode() in user.get("/transactions", status="failed").body) is listed
+        assert deal.refused.encode() not in user.get("/accounts/entries").body
+
+
+def test_filters_find_only_what_is_the_callers_own(deal: Deal) -> None:
+    for user, count in ((deal.alice, 2), (deal.bob, 1), (deal.carol, 0)):
+        other = deal.bob if user is deal.alice else deal.alice
+        found = user.get("/transactions", counterparty_id=other.account_id).json()
+        assert (found["object"], len(found["data"])) == ("list", count)
+        keyed = user.get("/transactions", idempotency_key="deal").json()["data"]
+        assert [each["id"] for each in keyed] == [deal.sent["id"]] * (user is deal.alice)
+
+
+def test_a_key_of_somebody_else_is_a_new_one(api: Api, deal: Deal) -> None:
+    """One key space per user: the same key and body is a transfer of one's own."""
+    dave = api.user(SENT)
+    sent = dave.send(deal.bob, SENT, "deal", description="rent", metadata={"a": "b"})
+    assert "Idempotent-Replayed" not in sent.headers
+    assert transaction(sent, 201)["sender_id"] == dave.account_id
+    assert dave.balance == 0
+
+
+@pytest.mark.parametrize("path", ["/transactions", "/accounts/entries"])
+def test_a_cursor_of_somebody_elses_list_is_none(api: Api, deal: Deal, path: str) -> None:
+    api.fund(deal.alice, 1)
+    cursor = deal.alice.get(path, limit=1).json()["next_cursor"]
+    assert deal.alice.get(path, limit=1, cursor=cursor).status == 200
+    problem(deal.bob.get(path, limit=1, cursor=cursor), 400, "cursor_invalid")
+
+
+def test_there_is_no_way_to_name_an_account_to_read(deal: Deal) -> None:
+    problem(deal.carol.get(f"/accounts/{deal.alice.account_id}"), 404, "not_found")
+    problem(deal.carol.get(f"/accounts/{deal.alice.account_id}/entries"), 404, "not_found")
+    for name in ("id", "account_id", "user_id"):
+        answer = deal.carol.get("/accounts", **{name: deal.alice.account_id})
+        problem(answer, 422, "validation_failed")
+    assert deal.carol.get("/accounts").json()["id"] == deal.carol.account_id
+
+
+def test_nobody_sends_somebody_elses_money(deal: Deal) -> None:
+    for name in ("sender_id", "account_id", "user_id"):
+        answer = deal.carol.send(deal.bob, 1, f"steal-{name}", **{name: deal.alice.account_id})
+        problem(answer, 422, "validation_failed")
+
+
+def test_a_system_account_looks_like_none(api: Api, deal: Deal) -> None:
+    """Money leaves for the outside world by no transfer; what stands for it is not told."""
+    rows = api.sql("SELECT id FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'")
+    answers = []
+    for number, account_id in enumerate([ids.encode("acc", rows[0]["id"]), NOBODY]):
+        body = {"receiver_id": account_id, "amount": 1}
+        answers.append(
+            deal.alice.client.request(
+                "POST",
+                "/api/v1/transactions",
+                json=body,
+                headers={"X-Idempotency-Key": f"system-{number}"},
+            )
+        )
+        problem(answers[-1], 404, "receiver_not_found")
+    assert told(answers[0]) == told(answers[1])

@@ -1,0 +1,211 @@
+"""What operators and newcomers see: health, metrics, the OpenAPI document and the docs pages."""
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any, Final
+from urllib.parse import urljoin
+
+import pytest
+
+from finpay.errors import Code
+from tests.api.conftest import METRICS_TOKEN, Strict
+from tests.api.contract import problem
+from tests.apis import Api, running_api
+
+HTML: Final = "text/html; charset=utf-8"
+# DESIGN §3.2, and what stands at the root.
+PATHS: Final = {
+    "/api/v1/auth/register": {"post"},
+    "/api/v1/auth/login": {"post"},
+    "/api/v1/auth/refresh": {"post"},
+    "/api/v1/auth/logout": {"post"},
+    "/api/v1/auth/password": {"post"},
+    "/api/v1/auth/me": {"get"},
+    "/api/v1/accounts": {"get"},
+    "/api/v1/accounts/entries": {"get"},
+    "/api/v1/transactions": {"get", "post"},
+    "/api/v1/transactions/{id}": {"get"},
+    "/api/v1/health": {"get"},
+    "/livez": {"get"},
+    "/readyz": {"get"},
+    "/metrics": {"get"},
+    "/openapi.json": {"get"},
+    "/docs": {"get"},
+}
+FREE: Final = {"/api/v1/auth/register", "/api/v1/auth/login", "/api/v1/auth/refresh"}
+
+
+def ask(api: Api, path: str, authorization: str | None = None) -> Any:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    return api.client().request("GET", path, headers=headers)
+
+
+def test_health_tells_what_money_depends_on(api: Api) -> None:
+    answer = ask(api, "/api/v1/health")
+    assert (answer.status, answer.media_type) == (200, "application/json")
+    checks = {"postgres": "ok", "redis": "ok"}
+    assert answer.json() == {"status": "ok", "version": version("finpay"), "checks": checks}
+
+
+def test_probes_say_that_all_is_well(api: Api) -> None:
+    assert ask(api, "/livez").status == 200
+    ready = ask(api, "/readyz")
+    assert (ready.status, ready.json()) == (200, {"status": "ok"})
+
+
+def test_health_is_for_everybody_and_never_limited(strict: Strict) -> None:
+    """More often than any limit, with a token that nobody else would take."""
+    client = strict.stranger()
+    for path in ("/api/v1/health", "/livez", "/readyz"):
+        for _ in range(110):
+            answer = client.request("GET", path, headers={"Authorization": "Bearer nonsense"})
+            assert answer.status == 200
+            assert "RateLimit" not in answer.headers
+
+
+class TestMetrics:
+    def test_are_open_in_development(self, api: Api) -> None:
+        alice = api.user(1)
+        alice.send(alice, 1, "metrics")
+        answer = ask(api, "/metrics")
+        assert (answer.status, answer.media_type) == (200, "text/plain")
+        told = {*re.findall(r"^(finpay_\w+)", answer.body.decode(), re.MULTILINE)}
+        assert told >= {
+            *("finpay_http_requests_total", "finpay_http_request_duration_seconds_bucket"),
+            *("finpay_gate_outcomes_total", "finpay_redis_pipeline_size_bucket"),
+            *("finpay_redis_breaker_open", "finpay_ledger_outcomes_total"),
+            *("finpay_ledger_batch_size_bucket", "finpay_db_pool_wait_seconds_bucket"),
+        }
+
+    @pytest.mark.parametrize(
+        "authorization",
+        [None, "", "Bearer", "Bearer wrong", METRICS_TOKEN, f"Basic {METRICS_TOKEN}", "Bearer é"],
+    )
+    def test_need_their_token_where_one_is_set(
+        self, strict: Strict, authorization: str | None
+    ) -> None:
+        given: Any = None if authorization is None else authorization.encode()
+        answer = ask(strict.api, "/metrics", given)
+        problem(answer, 401, "unauthenticated")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+        assert b"finpay_" not in answer.body
+
+    @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+    def test_are_shown_for_their_token(self, strict: Strict, scheme: str) -> None:
+        assert ask(strict.api, "/metrics", f"{scheme} {METRICS_TOKEN}").status == 200
+
+    def test_sum_all_processes(self, strict: Strict) -> None:
+        """Requests on many connections, so that each process answers some of them."""
+
+        def counted() -> float:
+            text = ask(strict.api, "/metrics", f"Bearer {METRICS_TOKEN}").body.decode()
+            found = re.search(
+                r'^finpay_http_requests_total\{method="GET",route="none",status="404"\} (\S+)$',
+                text,
+                re.MULTILINE,
+            )
+            return 0 if found is None else float(found[1])
+
+        before = counted()
+        for number in range(24):
+            assert ask(strict.api, f"/no/such/path/{number}").status == 404
+        assert {counted() for _ in range(8)} == {before + 24}
+
+
+@pytest.fixture(scope="module")
+def production(
+    database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    settings = {
+        "FINPAY_ENV": "production",
+        "FINPAY_JWT_SECRET": "a secret of thirty-two bytes or more",
+        "HOST": "127.0.0.1",
+    }
+    folder = tmp_path_factory.mktemp("production")
+    with running_api(folder, database_url, redis_url, **settings) as running:
+        yield running
+
+
+def test_production_hides_its_metrics_unless_a_token_is_set(production: Api) -> None:
+    for authorization in (None, "Bearer", "Bearer None"):
+        problem(ask(production, "/metrics", authorization), 404, "not_found")
+
+
+def test_production_takes_no_token_of_another_secret(api: Api, production: Api) -> None:
+    """Above all none that everybody can forge with development's secret."""
+    problem(
+        ask(production, "/api/v1/auth/me", f"Bearer {api.user().token}"), 401, "unauthenticated"
+    )
+    assert production.user().get("/auth/me").status == 200
+
+
+class TestDocument:
+    def test_has_every_route_of_the_contract(self, api: Api) -> None:
+        answer = ask(api, "/openapi.json")
+        assert (answer.status, answer.media_type) == (200, "application/json")
+        document = answer.json()
+        assert document["openapi"].startswith("3.1.")
+        told = {path: {*methods} for path, methods in document["paths"].items()}
+        assert {path: told.get(path) for path in PATHS} == PATHS
+
+    def test_says_which_routes_need_a_token(self, api: Api) -> None:
+        for path, methods in ask(api, "/openapi.json").json()["paths"].items():
+            private = path.startswith("/api/v1/") and path not in FREE | {"/api/v1/health"}
+            for operation in methods.values():
+                assert ("security" in operation) == private, path
+                assert ("401" in operation["responses"]) >= private, path
+
+    def test_tells_every_error_of_the_contract(self, api: Api) -> None:
+        """Save for 405, which no operation of a document can have."""
+        text = ask(api, "/openapi.json").body.decode()
+        absent = [code for code in Code if f"`{code}`" not in text]
+        assert absent == [Code.METHOD_NOT_ALLOWED]
+
+
+class TestPages:
+    @pytest.mark.parametrize("path", ["/docs", "/docs/", "/docs/errors", "/docs/errors/overloaded"])
+    def test_load_nothing_from_another_host(self, api: Api, path: str) -> None:
+        page = ask(api, path)
+        assert (page.status, page.headers["Content-Type"]) == (200, HTML)
+        html = page.body.decode()
+        links = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", html)
+        assert links
+        for link in links:
+            assert re.match(r"/(?!/)", link), link
+            assert ask(api, link).status == 200, link
+        assert "<script>" not in html
+        assert "style=" not in html
+        policy = dict(
+            part.strip().partition(" ")[::2]
+            for part in page.headers["Content-Security-Policy"].split(";")
+        )
+        sources = {source for values in policy.values() for source in values.split()}
+        assert sources <= {"'self'", "'none'", "data:", "'unsafe-inline'"}
+        assert policy["script-src"] == "'self'"
+
+    def test_bring_their_own_files(self, api: Api) -> None:
+        html = ask(api, "/docs").body.decode()
+        kinds = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
+        for link in re.findall(r'/docs/assets/[^"]+', html):
+            answer = ask(api, link)
+            assert answer.media_type == kinds[link.rpartition(".")[2]]
+            assert answer.headers["Cache-Control"].startswith("public")
+            if link.endswith("css"):
+                assert not re.findall(rb"@import|url\((?!['\"]?data:)", answer.body)
+        own = ask(api, "/docs/assets/docs.js").body.decode()
+        assert "/openapi.json" in own
+        assert "//" not in re.sub(r"^\s*//.*$", "", own, flags=re.MULTILINE)
+
+    @pytest.mark.parametrize("code", Code)
+    def test_explain_every_error(self, api: Api, code: Code) -> None:
+        page = ask(api, f"/docs/errors/{code}")
+        assert (page.status, page.headers["Content-Type"]) == (200, HTML)
+        assert f"<h1>{code}</h1>" in page.body.decode()
+        assert f'href="/docs/errors/{code}"' in ask(api, "/docs/errors").body.decode()
+
+    def test_are_where_the_type_of_a_problem_leads(self, api: Api) -> None:
+        for path in ("/nothing", "/api/v1/auth/me", "/api/v1/auth/login"):
+            answer = ask(api, path)
+            page = urljoin(path, answer.json()["type"])
+            assert ask(api, page).status == 200

@@ -1,0 +1,250 @@
+"""What operators see: one line per request, figures over all workers, and nobody's secrets."""
+
+import json
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from finpay.dev.servers import free_port
+from tests.apis import Api, User, running_api
+from tests.faults.watching import ask, await_new_workers, await_that, workers
+
+TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
+MEMBERS: Final = {"request_id", "trace_id", "user_id", "route", "status", "ms", "gate"}
+CANARY: Final = "kanarie-9f3b71"  # in every secret and in every e-mail of these tests
+SECRET: Final = f"{CANARY}-jwt-secret-of-at-least-32-bytes"
+TRANSACTIONS: Final = "/api/v1/transactions"
+JSON: Final = "Content-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def seen(
+    database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """An API whose log these tests read; its URLs and settings hold canaries too."""
+    settings = {"FINPAY_JWT_SECRET": SECRET, "FINPAY_METRICS_TOKEN": f"{CANARY}-metrics"}
+    url = database_url.replace("postgres@", f"postgres:{CANARY}@")
+    with running_api(tmp_path_factory.mktemp("seen"), url, redis_url, **settings) as running:
+        running.database_url = database_url
+        yield running
+
+
+class Log:
+    """The lines that an API has written since."""
+
+    def __init__(self, api: Api) -> None:
+        self._path: Path = api.log
+        self._from = self._path.stat().st_size
+
+    @property
+    def text(self) -> str:
+        with self._path.open("rb") as file:
+            file.seek(self._from)
+            return file.read().decode()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All of them: each is one JSON object."""
+        return [json.loads(line) for line in self.text.splitlines()]
+
+    def line_of(self, request_id: str) -> dict[str, Any]:
+        """The one line of this request. It is written after the answer, so it may be awaited."""
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.lines() if line.get("request_id") == request_id]
+
+        await_that(f"a line of {request_id}", found)
+        (line,) = found()
+        return line
+
+
+def told(api: Api, token: str, method: str, path: str, **request: Any) -> dict[str, Any]:
+    """The log line of one request."""
+    log = Log(api)
+    request_id = f"seen-{secrets.token_hex(6)}"
+    headers = {"X-Request-Id": request_id, "Authorization": f"Bearer {token}"}
+    headers |= request.pop("headers", {})
+    api.client().request(method, path, headers=headers, **request)
+    return log.line_of(request_id)
+
+
+def test_every_request_is_one_line(seen: Api) -> None:
+    alice, bob = seen.user(1_000), seen.user()
+    money = {"receiver_id": bob.account_id, "amount": 1}
+    key = {"X-Idempotency-Key": "one-line"}
+    paying = {"json": money, "headers": key}
+    cases: list[tuple[str, str, dict[str, Any], str, int, str]] = [
+        ("GET", "/api/v1/accounts", {}, "/api/v1/accounts", 200, "admitted"),
+        ("GET", "/api/v1/accounts", {}, "/api/v1/accounts", 200, "hit"),
+        ("HEAD", "/api/v1/auth/me", {}, "/api/v1/auth/me", 200, "admitted"),
+        ("POST", TRANSACTIONS, paying, TRANSACTIONS, 201, "admitted"),
+        ("POST", TRANSACTIONS, paying, TRANSACTIONS, 201, "replayed"),
+        ("POST", TRANSACTIONS, {"json": money | {"amount": 2}, "headers": key}, TRANSACTIONS, 422,
+         "reuse"),
+        ("POST", TRANSACTIONS, {"content": b"{", "headers": key}, TRANSACTIONS, 400, "admitted"),
+        ("GET", f"{TRANSACTIONS}/txn_nobody", {}, f"{TRANSACTIONS}/{{id}}", 404, "admitted"),
+        ("GET", "/api/v1/auth/me", {"headers": {"Authorization": "Bearer x"}}, "/api/v1/auth/me",
+         401, "none"),
+        ("OPTIONS", "/api/v1/accounts", {}, "/api/v1/accounts", 204, "none"),
+        ("DELETE", "/api/v1/accounts", {}, "/api/v1/accounts", 405, "none"),
+        ("GET", "/no/such/path", {}, "none", 404, "none"),
+        ("GET", "/livez", {}, "/livez", 200, "none"),
+    ]  # fmt: skip
+    for method, path, request, route, status, gate in cases:
+        line = told(seen, alice.token, method, path, **request)
+        assert line.keys() >= MEMBERS
+        assert (line["route"], line["status"], line["gate"]) == (route, status, gate), line
+        assert 0 < line["ms"] < 5_000
+    assert line["user_id"] is None
+    assert line["trace_id"] is None
+
+
+def test_a_line_names_its_user_and_its_trace(seen: Api) -> None:
+    alice = seen.user()
+    traced = {"headers": {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}}
+    line = told(seen, alice.token, "GET", "/api/v1/auth/me", **traced)
+    assert (line["user_id"], line["trace_id"]) == (alice.user_id, TRACE)
+    for broken in (f"00-{'0' * 32}-00f067aa0ba902b7-01", TRACE, "x" * 4_000):
+        line = told(seen, alice.token, "GET", "/livez", headers={"traceparent": broken})
+        assert line["trace_id"] is None
+    gone = alice.token
+    alice.client.logout()
+    line = told(seen, gone, "GET", "/api/v1/auth/me")
+    assert (line["status"], line["gate"], line["user_id"]) == (401, "revoked", alice.user_id)
+
+
+def test_no_line_can_be_forged(seen: Api) -> None:
+    """Whatever comes in, each line stays one JSON object, and there is one per request."""
+    forged = '%0d%0a{"event":"request","user_id":"usr_forged"}%0d%0a'
+    body = '{"email":"a\\r\\n{\\"forged\\":1}","password":"\\r\\nforged"}'
+    log = Log(seen)
+    raw = [
+        f"GET /{forged} HTTP/1.1\r\n",
+        f"GET /api/v1/accounts?{forged}={forged} HTTP/1.1\r\n",
+        "GET /livez HTTP/1.1\r\nX-Request-Id: a\r\n forged\r\n",
+        'GET /livez HTTP/1.1\r\nX-Request-Id: a\x0b"forged\r\n',
+        "GET /livez HTTP/1.1\r\ntraceparent: 00-forged\x85\r\n",
+        "GET /livez HTTP/1.1\r\nUser-Agent: forged\\n{}\r\n",
+        f"POST /api/v1/auth/login HTTP/1.1\r\n{JSON}Content-Length: {len(body)}\r\n",
+    ]
+    for head in raw:
+        sent = body if head.startswith("POST") else ""
+        answer = spoken(seen, f"{head}Host: finpay\r\nConnection: close\r\n\r\n{sent}")
+        assert answer.startswith(b"HTTP/1.1 "), head
+        assert b"forged" not in answer.partition(b"\r\n\r\n")[0]
+    assert spoken(seen, "FORGED / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    told(seen, "none", "GET", "/livez")
+    events = [line["event"] for line in log.lines()]
+    assert events.count("request") == len(raw) - 1, "two of them are no HTTP at all"
+    assert events.count("request") + events.count("Invalid HTTP request received.") == len(raw) + 2
+    assert len(events) == len(raw) + 2
+    assert "forged" not in log.text.lower()
+
+
+def test_no_secret_and_no_email_is_written_anywhere(seen: Api) -> None:
+    email = f"{CANARY}-{secrets.token_hex(4)}@example.com"
+    client = seen.client()
+    login = client.register(email, f"{CANARY} password", name=f"{CANARY} name")
+    user = User(client, email, login.user.id, login.account.id)
+    spilled = [user.token, str(client.refresh_token)]
+    credentials = {"email": email, "password": f"{CANARY} password"}
+    for path, body in [
+        ("login", credentials | {"password": f"{CANARY} wrong"}),
+        ("login", credentials | {CANARY: 1}),
+        ("login", {"email": [email], "password": {CANARY: CANARY}}),
+        ("register", credentials),
+        ("refresh", {"refresh_token": CANARY}),
+        ("password", {"current_password": f"{CANARY} wrong", "new_password": f"{CANARY} new"}),
+        ("refresh", {"refresh_token": client.refresh_token}),
+    ]:
+        client.request("POST", f"/api/v1/auth/{path}", json=body)
+    client.request("POST", "/api/v1/auth/login", content=f'{{"{CANARY}": "{email}'.encode())
+    client.request("GET", f"/{CANARY}/{email}", params={"token": CANARY})
+    client.request("GET", "/api/v1/auth/me", headers={"Authorization": f"Bearer {CANARY}.x.y"})
+    client.request(
+        "POST",
+        TRANSACTIONS,
+        json={"receiver_email": email, "amount": 1, "description": CANARY},
+        headers={"X-Idempotency-Key": CANARY},
+    )
+    last = told(seen, "none", "GET", "/livez")["request_id"]
+    assert last in seen.log.read_text()
+    assert_nothing_spilled(seen, spilled)
+
+
+def test_a_bug_is_logged_without_the_row_that_met_it(
+    serve: Callable[..., Api], fresh_database: Callable[[], str]
+) -> None:
+    """PostgreSQL quotes the whole row in the detail of a violation: e-mail, password hash."""
+    broken = serve(DATABASE_URL=fresh_database(), FINPAY_WORKERS="2")
+    broken.sql("ALTER TABLE identity.users ADD CONSTRAINT planted CHECK (name <> 'planted')")
+    email = f"{CANARY}@example.com"
+    body = {"email": email, "password": f"{CANARY} password", "name": "planted"}
+    answer = broken.client().request("POST", "/api/v1/auth/register", json=body)
+    assert (answer.status, answer.json()["code"]) == (500, "internal_error")
+    assert "planted" not in answer.body.decode()
+    log = broken.log.read_text()
+    bug = next(line for line in map(json.loads, log.splitlines()) if line["event"] == "bug")
+    assert bug["request_id"] == answer.json()["request_id"]
+    assert "CheckViolationError" in bug["exception"]
+    assert_nothing_spilled(broken, ["argon2id"])
+
+
+def test_a_thousand_random_paths_add_no_series(seen: Api) -> None:
+    user = seen.user()
+    folders = ["/api/v1/transactions", "/docs/errors", "/nowhere"]
+    for folder in folders:
+        assert user.client.request("GET", f"{folder}/x").status == 404
+        assert user.client.request("PURGE", f"{folder}/x").status in {404, 405}
+    before = series(seen)
+    for number in range(1_000):
+        path = f"{folders[number % 3]}/{secrets.token_hex(8)}"
+        method = ["MKCOL", "LOCK", "REPORT"][number % 3] if number % 50 < 3 else "GET"
+        assert user.client.request(method, path).status in {404, 405}
+    assert series(seen) == before
+
+
+def test_the_gauges_of_the_dead_are_forgotten(serve: Callable[..., Api]) -> None:
+    """Two processes go on without Redis; one is killed; its successor makes it two again."""
+    api = serve(FINPAY_WORKERS="2", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    await_that("two without Redis", lambda: without_redis(api) == 2)
+    before = workers(api)
+    before[0].kill()
+    await_new_workers(api, 1, but={worker.pid for worker in before})
+    await_that("two again", lambda: without_redis(api) == 2)
+    for _ in range(20):
+        assert without_redis(api) == 2
+
+
+def without_redis(api: Api) -> float:
+    found = re.search(r"^finpay_redis_breaker_open (\S+)$", ask(api, "/metrics").text, re.MULTILINE)
+    return float(found[1]) if found else 0
+
+
+def series(api: Api) -> set[str]:
+    text = ask(api, "/metrics", f"{CANARY}-metrics").text
+    return {line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+
+
+def spoken(api: Api, request: str) -> bytes:
+    """The answer to these bytes."""
+    port = int(api.url.rpartition(":")[2])
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+        line.sendall(request.encode("latin-1"))
+        while chunk := line.recv(65_536):
+            answer += chunk
+    return answer
+
+
+def assert_nothing_spilled(api: Api, secrets_too: list[str]) -> None:
+    """Neither into the log nor into the metrics."""
+    shown = ask(api, "/metrics", f"{CANARY}-metrics")
+    assert shown.status_code == 200
+    for text in (api.log.read_text(), shown.text):
+        for secret in [CANARY, "@example.com", SECRET, *secrets_too]:
+            assert secret not in text

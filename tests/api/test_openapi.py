@@ -1,0 +1,110 @@
+"""The served OpenAPI document and the served API are one: Schemathesis tries to find them apart."""
+
+import re
+from typing import Any, Final
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from schemathesis import Case
+from schemathesis.checks import positive_data_acceptance
+from schemathesis.config import SchemathesisConfig
+
+from finpay.edge import openapi, routes
+from finpay.edge.routes import ROUTES
+from tests.apis import Api, User
+from tests.faults.watching import ask
+
+EXAMPLES: Final = 40  # of each operation, beside those that cover its schema systematically
+ENDS_SESSIONS: Final = frozenset({"/api/v1/auth/logout", "/api/v1/auth/password"})
+
+
+@pytest.fixture(scope="module")
+def document(api: Api) -> dict[str, Any]:
+    served: dict[str, Any] = ask(api, "/openapi.json").json()
+    return served
+
+
+@pytest.fixture(scope="module")
+def caller(api: Api) -> User:
+    return api.user(1_000_000)
+
+
+@pytest.fixture(scope="module")
+def leaver(api: Api) -> User:
+    """Somebody whose session may end."""
+    return api.user()
+
+
+_SCHEMA: Final = schemathesis.openapi.from_dict(
+    openapi.document(),
+    config=SchemathesisConfig.from_dict(
+        {
+            "seed": 20261122,
+            "suppress-health-check": ["all"],
+            "generation": {"max-examples": EXAMPLES, "database": "none", "no-shrink": True},
+        }
+    ),
+)
+
+
+@_SCHEMA.parametrize()
+def test_no_request_finds_the_api_and_its_document_apart(
+    case: Case[Any], api: Api, caller: User, leaver: User
+) -> None:
+    """All checks but one: that valid data is accepted, which the state of the ledger decides."""
+    user = leaver if case.path in ENDS_SESSIONS else caller
+    headers = {"Authorization": f"Bearer {user.token}"}
+    case.call_and_validate(
+        base_url=api.url, headers=headers, excluded_checks=[positive_data_acceptance]
+    )
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    """Its own shape, and that of every schema in it."""
+    assert document == openapi.document(), "what is tested here is what is served"
+    assert document["openapi"].startswith("3.1")
+    for name, schema in document["components"]["schemas"].items():
+        whole = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        jsonschema_rs.Draft202012Validator(whole)
+        jsonschema_rs.meta.validate(schema)
+    operations = [
+        operation for methods in document["paths"].values() for operation in methods.values()
+    ]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z_]+", name) for name in names)
+    for reference in re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', str(document)):
+        assert reference in document["components"]["schemas"]
+
+
+def test_every_route_is_in_it_and_nothing_else(document: dict[str, Any]) -> None:
+    described = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    assert described == {(route.method, route.path) for route in ROUTES}
+    for route in ROUTES:
+        operation = document["paths"][route.path][route.method.lower()]
+        assert ("security" in operation) == (route.passes == "user")
+        assert ("requestBody" in operation) == (route.body is not None)
+
+
+def test_every_status_that_was_answered_so_far_is_documented(
+    api: Api, document: dict[str, Any], caller: User
+) -> None:
+    """The metrics remember what this API was ever asked, by this and by other tests."""
+    for path in ("/api/v1/accounts", "/docs/errors/nothing", "/api/v1/transactions/x"):
+        caller.client.request("GET", path)
+    counted = re.findall(
+        r'finpay_http_requests_total\{method="(\w+)",route="(/[^"]*)",status="(\d+)"\}',
+        ask(api, "/metrics").text,
+    )
+    assert len(counted) > 3
+    for method, path, status in counted:
+        methods = routes.find(path)[0]
+        operation = document["paths"][path].get("get" if method == "HEAD" else method.lower())
+        if operation is None:
+            assert method not in methods
+            assert status in {"204", "405"}, (method, path, status)
+        else:
+            assert status in operation["responses"], (method, path, status)

@@ -1,0 +1,91 @@
+"""More work than fits: whoever has to leave is told so at once, and nothing is half done."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from finpay.errors import Code, FinPayError
+from finpay.ledger.batcher import FLIGHTS, MAX_BATCH, MAX_QUEUE, Batcher
+from finpay.ledger.posting import Posted
+from tests.apis import PASSWORD, Api
+from tests.faults.watching import ask
+from tests.load import http_client
+from tests.sql.bank import REFUSALS, Bank, transfer
+
+NEWCOMERS: Final = 90  # two cores hash two passwords at once and let 32 wait
+EXTRA: Final = 100
+
+
+@pytest.fixture
+async def bank(database_url: str) -> AsyncIterator[Bank]:
+    bank = Bank(database_url)
+    yield bank
+    await bank.close()
+
+
+async def test_a_full_queue_refuses_at_once_and_loses_nothing_that_it_took(bank: Bank) -> None:
+    """The sender is locked, so that the flights hang in the air while the rest arrives."""
+    batcher = Batcher(bank.app, REFUSALS)
+    room = FLIGHTS * MAX_BATCH + MAX_QUEUE
+    a, b = await bank.open(room + EXTRA), await bank.open()
+    items = [transfer(a, b, 1) for _ in range(room + EXTRA)]
+    async with bank.owner.transaction() as lock:
+        await lock.execute("SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", a.account_id)
+        posting = [asyncio.ensure_future(batcher.post(items[0]))]
+        await bank.until_somebody_waits()
+        started = time.monotonic()
+        posting += [asyncio.ensure_future(batcher.post(item)) for item in items[1:]]
+        await asyncio.sleep(0)
+        refused = [future.exception() for future in posting if future.done()]
+        assert time.monotonic() - started < 1
+        assert all(is_overloaded(error) for error in refused)
+        assert len(refused) >= EXTRA
+    answers = await asyncio.gather(*posting, return_exceptions=True)
+    done = [answer for answer in answers if isinstance(answer, Posted)]
+    assert len(done) + len(refused) == len(items), Counter(map(type, answers))
+    assert {posted.outcome for posted in done} == {"completed"}
+    assert await bank.balance(b) == len(done)
+    turned_away = next(
+        item for item, answer in zip(items, answers, strict=True) if is_overloaded(answer)
+    )
+    assert (await batcher.post(turned_away)).outcome == "completed", "its key is still free"
+    await batcher.drain()
+
+
+async def test_more_passwords_than_fit_are_refused_and_leave_nothing(api: Api) -> None:
+    emails = [f"crowd-{number}-{time.time_ns()}@example.com" for number in range(NEWCOMERS)]
+    async with http_client(api, NEWCOMERS + 1) as http:
+        registering = asyncio.gather(*(register(http, email) for email in emails))
+        await asyncio.sleep(0.2)
+        started = time.monotonic()
+        lively = await asyncio.to_thread(ask, api, "/livez")
+        waited_s = time.monotonic() - started
+        answers = await registering
+        assert lively.status_code == 200
+        assert waited_s < 1, "the loop does not hash"
+        assert {answer.status_code for answer in answers} == {201, 503}
+        refused = {
+            email: answer
+            for email, answer in zip(emails, answers, strict=True)
+            if answer.status_code == 503
+        }
+        for answer in refused.values():
+            assert answer.json()["code"] == "overloaded"
+            assert int(answer.headers["retry-after"]) >= 1
+        known = api.sql("SELECT email FROM identity.users WHERE email = ANY($1)", emails)
+        assert {row["email"] for row in known} == set(emails) - set(refused)
+        assert (await register(http, next(iter(refused)))).status_code == 201
+    api.verify()
+
+
+async def register(http: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await http.post("/api/v1/auth/register", json={"email": email, "password": PASSWORD})
+
+
+def is_overloaded(answer: Any) -> bool:
+    return isinstance(answer, FinPayError) and answer.code is Code.OVERLOADED

@@ -1,0 +1,34 @@
+"""Fixtures for tests of the gate on a real Valkey."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis import Redis
+
+from finpay.gate.gate import Gate
+from tests.gate.visitors import Sessions, Visitor, open_gate
+
+
+@pytest.fixture
+def sessions() -> Sessions:
+    return Sessions()
+
+
+@pytest.fixture
+async def gate(redis_url: str, sessions: Sessions) -> AsyncIterator[Gate]:
+    """A gate on the worker's Valkey; `sessions` stands for PostgreSQL."""
+    async with open_gate(redis_url, sessions) as gate:
+        yield gate
+
+
+@pytest.fixture
+def visitor() -> Visitor:
+    """Somebody whom no gate has seen."""
+    return Visitor()
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    """The same Valkey, to look into."""
+    with Redis.from_url(redis_url) as redis:
+        yield redis

@@ -1,0 +1,293 @@
+"""The way to Redis: one pipeline for all who ask at once, and a breaker that nobody waits behind."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, cast
+
+import pytest
+from redis import Redis
+
+from finpay.gate.channel import read_script
+from finpay.gate.gate import Gate, Settlement
+from tests.gate.visitors import FINGERPRINT, Sessions, Visitor, left, open_gate
+from tests.servers import OwnValkey
+
+PATIENCE_S: Final = 0.1  # no request waits longer for Redis …
+SLACK_S: Final = 0.15  # … and this machine may be busy with other tests
+BACK_S: Final = 5.0
+
+
+async def timed(work: Awaitable[Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    return await work, time.perf_counter() - started
+
+
+async def until(condition: Callable[[], bool], limit_s: float = BACK_S) -> None:
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def reads_of(redis: Redis) -> int:
+    """How often the server read from a socket, this question included."""
+    return cast("dict[str, int]", redis.info("stats"))["total_reads_processed"]
+
+
+def script_calls_of(redis: Redis) -> int:
+    commands = cast("dict[str, dict[str, int]]", redis.info("commandstats"))
+    return commands.get("cmdstat_evalsha", {"calls": 0})["calls"]
+
+
+@pytest.fixture
+def valkey(own_valkey: Callable[..., OwnValkey]) -> OwnValkey:
+    """One that may be stopped, hung and filled."""
+    return own_valkey()
+
+
+@pytest.fixture
+def inside(valkey: OwnValkey) -> Iterator[Redis]:
+    """A look into it, past the gate."""
+    with Redis.from_url(valkey.url) as redis:
+        yield redis
+
+
+class TestGathering:
+    async def test_calls_begun_together_share_one_round_trip(
+        self, gate: Gate, redis: Redis
+    ) -> None:
+        """Requests of many users, counted by the server itself."""
+        visitors = [Visitor() for _ in range(12)]
+        for visitor in visitors:
+            await gate.admit(visitor.passage())
+        before, calls = reads_of(redis), script_calls_of(redis)
+        verdicts = await asyncio.gather(*(gate.admit(each.passage()) for each in visitors))
+        assert {verdict.kind for verdict in verdicts} == {"admitted"}
+        assert script_calls_of(redis) - calls == 12
+        # One for them all, and the three questions that stand between.
+        assert reads_of(redis) - before == 1 + 3
+
+    async def test_what_comes_while_one_is_in_the_air_takes_the_next(
+        self, gate: Gate, redis: Redis
+    ) -> None:
+        visitors = [Visitor() for _ in range(9)]
+        for visitor in visitors:
+            await gate.admit(visitor.passage())
+        before = reads_of(redis)
+        first = asyncio.create_task(gate.admit(visitors[0].passage()))
+        for _ in range(3):  # it boards, takes off and waits for its answer
+            await asyncio.sleep(0)
+        await asyncio.gather(*(gate.admit(each.passage()) for each in visitors[1:]))
+        await first
+        assert reads_of(redis) - before == 2 + 1
+
+    async def test_a_write_settles_both_sides_in_one_round_trip(
+        self, gate: Gate, visitor: Visitor, redis: Redis
+    ) -> None:
+        passage = visitor.write()
+        await gate.admit(passage)
+        other = Visitor().user
+        settlement = Settlement((FINGERPRINT, 201, b"{}"), 1, receiver=other, receiver_sequence=1)
+        before = reads_of(redis)
+        await gate.settle(passage, settlement)
+        assert reads_of(redis) - before == 1 + 1
+
+    async def test_one_answer_never_reaches_another(self, gate: Gate) -> None:
+        visitors = [Visitor() for _ in range(40)]
+        tiers = [[visitor.tier("own", 1_000 + at)] for at, visitor in enumerate(visitors)]
+        for spent in (1, 2, 3):
+            verdicts = await asyncio.gather(
+                *(
+                    gate.admit(visitor.passage(tiers=own))
+                    for visitor, own in zip(visitors, tiers, strict=True)
+                )
+            )
+            assert [left(verdict)["own"] for verdict in verdicts] == [
+                1_000 + at - spent for at in range(40)
+            ]
+
+
+class TestScripts:
+    async def test_are_loaded_again_when_redis_forgot_them(
+        self, valkey: OwnValkey, inside: Redis, visitor: Visitor
+    ) -> None:
+        """A script that was not known did nothing, so nothing counts twice."""
+        tiers = [visitor.tier("global", 10)]
+        async with open_gate(valkey.url) as gate:
+            for remaining in (9, 8, 7):
+                inside.script_flush()
+                verdict = await gate.admit(visitor.passage(tiers=tiers))
+                assert (verdict.kind, verdict.degraded) == ("admitted", False)
+                assert left(verdict) == {"global": remaining}
+
+    async def test_of_a_mixed_pipeline_are_each_carried_out_once(
+        self, valkey: OwnValkey, inside: Redis
+    ) -> None:
+        visitors = [Visitor() for _ in range(5)]
+        async with open_gate(valkey.url) as gate:
+            for each in visitors:
+                await gate.admit(each.passage())
+            inside.script_flush()
+            inside.script_load(read_script("admit").text)
+            await asyncio.gather(
+                *(gate.admit(each.passage(tiers=[each.tier("g", 9)])) for each in visitors),
+                *(gate.admit_stranger([each.tier("s", 9)]) for each in visitors),
+            )
+            for each in visitors:
+                verdict = await gate.admit(each.passage(tiers=[each.tier("g", 9)]))
+                assert left(verdict) == {"g": 7}
+                assert left(await gate.admit_stranger([each.tier("s", 9)])) == {"s": 7}
+
+
+class TestBreaker:
+    async def test_opens_when_redis_hangs_and_closes_by_itself(
+        self, valkey: OwnValkey, visitor: Visitor
+    ) -> None:
+        sessions = Sessions()
+        async with open_gate(valkey.url, sessions) as gate:
+            await gate.admit(visitor.passage())
+            valkey.hang()
+            verdict, waited_s = await timed(gate.admit(visitor.passage()))
+            assert (verdict.kind, verdict.degraded) == ("admitted", True)
+            assert waited_s < PATIENCE_S + SLACK_S
+            assert gate.redis_away
+            for _ in range(5):
+                verdict, waited_s = await timed(gate.admit(visitor.passage()))
+                assert verdict.degraded
+                assert waited_s < SLACK_S / 3
+            assert sessions.asked == 7
+            valkey.resume()
+            await until(lambda: not gate.redis_away)
+            assert not (await gate.admit(visitor.passage())).degraded
+            assert sessions.asked == 7
+
+    async def test_lets_all_who_wait_go_on_at_once(self, valkey: OwnValkey) -> None:
+        """Also those who came later, while the first were still waiting."""
+        async with open_gate(valkey.url) as gate:
+            valkey.hang()
+            early = [asyncio.create_task(timed(gate.admit(Visitor().passage()))) for _ in "123"]
+            await asyncio.sleep(0.05)
+            late = [asyncio.create_task(timed(gate.admit(Visitor().passage()))) for _ in "123"]
+            answers = await asyncio.gather(*early, *late)
+            assert all(verdict.degraded for verdict, _ in answers)
+            assert max(waited_s for _, waited_s in answers) < PATIENCE_S + SLACK_S
+
+    async def test_opens_when_redis_stops_and_closes_when_it_starts(
+        self, valkey: OwnValkey, visitor: Visitor
+    ) -> None:
+        async with open_gate(valkey.url) as gate:
+            await gate.admit(visitor.passage())
+            valkey.stop()
+            assert (await gate.admit(visitor.passage())).degraded
+            assert gate.redis_away
+            valkey.start()
+            await until(lambda: not gate.redis_away)
+            assert not (await gate.admit(visitor.passage())).degraded
+
+    async def test_opens_when_redis_is_full(
+        self, valkey: OwnValkey, inside: Redis, visitor: Visitor
+    ) -> None:
+        """It answers, and takes nothing: as good as away, until there is room again."""
+        tiers = [visitor.tier("global", 100)]
+        async with open_gate(valkey.url) as gate:
+            await gate.admit(visitor.passage())
+            inside.config_set("maxmemory", "1kb")
+            assert (await gate.admit(visitor.passage(tiers=tiers))).degraded
+            assert gate.redis_away
+            inside.config_set("maxmemory", "0")
+            await until(lambda: not gate.redis_away)
+            verdict = await gate.admit(visitor.passage(tiers=tiers))
+            assert (left(verdict), verdict.degraded) == ({"global": 99}, False)
+
+    async def test_does_not_open_because_this_process_was_busy(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        """The answer lay in the socket all the time."""
+        await gate.admit(visitor.passage())
+        asking = asyncio.create_task(gate.admit(visitor.passage()))
+        for _ in range(4):
+            await asyncio.sleep(0)
+        time.sleep(0.2)  # as a long computation would
+        assert not (await asking).degraded
+        assert not gate.redis_away
+
+    async def test_is_open_from_the_start_where_no_redis_is(
+        self, valkey: OwnValkey, visitor: Visitor
+    ) -> None:
+        valkey.stop()
+        async with open_gate(valkey.url) as gate:
+            assert gate.redis_away
+            assert (await gate.admit(visitor.passage())).degraded
+            valkey.start()
+            await until(lambda: not gate.redis_away)
+            assert not (await gate.admit(visitor.passage())).degraded
+
+
+class TestWithoutRedis:
+    async def test_a_session_is_asked_for_in_postgresql_each_time(
+        self, valkey: OwnValkey, visitor: Visitor
+    ) -> None:
+        sessions = Sessions()
+        valkey.stop()
+        async with open_gate(valkey.url, sessions) as gate:
+            assert (await gate.admit(visitor.passage())).kind == "admitted"
+            sessions.ended.add(visitor.session_id)
+            verdict = await gate.admit(visitor.passage(tiers=[visitor.tier("global", 1)]))
+            assert (verdict.kind, verdict.budgets, sessions.asked) == ("revoked", (), 2)
+
+    @pytest.mark.parametrize(("workers", "limit", "share"), [(4, 10, 2), (4, 3, 1), (1, 5, 5)])
+    async def test_each_process_keeps_its_share_of_a_limit(
+        self, valkey: OwnValkey, visitor: Visitor, workers: int, limit: int, share: int
+    ) -> None:
+        tiers = [visitor.tier("wide", 10_000), visitor.tier("narrow", limit)]
+        valkey.stop()
+        async with open_gate(valkey.url, FINPAY_WORKERS=str(workers)) as gate:
+            verdicts = [await gate.admit(visitor.passage(tiers=tiers)) for _ in range(share + 2)]
+        kinds = [verdict.kind for verdict in verdicts]
+        assert kinds == ["admitted"] * share + ["limited"] * 2
+        wide = 10_000 // workers
+        assert left(verdicts[-1]) == {"wide": wide - share, "narrow": 0}
+
+    async def test_tombstones_are_owed_and_are_the_first_that_redis_hears(
+        self, valkey: OwnValkey, inside: Redis, visitor: Visitor
+    ) -> None:
+        """When the gate asks Redis again, no session is alive that ended meanwhile."""
+        sessions = Sessions()
+        others = [Visitor() for _ in range(20)]
+        async with open_gate(valkey.url, sessions) as gate:
+            for each in (visitor, *others):
+                await gate.admit(each.passage())
+            valkey.hang()
+            for each in (visitor, *others):
+                await gate.end_sessions(each.user, [each.session])
+            assert gate.redis_away
+            asked = sessions.asked
+            valkey.resume()
+            await until(lambda: not gate.redis_away)
+            for each in (visitor, *others):
+                assert (await gate.admit(each.passage())).kind == "revoked"
+            assert sessions.asked == asked
+            assert 0 < inside.pttl(visitor.marker) <= 900_000
+
+    async def test_nothing_is_owed_that_has_expired(
+        self, valkey: OwnValkey, inside: Redis, visitor: Visitor
+    ) -> None:
+        """Redis takes no lifetime of zero: paying such a debt would go wrong for ever."""
+        valkey.stop()
+        async with open_gate(valkey.url, FINPAY_ACCESS_TOKEN_TTL="1") as gate:
+            await gate.end_sessions(visitor.user, [visitor.session])
+            await asyncio.sleep(1)  # as long as the token lives
+            valkey.start()
+            await until(lambda: not gate.redis_away)
+            assert not inside.exists(visitor.marker)
+
+    async def test_keys_are_left_to_the_ledger(self, valkey: OwnValkey, visitor: Visitor) -> None:
+        valkey.stop()
+        async with open_gate(valkey.url) as gate:
+            verdicts = [await gate.admit(visitor.write()) for _ in range(2)]
+            assert [verdict.kind for verdict in verdicts] == ["admitted"] * 2
+            assert not any(verdict.claimed for verdict in verdicts)
+            passage = visitor.read()
+            assert (await gate.admit(passage)).generation is None
+            await gate.settle(visitor.write(), Settlement((FINGERPRINT, 201, b"{}"), 1))
+            await gate.fill(passage, "", 1, b"nothing keeps it")

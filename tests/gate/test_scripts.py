@@ -1,0 +1,228 @@
+"""The gate's scripts on a real Valkey: sessions, limits, claims."""
+
+import asyncio
+import time
+
+import pytest
+from redis import Redis
+
+from finpay.gate import lifetimes
+from finpay.gate.gate import Gate, Settlement
+from finpay.gate.limits import Tier
+from finpay.settings import RateLimit
+from tests.gate.visitors import (
+    FINGERPRINT,
+    OTHER_FINGERPRINT,
+    Sessions,
+    Visitor,
+    left,
+    open_gate,
+)
+
+ANSWER = b'{"id":"txn_1","note":"\x00 \xff and \\u0000"}'
+
+
+class TestSession:
+    async def test_is_asked_for_once_and_then_remembered(
+        self, gate: Gate, sessions: Sessions, visitor: Visitor, redis: Redis
+    ) -> None:
+        for _ in range(3):
+            assert (await gate.admit(visitor.passage())).kind == "admitted"
+        assert sessions.asked == 1
+        assert 0 < redis.pttl(visitor.marker) <= lifetimes.SESSION_MARKER_MS
+
+    async def test_that_postgresql_does_not_know_is_refused_and_counts_nothing(
+        self, gate: Gate, sessions: Sessions, visitor: Visitor
+    ) -> None:
+        tiers = [visitor.tier("global", 5)]
+        sessions.ended.add(visitor.session_id)
+        verdict = await gate.admit(visitor.passage(tiers=tiers))
+        assert (verdict.kind, verdict.budgets) == ("revoked", ())
+        sessions.ended.clear()
+        assert left(await gate.admit(visitor.passage(tiers=tiers))) == {"global": 4}
+
+    async def test_that_ended_is_refused_without_a_question_and_counts_nothing(
+        self, gate: Gate, sessions: Sessions, visitor: Visitor
+    ) -> None:
+        tiers = [visitor.tier("global", 5)]
+        await gate.admit(visitor.passage(tiers=tiers))
+        await gate.end_sessions(visitor.user, [visitor.session])
+        verdict = await gate.admit(visitor.passage(tiers=tiers))
+        assert (verdict.kind, verdict.budgets) == ("revoked", ())
+        assert sessions.asked == 1
+        other = Visitor(user_id=visitor.user_id)
+        assert left(await gate.admit(other.passage(tiers=tiers))) == {"global": 3}
+
+    async def test_that_ends_while_postgresql_is_asked_is_refused(
+        self, gate: Gate, sessions: Sessions, visitor: Visitor, redis: Redis
+    ) -> None:
+        """The tombstone is never overwritten, not even by an answer from before it."""
+        sessions.meanwhile = lambda: gate.end_sessions(visitor.user, [visitor.session])
+        for _ in range(2):
+            assert (await gate.admit(visitor.passage())).kind == "revoked"
+        assert sessions.asked == 1
+        assert redis.get(visitor.marker) == b"ended"
+
+    async def test_tombstone_lives_as_long_as_an_access_token(
+        self, redis_url: str, visitor: Visitor, redis: Redis
+    ) -> None:
+        async with open_gate(redis_url, FINPAY_ACCESS_TOKEN_TTL="1234") as gate:
+            await gate.end_sessions(visitor.user, [visitor.session])
+        assert 1_229_000 < redis.pttl(visitor.marker) <= 1_234_000
+
+
+class TestLimits:
+    async def test_count_all_tiers_or_none(self, gate: Gate, visitor: Visitor) -> None:
+        wide, narrow = visitor.tier("wide", 5), visitor.tier("narrow", 2)
+        both = [wide, narrow]
+        for remaining in (1, 0):
+            verdict = await gate.admit(visitor.passage(tiers=both))
+            assert left(verdict) == {"wide": 3 + remaining, "narrow": remaining}
+        for tiers in (both, both[::-1], both):
+            verdict = await gate.admit(visitor.passage(tiers=tiers))
+            assert (verdict.kind, left(verdict)) == ("limited", {"wide": 3, "narrow": 0})
+        assert left(await gate.admit(visitor.passage(tiers=[wide]))) == {"wide": 2}
+
+    async def test_are_exact_for_gates_that_ask_at_once(
+        self, redis_url: str, visitor: Visitor
+    ) -> None:
+        tiers = [visitor.tier("global", 25)]
+        async with open_gate(redis_url) as one, open_gate(redis_url) as other:
+            verdicts = await asyncio.gather(
+                *(gate.admit(visitor.passage(tiers=tiers)) for gate in (one, other) * 30)
+            )
+        admitted = [verdict for verdict in verdicts if verdict.kind == "admitted"]
+        assert sorted(left(verdict)["global"] for verdict in admitted) == list(range(25))
+        assert all(not verdict.degraded for verdict in verdicts)
+
+    async def test_of_strangers_are_exact_too(self, gate: Gate, visitor: Visitor) -> None:
+        tiers = [visitor.tier("global", 9), visitor.tier("auth_address", 4)]
+        verdicts = await asyncio.gather(*(gate.admit_stranger(tiers) for _ in range(12)))
+        kinds = [verdict.kind for verdict in verdicts]
+        assert (kinds.count("admitted"), kinds.count("limited")) == (4, 8)
+        assert left(await gate.admit_stranger(tiers[:1])) == {"global": 4}
+
+    async def test_windows_are_fixed_and_begin_with_the_first_request(
+        self, gate: Gate, visitor: Visitor, redis: Redis
+    ) -> None:
+        """Refused requests don't make them longer."""
+        tiers = [visitor.tier("short", 2, window_s=1)]
+        began = time.monotonic()
+        kinds: list[str] = []
+        while kinds.count("admitted") < 3:
+            kinds.append((await gate.admit(visitor.passage(tiers=tiers))).kind)
+            assert time.monotonic() - began < 5
+        assert time.monotonic() - began > 0.99
+        assert (kinds[:2], {*kinds[2:-1]}) == (["admitted"] * 2, {"limited"})
+        assert 0 < redis.pttl(tiers[0].key) <= 1_000
+
+    async def test_can_be_forgotten_by_name(self, gate: Gate, visitor: Visitor) -> None:
+        tiers = [visitor.tier("auth_address", 3), visitor.tier("auth_email", 3)]
+        await gate.admit_stranger(tiers)
+        await gate.clear(tiers, "auth_email")
+        assert left(await gate.admit_stranger(tiers)) == {"auth_address": 1, "auth_email": 2}
+
+    async def test_that_became_smaller_leave_nothing_rather_than_less(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        """A new release may bring a smaller limit into a running window."""
+        for _ in range(4):
+            await gate.admit_stranger([visitor.tier("global", 5)])
+        verdict = await gate.admit_stranger([visitor.tier("global", 2)])
+        assert (verdict.kind, left(verdict)) == ("limited", {"global": 0})
+
+    async def test_that_are_off_cost_nothing(self, gate: Gate) -> None:
+        assert (await gate.admit_stranger([])).budgets == ()
+
+
+class TestKey:
+    async def test_is_claimed_once(self, gate: Gate, visitor: Visitor, redis: Redis) -> None:
+        first = await gate.admit(visitor.write())
+        assert (first.kind, first.claimed) == ("admitted", True)
+        for fingerprint in (FINGERPRINT, OTHER_FINGERPRINT):
+            again = await gate.admit(visitor.write(fingerprint=fingerprint))
+            assert (again.kind, again.claimed) == ("in_progress", False)
+        key = lifetimes.idempotency_key(visitor.user, "k")
+        assert 0 < redis.pttl(key) <= lifetimes.CLAIM_MS
+
+    async def test_is_claimed_once_of_many_at_once(self, redis_url: str, visitor: Visitor) -> None:
+        async with open_gate(redis_url) as one, open_gate(redis_url) as other:
+            verdicts = await asyncio.gather(
+                *(gate.admit(visitor.write()) for gate in (one, other) * 20)
+            )
+        kinds = [verdict.kind for verdict in verdicts]
+        assert (kinds.count("admitted"), kinds.count("in_progress")) == (1, 39)
+
+    async def test_gives_its_answer_back_byte_for_byte(
+        self, redis_url: str, visitor: Visitor, redis: Redis
+    ) -> None:
+        async with open_gate(redis_url, FINPAY_IDEMPOTENCY_TTL="777") as gate:
+            mine = visitor.write()
+            await gate.admit(mine)
+            await gate.settle(mine, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+            again = await gate.admit(visitor.write())
+            assert (again.kind, again.payload) == ("replayed", b"201" + ANSWER)
+            other = await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))
+            assert (other.kind, other.payload) == ("reuse", b"")
+        key = lifetimes.idempotency_key(visitor.user, "k")
+        assert 770_000 < redis.pttl(key) <= 777_000
+
+    async def test_stores_the_fingerprint_that_the_ledger_knows(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        """The ledger said reuse: what is stored belongs to the first request, not to this one."""
+        mine = visitor.write(fingerprint=OTHER_FINGERPRINT)
+        await gate.admit(mine)
+        await gate.settle(mine, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+        assert (await gate.admit(visitor.write())).kind == "replayed"
+        assert (await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))).kind == "reuse"
+
+    async def test_is_free_again_when_its_owner_lets_go(self, gate: Gate, visitor: Visitor) -> None:
+        mine = visitor.write()
+        await gate.admit(mine)
+        await gate.settle(mine, Settlement())
+        assert (await gate.admit(visitor.write())).kind == "admitted"
+
+    @pytest.mark.parametrize(
+        "settlement", [Settlement(), Settlement(answer=(OTHER_FINGERPRINT, 402, b"{}"))]
+    )
+    async def test_is_nobody_elses_to_release_or_to_answer(
+        self, gate: Gate, visitor: Visitor, settlement: Settlement
+    ) -> None:
+        """Neither while it is claimed nor once it is answered."""
+        mine = visitor.write()
+        await gate.admit(mine)
+        await gate.settle(visitor.write(), settlement)
+        assert (await gate.admit(visitor.write())).kind == "in_progress"
+        await gate.settle(mine, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.settle(visitor.write(), settlement)
+        assert (await gate.admit(visitor.write())).payload == b"201" + ANSWER
+
+    async def test_that_redis_lost_is_stored_by_its_owner_unless_claimed_anew(
+        self, gate: Gate, visitor: Visitor, redis: Redis
+    ) -> None:
+        key = lifetimes.idempotency_key(visitor.user, "k")
+        first, second = visitor.write(), visitor.write()
+        await gate.admit(first)
+        redis.delete(key)
+        await gate.settle(first, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+        assert (await gate.admit(visitor.write())).kind == "replayed"
+        redis.delete(key)
+        await gate.admit(second)
+        await gate.settle(first, Settlement(answer=(OTHER_FINGERPRINT, 402, b"{}")))
+        assert (await gate.admit(visitor.write())).kind == "in_progress"
+        await gate.settle(second, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+        assert (await gate.admit(visitor.write())).payload == b"201" + ANSWER
+
+    async def test_belongs_to_one_user(self, gate: Gate, visitor: Visitor) -> None:
+        await gate.admit(visitor.write())
+        assert (await gate.admit(Visitor().write())).kind == "admitted"
+
+    async def test_is_not_looked_at_by_a_refused_request(
+        self, gate: Gate, visitor: Visitor, redis: Redis
+    ) -> None:
+        tiers = [Tier("none", lifetimes.user_tier(visitor.user, "none"), RateLimit(1, 60))]
+        passages = [visitor.passage("key", tiers, key="k", fingerprint=FINGERPRINT) for _ in "ab"]
+        await gate.admit(visitor.passage(tiers=tiers))
+        assert [(await gate.admit(each)).kind for each in passages] == ["limited"] * 2
+        assert not redis.exists(lifetimes.idempotency_key(visitor.user, "k"), visitor.cache)

@@ -1,0 +1,216 @@
+"""The gatherer: what waits together travels together, bounded, and every passenger is told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+import pytest
+
+from finpay.errors import Code, FinPayError
+from finpay.gathering import Gatherer
+
+Results: TypeAlias = Sequence[int | Exception]
+
+
+class Flights:
+    """Flights that land when the test says so; each item comes back ten times as big."""
+
+    def __init__(self, *, flights: int = 1, size: int = 100, queue: int = 100) -> None:
+        self.taken_off: list[list[int]] = []
+        self.most_at_once = 0
+        self._landings: list[asyncio.Future[None]] = []
+        self._in_the_air = 0
+        self.gatherer: Gatherer[int, int] = Gatherer(
+            self._fly, flights=flights, size=size, queue=queue
+        )
+
+    async def _fly(self, items: Sequence[int]) -> Results:
+        self.taken_off.append(list(items))
+        self._in_the_air += 1
+        self.most_at_once = max(self.most_at_once, self._in_the_air)
+        landing = asyncio.get_running_loop().create_future()
+        self._landings.append(landing)
+        await landing
+        self._in_the_air -= 1
+        return [item * 10 for item in items]
+
+    async def land_next(self) -> None:
+        self._landings.pop(0).set_result(None)
+        await settle()
+
+    async def land_all(self) -> None:
+        while self._landings:
+            await self.land_next()
+
+    def carry(self, *items: int) -> list[asyncio.Task[int]]:
+        return [asyncio.ensure_future(self.gatherer.carry(item)) for item in items]
+
+
+async def settle() -> None:
+    """Everything that can happen by itself has happened."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def flying(fly: Callable[[Sequence[int]], Awaitable[Results]]) -> Gatherer[int, int]:
+    return Gatherer(fly, flights=1, size=10, queue=10)
+
+
+async def test_a_lone_item_leaves_at_once() -> None:
+    flights = Flights()
+    (one,) = flights.carry(1)
+    await settle()
+    assert flights.taken_off == [[1]]
+    await flights.land_all()
+    assert await one == 10
+
+
+async def test_what_comes_in_one_turn_travels_together_in_order() -> None:
+    flights = Flights()
+    tasks = flights.carry(3, 1, 2)
+    await settle()
+    assert flights.taken_off == [[3, 1, 2]]
+    await flights.land_all()
+    assert await asyncio.gather(*tasks) == [30, 10, 20]
+
+
+async def test_while_one_flies_the_next_gathers() -> None:
+    flights = Flights()
+    tasks = flights.carry(1)
+    await settle()
+    for item in (2, 3, 4):
+        tasks += flights.carry(item)
+        await settle()
+    assert flights.taken_off == [[1]]
+    await flights.land_next()
+    assert flights.taken_off == [[1], [2, 3, 4]]
+    await flights.land_all()
+    assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+async def test_no_more_are_in_the_air_than_allowed(most: int) -> None:
+    flights = Flights(flights=most, size=2)
+    tasks = []
+    for item in range(20):
+        tasks += flights.carry(item)
+        await settle()
+    assert flights.most_at_once == most
+    await flights.land_all()
+    assert await asyncio.gather(*tasks) == [item * 10 for item in range(20)]
+    assert flights.most_at_once == most
+
+
+async def test_a_flight_has_a_size() -> None:
+    flights = Flights(size=3)
+    tasks = flights.carry(*range(8))
+    await settle()
+    await flights.land_all()
+    assert flights.taken_off == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert await asyncio.gather(*tasks) == [item * 10 for item in range(8)]
+
+
+async def test_what_does_not_fit_takes_another_flight_at_once_if_one_may_leave() -> None:
+    flights = Flights(flights=2, size=3)
+    tasks = flights.carry(*range(8))
+    await settle()
+    assert flights.taken_off == [[0, 1, 2], [3, 4, 5]]
+    await flights.land_all()
+    assert await asyncio.gather(*tasks) == [item * 10 for item in range(8)]
+
+
+async def test_a_full_queue_refuses_and_does_nothing() -> None:
+    flights = Flights(queue=2)
+    tasks = flights.carry(0)
+    await settle()
+    tasks += flights.carry(1, 2)
+    await settle()
+    with pytest.raises(FinPayError) as refused:
+        await flights.gatherer.carry(3)
+    assert refused.value.code is Code.OVERLOADED
+    assert refused.value.headers["Retry-After"] == "1"
+    await flights.land_all()
+    assert await asyncio.gather(*tasks) == [0, 10, 20]
+    assert flights.taken_off == [[0], [1, 2]]
+    (late,) = flights.carry(4)
+    await settle()
+    await flights.land_all()
+    assert await late == 40
+
+
+async def test_who_is_cancelled_before_take_off_stays_behind() -> None:
+    flights = Flights()
+    tasks = flights.carry(1)
+    await settle()
+    waiting = flights.carry(2, 3, 4)
+    await settle()
+    waiting[1].cancel()
+    await settle()
+    await flights.land_all()
+    assert flights.taken_off == [[1], [2, 4]]
+    assert await asyncio.gather(*tasks, waiting[0], waiting[2]) == [10, 20, 40]
+    assert waiting[1].cancelled()
+
+
+async def test_who_is_cancelled_in_the_air_is_carried_all_the_same() -> None:
+    flights = Flights()
+    tasks = flights.carry(1, 2)
+    await settle()
+    tasks[0].cancel()
+    await settle()
+    await flights.land_all()
+    assert flights.taken_off == [[1, 2]]
+    assert await tasks[1] == 20
+    assert tasks[0].cancelled()
+
+
+async def test_if_all_who_wait_are_gone_nothing_flies_and_the_next_does() -> None:
+    flights = Flights()
+    tasks = flights.carry(1)
+    await settle()
+    for task in flights.carry(2, 3):
+        await settle()
+        task.cancel()
+    await settle()
+    await flights.land_all()
+    (last,) = flights.carry(4)
+    await settle()
+    await flights.land_all()
+    assert flights.taken_off == [[1], [4]]
+    assert await asyncio.gather(*tasks, last) == [10, 40]
+
+
+async def test_an_item_may_fail_without_its_neighbours() -> None:
+    async def fly(items: Sequence[int]) -> Results:
+        return [KeyError(item) if item == 2 else item for item in items]
+
+    gatherer = flying(fly)
+    results = await asyncio.gather(*map(gatherer.carry, (1, 2, 3)), return_exceptions=True)
+    assert (results[0], results[2]) == (1, 3)
+    assert isinstance(results[1], KeyError)
+
+
+async def test_a_flight_that_fails_is_told_to_all_and_the_next_one_flies() -> None:
+    async def fly(items: Sequence[int]) -> Results:
+        if 1 in items:
+            raise OSError("lost")
+        return list(items)
+
+    gatherer = flying(fly)
+    results = await asyncio.gather(*map(gatherer.carry, (1, 2)), return_exceptions=True)
+    assert [type(result) for result in results] == [OSError, OSError]
+    assert await gatherer.carry(3) == 3
+
+
+async def test_landing_waits_for_all_that_fly_and_all_that_wait() -> None:
+    flights = Flights(size=1)
+    tasks = flights.carry(1, 2, 3)
+    await settle()
+    landed = asyncio.ensure_future(flights.gatherer.land())
+    for _ in range(3):
+        await settle()
+        assert not landed.done()
+        await flights.land_next()
+    await settle()
+    assert landed.done()
+    assert [task.result() for task in tasks] == [10, 20, 30]
