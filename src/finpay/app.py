@@ -28,6 +28,7 @@ from finpay.identity.users import Identity
 from finpay.ledger.batcher import FLIGHTS, Batcher
 from finpay.settings import Settings
 
+CLOSE_LIMIT_S: Final = 8.0  # a batch has its deadline; nothing else may hold up the end
 DRAIN_S: Final = 1.0  # long enough for a load balancer to read 503 from /readyz
 GC_THRESHOLD: Final = 50_000  # requests leave few cycles behind
 LAST_MOMENT_S: Final = 0.1  # between a connection and its request
@@ -110,11 +111,15 @@ class Application:
     async def _close(self) -> None:
         services = self._services
         assert services is not None  # noqa: S101  opened before
-        await services.batcher.drain()
-        await services.probe.close()
-        await services.gate.close()
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await services.batcher.drain()
+                await services.probe.close()
+                await services.gate.close()
+                await asyncio.gather(*(database.close() for database in self._closing))
+        except TimeoutError:
+            log.get().warning("closed_the_hard_way")
         services.identity.close()
-        await asyncio.gather(*(database.close() for database in self._closing))
 
     async def _first_contact(self, database: Database) -> None:
         """Ends the whole service with exit code 2 if it may not run on this database."""

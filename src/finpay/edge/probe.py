@@ -33,6 +33,7 @@ class Probe:
         self._gate = gate
         self._first_contact = first_contact
         self._accepted = False
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
         self.postgres_ok = False
         self.read_only = False  # it answers, but as a standby or an old primary might
@@ -47,13 +48,14 @@ class Probe:
         self._task = asyncio.get_running_loop().create_task(self._keep_looking())
 
     async def close(self) -> None:
+        self._closing = True  # a cancellation alone may drown in a library's clean-up
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     async def _keep_looking(self) -> None:
-        while True:
+        while not self._closing:
             await asyncio.sleep(EVERY_S)
             try:
                 await self._look()

@@ -1,0 +1,170 @@
+"""How often a request asks Valkey and PostgreSQL, counted on the wire (DESIGN §3.3, §5)."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+from redis import Redis
+
+from finpay.gate import lifetimes
+from tests.apis import PASSWORD, Api, User, running_api
+from tests.recording import Recorder, recorder_before
+
+# The health probe has a connection of its own; what it asks is nobody's request.
+PROBE: Final = b"pg_is_in_recovery"
+CALL: Final = b"EVALSHA"
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One process whose every word to its servers is heard."""
+
+    api: Api
+    redis: Recorder
+    postgres: Recorder
+
+    def during(self, work: Callable[[], object]) -> tuple[list[int], int]:
+        """The script calls in each Redis pipeline, and the trips to PostgreSQL, of some work."""
+        self.redis.start_counting()
+        self.postgres.start_counting()
+        work()
+        pipelines = [trip.count(CALL) for trip in self.redis.trips() if CALL in trip]
+        return pipelines, len(self.postgres.trips(but_on_lines_with=PROBE))
+
+
+@pytest.fixture(scope="module")
+def wire(
+    database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Wire]:
+    """Without limits on reads, so that they may be repeated; the tiers cost no further trip."""
+    limits = {
+        f"FINPAY_RATE_LIMIT_{tier}": "90000/900" for tier in ("GLOBAL", "AUTH", "TRANSACTION")
+    }
+    folder = tmp_path_factory.mktemp("wire")
+    with (
+        recorder_before(database_url) as (postgres, database),
+        recorder_before(redis_url) as (redis, cache),
+        running_api(folder, database, cache, **limits) as api,
+    ):
+        yield Wire(api, redis, postgres)
+
+
+@pytest.fixture(scope="module")
+def alice(wire: Wire) -> User:
+    """Whose session is warm, as are the connections."""
+    alice = wire.api.user(1_000_000)
+    alice.send(alice, 1, "warm")
+    for path in ("/accounts", "/transactions", "/accounts/entries"):
+        alice.get(path)
+    return alice
+
+
+@pytest.fixture(scope="module")
+def bob(wire: Wire) -> User:
+    return wire.api.user()
+
+
+def test_a_transfer_costs_one_pipeline_before_one_statement_and_one_pipeline_after(
+    wire: Wire, alice: User, bob: User
+) -> None:
+    """The last carries two calls: what changed for the sender, and what for the receiver."""
+    for number in range(3):
+        assert wire.during(partial(alice.send, bob, 1, f"one-{number}")) == ([1, 2], 1)
+
+
+def test_a_refused_transfer_costs_no_more(wire: Wire, alice: User, bob: User) -> None:
+    assert wire.during(lambda: alice.send(bob, 10**12, "poor")) == ([1, 1], 1)
+
+
+def test_a_replay_costs_one_pipeline(wire: Wire, alice: User, bob: User) -> None:
+    alice.send(bob, 1, "again")
+    assert wire.during(lambda: alice.send(bob, 1, "again")) == ([1], 0)
+    assert wire.during(lambda: alice.send(bob, 2, "again")) == ([1], 0)
+
+
+def test_a_faulty_request_costs_one_pipeline(wire: Wire, alice: User, bob: User) -> None:
+    assert wire.during(lambda: alice.send(bob, 0, "faulty")) == ([1], 0)
+
+
+@pytest.mark.parametrize("path", ["/accounts", "/transactions", "/transactions?limit=5"])
+def test_a_read_costs_one_pipeline_from_the_cache_and_two_without(
+    wire: Wire, alice: User, bob: User, path: str
+) -> None:
+    alice.send(bob, 1, f"refresh-{path}".replace("?", "-"))
+    pipelines, trips = wire.during(lambda: alice.get(path))
+    assert pipelines == [1, 1]
+    assert trips == 1
+    for _ in range(3):
+        assert wire.during(lambda: alice.get(path)) == ([1], 0)
+
+
+def test_a_refused_token_costs_nothing(wire: Wire) -> None:
+    stranger = wire.api.client(access_token="not.a.token")
+    assert wire.during(lambda: stranger.request("GET", "/api/v1/accounts")) == ([], 0)
+
+
+def test_health_and_unknown_paths_cost_nothing(wire: Wire) -> None:
+    client = wire.api.client()
+
+    def work() -> None:
+        for path in ("/api/v1/health", "/livez", "/readyz", "/nothing", "/docs", "/metrics"):
+            client.request("GET", path)
+
+    assert wire.during(work) == ([], 0)
+
+
+def test_a_cold_session_costs_one_question_more(wire: Wire, alice: User, redis_url: str) -> None:
+    session = wire.api.sql(
+        "SELECT ledger.type_id('ses', s.id) AS id FROM identity.sessions s"
+        " JOIN identity.users u ON u.id = s.user_id WHERE u.email = $1",
+        alice.email,
+    )[0]["id"]
+    with Redis.from_url(redis_url) as redis:
+        assert redis.delete(lifetimes.session_marker(alice.user_id, session)) == 1
+    work = partial(alice.client.request, "POST", "/api/v1/transactions", json={})
+    assert wire.during(work) == ([1, 1], 1)
+    assert wire.during(work) == ([1], 0)
+
+
+def test_a_login_asks_for_all_its_tiers_at_once(wire: Wire, alice: User) -> None:
+    client = wire.api.client()
+    pipelines, _ = wire.during(lambda: client.login(alice.email, PASSWORD))
+    assert pipelines == [1]
+
+
+def test_requests_that_come_together_share_pipelines_and_commits(
+    wire: Wire, alice: User, bob: User
+) -> None:
+    """Forty transfers of one user, sent in one moment on forty connections."""
+    wire.during(lambda: asyncio.run(burst(wire.api, alice, bob, "warm")))
+    pipelines, trips = wire.during(lambda: asyncio.run(burst(wire.api, alice, bob, "count")))
+    assert sum(pipelines) == 40 * 3
+    # Four and two on an idle machine; alone they would be eighty and forty.
+    assert len(pipelines) <= 16
+    assert 1 <= trips <= 10
+
+
+async def burst(api: Api, sender: User, receiver: User, prefix: str, size: int = 40) -> None:
+    """That many transfers at once; all of them succeed."""
+    address = urlsplit(api.url)
+    lines = [await asyncio.open_connection(address.hostname, address.port) for _ in range(size)]
+    body = json.dumps({"receiver_id": receiver.account_id, "amount": 1}).encode()
+    for number, (_, writer) in enumerate(lines):
+        head = (
+            f"POST /api/v1/transactions HTTP/1.1\r\nHost: {address.netloc}\r\n"
+            f"Authorization: Bearer {sender.token}\r\nContent-Type: application/json\r\n"
+            f"X-Idempotency-Key: {prefix}-{number}-{time.monotonic_ns()}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+    answers: list[Any] = await asyncio.gather(*(reader.read() for reader, _ in lines))
+    for _, writer in lines:
+        writer.close()
+        await writer.wait_closed()
+    assert all(answer.startswith(b"HTTP/1.1 201 ") for answer in answers), answers[0]
