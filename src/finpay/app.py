@@ -25,7 +25,7 @@ from finpay.gate.gate import Gate
 from finpay.identity.passwords import Hasher
 from finpay.identity.tokens import Signer
 from finpay.identity.users import Identity
-from finpay.ledger.batcher import FLIGHTS, Batcher
+from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
 from finpay.settings import Settings
 
 CLOSE_LIMIT_S: Final = 8.0  # a batch has its deadline; nothing else may hold up the end
@@ -78,12 +78,12 @@ class Application:
     async def _open(self) -> None:
         read = self._settings
         database = Database(read.database_url, size=READERS)
-        ledger = Database(read.database_url, size=FLIGHTS)
+        ledger = Database(read.database_url, size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS)
         watch = Database(read.database_url, size=1)
         self._closing = [database, ledger, watch]
         identity = Identity(
             database,
-            Hasher(),
+            Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
             Signer(read.jwt_secrets, read.access_token_ttl_s),
             refresh_ttl_s=read.refresh_token_ttl_s,
             refresh_grace_s=read.refresh_grace_s,
@@ -129,10 +129,15 @@ class Application:
             raise Unavailable(Code.UNAVAILABLE, reason, may_have_run=False)
 
     def _give_up(self, reason: str) -> None:
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # made by serving.py
-        if folder is not None:
-            Path(folder, settings.UNFIT_FILE).write_text(reason, "utf-8")
-            os.kill(os.getppid(), signal.SIGTERM)
+        """Tells the supervisor why, and that it is to stop; without one, stops this process."""
+        log.get().error("unfit", reason=reason)
+        supervisor = multiprocessing.parent_process()
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if supervisor is None or supervisor.pid is None or folder is None:
+            signal.raise_signal(signal.SIGTERM)
+            return
+        Path(folder, settings.UNFIT_FILE).write_text(reason, "utf-8")
+        os.kill(supervisor.pid, signal.SIGTERM)
 
 
 class _Drain:

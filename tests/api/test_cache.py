@@ -1,6 +1,7 @@
 """The response cache: fast where it may be, and never an old answer to one's own write (§3.3)."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -37,12 +38,13 @@ def variants(valkey: Redis, user: User) -> list[str]:
 
 def expire(valkey: Redis, user: User) -> None:
     """Ten seconds later, as far as what is cached for this user goes."""
-    name = lifetimes.cache(user.user_id)
-    for field, value in kept(valkey, user).items():
-        if field.startswith("v:"):
-            sequence, ends_ms, payload = value.split(b" ", 2)
-            assert int(ends_ms) <= time.time() * 1000 + 10_000 + 100
-            valkey.hset(name, field, b"%s %d %s" % (sequence, 1, payload))
+    for name, value in kept(valkey, user).items():
+        if name.startswith("v:"):
+            ends_ms = re.search(rb"(?<= )\d{13}(?= )", value)
+            assert ends_ms is not None, "a variant tells when it ends"
+            assert int(ends_ms[0]) <= time.time() * 1000 + 10_000
+            ended = value[: ends_ms.start()] + b"1" + value[ends_ms.end() :]
+            valkey.hset(lifetimes.cache(user.user_id), name, ended)
 
 
 @asynccontextmanager

@@ -149,11 +149,14 @@ class TestPages:
         assert (len(whole["data"]), whole["has_more"]) == (21, False)
 
     @pytest.mark.parametrize("path", LISTS)
-    def test_the_link_leads_on_with_the_filters(self, alice: User, path: str) -> None:
-        query = {"limit": 5, "created_from": "2020-01-31T12:00:00+02:00"}
-        seen: list[Any] = []
+    def test_the_link_leads_on_with_the_filters(
+        self, alice: User, history: list[Any], path: str
+    ) -> None:
+        query = {"limit": 3, "created_from": history[-6]["created_at"]}
+        sizes, seen = [], []
         answer = alice.get(path, **query)
         for _ in range(MOST_PAGES):
+            sizes.append(len(answer.json()["data"]))
             seen += answer.json()["data"]
             if "Link" not in answer.headers:
                 break
@@ -161,7 +164,8 @@ class TestPages:
             assert link is not None
             answer = alice.client.request("GET", link[1])
             assert answer.status == 200
-        assert seen == page(alice, path, limit=100)["data"]
+        assert set(sizes[:-1]) == {3}
+        assert seen == page(alice, path, **query | {"limit": 100})["data"]
 
     @pytest.mark.parametrize("path", LISTS)
     def test_what_comes_meanwhile_moves_nothing(self, api: Api, path: str) -> None:
@@ -250,6 +254,19 @@ class TestFilters:
         assert len(whole) > 4
         for limit in (1, 2, 4):
             assert walk(alice, HISTORY, limit=limit, **query) == whole
+
+    def test_end_where_the_contract_says(self, alice: User, history: list[Any]) -> None:
+        """Amounts and created_from are inclusive, created_to is not: at every step there is."""
+        for step in history:
+            amount, at = step["amount"], step["created_at"]
+            same = [other for other in history if other["amount"] == amount]
+            since = [other for other in history if other["created_at"] >= at]
+            until = [other for other in history if other["created_at"] < at]
+            with sending(step):
+                found = page(alice, HISTORY, limit=100, amount_min=amount, amount_max=amount)
+                assert found["data"] == same
+                assert page(alice, HISTORY, limit=100, created_from=at)["data"] == since
+                assert page(alice, HISTORY, limit=100, created_to=at)["data"] == until
 
     def test_that_nothing_meets_give_an_empty_list(self, alice: User, history: list[Any]) -> None:
         now = datetime.now(UTC)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
+from finpay import ids
 from tests.api.conftest import Strict
 from tests.api.contract import NOBODY, post, problem
 from tests.api.reading import budgets_of
@@ -170,10 +171,10 @@ def test_a_refusal_names_its_tier_and_counts_in_none(strict: Strict, bob: User) 
 
 def test_of_two_exhausted_tiers_the_one_that_lasts_longer_is_named(strict: Strict) -> None:
     alice = strict.user()
-    while spend(alice)["transaction"]:
-        pass
-    while alice.get("/auth/me").status == 200:
-        pass
+    for _ in range(20):
+        spend(alice)
+    for _ in range(80):
+        assert alice.get("/auth/me").status == 200
     refused = post(alice, b"{}")
     assert left_of(refused) == {"global": 0, "transaction": 0}
     assert problem(refused, 429, "rate_limited")["policy"] == "global"
@@ -183,17 +184,27 @@ def test_of_two_exhausted_tiers_the_one_that_lasts_longer_is_named(strict: Stric
 
 def test_two_processes_let_exactly_the_limit_pass(strict: Strict, bob: User) -> None:
     """Forty at once, each on a connection of its own, so that both processes get their share."""
-    alice = strict.user(100)
-    users = [strict.seen_here(alice) for _ in range(40)]
-    with ThreadPoolExecutor(40) as threads:
-        answers = list(threads.map(lambda at: users[at].send(bob, 1, f"both-{at}"), range(40)))
+    for _ in range(5):
+        alice = strict.user(100)
+        away_before = strict.api.log.read_text().count("redis_away")
+        answers = at_once(strict, alice, bob, 40)
+        if strict.api.log.read_text().count("redis_away") == away_before:
+            break
+        # So busy a machine that Valkey seemed away: limits per process were right. Once more.
     assert all(serves_somebody(worker) for worker in strict.api.workers())
     assert sorted(answer.status for answer in answers) == [201] * 20 + [429] * 20
     left = [left_of(answer)["transaction"] for answer in answers if answer.status == 201]
     assert sorted(left) == list(range(20))
-    assert strict.made_by.sql(
-        "SELECT count(*) AS n FROM ledger.idempotency_keys WHERE key LIKE 'both-%'"
-    )[0]["n"] == 20  # fmt: skip
+    moved = strict.made_by.sql(
+        "SELECT balance FROM ledger.accounts WHERE id = $1", ids.decode("acc", alice.account_id)
+    )
+    assert moved[0]["balance"] == 80
+
+
+def at_once(strict: Strict, sender: User, receiver: User, size: int) -> list[Any]:
+    users = [strict.seen_here(sender) for _ in range(size)]
+    with ThreadPoolExecutor(size) as threads:
+        return list(threads.map(lambda at: users[at].send(receiver, 1, f"{at}"), range(size)))
 
 
 def serves_somebody(worker: psutil.Process) -> bool:

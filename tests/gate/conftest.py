@@ -1,12 +1,13 @@
 """Fixtures for tests of the gate on a real Valkey."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from redis import Redis
 
 from finpay.gate.gate import Gate
 from tests.gate.visitors import Sessions, Visitor, open_gate
+from tests.servers import OwnValkey
 
 
 @pytest.fixture
@@ -31,4 +32,17 @@ def visitor() -> Visitor:
 def redis(redis_url: str) -> Iterator[Redis]:
     """The same Valkey, to look into."""
     with Redis.from_url(redis_url) as redis:
+        yield redis
+
+
+@pytest.fixture
+def valkey(own_valkey: Callable[..., OwnValkey]) -> OwnValkey:
+    """One that may be stopped, hung and filled."""
+    return own_valkey()
+
+
+@pytest.fixture
+def inside(valkey: OwnValkey) -> Iterator[Redis]:
+    """A look into it, past the gate."""
+    with Redis.from_url(valkey.url) as redis:
         yield redis

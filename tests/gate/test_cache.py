@@ -88,6 +88,15 @@ async def test_a_read_that_began_before_a_write_is_not_stored_after_it(reader: R
         assert await reader.cached() is None
 
 
+async def test_a_read_that_comes_too_late_leaves_what_is_there(reader: Reader) -> None:
+    """Between the two was a write that changed nothing."""
+    slow = await reader.look()
+    await reader.gate.settle(await reader.begin(), Settlement(ANSWER))
+    await reader.fill(await reader.look(), 5, b"new")
+    await reader.fill(slow, 5, b"from before the write")
+    assert await reader.cached() == b"new"
+
+
 async def test_each_write_removes_its_own_mark_only(reader: Reader, redis: Redis) -> None:
     first, second = await reader.begin(), await reader.begin()
     await reader.gate.settle(first, Settlement(ANSWER, 1))
@@ -161,8 +170,11 @@ async def test_the_receiver_sees_a_transfer_at_once(reader: Reader) -> None:
     await receiver.fill(await receiver.look(), 4, b"after")
     late = await reader.begin()
     old_news = Settlement(ANSWER, 2, receiver=receiver.visitor.user, receiver_sequence=2)
+    reading = await receiver.look("/transactions?")
     await reader.gate.settle(late, old_news)
     assert await receiver.cached() == b"after"
+    await receiver.fill(reading, 3, b"before")
+    assert await receiver.cached("/transactions?") is None
 
 
 async def test_a_replay_or_a_refused_claim_sets_no_mark(reader: Reader, redis: Redis) -> None:

@@ -1,5 +1,6 @@
 """People at the gate: what a request of theirs looks like to it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -99,3 +100,9 @@ class Visitor:
 
 def left(verdict: Verdict) -> dict[str, int]:
     return {budget.tier.name: budget.remaining for budget in verdict.budgets}
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -1,9 +1,9 @@
 -- Ways in which a ledger can be wrong by one unit or one row: what is changed, the subject that the
 -- proof has to name, and the checks that find it.
 --
--- The subjects are what the traffic of test_verify.py leaves behind: the accounts :alice, :bob and
--- :system, the user :alice_user, the transactions :early and :late (completed, alice to bob) and
--- :failed (of alice, between the two), and a :stranger whom nobody knows.
+-- The subjects are what the traffic of test_verify.py leaves behind: the accounts :alice, :bob,
+-- :dollars and :system, the user :alice_user, the transactions :early and :late (completed, alice to
+-- bob) and :failed (of alice, between the two), and a :stranger whom nobody knows.
 
 -- name: a_balance_is_one_more
 -- alice: totals, balances
@@ -18,10 +18,18 @@ WHERE id IN (:alice, :bob);
 -- system: totals, balances
 UPDATE ledger.accounts SET balance = balance - 1 WHERE id = :system;
 
+-- name: the_system_account_is_gone
+-- system: totals, balances, events, overdrafts, parties, idempotency_keys
+DELETE FROM ledger.accounts WHERE id = :system;
+
 -- name: an_entry_is_one_more
 -- early: double_entry, entries, balances, running_balances
 UPDATE ledger.entries SET amount = amount + 1
 WHERE account_id = :alice AND transaction_id = :early;
+
+-- name: an_entry_of_the_receiver_is_one_more
+-- late: double_entry, entries, balances, running_balances
+UPDATE ledger.entries SET amount = amount + 1 WHERE account_id = :bob AND transaction_id = :late;
 
 -- name: an_entry_left_one_more
 -- alice: running_balances, failures
@@ -40,6 +48,10 @@ UPDATE ledger.entries SET amount = amount + sign(amount) WHERE transaction_id = 
 -- name: an_entry_is_gone
 -- late: double_entry, balances, versions, events
 DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :late;
+
+-- name: an_entry_in_the_middle_is_gone
+-- early: double_entry, balances, running_balances, versions, events, failures
+DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :early;
 
 -- name: an_entry_belongs_to_somebody_else
 -- late: entries, balances, running_balances, versions, events
@@ -71,6 +83,14 @@ UPDATE ledger.transactions SET receiver_version = receiver_version + 1 WHERE id 
 -- late: failures
 UPDATE ledger.transactions SET failure_sequence = 1 WHERE id = :late;
 
+-- name: a_failed_transaction_names_an_entry_of_its_sender
+-- failed: failures
+UPDATE ledger.transactions SET sender_version = 1 WHERE id = :failed;
+
+-- name: a_failed_transaction_names_an_entry_of_its_receiver
+-- failed: failures
+UPDATE ledger.transactions SET receiver_version = 1 WHERE id = :failed;
+
 -- name: a_completed_transaction_calls_itself_pending
 -- late: double_entry
 UPDATE ledger.transactions SET status = 'pending' WHERE id = :late;
@@ -96,6 +116,15 @@ UPDATE ledger.transactions SET receiver_id = :stranger WHERE id = :failed;
 -- name: a_failed_transaction_was_sent_to_the_system
 -- failed: parties
 UPDATE ledger.transactions SET receiver_id = :system WHERE id = :failed;
+
+-- name: a_failed_transaction_was_sent_to_itself
+-- failed: parties
+ALTER TABLE ledger.transactions DROP CONSTRAINT transactions_parties;
+UPDATE ledger.transactions SET receiver_id = sender_id WHERE id = :failed;
+
+-- name: a_failed_transaction_was_sent_into_another_currency
+-- failed: parties
+UPDATE ledger.transactions SET receiver_id = :dollars WHERE id = :failed;
 
 -- name: a_funding_calls_itself_a_transfer
 -- system: parties

@@ -2,13 +2,17 @@
 
 import asyncio
 from collections import Counter
+from typing import Final
 
 import pytest
 
 from finpay import ids
 from finpay.errors import Code, FinPayError
-from finpay.ledger.operator import MAX_REASON_LENGTH, fund, set_status
+from finpay.ledger.operator import MAX_REASON_LENGTH, _fingerprint, fund, set_status
 from tests.sql.bank import LIMIT, Bank, fresh_key, transfer
+
+FUND: Final = "SELECT * FROM ledger.fund($1, $2, 1, $3, $4)"
+FREEZE: Final = "SELECT * FROM ledger.set_status($1, 'frozen', 'x', $2, $3)"
 
 
 async def test_funding_moves_money_from_the_system_account(bank: Bank) -> None:
@@ -54,6 +58,40 @@ async def test_20_fundings_with_one_key_fund_once(bank: Bank) -> None:
     a, key = await bank.open(), fresh_key()
     fundings = await asyncio.gather(*(fund(bank.owner, a.public_id, 1, key) for _ in range(20)))
     assert Counter(funding.repeated for funding in fundings) == {False: 1, True: 19}
+    assert await bank.balance(a) == 1
+
+
+async def test_a_command_waits_for_another_with_its_key(bank: Bank) -> None:
+    """It sees what the other one did, instead of doing it again or failing."""
+    a, key, other_key = await bank.open(), fresh_key(), fresh_key()
+    async with bank.owner.transaction() as first:
+        await first.execute(
+            FUND, ids.new_uuid(), a.account_id, key, _fingerprint("account fund", a.public_id, 1)
+        )
+        second = asyncio.create_task(fund(bank.owner, a.public_id, 1, key))
+        await bank.until_somebody_waits()
+    assert (await second).repeated
+    async with bank.owner.transaction() as first:
+        await first.execute(
+            FREEZE,
+            a.account_id,
+            other_key,
+            _fingerprint("account status", a.public_id, "frozen", "x"),
+        )
+        change = asyncio.create_task(set_status(bank.owner, a.public_id, "frozen", "x", other_key))
+        await bank.until_somebody_waits()
+    assert (await change).repeated
+
+
+async def test_a_funding_sees_a_freeze_that_it_waited_for(bank: Bank) -> None:
+    a = await bank.open(1)
+    async with bank.owner.transaction() as first:
+        await first.execute(FREEZE, a.account_id, fresh_key(), b"")
+        funding = asyncio.create_task(bank.fund(a, 1))
+        await bank.until_somebody_waits()
+    with pytest.raises(FinPayError) as refused:
+        await funding
+    assert refused.value.code is Code.RECEIVER_UNAVAILABLE
     assert await bank.balance(a) == 1
 
 
@@ -137,10 +175,19 @@ async def test_a_system_account_is_no_target(bank: Bank) -> None:
     row = await bank.row(
         "SELECT public_id FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'"
     )
+    system = row["public_id"]
     with pytest.raises(FinPayError, match="no user account"):
-        await fund(bank.owner, row["public_id"], 1, fresh_key())
+        await fund(bank.owner, system, 1, fresh_key())
     with pytest.raises(FinPayError, match="no user account"):
-        await set_status(bank.owner, row["public_id"], "frozen", "x", fresh_key())
+        await set_status(bank.owner, system, "frozen", "x", fresh_key())
+    # The functions would say so themselves.
+    system_id = ids.decode("acc", system)
+    refused = await bank.owner.fetch_one(FUND, ids.new_uuid(), system_id, fresh_key(), b"")
+    assert refused is not None
+    assert refused["outcome"] == "receiver_not_found"
+    refused = await bank.owner.fetch_one(FREEZE, system_id, fresh_key(), b"")
+    assert refused is not None
+    assert refused["outcome"] == "not_found"
 
 
 async def test_freezing_and_unfreezing_are_steps_of_the_account(bank: Bank) -> None:

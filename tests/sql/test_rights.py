@@ -141,6 +141,7 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "ledger.type_id",
         "audit.record",
         "outbox.record",
+        "outbox.record_each",
     }
 
 
@@ -236,3 +237,20 @@ async def test_a_status_may_change_later(owner: asyncpg.Connection, posted: Tran
         "UPDATE ledger.transactions SET status = 'reversed' WHERE id = $1", posted.id
     )
     await attempt.rollback()
+
+
+@pytest.mark.parametrize("news", ["transaction.completed", "transaction.x", "account.updated"])
+async def test_the_app_can_not_forge_the_ledgers_news(app: asyncpg.Connection, news: str) -> None:
+    with pytest.raises(REFUSED):
+        await app.execute("SELECT audit.record(NULL, $1, NULL, NULL, NULL)", news)
+    with pytest.raises(REFUSED):
+        await app.execute("SELECT outbox.record($2, $1, '{}', NULL, NULL)", news, ids.new_uuid())
+
+
+async def test_a_new_function_is_nobodys(owner: asyncpg.Connection) -> None:
+    async with owner.transaction():
+        await owner.execute("CREATE FUNCTION ledger.novelty() RETURNS int RETURN 1")
+        assert not await owner.fetchval(
+            "SELECT has_function_privilege('finpay_app', 'ledger.novelty()', 'EXECUTE')"
+        )
+        await owner.execute("DROP FUNCTION ledger.novelty()")

@@ -58,7 +58,10 @@ async def test_a_duplicate_gets_the_stored_answer(
     (second,) = await bank.post(again(item, reply="%s%s%s%s never answered"))
     assert second.outcome is Outcome.DUPLICATE
     assert (second.http_status, second.answer) == (status, first.answer)
-    assert (second.sender_sequence, second.receiver_sequence) == (None, None)
+    assert second.transaction_id == first.transaction_id
+    # Where the sender's account is now: what is cached of it below that is old.
+    sequence = (await bank.account(a))["sequence"]
+    assert (second.sender_sequence, second.receiver_sequence) == (sequence, None)
     assert await _written(bank, a) == before
 
 

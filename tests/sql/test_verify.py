@@ -192,6 +192,7 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         "alice": alice.account_id,
         "alice_user": alice.user_id,
         "bob": bob.account_id,
+        "dollars": dollars.account_id,
         "system": system["id"],
         "early": early.id,
         "failed": failed.id,

@@ -33,10 +33,10 @@ CASES: list[tuple[tuple[Network, ...] | int, str, str | None, str]] = [
     (INSIDE, "10.1.1.1", "10.3.3.3, 10.2.2.2", "10.3.3.3"),
     (INSIDE, "fd00::1", "1.1.1.1", "1.1.1.1"),
     (INSIDE, "::ffff:10.1.1.1", "1.1.1.1", "1.1.1.1"),
-    # A hop that is no address is nobody's, and nothing behind it is believed.
-    (INSIDE, "10.1.1.1", "1.1.1.1, garbage", "unknown"),
+    # A hop that is no address: nothing behind it is believed, and the peer itself counts.
+    (INSIDE, "10.1.1.1", "1.1.1.1, garbage", "10.1.1.1"),
     (INSIDE, "10.1.1.1", "garbage, 1.1.1.1", "1.1.1.1"),
-    (INSIDE, "10.1.1.1", "1.1.1.1,", "unknown"),
+    (INSIDE, "10.1.1.1", "1.1.1.1,", "10.1.1.1"),
     # A count: that many hops from the right.
     (1, "10.1.1.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),
     (2, "10.1.1.1", "6.6.6.6, 1.1.1.1, 10.2.2.2", "1.1.1.1"),
@@ -49,8 +49,8 @@ CASES: list[tuple[tuple[Network, ...] | int, str, str | None, str]] = [
     (1, PEER, "2001:DB8:1:2:ffff::", "2001:db8:1:2::/64"),
     (1, PEER, "2001:db8:1:2::1%eth0", "2001:db8:1:2::/64"),
     (1, PEER, "::ffff:1.1.1.1", "1.1.1.1"),
-    (1, PEER, "01.1.1.1", "unknown"),
-    (1, PEER, "1.1.1", "unknown"),
+    (1, PEER, "01.1.1.1", PEER),
+    (1, PEER, "1.1.1", PEER),
     (1, PEER, "", PEER),
     ((), "unknown", None, "unknown"),
 ]
@@ -83,4 +83,15 @@ def test_what_is_remembered_is_bounded() -> None:
     addresses = Addresses(1)
     for number in range(CACHED_ADDRESSES + 500):
         addresses.of(PEER, f"10.0.{number // 256}.{number % 256}")
-    assert addresses.of.cache_info().currsize == CACHED_ADDRESSES
+    assert addresses._remembered.cache_info().currsize == CACHED_ADDRESSES
+
+
+def test_a_header_that_nobody_vouches_for_is_not_kept() -> None:
+    addresses = Addresses(())
+    for number in range(10):
+        addresses.of(PEER, f"{number}" * 100_000)
+    assert addresses._remembered.cache_info().currsize == 1
+
+
+def test_only_the_end_of_a_long_header_is_read() -> None:
+    assert Addresses(1).of("10.1.1.1", "6.6.6.6, " * 10_000 + "1.1.1.1") == "1.1.1.1"

@@ -25,11 +25,12 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000  # no forgotten transaction keeps 
 IDLE_CONNECTION_LIFETIME_S: Final = 300.0
 
 # SQLSTATE classes and codes that say "not now" rather than "you have a bug": connection, resources,
-# operator intervention (statement timeout and shutdown among them), read-only, lock timeout.
+# operator intervention (statement timeout and shutdown among them), read-only.
 _NOT_NOW_CLASSES: Final = ("08", "53", "57")
-_NOT_NOW_CODES: Final = frozenset({"25006", "55P03"})
-_CONFLICT_CODES: Final = frozenset({"40001", "40P01"})  # rolled back; the same call may succeed
-_REFUSED_CODES: Final = frozenset({"25006", "55P03", "57P03", "53300"})  # never ran
+_NOT_NOW_CODES: Final = frozenset({"25006"})
+# Serialization failure, deadlock, lock timeout: rolled back; the same call may succeed.
+_CONFLICT_CODES: Final = frozenset({"40001", "40P01", "55P03"})
+_REFUSED_CODES: Final = frozenset({"25006", "57P03", "53300"})  # never ran
 # What a server says to a login that will not do, however long we wait: no such role or database,
 # a wrong password, a role that this login may not take.
 _UNWELCOME: Final = ("22023", "28", "3D", "42")
@@ -62,8 +63,8 @@ class Unwelcome(Unavailable):
     reason: str = ""
 
 
-class Conflict(Exception):
-    """Deadlock or serialization failure: rolled back whole, worth another try."""
+class Conflict(Unavailable):
+    """Others held the rows: rolled back whole, worth another try."""
 
 
 class UniqueViolation(Exception):
@@ -118,12 +119,19 @@ class Database:
     than we do.
     """
 
-    def __init__(self, url: str, *, size: int, role: str | None = "finpay_app") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        role: str | None = "finpay_app",
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    ) -> None:
         settings = {
             "application_name": "finpay",
             "timezone": "UTC",
             "statement_timeout": STATEMENT_TIMEOUT_MS,
-            "lock_timeout": LOCK_TIMEOUT_MS,
+            "lock_timeout": lock_timeout_ms,
             "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
             # A generic plan of a page with optional filters reads the whole history and sorts it.
             "plan_cache_mode": "force_custom_plan",
@@ -174,13 +182,6 @@ class Database:
                     await self._pool.close()
             except TimeoutError:
                 self._pool.terminate()
-
-    @property
-    def waiting(self) -> tuple[int, int]:
-        """Connections open and idle: what the pool metrics show."""
-        if not self._open:
-            return 0, 0
-        return self._pool.get_size(), self._pool.get_idle_size()
 
     async def _prepare(self, connection: asyncpg.Connection) -> None:
         await connection.execute(self._settings)
@@ -238,7 +239,7 @@ def _translated() -> Iterator[None]:
         error.detail = None  # it quotes rows: e-mails and hashes, and a bug's traceback is logged
         code = str(error.sqlstate)
         if code in _CONFLICT_CODES:
-            raise Conflict(code) from error
+            raise Conflict(**_NO_ANSWER, may_have_run=False) from error
         if code in _NOT_NOW_CODES or code.startswith(_NOT_NOW_CLASSES):
             raise _unavailable(may_have_run=code not in _REFUSED_CODES) from error
         raise

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
 
 from finpay.settings import Network
 
-CACHED_ADDRESSES = 10_000
+UNKNOWN: Final = "unknown"
+CACHED_ADDRESSES: Final = 10_000
+MAX_FORWARDED: Final = 512  # the last ten hops; what lies before them could be anybody's words
 
 
 class Addresses:
@@ -17,10 +20,19 @@ class Addresses:
 
     def __init__(self, trusted: Sequence[Network] | int) -> None:
         self._trusted = trusted
-        self.of = lru_cache(CACHED_ADDRESSES)(self._of)
+        self._remembered = lru_cache(CACHED_ADDRESSES)(self._of)
+
+    def of(self, peer: str, forwarded: str | None) -> str:
+        """The rightmost address that no trusted proxy could have been told by its client.
+
+        The peer's own where nothing is trusted, or what the proxies say is no address.
+        """
+        if not self._trusted or forwarded is None:
+            return self._remembered(peer, None)
+        address = self._remembered(peer, forwarded[-MAX_FORWARDED:])
+        return self._remembered(peer, None) if address == UNKNOWN else address
 
     def _of(self, peer: str, forwarded: str | None) -> str:
-        """The rightmost address that no trusted proxy could have been told by its client."""
         hops = [peer, *reversed(forwarded.split(","))] if forwarded else [peer]
         hops = [_bare(hop) for hop in hops]
         if isinstance(self._trusted, int):
@@ -49,7 +61,7 @@ def _grouped(hop: str) -> str:
     address = _read(hop)
     if isinstance(address, IPv6Address):
         return str(ip_network((int(address), 64), strict=False))
-    return "unknown" if address is None else str(address)
+    return UNKNOWN if address is None else str(address)
 
 
 def _read(hop: str) -> IPv4Address | IPv6Address | None:

@@ -58,10 +58,11 @@ async def prepare(request: Request, route: Route, account: UUID | None = None) -
 async def _prepare_post(request: Request, route: Route) -> Draft:
     """In the order of the contract: 413, 415, 400, 422."""
     raw = await _read_body(request)
-    if route.body is None:
-        return Draft()
-    if raw or request.header("content-type") is not None:
+    if raw or (route.body is not None and request.header("content-type") is not None):
         check_content_type(request.header("content-type"))
+    if route.body is None:
+        lists.parse_query(request.query, route.parameters)
+        return Draft()
     members = read_members(raw)
     key = idempotency.read_key(request) if route.money else ""
     check_texts(raw, members)

@@ -1,7 +1,7 @@
 """What comes in: the shapes of bodies, each with the checks that types can't say."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -181,7 +181,3 @@ def _check_metadata(metadata: dict[str, str]) -> None:
 
 def _bad_metadata(detail: str) -> FinPayError:
     return validation_failed(detail, pointer="#/metadata")
-
-
-AnyRequest = Register | Login | Refresh | ChangePassword | Send
-Checked = Any  # what `checked()` answers: the shape itself, or a command

@@ -16,7 +16,8 @@ from finpay.ledger.posting import Posted, Transfer
 
 async def send(services: Services, call: Call) -> Reply:
     """Posts one transfer. What the ledger decided is the answer, stored with its key."""
-    posted = await services.batcher.post(_transfer(call, call.command))
+    transfer = _transfer(call, call.command)
+    posted = await services.batcher.post(transfer)
     metrics.OUTCOMES.labels(posted.outcome).inc()
     settlement = _settlement(posted)
     if posted.outcome is Outcome.IDEMPOTENCY_KEY_REUSE:
@@ -24,8 +25,8 @@ async def send(services: Services, call: Call) -> Reply:
         reply.settlement = settlement
         return reply
     reply = stored_reply(posted.http_status, posted.answer)
-    if posted.outcome is not Outcome.DUPLICATE:
-        reply.headers.clear()
+    if posted.outcome is not Outcome.DUPLICATE or posted.transaction_id == transfer.id:
+        reply.headers.clear()  # its own first answer, even where a lost COMMIT had to be found
     reply.settlement = settlement
     return reply
 

@@ -25,13 +25,16 @@ from finpay import log, metrics
 from finpay.errors import FinPayError
 from finpay.gathering import Gatherer
 
-FLIGHT_TIMEOUT_S: Final = 0.09  # no request waits longer than 100 ms for Redis
+FLIGHT_TIMEOUT_S: Final = 0.08  # no request waits longer than 100 ms for Redis …
+LAST_LOOK_S: Final = 0.01  # … this included
 PROBE_EVERY_S: Final = 0.25
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
 MAX_PIPELINE: Final = 500
 MAX_QUEUE: Final = 20_000  # the server's connections are the real bound; this one is the last
 MAX_OWED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
 
+# uvloop says RuntimeError of a connection that was closed while it was being opened.
+_LOST: Final = (RedisError, OSError, TimeoutError, RuntimeError)
 _PROBE_KEY: Final = "fp:probe"
 _PROBE_KEY_MS: Final = 1_000
 _LOG = log.get()
@@ -108,13 +111,19 @@ class Channel:
         with contextlib.suppress(RedisAway):
             await self._directly(self._redis.delete(key))
 
-    async def put(self, key: str, value: str, lifetime_ms: int) -> None:
-        """Sets a key that must reach Redis: now, or before Redis is used again."""
-        try:
-            await self._directly(self._redis.set(key, value, px=lifetime_ms))
-        except RedisAway:
-            if len(self._owed) < MAX_OWED:
-                self._owed[key] = (value, time.monotonic() + lifetime_ms / 1000)
+    async def put(self, keys: Sequence[str], value: str, lifetime_ms: int) -> None:
+        """Sets keys that must reach Redis: now, or before Redis is used again."""
+        for start in range(0, len(keys), MAX_PIPELINE):
+            some = keys[start : start + MAX_PIPELINE]
+            pipe = self._redis.pipeline(transaction=False)
+            for key in some:
+                pipe.set(key, value, px=lifetime_ms)
+            try:
+                await self._directly(pipe.execute())
+            except RedisAway:
+                until_s = time.monotonic() + lifetime_ms / 1000
+                room = MAX_OWED - len(self._owed)
+                self._owed.update((key, (value, until_s)) for key in some[:room])
 
     async def ping(self) -> None:
         """Notices that Redis left, or takes no writes, while nobody asked it anything."""
@@ -126,31 +135,36 @@ class Channel:
         if self.open:
             cast("Coroutine[Any, Any, Any]", command).close()
             raise RedisAway
-        try:
-            async with asyncio.timeout(FLIGHT_TIMEOUT_S):
-                await command
-        except (RedisError, OSError, TimeoutError) as error:
-            self._open_breaker(type(error).__name__)
-            raise RedisAway from error
+        await self._in_time(command)
 
     async def _fly(self, calls: Sequence[Call]) -> Sequence[Any]:
         if self.open:
             return [RedisAway()] * len(calls)
         metrics.PIPELINE_SIZE.observe(len(calls))
-        task = asyncio.ensure_future(self._send(calls))
-        await asyncio.wait((task,), timeout=FLIGHT_TIMEOUT_S)
-        # The answer may lie in the socket already, unread because this process was busy: one more
-        # turn of the loop tells a slow process from a slow Redis.
-        for _ in range(2):
-            if not task.done():
-                await asyncio.sleep(0)
-        if not task.done():
-            task.cancel()
         try:
-            return await task
-        except (RedisError, OSError, TimeoutError, asyncio.CancelledError) as error:
-            self._open_breaker(type(error).__name__)
-            return [RedisAway()] * len(calls)
+            answers: Sequence[Any] = await self._in_time(self._send(calls))
+            return answers
+        except RedisAway as away:
+            return [away] * len(calls)
+
+    async def _in_time(self, work: Awaitable[Any]) -> Any:
+        """What `work` comes to. RedisAway, and an open breaker, if Redis is slow or lost."""
+        task = asyncio.ensure_future(work)
+        try:
+            # The answer may lie in the socket, unread because this process was busy. The second
+            # wait looks there again: who misses both is not this process.
+            await asyncio.wait((task,), timeout=FLIGHT_TIMEOUT_S)
+            if not task.done():
+                await asyncio.wait((task,), timeout=LAST_LOOK_S)
+        finally:
+            task.cancel()  # no effect on one that is done
+        if not task.done():
+            await asyncio.wait((task,))
+        lost = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if isinstance(lost, (*_LOST, asyncio.CancelledError)):
+            self._open_breaker(type(lost).__name__)
+            raise RedisAway from lost
+        return task.result()
 
     async def _send(self, calls: Sequence[Call]) -> Sequence[Any]:
         answers = await self._pipeline(calls)
@@ -179,6 +193,10 @@ class Channel:
             request = b"".join([_packed(call) for call in calls])
             await connection.send_packed_command(request, check_health=False)
             return [await _answer_of(connection) for _ in calls]
+        except BaseException:
+            # An answer that still comes must never be taken for that of another request.
+            await connection.disconnect(nowait=True)
+            raise
         finally:
             await pool.release(connection)
 
@@ -206,8 +224,10 @@ class Channel:
                 await self._load_scripts()
                 await self._redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_MS)
                 await self._pay_debts()
-        except (RedisError, OSError, TimeoutError):
-            await self._redis.connection_pool.disconnect()
+        except Exception as error:  # noqa: BLE001  nothing but this loop closes the breaker again
+            _LOG.debug("redis_probe", reason=repr(error))
+            with contextlib.suppress(Exception):  # of lines that are broken already
+                await self._redis.connection_pool.disconnect()
             return False
         self.open = False
         metrics.BREAKER_OPEN.set(0)

@@ -148,6 +148,8 @@ class Gate:
 
     async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
         """Offers a read to the cache; stored only if nothing was written meanwhile."""
+        if len(payload) > lifetimes.MAX_VARIANT_BYTES:
+            return
         args: list[str | bytes | int] = [
             passage.variant,
             generation,
@@ -162,10 +164,8 @@ class Gate:
 
     async def end_sessions(self, user: str, sessions: Sequence[str]) -> None:
         """Tombstones, after the commit and before the answer: they outlive every access token."""
-        for session in sessions:
-            await self._channel.put(
-                lifetimes.session_marker(user, session), "ended", self._tombstone_ms
-            )
+        markers = [lifetimes.session_marker(user, session) for session in sessions]
+        await self._channel.put(markers, "ended", self._tombstone_ms)
 
     async def clear(self, tiers: Sequence[Tier], name: str) -> None:
         """Forgets what was counted in one of the tiers."""

@@ -11,6 +11,7 @@ CLAIM_MS: Final = 10_000  # a crash leaves a key "in progress" no longer than th
 MARK_MS: Final = 30_000  # longer than any statement can still commit after its caller died
 VARIANT_MS: Final = 10_000  # others' writes show within this time
 HASH_MS: Final = 60_000  # outlives every mark and variant in it
+MAX_VARIANT_BYTES: Final = 64 * 1024  # a page of 100; more would hold up all others
 MAX_VARIANTS: Final = 16  # per user: bounds what one user can make us keep
 
 

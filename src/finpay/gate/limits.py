@@ -77,7 +77,10 @@ class LocalLimits:
         budgets = []
         for tier, share, (used, ends_s) in zip(tiers, shares, windows, strict=True):
             after = used + tier.cost if fits else used
-            self._windows[tier.key] = (after, ends_s)
+            if fits:
+                self._windows[tier.key] = (after, ends_s)
+                if not used:  # a new window is the youngest, even under an old key
+                    self._windows.move_to_end(tier.key)
             budgets.append(Budget(tier, max(0, share - after), max(1, ceil(ends_s - now_s))))
         while len(self._windows) > MAX_LOCAL_WINDOWS:
             self._windows.popitem(last=False)

@@ -107,7 +107,12 @@ UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3
 WHERE user_id = $2 AND id <> $1 AND ended_at IS NULL RETURNING id
 
 -- name: record_ended_sessions
-SELECT audit.record($3, 'session.revoked', id, $4, $5, json_build_object('reason', $6::text)),
-       outbox.record($1, 'session.revoked', json_build_object(
-           'id', ledger.type_id('ses', id), 'object', 'session', 'reason', $6::text), $3, $4)
-FROM unnest($2::uuid[]) AS id
+-- Set-based: a user may have thousands of them, and holds the account's lock meanwhile.
+WITH audited AS (
+    SELECT count(audit.record($3, 'session.revoked', id, $4, $5,
+                              json_build_object('reason', $6::text)))
+    FROM unnest($2::uuid[]) AS id
+)
+SELECT audited.count, outbox.record_each($1, 'session.revoked', array_agg(json_build_object(
+           'id', ledger.type_id('ses', id), 'object', 'session', 'reason', $6::text)), $3, $4)
+FROM audited, unnest($2::uuid[]) AS id GROUP BY audited.count

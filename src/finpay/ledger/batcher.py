@@ -1,14 +1,15 @@
 """Carries transfers to the ledger in batches: no timer, bounded, and honest about the unknown.
 
-While a batch is in flight the next gathers. A batch that fails as a whole is tried again within
-its deadline, with the same transaction ids and keys, so that a COMMIT whose answer was lost is
-found by its key instead of being done twice; what still fails is tried item by item, so that one
-bad item never spoils its neighbours.
+While a batch is in flight the next gathers. A batch that loses its connection is tried again with
+the same transaction ids and keys, so that a COMMIT whose answer was lost is found by its key instead
+of being done twice. A batch that meets a locked account or a bad item is taken apart: its items go
+on alone, on connections of their own, so that one of them never spoils its neighbours.
 """
 
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from finpay import metrics
@@ -20,78 +21,123 @@ from finpay.ledger.posting import Posted, Transfer, post
 MAX_BATCH: Final = 250  # bigger ones gain little more and keep locks longer
 MAX_QUEUE: Final = 4_000  # more than a second of work: beyond it, waiting only hides the overload
 FLIGHTS: Final = 2  # one computes while the other waits for its fsync
+LANES: Final = 4  # for items that go alone: one that waits for a lock leaves room for the others
+CONNECTIONS: Final = FLIGHTS + LANES
+LOCK_TIMEOUT_MS: Final = 250  # a batch that waits longer for one account is better taken apart
 DEADLINE_S: Final = 4.5  # a request has to be answered within 5 s when PostgreSQL hangs
-MAX_ATTEMPTS: Final = 4  # deadlocks and lost connections are rare; more would only add load
-RETRY_PAUSE_S: Final = 0.02  # doubled and jittered, so that two batches don't collide again
+MAX_ATTEMPTS: Final = 4  # where nothing can have run: PostgreSQL is away, say so soon
+RETRY_PAUSE_S: Final = 0.02  # doubled and jittered, so that two attempts don't collide again
+MAX_PAUSE_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """The item's batch came apart. `may_have_run`: it may be in the ledger already."""
+
+    may_have_run: bool
 
 
 class Batcher:
     """The one way to `ledger.post_transfers`. One per process.
 
-    `refusals` are the bodies of refusals in the order of Outcome, see `posting`.
+    `database` has CONNECTIONS connections with LOCK_TIMEOUT_MS. `refusals` are the bodies of
+    refusals in the order of Outcome, see `posting`.
     """
 
     def __init__(self, database: Database, refusals: Sequence[str]) -> None:
         self._database = database
         self._refusals = list(refusals)
-        self._gatherer: Gatherer[Transfer, Posted] = Gatherer(
+        self._batches: Gatherer[Transfer, Posted | _Alone] = Gatherer(
             self._fly, flights=FLIGHTS, size=MAX_BATCH, queue=MAX_QUEUE
+        )
+        self._singles: Gatherer[Transfer, Posted] = Gatherer(
+            self._post, flights=LANES, size=1, queue=MAX_QUEUE
         )
 
     async def post(self, item: Transfer) -> Posted:
         """What became of the item, committed. Unavailable when that is not known in time."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                return await self._gatherer.carry(item)
+                result = await self._batches.carry(item)
+                if isinstance(result, Posted):
+                    return result
+                return await self._post_alone(item, result.may_have_run)
         except TimeoutError:
             raise _unheard() from None
 
     async def drain(self) -> None:
-        """Waits for the batches in flight and in the queue."""
-        await self._gatherer.land()
+        """Waits for what is in flight and in the queues."""
+        await self._batches.land()
+        await self._singles.land()
 
-    async def _fly(self, items: Sequence[Transfer]) -> list[Posted | Exception]:
+    async def _fly(self, items: Sequence[Transfer]) -> list[Posted | _Alone | Exception]:
         metrics.BATCH_SIZE.observe(len(items))
         first, again = _without_repeats(items)
-        results = await self._post_all([items[at] for at in first])
-        if again:
+        results = await self._post_together([items[at] for at in first])
+        if again and all(isinstance(result, Posted) for result in results):
             # Their keys are stored now, so any number of them is answered by one more call.
-            results += await self._post_all([items[at] for at in again])
+            results += await self._post_together([items[at] for at in again])
+        else:
+            results += [_Alone(may_have_run=False)] * len(again)
         places = sorted(zip(first + again, results, strict=True), key=lambda place: place[0])
         return [result for _, result in places]
 
-    async def _post_all(self, items: Sequence[Transfer]) -> list[Posted | Exception]:
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return [*await self._post_again_and_again(items)]
-        except (TimeoutError, FinPayError) as error:
-            return [_unheard() if isinstance(error, TimeoutError) else error] * len(items)
-        except Exception as error:  # noqa: BLE001  a bug or a bad item: find out which
-            if len(items) == 1:
-                return [error]
-        return [(await self._post_all([item]))[0] for item in items]
-
-    async def _post_again_and_again(self, items: Sequence[Transfer]) -> list[Posted]:
+    async def _post_together(self, items: Sequence[Transfer]) -> list[Posted | _Alone | Exception]:
+        may_have_run = False
         pause_s = RETRY_PAUSE_S
-        for _ in range(MAX_ATTEMPTS - 1):
+        for _ in range(MAX_ATTEMPTS):
             try:
-                return await post(self._database, items, self._refusals)
+                return [*await self._post(items)]
             except Conflict:
                 metrics.BATCH_RETRIES.labels("conflict").inc()
-            except Unavailable:
+                break
+            except Unavailable as error:
                 # Connections break one by one when PostgreSQL restarts; a fresh one may work.
                 metrics.BATCH_RETRIES.labels("unavailable").inc()
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  no secret
-            pause_s *= 2
-        try:
-            return await post(self._database, items, self._refusals)
-        except Conflict as error:
-            raise Unavailable(
-                Code.UNAVAILABLE,
-                "The ledger was too busy with the same accounts. Nothing was done; try again.",
-                headers={"Retry-After": "1"},
-                may_have_run=False,
-            ) from error
+                may_have_run |= error.may_have_run
+            except Exception as error:  # noqa: BLE001  a bug or a bad item: find out which
+                if len(items) == 1:
+                    return [error]
+                break
+            pause_s = await _pause(pause_s)
+        else:
+            if not may_have_run:
+                return [_away() for _ in items]
+        return [_Alone(may_have_run)] * len(items)
+
+    async def _post_alone(self, item: Transfer, may_have_run: bool) -> Posted:  # noqa: FBT001
+        """Until the deadline of `post` while its outcome is unknown or its accounts are busy."""
+        attempts = 0
+        pause_s = RETRY_PAUSE_S
+        while True:
+            try:
+                return await self._singles.carry(item)
+            except Conflict:
+                pass
+            except FinPayError as error:
+                attempts += 1
+                may_have_run |= isinstance(error, Unavailable) and error.may_have_run
+                if attempts >= MAX_ATTEMPTS and not may_have_run:
+                    raise
+            pause_s = await _pause(pause_s)
+
+    async def _post(self, items: Sequence[Transfer]) -> list[Posted]:
+        return await post(self._database, items, self._refusals)
+
+
+async def _pause(pause_s: float) -> float:
+    """Waits, and answers how long to wait the next time."""
+    await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  no secret
+    return min(2 * pause_s, MAX_PAUSE_S)
+
+
+def _away() -> Unavailable:
+    return Unavailable(
+        Code.UNAVAILABLE,
+        "The ledger can't be reached. Nothing was done; try again.",
+        headers={"Retry-After": "1"},
+        may_have_run=False,
+    )
 
 
 def _unheard() -> Unavailable:

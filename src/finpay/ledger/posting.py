@@ -39,14 +39,16 @@ class Transfer:
 class Posted:
     """What became of one item.
 
-    `answer` is the stored body, byte for byte; `fingerprint` is what its key belongs to. The
-    sequences are those of the accounts that changed, None where they did not.
+    `answer` is the stored body, byte for byte; `fingerprint` is what its key belongs to,
+    `transaction_id` what was recorded under it. The sequences are those of the accounts that
+    changed, None where they did not.
     """
 
     outcome: Outcome
     http_status: int
     answer: bytes
     fingerprint: bytes
+    transaction_id: UUID | None
     sender_sequence: int | None
     receiver_user: UUID | None
     receiver_sequence: int | None

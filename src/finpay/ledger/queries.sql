@@ -26,7 +26,7 @@ WITH steps AS (
        AND ($9::timestamptz IS NULL OR e.created_at < $9)
        AND ($10::bigint IS NULL OR t.amount >= $10)
        AND ($11::bigint IS NULL OR t.amount <= $11)
-       AND ($12::uuid IS NULL OR $12 IN (t.sender_id, t.receiver_id))
+       AND ($12::uuid IS NULL OR ($12 <> $1 AND $12 IN (t.sender_id, t.receiver_id)))
      ORDER BY e.version DESC LIMIT $13)
     UNION ALL
     (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
@@ -39,7 +39,7 @@ WITH steps AS (
        AND ($9::timestamptz IS NULL OR f.created_at < $9)
        AND ($10::bigint IS NULL OR t.amount >= $10)
        AND ($11::bigint IS NULL OR t.amount <= $11)
-       AND ($12::uuid IS NULL OR $12 IN (t.sender_id, t.receiver_id))
+       AND ($12::uuid IS NULL OR ($12 <> $1 AND $12 IN (t.sender_id, t.receiver_id)))
      ORDER BY f.sequence DESC LIMIT $13)
     ORDER BY sequence DESC LIMIT $13
 )

@@ -3,11 +3,14 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- One schema per package. finpay_owner owns all of it; finpay_app gets what 0006 lists.
+-- One schema per package. finpay_owner owns all of it; finpay_app gets what the rights migration lists.
 CREATE SCHEMA identity;
 CREATE SCHEMA ledger;
 CREATE SCHEMA audit;
 CREATE SCHEMA outbox;
+
+-- No function is everybody's by default: one that creates money must not be granted by forgetting.
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 -- The public form of a uuid: prefix, underscore, 26 symbols of Crockford's base32 (TypeID 0.3).
 -- The 128 bits are read as 130, so the first symbol is 0–7. finpay.ids does the same in Python.

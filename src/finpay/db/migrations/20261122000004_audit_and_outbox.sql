@@ -36,20 +36,37 @@ CREATE TABLE outbox.events (
     CONSTRAINT events_subject CHECK ((transaction_id IS NULL) <> (data IS NULL))
 );
 
+-- What only the ledger may tell: money, and the status of accounts. Whoever steals the app's login
+-- can't forge it through the functions below.
+CREATE FUNCTION audit.refuse_ledger_news(news text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF news LIKE 'transaction.%' OR news = 'account.updated' THEN
+        RAISE EXCEPTION '% is the ledger''s to tell', news USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION audit.record(
     actor uuid, action text, subject uuid, request_id text, address text, detail json DEFAULT NULL
 ) RETURNS void
-LANGUAGE sql SECURITY DEFINER
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    PERFORM audit.refuse_ledger_news(action);
     INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)
-    VALUES (clock_timestamp(), actor, subject, action, request_id, address, detail)
+    VALUES (clock_timestamp(), actor, subject, action, request_id, address, detail);
+END
 $$;
 
--- An event that is not about a transaction: takes the next number of the user's account, whose
--- row stays locked until the caller's commit, so numbers appear in order. Returns the number.
-CREATE FUNCTION outbox.record(
-    of_user uuid, type text, data json, actor uuid, request_id text
+-- Events that are not about a transaction, one for each of `data`: they take the next numbers of
+-- the user's account, whose row stays locked until the caller's commit, so numbers appear in order.
+-- Returns the last number.
+CREATE FUNCTION outbox.record_each(
+    of_user uuid, type text, data json[], actor uuid, request_id text
 ) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -57,15 +74,26 @@ AS $$
 DECLARE
     account ledger.accounts;
 BEGIN
-    UPDATE ledger.accounts a SET sequence = a.sequence + 1
+    PERFORM audit.refuse_ledger_news(type);
+    UPDATE ledger.accounts a SET sequence = a.sequence + cardinality(data)
     WHERE a.user_id = of_user RETURNING * INTO STRICT account;
     INSERT INTO outbox.events (
         account_id, sequence, actor_id, created_at, type, request_id, data
-    ) VALUES (
-        account.id, account.sequence, actor, clock_timestamp(), type, request_id, data
-    );
+    )
+    SELECT account.id, account.sequence - cardinality(data) + told.n, actor, clock_timestamp(),
+           type, request_id, told.subject
+    FROM unnest(data) WITH ORDINALITY AS told (subject, n);
     RETURN account.sequence;
 END
+$$;
+
+CREATE FUNCTION outbox.record(
+    of_user uuid, type text, data json, actor uuid, request_id text
+) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT outbox.record_each(of_user, type, ARRAY[data], actor, request_id)
 $$;
 
 -- migrate:down

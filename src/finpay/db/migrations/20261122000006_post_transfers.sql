@@ -64,8 +64,8 @@ CREATE FUNCTION ledger.post_transfers(
     OUT http_statuses      smallint[],
     OUT answers            text[],
     OUT stored_prints      bytea[],   -- the fingerprint that the key belongs to
-    OUT transaction_ids    uuid[],    -- null where nothing was recorded
-    OUT sender_sequences   bigint[],  -- null where the sender's account did not change
+    OUT transaction_ids    uuid[],    -- the key's; null where nothing was recorded
+    OUT sender_sequences   bigint[],  -- the sender's last; null where nothing changed
     OUT receiver_users     uuid[],    -- null where the receiver's account did not change
     OUT receiver_sequences bigint[]
 )
@@ -95,6 +95,7 @@ DECLARE
     received_versions bigint[];
     received_balances bigint[];
     principals        uuid[];
+    stored_ids        uuid[];
     item_count CONSTANT integer := cardinality(ids);
     stored  record;
     outcome ledger.outcome;
@@ -162,6 +163,7 @@ BEGIN
         http_statuses[stored.n] := stored.http_status;
         answers[stored.n] := stored.answer;
         stored_prints[stored.n] := stored.fingerprint;
+        stored_ids[stored.n] := stored.transaction_id;
     END LOOP;
 
     FOR i IN 1 .. item_count LOOP
@@ -296,6 +298,15 @@ BEGIN
     FROM unnest(principals, transaction_ids, outcomes, request_ids, addresses)
              AS i (principal, id, outcome, request_id, address)
     WHERE i.outcome > 'duplicate';
+
+    -- A duplicate may be our own first try, whose answer was lost: tell whose transaction it is,
+    -- and how far the sender's account is.
+    FOR i IN 1 .. item_count LOOP
+        IF outcomes[i] <= 'duplicate' THEN
+            transaction_ids[i]  := stored_ids[i];
+            sender_sequences[i] := sequences[sender_at[i]];
+        END IF;
+    END LOOP;
 END
 $$;
 

@@ -15,7 +15,8 @@ GRANT EXECUTE ON FUNCTION
     ledger.post_transfers,
     ledger.type_id,
     audit.record,
-    outbox.record
+    outbox.record,
+    outbox.record_each
 TO finpay_app;
 
 -- migrate:down
