@@ -68,7 +68,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http="finpay.edge.protocol:Protocol",
         ws="none",
         lifespan="on",
         log_config=None,

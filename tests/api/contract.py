@@ -1,4 +1,4 @@
-"""Asking for money, and what the contract says of every answer: tests add only what is their own."""
+"""What the contract says of every answer: a test adds only what is its own."""
 
 import re
 from collections.abc import Iterator

@@ -123,7 +123,9 @@ def test_the_smallest_and_the_largest_amount_moves_money(api: Api, amount: int) 
 
 NO_PARAMETERS = {
     "limit": ["", "0", "-1", "+1", "101", "1.0", "1e1", "01", "１", "1_0", "true", " 1", "9" * 400],
-    "amount_min": ["", "-1", "1.0", "1e2", "0x1", "1_000", "+5", " 1", "１００", str(2**53), "9" * 400],
+    "amount_min": [
+        "", "-1", "1.0", "1e2", "0x1", "1_000", "+5", " 1", "１００", str(2**53), "9" * 400,
+    ],
     "amount_max": ["", "-1", "100.0", "NaN", "Infinity", "null", str(2**63), "1" * 3_000],
     "created_from": [
         "", "now", "2026-01-31", "2026-01-31T12:00:00", "2026-01-31 12:00:00Z",
@@ -136,7 +138,9 @@ NO_PARAMETERS = {
     ],
     "direction": ["", "SENT", "both", "sent ", "sent,received"],
     "status": ["", "Completed", "done", "null"],
-    "counterparty_id": ["", "acc_", "bob", NOBODY.upper(), NOBODY[:-1], NOBODY.replace("acc", "usr")],
+    "counterparty_id": [
+        "", "acc_", "bob", NOBODY.upper(), NOBODY[:-1], NOBODY.replace("acc", "usr"),
+    ],
     "idempotency_key": ["", "a b", "é", "k" * 256, "\x00", "a\n"],
 }  # fmt: skip
 
@@ -159,8 +163,10 @@ def test_a_time_may_have_an_offset_and_a_fraction(alice: User) -> None:
 def test_a_query_parameter_is_known_and_given_once(alice: User) -> None:
     for path in ("/transactions", "/accounts/entries"):
         url = f"/api/v1{path}"
-        for query, place in (("limit=1&limit=1", "limit"), ("offset=1", "offset"),
-                             ("page=1", "page"), ("Limit=1", "Limit"), ("limit", "limit")):  # fmt: skip
+        for query, place in (
+            ("limit=1&limit=1", "limit"), ("offset=1", "offset"), ("page=1", "page"),
+            ("Limit=1", "Limit"), ("limit", "limit"),
+        ):  # fmt: skip
             invalid(alice.client.request("GET", f"{url}?{query}"), place, kind="parameter")
     for filter_ in ("direction", "status", "amount_min", "idempotency_key"):
         invalid(alice.get("/accounts/entries", **{filter_: "1"}), filter_, kind="parameter")

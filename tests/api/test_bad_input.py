@@ -197,7 +197,8 @@ def test_json_may_be_spelt_in_every_way_that_http_allows(alice: User, content_ty
      "/api/v1/transactions/a/b", "/api/v1/../v1/health", "/%ff", "/%", "/%zz", "/docs/errors/%00",
      "/docs/assets/..%2f..%2fpipeline.py", "/docs/assets/%2e%2e", "/docs/errors/..", "/.env",
      "/API/v1/health", "/api/v1/transactions/%7Bid%7D/x", "/{id}",
-     "/api/v1/accounts/%F0%9F%92%A9", f"/{'x' * 20_000}", "/api/v1/health;a=b"],
+     "/api/v1/accounts/%F0%9F%92%A9", f"/{'x' * 20_000}", f"/{'x' * 300_000}",
+     "/api/v1/health;a=b"],
 )  # fmt: skip
 def test_a_path_that_is_none_of_ours_is_404(api: Api, path: str) -> None:
     problem(raw(api, f"GET {path} HTTP/1.1"), 404, "not_found")
@@ -214,7 +215,8 @@ def test_an_id_that_is_none_is_404(api: Api, alice: User, path_id: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["%00", "cursor=%00", "cursor=%ff", "idempotency_key=%00", "counterparty_id=%00", "a" * 60_000,
+    ["%00", "cursor=%00", "cursor=%ff", "idempotency_key=%00", "counterparty_id=%00", "a" * 5_000,
+     "a" * 60_000, "a" * 300_000,
      "status=%ED%A0%80", "limit=5&" * 2_000, "limit=%D9%A1", "=", "=1", "%", "limit=%", ";limit=5",
      "limit=5;limit=6", "a[]=1", "created_from=2026-01-31T12:00:00+00:00", "cursor=" + "A" * 4_000],
 )  # fmt: skip
@@ -249,6 +251,21 @@ def test_odd_headers_never_break_anything(api: Api, alice: User, header: str, st
     )
     assert answer.status == status
     problem(answer, status, answer.json()["code"])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [["GET /\xff HTTP/1.1"], ["GET /livez?\xff HTTP/1.1"], ["BREW / HTTP/1.1"], ["GET ?a HTTP/1.1"],
+     ["nonsense"], ["CONNECT finpay.test:1 HTTP/1.1"], ["get /livez HTTP/1.1"],
+     ["GET /livez HTTP/1.1", "X-Idempotency-Key: a\x01b"], ["GET /livez HTTP/1.1", "X: a\x7fb"],
+     ["POST /livez HTTP/1.1", "Content-Length: -1"], ["GET /livez HTTP/1.1", " folded"],
+     ["POST /livez HTTP/1.1", "Content-Length: 1", "Content-Length: 2"],
+     ["POST /livez HTTP/1.1", "Content-Length: 5", "Transfer-Encoding: chunked"]],
+)  # fmt: skip
+def test_what_is_no_http_is_a_problem_too(api: Api, lines: list[str]) -> None:
+    answer = raw(api, *lines)
+    problem(answer, 400, "malformed_json")
+    assert answer.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])

@@ -169,17 +169,14 @@ def test_the_session_of_one_user_is_no_good_for_another(api: Api, alice: User) -
     assert_refused(asked(api, f"Bearer {mixed}"))
 
 
-def test_the_token_of_a_user_who_is_gone_is_refused(api: Api) -> None:
+def test_the_token_of_a_user_who_is_not_there_is_refused(api: Api, alice: User) -> None:
     """Users are never deleted by FinPay; whoever restores an older backup has such tokens."""
-    gone = api.user()
-    user, session = ids.decode("usr", gone.user_id), read(gone.token, 1)["sid"]
-    for table, column in (
-        ("identity.refresh_tokens", "session_id"),
-        ("identity.sessions", "id"),
-    ):
-        api.sql(f"DELETE FROM {table} WHERE {column} = $1", ids.decode("ses", session))
-    assert not api.sql("SELECT FROM identity.sessions WHERE user_id = $1", user)
-    assert_refused(asked(api, f"Bearer {gone.token}"))
+    gone = {
+        "sub": ids.encode("usr", ids.new_uuid()),
+        "acc": ids.encode("acc", ids.new_uuid()),
+        "sid": ids.encode("ses", ids.new_uuid()),
+    }
+    assert_refused(asked(api, f"Bearer {forged(alice.token, gone)}"))
 
 
 def test_every_changed_character_is_noticed(api: Api, alice: User) -> None:
@@ -190,8 +187,8 @@ def test_every_changed_character_is_noticed(api: Api, alice: User) -> None:
     client = api.client()
     for at, bit in flips:
         character = chr(ord(token[at]) ^ bit)
-        if not character.isprintable():
-            continue  # no header can carry it
+        if not character.isprintable() or character.isspace():
+            continue  # no header can carry it, not at its end
         changed = token[:at] + character + token[at + 1 :]
         headers = {"Authorization": f"Bearer {changed}"}
         answer = client.request("GET", "/api/v1/auth/me", headers=headers)

@@ -35,8 +35,9 @@ def stage(own_valkey: Callable[..., OwnValkey]) -> Callable[[Play], None]:
                 assert not channel.open
                 try:
                     await play(channel, proxy, redis)
-                finally:
                     await channel.close()
+                finally:  # uvloop does not end before its connections
+                    await channel._redis.connection_pool.disconnect()
 
             uvloop.run(main())
 

@@ -42,7 +42,7 @@ async def test_a_full_queue_refuses_at_once_and_loses_nothing_that_it_took(bank:
         posting += [asyncio.ensure_future(batcher.post(item)) for item in items[1:]]
         await asyncio.sleep(0)
         refused = [future.exception() for future in posting if future.done()]
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3, "nobody waits for room"
         assert all(is_overloaded(error) for error in refused)
         assert len(refused) >= EXTRA
     answers = await asyncio.gather(*posting, return_exceptions=True)

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 import pytest
-from redis import Redis
-from redis.exceptions import RedisError
 
 from tests.apis import PASSWORD, Api, running_api
 from tests.faults.proxy import Proxy, proxy_before
+from tests.faults.redis_faults import assert_redis_refuses, full, hung, info, redis, stopped
 from tests.faults.watching import (
     RECOVERY_S,
     ask,
@@ -61,34 +60,6 @@ def _with_redis(api: Api) -> Iterator[None]:
     await_redis(api, "ok")
     yield
     await_redis(api, "ok")
-
-
-@contextmanager
-def stopped(valkey: OwnValkey) -> Iterator[None]:
-    valkey.stop()
-    try:
-        yield
-    finally:
-        valkey.start()
-
-
-@contextmanager
-def hung(valkey: OwnValkey) -> Iterator[None]:
-    valkey.hang()
-    try:
-        yield
-    finally:
-        valkey.resume()
-
-
-@contextmanager
-def full(valkey: OwnValkey) -> Iterator[None]:
-    with redis(valkey) as client:
-        client.config_set("maxmemory", 1)
-        try:
-            yield
-        finally:
-            client.config_set("maxmemory", "256mb")
 
 
 @pytest.mark.parametrize("fault", [stopped, hung, full])
@@ -201,7 +172,8 @@ def test_evictions_lose_only_time(api: Api, valkey: OwnValkey) -> None:
         finally:
             client.config_set("maxmemory", "256mb")
             client.config_set("maxmemory-policy", "noeviction")
-    assert set(running.counts) == {201}, running.counts
+    # 409: a key whose claim stands, because its answer was evicted between the two.
+    assert {201} <= set(running.counts) <= {201, 409}, running.counts
     prove(api, running, final | resolve(api, running))
     assert statuses(api, token) == {401}
     alice = senders[0]
@@ -295,12 +267,6 @@ def test_limits_are_kept_per_process(
     assert seen == [200] * 20 + [429] * 4, "and exact again, over both"
 
 
-def assert_redis_refuses(valkey: OwnValkey) -> None:
-    """The fault is real: a plain client can't write either."""
-    with pytest.raises(RedisError), redis(valkey) as client:
-        client.set("control", "1")
-
-
 def assert_degraded(api: Api) -> None:
     """Money moves without Redis, so the service is ready."""
     await_redis(api, "down", 2.0)
@@ -309,14 +275,3 @@ def assert_degraded(api: Api) -> None:
     assert told.json()["checks"] == {"postgres": "ok", "redis": "down"}
     ready = ask(api, "/readyz")
     assert (ready.status_code, ready.json()) == (200, {"status": "warn"})
-
-
-@contextmanager
-def redis(valkey: OwnValkey) -> Iterator[Redis]:
-    with Redis.from_url(valkey.url, socket_timeout=0.5, retry=None) as client:
-        yield client
-
-
-def info(client: Redis, name: str) -> int:
-    """One number of INFO."""
-    return int(client.info()[name])

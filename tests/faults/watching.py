@@ -1,4 +1,4 @@
-"""What tests ask of an API that is in trouble: always on a new connection, so any worker answers."""
+"""What tests ask of an API in trouble: always on a new connection, so any worker answers."""
 
 import asyncio
 import contextlib

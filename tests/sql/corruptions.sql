@@ -2,8 +2,8 @@
 -- proof has to name, and the checks that find it.
 --
 -- The subjects are what the traffic of test_verify.py leaves behind: the accounts :alice, :bob,
--- :dollars and :system, the user :alice_user, the transactions :early and :late (completed, alice to
--- bob) and :failed (of alice, between the two), and a :stranger whom nobody knows.
+-- :dollars and :system, the user :alice_user, the transactions :early and :late (completed, alice
+-- to bob) and :failed (of alice, between the two), and a :stranger whom nobody knows.
 
 -- name: a_balance_is_one_more
 -- alice: totals, balances

@@ -49,6 +49,13 @@ OTHER_STATEMENTS: Final = (
     "SELECT ledger.system_account('ZAR')",
     "SELECT ledger.http_status('completed')",
     "INSERT INTO finpay.schema_migrations VALUES ('x')",
+    # What only the ledger may tell.
+    "SELECT audit.record(NULL, 'transaction.completed', gen_random_uuid(), 'r', NULL)",
+    "SELECT audit.record(NULL, 'account.updated', gen_random_uuid(), 'r', NULL)",
+    "SELECT outbox.record(gen_random_uuid(), 'transaction.completed', '{}', NULL, 'r')",
+    "SELECT outbox.record(gen_random_uuid(), 'account.updated', '{}', NULL, 'r')",
+    "SELECT outbox.record_each(gen_random_uuid(), 'account.updated', '{}', NULL, 'r')",
+    "SELECT audit.refuse_ledger_news('user.registered')",
 )
 # Append-only, whoever asks: a trigger refuses, not a missing right.
 FINAL: Final = (

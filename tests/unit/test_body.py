@@ -132,7 +132,8 @@ class TestPlace:
 class TestContentType:
     @pytest.mark.parametrize(
         "text",
-        ["application/json", "APPLICATION/JSON", " application/json ", "application/json;charset=utf-8",
+        ["application/json", "APPLICATION/JSON", " application/json ",
+         "application/json;charset=utf-8",
          'application/json; charset="UTF-8"', "application/json ; Charset = utf-8"],
     )  # fmt: skip
     def test_is_json_in_utf_8(self, text: str) -> None:

@@ -3,7 +3,7 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- One schema per package. finpay_owner owns all of it; finpay_app gets what the rights migration lists.
+-- One schema per package. finpay_owner owns all of it; what finpay_app gets stands in …07_rights.
 CREATE SCHEMA identity;
 CREATE SCHEMA ledger;
 CREATE SCHEMA audit;
