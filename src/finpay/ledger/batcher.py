@@ -1,8 +1,8 @@
 """Carries transfers to the ledger in batches: no timer, bounded, and honest about the unknown.
 
-While a batch is in flight the next gathers. A batch that loses its connection is tried again with
-the same transaction ids and keys, so that a COMMIT whose answer was lost is found by its key and not
-done twice. A batch that meets a locked account or a bad item is taken apart: its items go
+While a batch is in flight the next gathers. A batch that loses its connection is tried again
+with the same transaction ids and keys, so that a COMMIT whose answer was lost is found by its key
+and not done twice. A batch that meets a locked account or a bad item is taken apart: its items go
 on alone, on connections of their own, so that one of them never spoils its neighbours.
 """
 
