@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import settings
 
 from finpay.dev.place import remove_place
 from finpay.dev.postgres import Cluster
@@ -25,6 +26,11 @@ from tests.servers import (
     drop_database,
     shared_postgres,
 )
+
+# In CI the same examples each time: a new one is found on a developer's machine, not in a release.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 _RUN: Final = pytest.StashKey[Run]()
 _OURS: Final = ("DATABASE_URL", "REDIS_URL", "PORT", "HOST")

@@ -5,9 +5,10 @@ A body that is wrong is only counted, so what is wrong with it waits here as a f
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from finpay.edge import idempotency, lists
 from finpay.edge.body import (
@@ -28,16 +29,15 @@ class ClientGone(Exception):
     """The client closed the connection before its request was whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """What was asked for, or what is wrong with it."""
 
     fault: FinPayError | None = None
     command: Any = None
     key: str = ""
     fingerprint: bytes = b""
-    query: Mapping[str, str] = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, str] = {}
+    parameters: Mapping[str, Any] = {}
 
     def raise_fault(self) -> None:
         if self.fault is not None:

@@ -7,6 +7,7 @@ cache → handler → settle → answer. A test holds each pair of this order.
 
 import secrets
 import time
+from itertools import count
 from typing import Final
 
 from finpay import log
@@ -33,6 +34,9 @@ class Pipeline:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        # Tokens of requests need to be unique, not secret: a name for the process, and a number.
+        self._name = f"{secrets.token_hex(8)}."
+        self._numbers = count()
         self._addresses = Addresses(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
         self._answering = Answering(services)
@@ -127,7 +131,7 @@ class Pipeline:
             user_id=principal.user_id,
             mode=mode,
             tiers=self._tiers.of_user(principal.user, money=route.money),
-            token=secrets.token_hex(8),
+            token=f"{self._name}{next(self._numbers)}",
             key=draft.key,
             fingerprint=draft.fingerprint,
             variant=variant,

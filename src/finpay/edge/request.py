@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec import Struct
+
 from finpay import ids
 from finpay.gate.gate import Settlement
 from finpay.gate.limits import Budget
@@ -56,8 +58,7 @@ class Request:
         return ids.encode("req", ids.new_uuid())
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """What a handler gets: everything is read, checked and admitted.
 
     `command` is the checked body, `parameters` the checked query, `path_id` the last segment of a
@@ -69,8 +70,8 @@ class Call:
     path: str = ""
     principal: Principal | None = None
     command: Any = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
+    query: Mapping[str, str] = {}
     path_id: str = ""
     key: str = ""
     fingerprint: bytes = b""

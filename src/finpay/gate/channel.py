@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any, Final, cast
 
 from hiredis import pack_command
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -52,8 +53,7 @@ class Script:
     sha: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One script call of a pipeline."""
 
     script: Script

@@ -8,9 +8,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 from uuid import UUID
+
+from msgspec import Struct
+from prometheus_client import Counter
 
 from finpay import metrics
 from finpay.gate import lifetimes
@@ -29,8 +32,7 @@ _FILL: Final = read_script("fill")
 _SCRIPTS: Final = (_ADMIT, _ADMIT_STRANGER, _SETTLE, _TOUCH, _FILL)
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """What the gate has to know of one request with a token.
 
     `user` and `session` are public ids. `token` is unique to this request: it owns the claim and
@@ -49,8 +51,7 @@ class Passage:
     variant: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """What a money POST leaves behind.
 
     `answer` None releases the claim; otherwise it is stored under `fingerprint`. The sequences are
@@ -104,7 +105,7 @@ class Gate:
                 verdict = await self._admit(passage, proven=True)
                 if verdict.kind == "unknown":  # Redis left between the two calls
                     verdict = self._admit_locally(passage.tiers)
-        metrics.GATE.labels(verdict.kind).inc()
+        _counter(verdict.kind).inc()
         return verdict
 
     async def admit_stranger(self, tiers: Sequence[Tier]) -> Verdict:
@@ -116,7 +117,7 @@ class Gate:
             verdict = Verdict(kind.decode(), budgets_of(tiers, report))
         except RedisAway:
             verdict = self._admit_locally(tiers)
-        metrics.GATE.labels(verdict.kind).inc()
+        _counter(verdict.kind).inc()
         return verdict
 
     async def settle(self, passage: Passage, settlement: Settlement) -> None:
@@ -212,6 +213,11 @@ class Gate:
     def _admit_locally(self, tiers: Sequence[Tier]) -> Verdict:
         fits, budgets = self._local.count(tiers, time.monotonic())
         return Verdict("admitted" if fits else "limited", budgets, degraded=True)
+
+
+@cache
+def _counter(kind: str) -> Counter:
+    return metrics.GATE.labels(kind)
 
 
 def _tier_args(tier: Tier) -> tuple[int, int, int]:

@@ -2,17 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 from typing import Final
+
+from msgspec import Struct
 
 from finpay.settings import RateLimit
 
 MAX_LOCAL_WINDOWS: Final = 100_000  # ~20 MB; the oldest window goes first
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(Struct, frozen=True):
     """One limit that a request meets: its public name, its Redis key, how much it costs."""
 
     name: str
@@ -21,8 +21,7 @@ class Tier:
     cost: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """What is left of a tier after this request, and the seconds until its window ends."""
 
     tier: Tier

@@ -1,7 +1,8 @@
 """What the gate answers. The edge does the branching."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from finpay.gate.limits import Budget
 
@@ -10,8 +11,7 @@ Kind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """One request's passage.
 
     `payload` is the stored answer of a replay or the cached one of a hit. `generation` is what a
