@@ -175,7 +175,7 @@ def test_backends_that_are_killed_in_the_middle_of_a_batch_cost_a_retry(
 _POSTED: Final = b'"status":"completed"'
 
 
-@pytest.mark.parametrize(("times", "statuses"), [(1, {201}), (20, {503})])
+@pytest.mark.parametrize(("times", "statuses"), [(1, {201}), (200, {503})])
 def test_a_commit_whose_answer_is_cut_off_is_found_by_its_key(
     api: Api, proxy: tuple[Proxy, str], times: int, statuses: set[int]
 ) -> None:
@@ -186,6 +186,7 @@ def test_a_commit_whose_answer_is_cut_off_is_found_by_its_key(
     assert truth(api, bob) == 5
     trap.times = 0
     assert {answer.status} == statuses, answer.body
+    assert "Idempotent-Replayed" not in answer.headers, "it is this request's own answer"
     if answer.status == 503:
         assert_unavailable(answer)
     again = alice.send(bob, 5, "cut")
