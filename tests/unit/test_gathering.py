@@ -126,7 +126,7 @@ async def test_a_full_queue_refuses_and_does_nothing() -> None:
     tasks += flights.carry(1, 2)
     await settle()
     with pytest.raises(FinPayError) as refused:
-        await flights.gatherer.carry(3)
+        await asyncio.wait_for(flights.gatherer.carry(3), 1)
     assert refused.value.code is Code.OVERLOADED
     assert refused.value.headers["Retry-After"] == "1"
     await flights.land_all()

@@ -18,7 +18,7 @@ _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "
 
 @cache
 def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    """The metrics of one kind of answer: few kinds, and looking them up costs more than counting."""
+    """The metrics of one kind of answer: there are few, and a look-up costs more than counting."""
     count = metrics.REQUESTS.labels(method, route, str(status))
     return count, metrics.DURATION.labels(route)
 
