@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import httpx
 import psutil
 
+from finpay import ids
 from finpay.client import FinPay
 from finpay.db.pool import Database
 from finpay.dev.servers import free_port
@@ -38,6 +40,10 @@ class User:
     email: str
     user_id: str
     account_id: str
+
+    @property
+    def uuid(self) -> UUID:
+        return ids.decode("usr", self.user_id)
 
     @property
     def token(self) -> str:
