@@ -5,9 +5,12 @@ sets before this module is imported. Label values come from closed lists: a mill
 are one series.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 # From OpenTelemetry's http.server.request.duration; finer below 5 ms, where most answers are.
@@ -51,5 +54,20 @@ def exposition(directory: str | None) -> bytes:
     if directory is None:
         return generate_latest()
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]
+    _Workers(registry, path=directory)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+class _Workers(MultiProcessCollector):
+    def collect(self) -> Iterable[Metric]:
+        """Without the empty file of a worker that is just making it, or was killed just then."""
+        files = [str(file) for file in Path(self._path).glob("*.db") if _is_made(file)]
+        merged: Iterable[Metric] = self.merge(files)  # type: ignore[no-untyped-call]
+        return merged
+
+
+def _is_made(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # its worker died, and the supervisor buried it meanwhile
+        return False

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from finpay.edge import problems, routes
+from finpay.edge import problems, requests, routes
 from finpay.edge.routes import ROUTES, Route
 from finpay.errors import KINDS, Code
 
@@ -28,6 +28,11 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "amount_max": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
     "counterparty_id": {"type": "string", "pattern": "^acc_[0-7][0-9a-hjkmnp-tv-z]{25}$"},
     "idempotency_key": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+# What the docs page fills in: works as it stands beside `finpay dev`.
+_EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
+    requests.Login: {"email": "alice@finpay.dev", "password": "password123"},
+    requests.Send: {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},
 }
 _INTRODUCTION: Final = """\
 A payment API: wallet accounts, atomic transfers, idempotent retries.
@@ -86,9 +91,13 @@ def _operation(route: Route) -> dict[str, Any]:
         schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
         operation["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": {"schema": schema} | _example(route)},
         }
     return operation
+
+
+def _example(route: Route) -> dict[str, Any]:
+    return {"example": _EXAMPLES[route.body]} if route.body in _EXAMPLES else {}
 
 
 def _tag(route: Route) -> str:
