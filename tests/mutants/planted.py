@@ -1,0 +1,135 @@
+"""The planted bugs: what is changed into what, and where it has to be noticed."""
+
+from dataclasses import dataclass
+from typing import Final
+
+POST: Final = "src/finpay/db/migrations/20261122000006_post_transfers.sql"
+ACCOUNTS: Final = "src/finpay/db/migrations/20261122000005_accounts.sql"
+LEDGER: Final = "src/finpay/db/migrations/20261122000003_ledger.sql"
+OUTBOX: Final = "src/finpay/db/migrations/20261122000004_audit_and_outbox.sql"
+RIGHTS: Final = "src/finpay/db/migrations/20261122000007_rights.sql"
+BATCHER: Final = "src/finpay/ledger/batcher.py"
+ADMIT: Final = "src/finpay/gate/admit.lua"
+SETTLE: Final = "src/finpay/gate/settle.lua"
+FILL: Final = "src/finpay/gate/fill.lua"
+LIMITS: Final = "src/finpay/gate/limits.lua"
+
+SQL: Final = "tests/sql"
+GATE: Final = "tests/gate"
+API: Final = "tests/api"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old`, which stands once in `path`, becomes `new`; the tests under `tests` must fail."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS: Final = (
+    # What post_transfers decides.
+    Mutant("overdraw by one", POST, "helds[s] < amounts[i]", "helds[s] + 1 < amounts[i]", SQL),
+    Mutant("never spend the last unit", POST, "helds[s] < amounts[i]", "helds[s] <= amounts[i]",
+           SQL),
+    Mutant("holds don't count", POST, "balances[s] - helds[s] <", "balances[s] <", SQL),
+    Mutant("limit one too high", POST, "> 9007199254740991 - amounts[i]",
+           "> 9007199254740992 - amounts[i]", SQL),
+    Mutant("limit one too low", POST, "> 9007199254740991 - amounts[i]",
+           "> 9007199254740990 - amounts[i]", SQL),
+    Mutant("frozen sender sends", POST, "ELSIF frozen[s] THEN", "ELSIF false THEN", SQL),
+    Mutant("frozen receiver receives", POST, "ELSIF frozen[r] THEN", "ELSIF false THEN", SQL),
+    Mutant("send to oneself", POST, "ELSIF s = r THEN", "ELSIF false THEN", SQL),
+    Mutant("currencies mix", POST, "currency_of[s] <> currency_of[r]\n", "false\n", SQL),
+    Mutant("the request's currency is ignored", POST,
+           "COALESCE(currencies[i], currency_of[s]) <> currency_of[s]", "false", SQL),
+    Mutant("system accounts take part", POST, " AND l.user_id IS NOT NULL\n", "\n", SQL),
+    Mutant("money is minted", POST, "balances[r] + amounts[i];", "balances[r] + amounts[i] + 1;",
+           SQL),
+    Mutant("money vanishes", POST, "balances[s]  := balances[s] - amounts[i];",
+           "balances[s]  := balances[s] - amounts[i] - 1;", SQL),
+    Mutant("sender's version stands still", POST, "versions[s]  := versions[s] + 1;", "", SQL),
+    Mutant("receiver's sequence stands still", POST, "sequences[r] := sequences[r] + 1;", "", SQL),
+    Mutant("a failure takes no number", POST,
+           "'insufficient_funds';\n            sequences[s] := sequences[s] + 1;",
+           "'insufficient_funds';", SQL),
+    Mutant("an entry has the wrong sign", POST, "i.sender_sequence, -i.amount,",
+           "i.sender_sequence, i.amount,", SQL),
+    Mutant("keys are not stored", POST, "AS i (principal, id, http_status, key, fingerprint, "
+           "answer, outcome)\n    WHERE i.outcome > 'duplicate';",
+           "AS i (principal, id, http_status, key, fingerprint, answer, outcome)\n"
+           "    WHERE false;", SQL),
+    Mutant("fingerprints are not compared", POST, "k.fingerprint = i.fingerprint AS same",
+           "true AS same", SQL),
+    Mutant("a reuse replays", POST, "ELSE 'idempotency_key_reuse' END", "ELSE 'duplicate' END",
+           SQL),
+    Mutant("refusals are not stored", POST, "answer, outcome)\n    WHERE i.outcome > 'duplicate'",
+           "answer, outcome)\n    WHERE i.outcome = 'completed'", SQL),
+    Mutant("receivers get no event", POST,
+           "(i.receiver, i.receiver_sequence, NULL, NULL, NULL)\n",
+           "(i.receiver, NULL::bigint, NULL, NULL, NULL)\n", SQL),
+    Mutant("refusals leave no audit row", POST,
+           "request_id, address)\n    WHERE i.outcome > 'duplicate';",
+           "request_id, address)\n    WHERE i.id IS NOT NULL;", SQL),
+    Mutant("locks in no order", POST, "ORDER BY l.id\n        FOR",
+           "ORDER BY random()\n        FOR", SQL),
+    Mutant("no locks", POST, "        FOR NO KEY UPDATE\n", "\n", SQL),
+    Mutant("a 402 is a 422", POST, "'insufficient_funds' THEN 402", "'insufficient_funds' THEN 422",
+           SQL),
+    # What else moves or guards money.
+    Mutant("funding is done twice", ACCOUNTS,
+           "WHERE k.principal_id = system.id AND k.key = of_key;", "WHERE false;", SQL),
+    Mutant("funding has one side", ACCOUNTS, "SET balance = a.balance - of_amount,",
+           "SET balance = a.balance,", SQL),
+    Mutant("a status change tells nobody", ACCOUNTS,
+           "INSERT INTO outbox.events (account_id, sequence, created_at, type, data)",
+           "INSERT INTO pg_temp.events (account_id, sequence, created_at, type, data)", SQL),
+    Mutant("anyone opens system accounts", ACCOUNTS, "LANGUAGE sql STRICT SECURITY DEFINER",
+           "LANGUAGE sql SECURITY DEFINER", SQL),
+    Mutant("balances may be negative", LEDGER, "user_id IS NULL OR balance - held >= 0", "true",
+           SQL),
+    Mutant("entries may change", LEDGER, "BEFORE UPDATE OR DELETE ON ledger.entries",
+           "BEFORE DELETE ON ledger.entries", SQL),
+    Mutant("audit rows may go", OUTBOX, "BEFORE UPDATE OR DELETE ON audit.log",
+           "BEFORE UPDATE ON audit.log", SQL),
+    Mutant("the app may mint", RIGHTS, "    ledger.post_transfers,",
+           "    ledger.post_transfers,\n    ledger.fund,", SQL),
+    Mutant("the app writes the ledger", RIGHTS, "ON ALL TABLES IN SCHEMA identity TO finpay_app;",
+           "ON ALL TABLES IN SCHEMA identity, ledger TO finpay_app;", SQL),
+    Mutant("one bad item fails its batch", BATCHER,
+           "if len(items) == 1:\n                    return [error]\n                break",
+           "return [error] * len(items)", SQL),
+    Mutant("repeats share a call", BATCHER, "(again if mark in seen else first)", "first", SQL),
+    Mutant("conflicts are final", BATCHER, "            except Conflict:\n                pass",
+           "            except Conflict:\n                raise", SQL),
+    Mutant("the unknown is forgotten", BATCHER, "may_have_run |= error.may_have_run",
+           "may_have_run = error.may_have_run", SQL),
+    # The gate.
+    Mutant("a claim belongs to everybody", SETTLE, "stored == 'C' .. ARGV[1]",
+           "string.sub(stored, 1, 1) == 'C'", GATE),
+    Mutant("settling an answer overwrites", SETTLE, "if not stored or stored ==",
+           "if true or stored ==", GATE),
+    Mutant("an older sequence wins", SETTLE, "tonumber(ARGV[4]) >", "tonumber(ARGV[4]) ~=", GATE),
+    Mutant("marks stay", SETTLE, "if ARGV[5] == '1' then", "if false then", GATE),
+    Mutant("marks don't count", ADMIT, "if tonumber(redis.call('HGET', KEYS[3], field)) > now then",
+           "if false then", GATE),
+    Mutant("a mark keeps the generation", ADMIT, "now + ARGV[7]), 'gen', token)",
+           "now + ARGV[7]))", GATE),
+    Mutant("stale variants are served", ADMIT,
+           "and tonumber(sequence) >= tonumber(found[2] or 0)", "", GATE),
+    Mutant("variants live on", ADMIT, " and tonumber(ends) > now", "", GATE),
+    Mutant("another request replays", ADMIT, "string.sub(stored, 2, 17) ~= ARGV[5]", "false", GATE),
+    Mutant("the dead go on", ADMIT, "if session == 'ended' then", "if false then", GATE),
+    Mutant("strangers to Redis pass", ADMIT, "if ARGV[2] ~= '1' then", "if false then", GATE),
+    Mutant("fills ignore writes", FILL, "~= ARGV[2] then", "== 'never' then", GATE),
+    Mutant("older fills win", FILL, "> tonumber(ARGV[3]) then", "> 9e15 then", GATE),
+    Mutant("one more than the limit", LIMITS, "tier.used + tier.cost > tier.limit",
+           "tier.used + tier.cost > tier.limit + 1", GATE),
+    Mutant("one less than the limit", LIMITS, "tier.used + tier.cost > tier.limit",
+           "tier.used + tier.cost >= tier.limit", GATE),
+    Mutant("refused requests count", LIMITS, "        if fits then\n", "        if true then\n",
+           GATE),
+)  # fmt: skip
