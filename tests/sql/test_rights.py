@@ -261,3 +261,12 @@ async def test_a_new_function_is_nobodys(owner: asyncpg.Connection) -> None:
             "SELECT has_function_privilege('finpay_app', 'ledger.novelty()', 'EXECUTE')"
         )
         await owner.execute("DROP FUNCTION ledger.novelty()")
+
+
+@pytest.mark.parametrize("change", ["balance = -1", "held = balance + 1", "balance = 2 ^ 53"])
+async def test_no_user_account_leaves_its_bounds_whoever_writes(
+    owner: asyncpg.Connection, change: str
+) -> None:
+    """The last line of defence, below every function."""
+    with pytest.raises(asyncpg.CheckViolationError):
+        await owner.execute(f"UPDATE ledger.accounts SET {change} WHERE user_id IS NOT NULL")
