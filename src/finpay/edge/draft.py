@@ -47,15 +47,15 @@ class Draft(Struct, frozen=True):
 async def prepare(request: Request, route: Route, account: UUID | None = None) -> Draft:
     """Reads and checks everything behind the head of a request of the owner of `account`."""
     try:
-        if route.method == "POST":
-            return await _prepare_post(request, route)
+        if route.method in {"POST", "PATCH"}:
+            return await _prepare_body(request, route)
         query, parameters = lists.parse_query(request.query, route.parameters, account)
         return Draft(query=query, parameters=parameters)
     except FinPayError as fault:
         return Draft(fault=fault)
 
 
-async def _prepare_post(request: Request, route: Route) -> Draft:
+async def _prepare_body(request: Request, route: Route) -> Draft:
     """In the order of the contract: 413, 415, 400, 422."""
     raw = await _read_body(request)
     if raw or (route.body is not None and request.header("content-type") is not None):

@@ -109,7 +109,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": name, "in": "query", "schema": _PARAMETERS[name]} for name in route.parameters
     ]
-    if route.path.endswith("{id}"):
+    if "{id}" in route.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
     if route.money:
         schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
@@ -145,7 +145,7 @@ def _codes(route: Route) -> list[Code]:
         codes.append(Code.UNAUTHENTICATED)
     if route.body is not None:
         codes.extend(_WITH_BODY)
-    elif route.method == "POST":
+    elif route.method in {"POST", "PATCH"}:
         codes.append(Code.BODY_TOO_LARGE)
     else:
         codes.append(Code.VALIDATION_FAILED)

@@ -61,8 +61,8 @@ class Request:
 class Call(Struct, frozen=True):
     """What a handler gets: everything is read, checked and admitted.
 
-    `command` is the checked body, `parameters` the checked query, `path_id` the last segment of a
-    path that ends in an id. `key` and `fingerprint` belong to money POSTs.
+    `command` is the checked body, `parameters` the checked query, `path_id` the id in a
+    path that has one. `key` and `fingerprint` belong to money POSTs.
     """
 
     request_id: str

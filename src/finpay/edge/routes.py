@@ -40,7 +40,7 @@ class Route:
     an idempotency key; `cached` may be answered from the cache.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     handler: Handler
     summary: str
@@ -111,19 +111,24 @@ for _route in ROUTES:
 
 
 def find(path: str) -> tuple[Methods, str]:
-    """The methods of a path and its last segment where that is an id. 404 if there are none."""
+    """The methods of a path, and the id in it where it has one. 404 if there are none."""
     if len(path) > 1 and path.endswith("/"):
         path = path[:-1]
     methods = _BY_PATH.get(path)
-    if methods is not None:
+    if methods is not None and "{" not in path:
         return methods, ""
+    # The id is the last segment, or the last but one: /transactions/{id}, /deliveries/{id}/retry.
     parent, _, last = path.rpartition("/")
     methods = _BY_PATH.get(f"{parent}/{{id}}")
-    if methods is None or not last or "{" in last:
-        raise FinPayError(
-            Code.NOT_FOUND, f"There is no such path. {API} and its routes are listed at /docs."
-        )
-    return methods, last
+    if methods is not None and last:
+        return methods, last
+    grandparent, _, middle = parent.rpartition("/")
+    methods = _BY_PATH.get(f"{grandparent}/{{id}}/{last}")
+    if methods is not None and middle:
+        return methods, middle
+    raise FinPayError(
+        Code.NOT_FOUND, f"There is no such path. {API} and its routes are listed at /docs."
+    )
 
 
 def choose(methods: Methods, method: str) -> Route:
