@@ -8,8 +8,11 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 SYNCED := .venv/synced
 WORKERS ?= 2
+UV := .venv/uv/bin/uv
+ACTIONLINT_VERSION := v1.7.12
+KUSTOMIZE ?= kubectl kustomize
 
-.PHONY: help install dev test coverage check fmt mutants bench docs clean
+.PHONY: help install dev test coverage check check-actions check-kubernetes audit sbom wheel browser fmt mutants torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +37,40 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/test_tidy.py
+	$(BIN)/pytest -q tests/test_tidy.py tests/ship/test_deployment.py
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run .ci/bootstrap .github/install-servers deploy/compose/initdb/*.sh
+	$(BIN)/yamllint --strict .
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml compose.dev.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet --persona pedantic .github
+	$(BIN)/caddy validate --adapter caddyfile --config deploy/caddy/Caddyfile 2>/dev/null
+	git ls-files -co --exclude-standard | xargs ls -d 2>/dev/null | xargs $(BIN)/kingfisher scan \
+		--quiet --no-validate --no-update-check --exclude-rule betterleaks.curl-auth-header
+
+# What a package registry of Python has no wheel for.
+check-actions: ## Lint the workflows with actionlint (needs Go)
+	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
+check-kubernetes: $(SYNCED) ## Render the Kubernetes manifests and check them (needs kubectl)
+	$(KUSTOMIZE) deploy/kubernetes/example | $(BIN)/python -m tests.ship.kubernetes
+
+audit: $(SYNCED) ## Look for known vulnerabilities in what uv.lock names (needs the network)
+	$(UV) export --quiet --frozen --all-extras --all-groups --no-emit-project \
+		--output-file .venv/locked.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement .venv/locked.txt
+
+sbom: $(SYNCED) ## Write the bill of materials of what is shipped: dist/finpay.cdx.json
+	mkdir -p dist
+	$(UV) export --quiet --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export \
+		--output-file dist/finpay.cdx.json
+
+wheel: $(SYNCED) ## Build the wheel and the source archive into dist/
+	$(UV) build --quiet --out-dir dist
+
+browser: $(SYNCED) ## Test the pages in a real browser (needs Chromium or Chrome)
+	$(BIN)/pytest tests/browser $(ARGS)
 
 fmt: $(SYNCED) ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
@@ -43,12 +79,39 @@ fmt: $(SYNCED) ## Format, and fix what can be fixed
 mutants: $(SYNCED) ## Plant bugs in a copy of the money code; each must fail a test
 	$(BIN)/python -m tests.mutants
 
-bench: $(SYNCED) ## Measure transfers per second on this machine
-	$(BIN)/python -m benchmarks
+torture: $(SYNCED) ## Kill and cut servers of its own under load; nothing may be lost (SEED=n MINUTES=m)
+	$(BIN)/finpay torture --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-docs: $(SYNCED) ## Write the pages that come from the code, and check all of docs/
+torture-long: $(SYNCED) ## The same with more than 300 kills: about 15 minutes
+	$(BIN)/finpay torture --minutes 13 $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+torture-plants: $(SYNCED) ## Plant bugs in a copy of the tree; the harness must find each
+	$(BIN)/python -m tests.mutants.torture
+
+restore-drill: $(SYNCED) ## Lose the data, restore it from each kind of backup, prove the ledger
+	$(BIN)/python -m tests.drills.restore $(ARGS)
+
+failover-drill: $(SYNCED) ## Kill the primary under load, promote the standby, count what is lost
+	$(BIN)/python -m tests.drills.failover $(ARGS)
+
+bench: $(SYNCED) ## Measure everything on this machine (15 minutes; writes docs/performance)
+	$(BIN)/python -m benchmarks all
+
+bench-quick: $(SYNCED) ## Measure the main figures, in less than two minutes
+	$(BIN)/python -m benchmarks quick --seconds 5
+
+bench-growth: $(SYNCED) ## Measure a ledger of 10 million transactions (an hour, 40 GB)
+	$(BIN)/python -m benchmarks.growth
+
+docs: $(SYNCED) ## Write the pages that come from the code, check docs/, build the site
 	$(BIN)/python docs/generate.py
-	$(BIN)/pytest -q tests/test_docs.py
+	$(BIN)/pytest -q tests/test_docs.py tests/ship/test_docs_site.py
+	$(BIN)/python docs/site.py
+	$(BIN)/zensical build --strict --clean -f .zensical.yml
+
+docs-serve: $(SYNCED) ## Show the documentation site at http://127.0.0.1:8000
+	$(BIN)/python docs/site.py
+	$(BIN)/zensical serve -f .zensical.yml
 
 clean: ## Remove .venv and caches; the data in .finpay stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,9 +1,13 @@
-"""Writes docs/errors.md and docs/settings.md from the code. `make docs`; a test compares."""
+"""Writes the pages of docs/ that come from the code. `make docs`; a test compares."""
 
+import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from finpay.errors import KINDS
+from finpay.outbox import catalogue, documents
 from finpay.settings import RateLimit, Settings
 
 HERE: Final = Path(__file__).parent
@@ -33,10 +37,22 @@ _MEANINGS: Final = {
     "FINPAY_CORS_ORIGINS": "Origins, separated by commas, whose pages may call the API.",
     "FINPAY_METRICS_TOKEN": "Bearer token of /metrics. In production there is no /metrics "
     "without it.",
-    "FINPAY_WEBHOOK_RETRY_SCHEDULE": "Seconds between attempts, separated by commas. Checked now, "
-    "used when webhooks come.",
-    "FINPAY_WEBHOOK_ALLOWED_CIDRS": "Private networks that webhooks may reach, for development "
-    "and tests. Checked now, used when webhooks come.",
+    "FINPAY_WEBHOOK_RETRY_SCHEDULE": "Seconds between the attempts of a delivery, separated by "
+    "commas; each is varied by up to 20 %. After the last one the delivery is `failed`.",
+    "FINPAY_WEBHOOK_ALLOWED_CIDRS": "Private networks that webhooks may reach, on any port, for "
+    "development and tests. `finpay dev` opens loopback unless this is set.",
+    "FINPAY_WEBHOOK_PORTS": "Ports of webhook endpoints, separated by commas. In development also "
+    "80.",
+    "FINPAY_WEBHOOK_TIMEOUT": "Seconds for one attempt as a whole: name, connection, TLS, answer.",
+    "FINPAY_WEBHOOK_CONCURRENCY": "Attempts that one endpoint gets at once, over all workers.",
+    "FINPAY_WEBHOOK_DISABLE_AFTER": "Seconds without one success after which an endpoint is "
+    "disabled.",
+    "FINPAY_EVENT_RETENTION": "Seconds that events, deliveries and attempts are kept; those not "
+    "yet delivered stay. At least a day.",
+    "FINPAY_WORKER_PORT": "Where `finpay worker` answers /metrics, /livez and /readyz; `0`: "
+    "nowhere.",
+    "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs beside the "
+    "new one, unless the rotation says otherwise.",
     "FINPAY_LOG_LEVEL": "`debug`, `info`, `warning` or `error`.",
 }
 
@@ -81,6 +97,36 @@ def settings() -> str:
     return "\n".join(lines) + "\n"
 
 
+def events() -> str:
+    """One entry per type of event."""
+    lines = [
+        "# Event types",
+        "",
+        "Made from the code: an event that is not in this list is never written. "
+        "What all events share stands in [README.md](README.md).",
+        "",
+        "| type | `data.object` | schema |",
+        "|---|---|---|",
+    ]
+    for name, kind in catalogue.KINDS.items():
+        link = f"[schemas/{name}.json](schemas/{name}.json)"
+        lines.append(f"| [`{name}`](#{name.replace('.', '')}) | {_noun(kind)} | {link} |")
+    for name, kind in catalogue.KINDS.items():
+        members = ", ".join(f"`{member}`" for member in kind.subject.__struct_fields__)
+        changed = ", ".join(f"`{member}`" for member in kind.previous) or "nothing"
+        lines += ["", f"## {name}", "", kind.told, "", f"`data.object`: {members}."]
+        lines += ["", f"`data.previous`: {changed}."]
+    return "\n".join(lines) + "\n"
+
+
+def _noun(kind: catalogue.Kind) -> str:
+    return kind.subject.__name__.replace("Webhook", "webhook ").lower()
+
+
+def _json(document: Callable[[], object]) -> str:
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
 def _default(value: object) -> str:
     if value is None or value == ():
         return "none"
@@ -91,7 +137,16 @@ def _default(value: object) -> str:
     return f"`{value}`"
 
 
-PAGES: Final = {"errors.md": errors, "settings.md": settings}
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "errors.md": errors,
+    "settings.md": settings,
+    "events/types.md": events,
+    "events/asyncapi.json": partial(_json, documents.asyncapi),
+    **{
+        f"events/schemas/{name}.json": partial(_json, partial(documents.schema, name))
+        for name in catalogue.KINDS
+    },
+}
 
 if __name__ == "__main__":
     for page, render in PAGES.items():

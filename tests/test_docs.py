@@ -9,6 +9,7 @@ import pytest
 
 from finpay.edge.routes import ROUTES
 from finpay.errors import Code
+from finpay.outbox.catalogue import KINDS
 from finpay.settings import Settings
 
 ROOT: Final = Path(__file__).parents[1]
@@ -17,11 +18,19 @@ PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 _LINK: Final = re.compile(r"\]\((?!https?://|#|mailto:)([^)#]+)")
 
 
-@pytest.mark.parametrize("page", ["errors.md", "settings.md"])
+GENERATED: Final = runpy.run_path(str(DOCS / "generate.py"))["PAGES"]
+
+
+@pytest.mark.parametrize("page", GENERATED)
 def test_generated_pages_are_fresh(page: str) -> None:
     """`make docs` writes them."""
-    render = runpy.run_path(str(DOCS / "generate.py"))["PAGES"][page]
-    assert (DOCS / page).read_text("utf-8") == render()
+    assert (DOCS / page).read_text("utf-8") == GENERATED[page]()
+
+
+def test_every_type_of_event_has_a_schema_and_nothing_else_has() -> None:
+    assert {path.stem for path in (DOCS / "events/schemas").iterdir()} == KINDS.keys()
+    text = (DOCS / "events/types.md").read_text("utf-8")
+    assert re.findall(r"^## (\S+)$", text, re.MULTILINE) == list(KINDS)
 
 
 @pytest.mark.parametrize("code", Code)

@@ -8,17 +8,18 @@ import gc
 import multiprocessing
 import os
 import signal
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from finpay import log, settings
 from finpay.db import migrate
 from finpay.db.pool import Database, Unavailable, Unwelcome
+from finpay.edge.drain import Drain
 from finpay.edge.pipeline import Pipeline
 from finpay.edge.probe import Probe
 from finpay.edge.problems import refusal_templates
-from finpay.edge.request import Receive, Scope, Send
+from finpay.edge.request import Request
 from finpay.edge.services import Services
 from finpay.errors import Code
 from finpay.gate.gate import Gate
@@ -27,11 +28,10 @@ from finpay.identity.tokens import Signer
 from finpay.identity.users import Identity
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
 from finpay.settings import Settings
+from finpay.webhooks.waking import Waker
 
 CLOSE_LIMIT_S: Final = 8.0  # a batch has its deadline; nothing else may hold up the end
-DRAIN_S: Final = 1.0  # long enough for a load balancer to read 503 from /readyz
 GC_THRESHOLD: Final = 50_000  # requests leave few cycles behind
-LAST_MOMENT_S: Final = 0.1  # between a connection and its request
 READERS: Final = 8  # connections for everything but the batches, per process
 
 _SAFE: Final = """
@@ -39,6 +39,11 @@ SELECT name FROM pg_settings
 WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
 ORDER BY name
 """
+
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
 
 
 def application() -> "Application":
@@ -57,13 +62,16 @@ class Application:
         self._pipeline: Pipeline | None = None
         self._closing: list[Database] = []
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif self._pipeline is not None:
-            await self._pipeline(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def respond(self, request: Request) -> bytes:
+        """What edge/protocol.py calls: ASGI only tells of the start and the end."""
+        assert self._pipeline is not None  # noqa: S101  nobody connects before the start is over
+        return await self._pipeline.respond(request)
+
+    async def _live(self, receive: _Receive, send: _Send) -> None:
         await receive()
         try:
             await self._open()
@@ -80,7 +88,9 @@ class Application:
         database = Database(read.database_url, size=READERS)
         ledger = Database(read.database_url, size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS)
         watch = Database(read.database_url, size=1)
-        self._closing = [database, ledger, watch]
+        bell = Database(read.database_url, size=1)
+        self._closing = [database, ledger, watch, bell]
+        waker = Waker(bell)
         identity = Identity(
             database,
             Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
@@ -94,7 +104,8 @@ class Application:
         self._services = Services(
             settings=read,
             database=database,
-            batcher=Batcher(ledger, refusal_templates()),
+            batcher=Batcher(ledger, refusal_templates(), waker.wake),
+            waker=waker,
             identity=identity,
             gate=gate,
             probe=probe,
@@ -106,7 +117,7 @@ class Application:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        _Drain(probe).prepare()
+        Drain(probe).prepare()
 
     async def _close(self) -> None:
         services = self._services
@@ -114,6 +125,7 @@ class Application:
         try:
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await services.batcher.drain()
+                await services.waker.close()
                 await services.probe.close()
                 await services.gate.close()
                 await asyncio.gather(*(database.close() for database in self._closing))
@@ -138,42 +150,6 @@ class Application:
             return
         Path(folder, settings.UNFIT_FILE).write_text(reason, "utf-8")
         os.kill(supervisor.pid, signal.SIGTERM)
-
-
-class _Drain:
-    """What a SIGTERM begins, step by step, so that nobody who was let in is sent away.
-
-    At once /readyz is 503 and every answer closes its connection. DRAIN_S later nobody new is let
-    in, and LAST_MOMENT_S after that, or at a second signal, the server's own handler stops it.
-    """
-
-    def __init__(self, probe: Probe) -> None:
-        self._probe = probe
-        self._loop = asyncio.get_running_loop()
-        self._stop: Any = signal.getsignal(signal.SIGTERM)  # a method of uvicorn's Server
-
-    def prepare(self) -> None:
-        """Also for the supervisor's death: nobody would replace this process, or ever stop it."""
-        signal.signal(signal.SIGTERM, self._begin)
-        supervisor = multiprocessing.parent_process()
-        if supervisor is not None:
-            self._loop.add_reader(supervisor.sentinel, self._leave, supervisor.sentinel)
-
-    def _begin(self, number: int, frame: FrameType | None) -> None:
-        if self._probe.draining:
-            self._stop(number, frame)
-            return
-        self._probe.draining = True
-        self._loop.call_soon_threadsafe(self._loop.call_later, DRAIN_S, self._close_the_door)
-
-    def _close_the_door(self) -> None:
-        for door in self._stop.__self__.servers:
-            door.close()
-        self._loop.call_later(LAST_MOMENT_S, self._stop, signal.SIGTERM, None)
-
-    def _leave(self, sentinel: int) -> None:
-        self._loop.remove_reader(sentinel)
-        signal.raise_signal(signal.SIGTERM)
 
 
 async def unfit(database: Database, read: Settings) -> str | None:

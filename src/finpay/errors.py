@@ -137,7 +137,7 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.BODY_TOO_LARGE: Kind(
         413,
         "The body is too large.",
-        "Send at most 64 KiB.",
+        "Send at most 64 KiB, or 1 MiB to /transactions/batch.",
     ),
     Code.UNSUPPORTED_MEDIA_TYPE: Kind(
         415,

@@ -20,8 +20,9 @@ class Gatherer(Generic[Item, Result]):
     """Carries items in batches through `fly`, which answers one result or exception per item.
 
     `flights` batches may be in the air at once, `size` items fit in one, `queue` may wait; beyond
-    that `overloaded` is raised and nothing was done. A caller that is cancelled before take-off
-    leaves the queue; after it, the item is carried all the same.
+    that `overloaded` is raised and nothing was done. With `weigh` an item takes as many places as
+    it says, one heavier than `size` flies alone, and those that wait weigh `load` at most. A caller
+    that is cancelled before take-off leaves the queue; after it, the item is carried all the same.
     """
 
     def __init__(
@@ -31,12 +32,17 @@ class Gatherer(Generic[Item, Result]):
         flights: int,
         size: int,
         queue: int,
+        weigh: Callable[[Item], int] = lambda _: 1,
+        load: int | None = None,
     ) -> None:
         self._fly = fly
         self._flights = flights
         self._size = size
         self._queue = queue
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._load = load or queue
+        self._weigh = weigh
+        self._waiting: deque[tuple[Item, int, asyncio.Future[Result]]] = deque()
+        self._weight = 0  # of all that wait
         self._in_the_air: set[asyncio.Task[None]] = set()
         self._boarding = False
 
@@ -46,10 +52,12 @@ class Gatherer(Generic[Item, Result]):
 
     def board(self, item: Item) -> asyncio.Future[Result]:
         """Like `carry`, without waiting: the future ends with the item's flight."""
-        if len(self._waiting) >= self._queue:
+        weight = self._weigh(item)
+        if len(self._waiting) >= self._queue or self._weight + weight > self._load:
             raise overloaded("Too many requests wait already. Try again in a moment.")
         seat: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, seat))
+        self._waiting.append((item, weight, seat))
+        self._weight += weight
         self._take_off()
         return seat
 
@@ -91,9 +99,16 @@ class Gatherer(Generic[Item, Result]):
                 seat.set_result(result)
 
     def _board(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        """In the order of the queue: the first that does not fit waits, and all behind it."""
         boarded: list[tuple[Item, asyncio.Future[Result]]] = []
-        while self._waiting and len(boarded) < self._size:
-            item, seat = self._waiting.popleft()
+        room = self._size
+        while self._waiting and room > 0:
+            item, weight, seat = self._waiting[0]
+            if boarded and weight > room:
+                break
+            self._waiting.popleft()
+            self._weight -= weight
             if not seat.done():
                 boarded.append((item, seat))
+                room -= weight
         return boarded

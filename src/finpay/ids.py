@@ -8,6 +8,7 @@ Source: https://github.com/jetify-com/typeid/tree/main/spec
 from typing import Final, Literal, get_args
 from uuid import UUID
 
+import uuid_utils
 from uuid_utils.compat import uuid7
 
 Prefix = Literal["usr", "acc", "txn", "ent", "evt", "whe", "whd", "ses", "req"]
@@ -28,7 +29,12 @@ def new_uuid() -> UUID:
     return uuid7()
 
 
-def encode(prefix: Prefix, value: UUID) -> str:
+def new_request_id() -> str:
+    """A fresh `req_…`, without the UUID object in between: every request pays for it."""
+    return encode("req", uuid_utils.uuid7())
+
+
+def encode(prefix: Prefix, value: UUID | uuid_utils.UUID) -> str:
     """The public form of a UUID: `encode("acc", uuid)` is `acc_…`."""
     number = value.int
     pairs = [_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)]

@@ -7,6 +7,7 @@ line.
 import logging
 import sys
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, cast
 
@@ -20,7 +21,7 @@ _LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 
 
 def configure(level: str) -> None:
@@ -32,6 +33,13 @@ def configure(level: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Others()], level=logging.WARNING, force=True)
+
+
+def write(lines: Sequence[msgspec.Struct]) -> None:
+    """Lines of level info that are made already, in one write."""
+    if get().is_enabled_for(logging.INFO):
+        sys.stdout.buffer.write(_ENCODER.encode_lines(lines))
+        sys.stdout.buffer.flush()
 
 
 class _Others(logging.Handler):
@@ -54,4 +62,4 @@ def _render(_: object, method: str, event: EventDict) -> bytes:
     line = {"time": datetime.now(UTC).isoformat(), "level": method, **event}
     if line.pop("exc_info", None):
         line["exception"] = traceback.format_exc()
-    return _encode(line)
+    return _ENCODER.encode(line)

@@ -33,7 +33,9 @@ def serve(settings: Settings) -> int:
             "set PORT to a free one\n"
         )
         return 2
-    folder = tempfile.mkdtemp(prefix="finpay-serve-")
+    # Whoever wants the counters of other processes of this machine beside ours names the folder.
+    given = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    folder = given or tempfile.mkdtemp(prefix="finpay-serve-")
     # Before any worker imports prometheus-client, which looks once.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
@@ -44,7 +46,8 @@ def serve(settings: Settings) -> int:
             return 2
         return 0
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if given is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Supervisor(Multiprocess):

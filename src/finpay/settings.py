@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -68,12 +68,22 @@ class Settings(BaseModel):
     trusted_proxies: tuple[Network, ...] | int = Field((), alias="FINPAY_TRUSTED_PROXIES")
     cors_origins: tuple[str, ...] = Field((), alias="FINPAY_CORS_ORIGINS")
     metrics_token: str | None = Field(None, alias="FINPAY_METRICS_TOKEN", repr=False)
-    # For the worker that delivers webhooks; checked here so that a misspelt one is told at once.
-    webhook_retry_schedule_s: tuple[int, ...] = Field(
+    webhook_retry_schedule_s: tuple[Annotated[int, Field(ge=0, le=2_592_000)], ...] = Field(
         (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
         alias="FINPAY_WEBHOOK_RETRY_SCHEDULE",
     )
     webhook_allowed_networks: tuple[Network, ...] = Field((), alias="FINPAY_WEBHOOK_ALLOWED_CIDRS")
+    webhook_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        (443, 8443), alias="FINPAY_WEBHOOK_PORTS"
+    )
+    webhook_timeout_s: float = Field(20, alias="FINPAY_WEBHOOK_TIMEOUT", gt=0, le=120)
+    webhook_concurrency: int = Field(64, alias="FINPAY_WEBHOOK_CONCURRENCY", ge=1, le=256)
+    webhook_disable_after_s: int = Field(432_000, alias="FINPAY_WEBHOOK_DISABLE_AFTER", ge=1)
+    webhook_secret_overlap_s: int = Field(
+        86_400, alias="FINPAY_WEBHOOK_SECRET_OVERLAP", ge=0, le=604_800
+    )
+    event_retention_s: int = Field(7_776_000, alias="FINPAY_EVENT_RETENTION", ge=86_400)
+    worker_port: int = Field(0, alias="FINPAY_WORKER_PORT", ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", alias="FINPAY_LOG_LEVEL"
     )
@@ -102,7 +112,11 @@ class Settings(BaseModel):
         return tuple(ip_network(part) for part in _parts(value))
 
     @field_validator(
-        "cors_origins", "webhook_retry_schedule_s", "webhook_allowed_networks", mode="before"
+        "cors_origins",
+        "webhook_retry_schedule_s",
+        "webhook_allowed_networks",
+        "webhook_ports",
+        mode="before",
     )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:

@@ -35,9 +35,8 @@ def stage(own_valkey: Callable[..., OwnValkey]) -> Callable[[Play], None]:
                 assert not channel.open
                 try:
                     await play(channel, proxy, redis)
-                    await channel.close()
                 finally:  # uvloop does not end before its connections
-                    await channel._redis.connection_pool.disconnect()
+                    await channel.close()
 
             uvloop.run(main())
 
@@ -60,12 +59,13 @@ def test_a_surprise_of_the_event_loop_is_a_lost_line_like_others(
 
     async def play(channel: Channel, proxy: Proxy, redis: Redis) -> None:
         script = read_script("touch")
-        pool = channel._redis.connection_pool
         with monkeypatch.context() as patched:
-            patched.setattr(pool, "get_connection", closed)
+            patched.setattr(channel, "_connected", closed)
+            assert channel._line is not None
+            channel._line.hang_up()
+            await until(lambda: channel.open)
             with pytest.raises(RedisAway):
                 await channel.call(script, ["key"], [1, MINUTE_MS])
-            assert channel.open
             assert not await channel._try(), "and the next one surprises too"
             await asyncio.sleep(0)
         await until(lambda: not channel.open)

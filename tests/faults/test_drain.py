@@ -1,5 +1,6 @@
 """The service is told to stop, politely or not: what it accepted is answered."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -7,17 +8,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Final
+from http.client import HTTPResponse
+from typing import Any, Final
 
 import psutil
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
+from finpay.edge.drain import DRAIN_S
+from finpay.edge.protocol import FIRST_REQUEST_S, Protocol
+from finpay.edge.request import Request
 from tests.apis import Api, User
 from tests.faults.watching import ASKED, ask, await_that, locked, truth, workers
 from tests.load import Payment, Sent, load, prove, resolve, send_all
 
 STOP_LIMIT_S: Final = 10.0
 NOTICED_S: Final = 1.0
+LIVEZ: Final = b"GET /livez HTTP/1.1\r\nHost: finpay\r\n\r\n"
 
 
 @pytest.fixture
@@ -98,6 +106,71 @@ def test_a_supervisor_that_is_killed_leaves_no_worker_behind(api: Api, drained: 
     assert refused(drained), "the port is free for a successor"
 
 
+def test_whoever_knocked_while_the_workers_were_busy_is_answered(drained: Api) -> None:
+    """They can't look at anything while the drain's time runs out: not at new connections, not at
+    what comes on old ones. Then they close the door, and everybody outside has an answer."""
+    with ExitStack() as stack:
+        kept = stack.enter_context(idle_lines(drained))
+        stopped = workers(drained)
+        drained.process.terminate()
+        await_that("not ready", lambda: all_draining(drained), NOTICED_S)
+        late = time.monotonic() + DRAIN_S
+        for worker in stopped:
+            worker.suspend()
+        try:
+            knocked = [stack.enter_context(connected(drained)) for _ in range(20)]
+            for line in [*kept, *knocked[:10]]:
+                line.sendall(LIVEZ)
+            await_that("the drain's time is over", lambda: time.monotonic() > late, 2 * DRAIN_S)
+        finally:
+            for worker in stopped:
+                worker.resume()
+        assert [status_of(line) for line in [*kept, *knocked[:10]]] == [200] * (ASKED + 10)
+        await_that("nobody listens", lambda: refused(drained), NOTICED_S)
+        time.sleep(FIRST_REQUEST_S / 2)  # the server has begun to stop, and waits for the first
+        for line in knocked[10:]:
+            line.sendall(LIVEZ)
+            assert status_of(line) == 200
+    assert drained.process.wait(STOP_LIMIT_S) == 0
+
+
+async def test_what_is_unread_on_an_old_line_keeps_it_open() -> None:
+    """A second request lies in the kernel when the server looks which of its lines are idle."""
+
+    class Application:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            raise NotImplementedError
+
+        async def respond(self, _: Request) -> bytes:
+            return b"HTTP/1.1 204 No Content\r\n\r\n"
+
+    config = uvicorn.Config(
+        Application(),
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        log_config=None,
+    )
+    config.load()
+    made: list[Protocol] = []
+
+    def protocol() -> Protocol:
+        made.append(Protocol(config, ServerState(), {}))
+        return made[-1]
+
+    door = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1")
+    reader, writer = await asyncio.open_connection(*door.sockets[0].getsockname())
+    for _ in range(2):
+        writer.write(LIVEZ)  # at once into the kernel, and nothing here reads it meanwhile
+        if made:
+            made[0].shutdown()
+        assert b"204" in await reader.readuntil(b"\r\n\r\n")
+    made[0]._transport.close()
+    writer.close()
+    door.close()
+
+
 @contextmanager
 def slow_transfer(
     api: Api, served: Api, alice: User, bob: User
@@ -135,8 +208,8 @@ def idle_lines(served: Api) -> Iterator[list[socket.socket]]:
         lines = []
         for _ in range(ASKED):
             line = stack.enter_context(connected(served))
-            line.sendall(b"GET /livez HTTP/1.1\r\nHost: finpay\r\n\r\n")
-            assert line.recv(65_536).startswith(b"HTTP/1.1 200 ")
+            line.sendall(LIVEZ)
+            assert status_of(line) == 200
             lines.append(line)
         yield lines
 
@@ -148,6 +221,18 @@ def connected(served: Api) -> socket.socket:
 
 def not_ready(api: Api) -> bool:
     return ask(api, "/readyz").status_code == 503
+
+
+def status_of(line: socket.socket) -> int:
+    """Of the next answer on this connection, which is read whole."""
+    answer = HTTPResponse(line)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+def all_draining(api: Api) -> bool:
+    return all(not_ready(api) for _ in range(ASKED))
 
 
 def refused(api: Api) -> bool:

@@ -162,14 +162,14 @@ async def test_the_receiver_sees_a_transfer_at_once(reader: Reader) -> None:
     await receiver.fill(await receiver.look(), 3, b"before")
     reading = await receiver.look("/transactions?")
     write = await reader.begin()
-    told = Settlement(ANSWER, 1, receiver=receiver.visitor.user, receiver_sequence=4)
+    told = Settlement(ANSWER, 1, receivers={receiver.visitor.user: 4})
     await reader.gate.settle(write, told)
     assert await receiver.cached() is None
     await receiver.fill(reading, 3, b"before")
     assert await receiver.cached("/transactions?") is None
     await receiver.fill(await receiver.look(), 4, b"after")
     late = await reader.begin()
-    old_news = Settlement(ANSWER, 2, receiver=receiver.visitor.user, receiver_sequence=2)
+    old_news = Settlement(ANSWER, 2, receivers={receiver.visitor.user: 2})
     reading = await receiver.look("/transactions?")
     await reader.gate.settle(late, old_news)
     assert await receiver.cached() == b"after"

@@ -72,7 +72,7 @@ class TestGathering:
         passage = visitor.write()
         await gate.admit(passage)
         other = Visitor().user
-        settlement = Settlement((FINGERPRINT, 201, b"{}"), 1, receiver=other, receiver_sequence=1)
+        settlement = Settlement((FINGERPRINT, 201, b"{}"), 1, receivers={other: 1})
         before = reads_of(redis)
         await gate.settle(passage, settlement)
         assert reads_of(redis) - before == 1 + 1

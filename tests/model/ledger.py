@@ -1,8 +1,9 @@
-"""The ledger in sixty lines of Python: what has to be true, with nothing that makes it fast.
+"""The ledger in ninety lines of Python: what has to be true, with nothing that makes it fast.
 
 It knows no SQL, no locks and no batches. DESIGN §4 is its only source.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,20 +35,57 @@ class Request:
     currency: str | None = None
 
 
+@dataclass(frozen=True)
+class Many:
+    """A bulk: parts of one sender under one key."""
+
+    sender: str
+    key: str
+    parts: tuple[Request, ...]
+    atomic: bool
+
+
 @dataclass
 class Ledger:
     """Accounts by name, and what each key of each sender was used for and answered."""
 
     accounts: dict[str, Account] = field(default_factory=dict)
-    keys: dict[tuple[str, str], tuple[Request, str]] = field(default_factory=dict)
+    keys: dict[tuple[str, str], tuple[Request | Many, str]] = field(default_factory=dict)
 
     def post(self, asked: Request) -> str:
         """The outcome, in the order of precedence."""
-        known = self.keys.get((asked.sender, asked.key))
+        known = self._known(asked)
         if known is not None:
-            return "duplicate" if known[0] == asked else "idempotency_key_reuse"
-        outcome = self._decide(asked)
+            return known
+        outcome = self._do(asked)
         self.keys[asked.sender, asked.key] = asked, outcome
+        return outcome
+
+    def post_many(self, asked: Many) -> tuple[str, list[str | None]]:
+        """The outcome, and that of each part; None for what was not done or taken back."""
+        told: list[str | None] = [None] * len(asked.parts)
+        outcome = self._known(asked)
+        if outcome is not None:
+            return outcome, told
+        outcome = "completed"
+        before = deepcopy(self.accounts)
+        for at, part in enumerate(asked.parts):
+            told[at] = done = self._do(part)
+            if asked.atomic and done != "completed":
+                self.accounts, outcome = before, done
+                told[:at] = [None] * at
+                break
+        self.keys[asked.sender, asked.key] = asked, outcome
+        return outcome, told
+
+    def _known(self, asked: Request | Many) -> str | None:
+        known = self.keys.get((asked.sender, asked.key))
+        if known is None:
+            return None
+        return "duplicate" if known[0] == asked else "idempotency_key_reuse"
+
+    def _do(self, asked: Request) -> str:
+        outcome = self._decide(asked)
         if outcome == "completed":
             self.accounts[asked.sender].move("sent", -asked.amount)
             self.accounts[asked.receiver].move("received", asked.amount)

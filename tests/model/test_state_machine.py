@@ -1,13 +1,13 @@
-"""Random lives of the ledger, in SQL and in sixty lines of Python, side by side.
+"""Random lives of the ledger, in SQL and in ninety lines of Python, side by side.
 
-Transfers, alone and in batches, go through the batcher into a database of their own. After every
+Transfers and bulks of them, alone and in batches, go through the batcher into a database of their own. After every
 step the balances agree, after every life the histories do, and `ledger verify` finds nothing.
 """
 
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -22,13 +22,13 @@ from hypothesis.stateful import (
 )
 
 from finpay.errors import FinPayError
-from finpay.ledger import operator, reads
+from finpay.ledger import operator, posting, reads
 from finpay.ledger.batcher import Batcher
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import Posted, Transfer
+from finpay.ledger.posting import Bulk, Posted, Transfer
 from finpay.ledger.verify import verify
-from tests.model.ledger import LIMIT, Account, Ledger, Request
-from tests.sql.bank import REFUSALS, Bank, Holder, fresh_key, transfer
+from tests.model.ledger import LIMIT, Account, Ledger, Many, Request
+from tests.sql.bank import REFUSALS, Bank, Holder, bulk, fresh_key, item, transfer
 
 # Some ten seconds; MODEL_RUNS=2000 is for a night.
 RUNS: Final = int(os.environ.get("MODEL_RUNS", "30"))
@@ -51,6 +51,19 @@ REQUESTS: Final = st.builds(
     receiver=NAMES | st.just("nobody"),
     amount=AMOUNTS,
     currency=st.sampled_from([None, None, None, "ZAR", "USD"]),
+)
+
+
+BULKS: Final = st.builds(
+    lambda first, more, atomic: Many(
+        first.sender,
+        first.key,
+        tuple(replace(part, sender=first.sender, key=first.key) for part in (first, *more)),
+        atomic,
+    ),
+    REQUESTS,
+    st.lists(REQUESTS, max_size=5),
+    st.booleans(),
 )
 
 
@@ -101,6 +114,10 @@ class Life(RuleBasedStateMachine):
     def send_together(self, batch: list[Request], *, by_email: bool) -> None:
         self.post(batch, by_email=by_email)
 
+    @rule(many=BULKS, beside=st.lists(REQUESTS | BULKS, max_size=3), by_email=st.booleans())
+    def send_bulk(self, many: Many, beside: list[Request | Many], *, by_email: bool) -> None:
+        self.post([*beside[:1], many, *beside[1:]], by_email=by_email)
+
     @rule(data=st.data(), times=st.integers(1, 3), by_email=st.booleans())
     def send_again(self, data: st.DataObject, times: int, *, by_email: bool) -> None:
         """A request that was answered, alone or among others."""
@@ -138,20 +155,47 @@ class Life(RuleBasedStateMachine):
         report = self.world.do(verify(self.world.bank.owner))
         assert report.ok, [check for check in report.checks if not check.ok]
 
-    def post(self, batch: list[Request], *, by_email: bool) -> None:
+    def post(self, batch: Sequence[Request | Many], *, by_email: bool) -> None:
         """All at once, so that they share one batch; the model takes them one by one."""
-        items = [self.item(asked, by_email=by_email) for asked in batch]
-        results = self.world.do(self.together(items))
-        expected = [self.model.post(asked) for asked in batch]
-        assert [result.outcome for result in results] == expected
-        self.world.seen.update(expected)
+        requests = [self.request(asked, by_email=by_email) for asked in batch]
+        results = self.world.do(self.together(requests))
+        for asked, result in zip(batch, results, strict=True):
+            if isinstance(asked, Many):
+                outcome, told = self.model.post_many(asked)
+                assert result.items == told
+                self.world.seen.update(f"bulk {one}" for one in told)
+            else:
+                outcome = self.model.post(asked)
+            assert result.outcome == outcome
+            self.world.seen[outcome] += 1
         for asked, result in zip(batch, results, strict=True):
             first = self.answers.setdefault((asked.sender, asked.key), result)
             assert (result.http_status, result.answer) == (first.http_status, first.answer)
             assert result.fingerprint == first.fingerprint
 
-    async def together(self, items: list[Transfer]) -> list[Posted]:
-        return await asyncio.gather(*map(self.world.batcher.post, items))
+    async def together(self, requests: list[posting.Request]) -> list[Posted]:
+        return await asyncio.gather(*map(self.world.batcher.post, requests))
+
+    def request(self, asked: Request | Many, *, by_email: bool) -> Transfer | Bulk:
+        if isinstance(asked, Request):
+            return self.item(asked, by_email=by_email)
+        parts = [self.item(part, by_email=by_email) for part in asked.parts]
+        return bulk(
+            self.holders[asked.sender],
+            *(
+                item(
+                    self.holders[asked.sender],
+                    part.amount,
+                    receiver_id=part.receiver_id,
+                    receiver_email=part.receiver_email,
+                    currency=part.currency,
+                )
+                for part in parts
+            ),
+            mode="atomic" if asked.atomic else "independent",
+            key=asked.key,
+            fingerprint=repr(asked).encode(),
+        )
 
     def item(self, asked: Request, *, by_email: bool) -> Transfer:
         receiver = self.holders.get(asked.receiver)
@@ -192,7 +236,7 @@ class Life(RuleBasedStateMachine):
         ]  # fmt: skip
 
 
-def test_the_ledger_does_what_sixty_lines_of_python_do(fresh_database: Callable[[], str]) -> None:
+def test_the_ledger_does_what_ninety_lines_of_python_do(fresh_database: Callable[[], str]) -> None:
     world = World(fresh_database())
     try:
         run_state_machine_as_test(
@@ -208,6 +252,7 @@ def test_the_ledger_does_what_sixty_lines_of_python_do(fresh_database: Callable[
         assert set(world.seen) >= {
             Outcome.COMPLETED, Outcome.DUPLICATE, Outcome.IDEMPOTENCY_KEY_REUSE,
             Outcome.INSUFFICIENT_FUNDS, Outcome.RECEIVER_NOT_FOUND,
+            "bulk completed", "bulk insufficient_funds", "bulk None",
         }  # fmt: skip
     finally:
         world.close()

@@ -1,30 +1,22 @@
 """python -m tests.mutants [name …]: plants each bug in a copy and says who noticed."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 from tests.mutants.planted import MUTANTS, Mutant
+from tests.mutants.planting import copied_tree, replace_once
 
-ROOT: Final = Path(__file__).parents[2]
 AT_ONCE: Final = int(os.environ.get("WORKERS", "2"))
 LIMIT_S: Final = 300
 
 
 def noticed(mutant: Mutant) -> bool:
     """Whether the tests fail on a copy of the tree that has this bug."""
-    with tempfile.TemporaryDirectory(prefix="finpay-mutant-") as folder:
-        copy = Path(folder)
-        copy.chmod(0o755)
-        for name in ("src", "tests"):
-            shutil.copytree(ROOT / name, copy / name)
-        shutil.copy(ROOT / "pyproject.toml", copy)
-        plant(mutant, copy / mutant.path)
+    with copied_tree() as copy:
+        replace_once(mutant.name, copy / mutant.path, mutant.old, mutant.new)
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.tests],
             cwd=copy,
@@ -38,13 +30,6 @@ def noticed(mutant: Mutant) -> bool:
         if done.returncode not in (0, 1):
             raise SystemExit(f"{mutant.name}: pytest ended with {done.returncode}\n{done.stdout}")
         return done.returncode == 1
-
-
-def plant(mutant: Mutant, path: Path) -> None:
-    text = path.read_text("utf-8")
-    if text.count(mutant.old) != 1:
-        raise SystemExit(f"{mutant.name}: its place stands {text.count(mutant.old)} times")
-    path.write_text(text.replace(mutant.old, mutant.new), "utf-8")
 
 
 def main() -> int:

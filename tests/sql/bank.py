@@ -5,17 +5,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
+from msgspec import structs
+
 from finpay import ids
 from finpay.db.pool import Database, Record
 from finpay.ledger import operator
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import Posted, Transfer, post
+from finpay.ledger.posting import Bulk, Item, Mode, Posted, Request, Transfer, post
 
 LIMIT: Final = 2**53 - 1
 REPLY: Final = '{"currency":"%s","receiver":"%s","balance_after":%s,"created_at":"%s"}'
 REFUSALS: Final = [
     f'{{"code":"{outcome}","request_id":"%1$s","transaction_id":"%2$s"}}' for outcome in Outcome
-]
+] + [f'{{"code":"{outcome}","request_id":"%1$s","index":%2$s%3$s}}' for outcome in Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,14 @@ class Bank:
             "UPDATE ledger.accounts SET held = $2 WHERE id = $1", holder.account_id, amount
         )
 
-    async def post(self, *items: Transfer) -> list[Posted]:
-        return await post(self.app, items, REFUSALS)
+    async def post(self, *requests: Request) -> list[Posted]:
+        return await post(self.app, requests, REFUSALS)
 
-    async def outcomes(self, *items: Transfer) -> list[Outcome]:
-        return [posted.outcome for posted in await self.post(*items)]
+    async def outcomes(self, *requests: Request) -> list[Outcome]:
+        return [posted.outcome for posted in await self.post(*requests)]
 
-    async def outcome(self, item: Transfer) -> Outcome:
-        return (await self.outcomes(item))[0]
+    async def outcome(self, request: Request) -> Outcome:
+        return (await self.outcomes(request))[0]
 
     async def account(self, holder: Holder) -> Record:
         return await self.row("SELECT * FROM ledger.accounts WHERE id = $1", holder.account_id)
@@ -138,6 +140,41 @@ def transfer(sender: Holder, receiver: Holder, amount: int, **changes: Any) -> T
 def again(item: Transfer, **changes: Any) -> Transfer:
     """The same request once more: another id and request, the same key and fingerprint."""
     return replace(item, id=ids.new_uuid(), request_id="req_again", **changes)
+
+
+def bulk(sender: Holder, *items: Item, mode: Mode = "independent", **changes: Any) -> Bulk:
+    """A well-formed bulk with a key of its own; `changes` are fields of Bulk."""
+    plain = Bulk(
+        sender_id=sender.account_id,
+        mode=mode,
+        items=items,
+        key=fresh_key(),
+        fingerprint=b"fingerprint",
+        request_id="req_test",
+        address="192.0.2.1",
+    )
+    return structs.replace(plain, **changes)
+
+
+def item(receiver: Holder, amount: int, **changes: Any) -> Item:
+    """One transfer of a bulk; `changes` are fields of Item."""
+    plain = Item(
+        id=ids.new_uuid(),
+        receiver_id=receiver.account_id,
+        receiver_email=None,
+        amount=amount,
+        currency=None,
+        description=None,
+        metadata="{}",
+        reply=REPLY,
+    )
+    return structs.replace(plain, **changes)
+
+
+def bulk_again(request: Bulk, **changes: Any) -> Bulk:
+    """The same bulk once more: other ids and another request, the same key and fingerprint."""
+    items = [structs.replace(one, id=ids.new_uuid()) for one in request.items]
+    return structs.replace(request, items=items, request_id="req_again", **changes)
 
 
 def fresh_key() -> str:

@@ -3,7 +3,8 @@
 --
 -- The subjects are what the traffic of test_verify.py leaves behind: the accounts :alice, :bob,
 -- :dollars and :system, the user :alice_user, the transactions :early and :late (completed, alice
--- to bob) and :failed (of alice, between the two), and a :stranger whom nobody knows.
+-- to bob) and :failed (of alice, between the two), of :bob_user's bulks :many, :many_failed,
+-- :many_last and :whole_last, and a :stranger whom nobody knows.
 
 -- name: a_balance_is_one_more
 -- alice: totals, balances
@@ -222,6 +223,33 @@ UPDATE outbox.events SET type = 'transaction.completed' WHERE transaction_id = :
 -- late: events
 UPDATE outbox.events SET actor_id = :alice_user WHERE account_id = :bob AND transaction_id = :late;
 
+-- name: an_event_tells_the_receiver_which_request_it_was
+-- bob: events
+UPDATE outbox.events SET request_id = 'req_other'
+WHERE account_id = :bob AND transaction_id = :late;
+
+-- name: an_event_tells_of_money_that_is_not_there
+-- alice: events
+UPDATE outbox.events SET type = 'transaction.completed'
+WHERE account_id = :alice AND transaction_id IS NULL;
+
+-- name: retention_forgot_to_say_how_far_it_went
+-- bob: sequences, events
+DELETE FROM outbox.events WHERE account_id = :bob AND sequence <= 2;
+
+-- name: retention_went_further_than_it_says
+-- bob: sequences, events
+DELETE FROM outbox.events WHERE account_id = :bob AND sequence <= 2;
+INSERT INTO outbox.pruned (account_id, up_to_sequence) VALUES (:bob, 1);
+
+-- name: retention_says_more_than_there_was
+-- bob: sequences
+INSERT INTO outbox.pruned (account_id, up_to_sequence) VALUES (:bob, 1000000);
+
+-- name: retention_tells_of_nobody
+-- stranger: sequences
+INSERT INTO outbox.pruned (account_id, up_to_sequence) VALUES (:stranger, 1);
+
 -- name: an_event_is_of_another_moment
 -- late: events
 UPDATE outbox.events SET created_at = created_at + interval '1 microsecond'
@@ -317,7 +345,7 @@ WHERE a.id = :bob AND k.transaction_id = :late;
 -- name: a_key_belongs_to_nobody
 -- stranger: idempotency_keys
 UPDATE ledger.idempotency_keys SET principal_id = :stranger
-WHERE transaction_id IS NULL AND http_status = 200;
+WHERE transaction_id IS NULL AND http_status = 200 AND principal_id = :system;
 
 -- name: an_event_tells_another_key
 -- late: idempotency_keys

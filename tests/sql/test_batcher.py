@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from finpay import ids
-from finpay.ledger.batcher import Batcher
+from finpay.ledger.batcher import MAX_BATCH, Batcher
 from finpay.ledger.posting import Transfer
-from tests.sql.bank import REFUSALS, Bank, Holder, again, transfer
+from tests.sql.bank import REFUSALS, Bank, Holder, again, bulk, bulk_again, item, transfer
 
 
 @pytest.fixture
@@ -96,6 +96,43 @@ async def test_a_client_that_goes_away_does_not_take_its_transfer_back(
     assert request.cancelled()
     assert await bank.outcome(again(item)) == "duplicate"
     assert await bank.balance(b) == 1
+
+
+async def test_a_hundred_bulks_share_commits(bank: Bank, batcher: Batcher) -> None:
+    a, b = await bank.open(2_000), await bank.open()
+    requests = [bulk(a, item(b, 1), item(b, 1)) for _ in range(100)]
+    posted = await asyncio.gather(*(batcher.post(request) for request in requests))
+    assert {p.http_status for p in posted} == {200}
+    commits = await bank.app.fetch("SELECT DISTINCT xmin::text FROM ledger.bulks "
+                                   "WHERE principal_id = $1", a.user_id)  # fmt: skip
+    assert len(commits) <= 2
+    assert await bank.balance(b) == 200
+
+
+async def test_bulks_bigger_than_a_batch_and_singles_are_all_done_once(
+    bank: Bank, batcher: Batcher
+) -> None:
+    a, b = await bank.open(10_000), await bank.open()
+    big = [bulk(a, *(item(b, 1) for _ in range(MAX_BATCH + 1))) for _ in range(2)]
+    requests = [transfer(a, b, 1), big[0], transfer(a, b, 1), bulk_again(big[0]), big[1]]
+    posted = await asyncio.gather(*(batcher.post(request) for request in requests))
+    assert [p.outcome for p in posted] == [*["completed"] * 3, "duplicate", "completed"]
+    assert await bank.balance(b) == 2 + 2 * (MAX_BATCH + 1)
+
+
+async def test_a_bad_bulk_does_not_spoil_its_batch(bank: Bank, batcher: Batcher) -> None:
+    a, b = await bank.open(100), await bank.open()
+    bad = bulk(a, item(b, 1), item(b, 0))  # no request that was checked has it
+    first, refused, last = await asyncio.gather(
+        batcher.post(bulk(a, item(b, 1))),
+        batcher.post(bad),
+        batcher.post(transfer(a, b, 2)),
+        return_exceptions=True,
+    )
+    assert isinstance(refused, asyncpg.CheckViolationError)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(last, BaseException)
+    assert await bank.balance(b) == 3
 
 
 async def _outcomes(batcher: Batcher, items: list[Transfer]) -> Counter[str]:

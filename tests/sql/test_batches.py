@@ -117,18 +117,9 @@ async def test_a_batch_reports_what_the_caches_need(bank: Bank) -> None:
     completed, failed, refused = await bank.post(
         transfer(a, b, 60), transfer(a, b, 60), transfer(a, a, 1)
     )
-    assert (completed.sender_sequence, completed.receiver_sequence) == (2, 1)
-    assert completed.receiver_user == b.user_id
-    assert (failed.sender_sequence, failed.receiver_sequence, failed.receiver_user) == (
-        3,
-        None,
-        None,
-    )
-    assert (refused.sender_sequence, refused.receiver_sequence, refused.receiver_user) == (
-        None,
-        None,
-        None,
-    )
+    assert (completed.sender_sequence, completed.receivers) == (2, {b.user_id: 1})
+    assert (failed.sender_sequence, failed.receivers) == (3, {})
+    assert (refused.sender_sequence, refused.receivers) == (None, {})
 
 
 async def test_a_completed_transaction_is_written_once_everywhere(bank: Bank) -> None:

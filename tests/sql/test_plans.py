@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,19 +14,22 @@ from finpay.db import queries
 from finpay.db.pool import Database, Transaction
 from finpay.dev.postgres import Cluster
 from tests.servers import clone_template, drop_database
-from tests.sql.bank import Bank, Holder, transfer
+from tests.sql.bank import Bank, Holder, bulk, item, transfer
 
 STEPS: Final = 10_000
 # The driver prepares every query, and after five calls PostgreSQL may turn to a generic plan.
 CALLS: Final = 8
 BATCH: Final = 500
 FAILS: Final = 100  # of a batch
+BULKS: Final = 2_000
 PAGE: Final = 21
 END: Final = 2**63 - 1
 ANALYZED: Final = "with statistics"
 NO_FILTERS: Final = [None] * 7
 
 _SQL: Final = queries.load("finpay.ledger")
+_EVENTS: Final = queries.load("finpay.outbox")
+_IDENTITY: Final = queries.load("finpay.identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,82 @@ async def test_transaction_of_account(connection: Transaction, busy: Busy) -> No
     assert reads == {"transactions_pkey": 1, "entries_pkey": 1}
 
 
-async def test_transaction_of_key(connection: Transaction, busy: Busy) -> None:
-    plan = await _plan(connection, _SQL.transaction_of_key, busy.holder.user_id, busy.key)
-    assert _reads(plan) == {"idempotency_keys_pkey": 1}
+async def test_place_of_key(connection: Transaction, busy: Busy) -> None:
+    plan = await _plan(connection, _SQL.place_of_key, busy.holder.user_id, busy.key)
+    assert _reads(plan) == {"idempotency_keys_pkey": 1, "bulks_pkey": 0}
+
+
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+@pytest.mark.parametrize("query", ["newest", "following"])
+@pytest.mark.parametrize("bounds", [(0, END), (STEPS // 3, STEPS // 2)])
+async def test_a_page_of_events(
+    connection: Transaction, busy: Busy, query: str, bounds: tuple[int, int]
+) -> None:
+    """Each event of the page is looked up by keys, and nothing else is read."""
+    account = busy.holder.account_id
+    everything = [None, True, None, None]
+    plan = await _plan(connection, getattr(_EVENTS, query), account, *bounds, *everything, PAGE)
+    reads = _reads(plan)
+    assert reads.pop("events_pkey") == PAGE
+    assert reads.pop("transactions_pkey") == PAGE
+    assert reads.pop("entries_pkey") + reads.pop("failures_pkey") == PAGE
+    assert not any(reads.values())
+
+
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+@pytest.mark.parametrize("query", ["newest", "following"])
+async def test_rare_events_are_found_without_reading_the_frequent_ones(
+    connection: Transaction, busy: Busy, query: str
+) -> None:
+    account, types = busy.holder.account_id, "{account.updated,session.revoked}"
+    plan = await _plan(
+        connection, getattr(_EVENTS, query), account, 0, END, types, False, None, None, PAGE
+    )
+    (scan,) = [node for node in _nodes(plan) if node.get("Index Name", "").startswith("events_")]
+    assert scan["Index Name"] == "events_rare"
+    assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= STEPS * FAILS // BATCH
+
+
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+async def test_one_event(connection: Transaction, busy: Busy) -> None:
+    plan = await _plan(connection, _EVENTS.one, busy.holder.account_id, STEPS // 2)
+    reads = _reads(plan)
+    assert reads.pop("events_pkey") == 1
+    assert sum(reads.values()) == 2  # the transaction, and the entry or the failure
+
+
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+async def test_many_events_by_their_places(connection: Transaction, busy: Busy) -> None:
+    """In one statement, whose work is proportional to the places."""
+    sequences = range(7, STEPS, STEPS // 100)
+    accounts = ",".join([str(busy.holder.account_id)] * len(sequences))
+    numbers = ",".join(map(str, sequences))
+    plan = await _plan(connection, _EVENTS.by_places, f"{{{accounts}}}", f"{{{numbers}}}")
+    reads = _reads(plan)
+    assert reads.pop("events_pkey") == len(sequences)
+    assert reads.pop("transactions_pkey") == len(sequences)
+    assert reads.pop("entries_pkey") + reads.pop("failures_pkey") == len(sequences)
+    assert not any(reads.values())
+
+
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+async def test_who_calls_is_found_by_key(connection: Transaction) -> None:
+    """What a request, a login and a refresh ask before anything else."""
+    ((user, email, session, token),) = await connection.fetch(
+        "SELECT u.id, u.email, s.id, t.hash FROM identity.users u "
+        "JOIN identity.sessions s ON s.user_id = u.id "
+        "JOIN identity.refresh_tokens t ON t.session_id = s.id LIMIT 1"
+    )
+    asked = {
+        "session_is_alive": ((session, user), 1),
+        "login_by_email": ((email,), 1),
+        "user": ((user,), 1),
+        "lock_refresh_token": (("\\x" + token.hex(), 30), 3),  # it, its session, the account
+    }
+    for name, (arguments, rows) in asked.items():
+        reads = _reads(await _plan(connection, getattr(_IDENTITY, name), *arguments))
+        assert sum(reads.values()) == rows, (name, reads)
+        await connection.execute("DEALLOCATE hot")
 
 
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
@@ -128,6 +204,24 @@ async def test_posting_reads_no_table_from_end_to_end(busy: Busy) -> None:
     await superuser.close()
 
 
+async def test_a_plan_from_a_time_of_small_tables_does_not_last(
+    fresh_database: Callable[[], str],
+) -> None:
+    """Statistics of empty tables say that reading them whole is cheap, and it is for an hour."""
+    url = fresh_database()
+    superuser = await asyncpg.connect(url)
+    await superuser.execute("ANALYZE")
+    bank = Bank(url, size=1)
+    a, b = await bank.open(100), await bank.open()
+    before = await _sequential_scans(superuser)
+    for _ in range(3):
+        await bank.post(transfer(a, b, 1), bulk(b, item(a, 1)))
+        await bank.app.execute("SELECT pg_stat_force_next_flush()")
+    assert await _sequential_scans(superuser) == before
+    await bank.close()
+    await superuser.close()
+
+
 async def _fill(url: str) -> Busy:
     bank = Bank(url, size=1)
     busy, other = await bank.open(STEPS * 10), await bank.open()
@@ -138,6 +232,8 @@ async def _fill(url: str) -> Busy:
         items = [transfer(busy, other, 1) for _ in range(BATCH - FAILS)]
         fails = [transfer(busy, other, STEPS * 100) for _ in range(FAILS)]
         await bank.post(*items, *fails)
+    for _ in range(BULKS // BATCH):
+        await bank.post(*(bulk(other, item(busy, 1)) for _ in range(BATCH)))
     await bank.close()
     await _open_many(url)
     return Busy(url, busy, middle.id, middle.key)
@@ -152,6 +248,12 @@ async def _open_many(url: str) -> None:
         f"             FROM generate_series(1, {STEPS}) n RETURNING id) "
         "INSERT INTO ledger.accounts (id, user_id, currency) "
         "SELECT gen_random_uuid(), id, 'ZAR' FROM new"
+    )
+    await superuser.execute(
+        "WITH new AS (INSERT INTO identity.sessions (id, user_id) "
+        "             SELECT gen_random_uuid(), id FROM identity.users RETURNING id) "
+        "INSERT INTO identity.refresh_tokens (hash, session_id, expires_at) "
+        "SELECT sha256(id::text::bytea), id, now() + interval '1 day' FROM new"
     )
     await superuser.close()
 

@@ -20,6 +20,7 @@ TABLES: Final = {
     "ledger.idempotency_keys": "answer",
     "audit.log": "action",
     "outbox.events": "type",
+    "outbox.pruned": "up_to_sequence",
 }
 STATEMENTS: Final = (
     "INSERT INTO {table} DEFAULT VALUES",
@@ -48,6 +49,7 @@ OTHER_STATEMENTS: Final = (
     "SELECT ledger.set_status(gen_random_uuid(), 'frozen', 'r', 'k', '')",
     "SELECT ledger.system_account('ZAR')",
     "SELECT ledger.http_status('completed')",
+    "SELECT webhooks.enqueue('{}', '{}', '{}')",
     "INSERT INTO finpay.schema_migrations VALUES ('x')",
     # What only the ledger may tell.
     "SELECT audit.record(NULL, 'transaction.completed', gen_random_uuid(), 'r', NULL)",
@@ -124,7 +126,7 @@ async def test_the_app_is_refused_what_would_lead_around(
         await app.execute(statement)
 
 
-async def test_the_app_has_no_right_to_write_but_in_identity(bank: Bank) -> None:
+async def test_the_app_has_no_right_to_write_but_in_identity_and_webhooks(bank: Bank) -> None:
     """By the catalogue, so that no table and no column is forgotten."""
     rows = await bank.app.fetch(
         "SELECT DISTINCT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -133,7 +135,7 @@ async def test_the_app_has_no_right_to_write_but_in_identity(bank: Bank) -> None
         "AND (has_table_privilege('finpay_app', c.oid, p) OR p IN ('INSERT', 'UPDATE') "
         "     AND has_any_column_privilege('finpay_app', c.oid, p))"
     )
-    assert [row["nspname"] for row in rows] == ["identity"]
+    assert {row["nspname"] for row in rows} == {"identity", "webhooks"}
 
 
 async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> None:
@@ -146,9 +148,15 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "ledger.open_account",
         "ledger.post_transfers",
         "ledger.type_id",
+        "ledger.wire_time",
+        "ledger.account_object",
         "audit.record",
+        "outbox.numbers_within",
+        "outbox.first_since",
+        "outbox.prune",
         "outbox.record",
         "outbox.record_each",
+        "webhooks.new_id",
     }
 
 

@@ -61,7 +61,7 @@ async def test_a_duplicate_gets_the_stored_answer(
     assert second.transaction_id == first.transaction_id
     # Where the sender's account is now: what is cached of it below that is old.
     sequence = (await bank.account(a))["sequence"]
-    assert (second.sender_sequence, second.receiver_sequence) == (sequence, None)
+    assert (second.sender_sequence, second.receivers) == (sequence, {})
     assert await _written(bank, a) == before
 
 

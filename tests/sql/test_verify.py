@@ -25,10 +25,14 @@ from finpay.ledger import operator
 from finpay.ledger import verify as proof
 from finpay.ledger.verify import Check, Report, verify
 from tests.servers import clone_template, drop_database
-from tests.sql.bank import Bank, again, fresh_key, transfer
+from tests.sql.bank import Bank, again, bulk, bulk_again, fresh_key, item, transfer
 
 CORRUPTIONS: Final = Queries(
-    Path(__file__).with_name("corruptions.sql").read_text("utf-8"), "corruptions.sql"
+    "".join(
+        Path(__file__).with_name(name).read_text("utf-8")
+        for name in ("corruptions.sql", "corruptions_of_bulks.sql")
+    ),
+    "corruptions.sql",
 )
 
 
@@ -84,6 +88,23 @@ async def test_a_corruption_is_found_and_named(copy: str, traffic: Traffic, what
     assert set(found) == set(found_by.split(", ")), found
     named = "".join(sentence for check in found.values() for sentence in check.violations)
     assert any(public_id in named for public_id in _public_ids(traffic.subjects[subject]))
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_events_that_retention_removed_are_no_loss(
+    copy: str, traffic: Traffic, kept: int
+) -> None:
+    """All up to the number that it says, some, or all that there are."""
+    bob = traffic.subjects["bob"]
+    for through in ("2", "(SELECT sequence FROM ledger.accounts WHERE id = $bob)"):
+        told = through.replace("$bob", f"'{bob}'")
+        await _spoil(
+            copy,
+            f"DELETE FROM outbox.events WHERE account_id = '{bob}' AND sequence <= {told} - {kept};"
+            f"INSERT INTO outbox.pruned (account_id, up_to_sequence) VALUES ('{bob}', {told}) "
+            "ON CONFLICT (account_id) DO UPDATE SET up_to_sequence = EXCLUDED.up_to_sequence",
+        )
+        assert (await _verified(copy)).ok
 
 
 def test_the_proof_is_tried_with_at_least_20_corruptions() -> None:
@@ -183,6 +204,12 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
     for _ in range(20):
         pairs = [dice.sample([bob, *crowd], 2) for _ in range(10)]
         await bank.post(*(transfer(s, r, dice.randint(1, 60)) for s, r in pairs))
+    many = bulk(bob, item(alice, 1), item(bob, 1), item(alice, 10**6), item(crowd[0], 2))
+    whole = bulk(bob, item(alice, 3), item(crowd[1], 4), mode="atomic")
+    none = bulk(bob, item(alice, 3), item(alice, 10**6), mode="atomic")
+    refused = bulk(alice, item(alice, 1), item(dollars, 1))
+    await bank.post(transfer(alice, bob, 1), many, whole, none, refused, transfer(alice, bob, 2))
+    await bank.post(bulk_again(many), bulk_again(whole, fingerprint=b"another"))
     late = transfer(alice, bob, 7)
     await bank.post(late)
     system = await bank.row(
@@ -192,6 +219,11 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         "alice": alice.account_id,
         "alice_user": alice.user_id,
         "bob": bob.account_id,
+        "bob_user": bob.user_id,
+        "many": many.items[0].id,
+        "many_failed": many.items[2].id,
+        "many_last": many.items[3].id,
+        "whole_last": whole.items[1].id,
         "dollars": dollars.account_id,
         "system": system["id"],
         "early": early.id,

@@ -1,6 +1,7 @@
 """Each method of both shells goes to its own endpoint, with its own body."""
 
 import asyncio
+from datetime import UTC, datetime
 from json import loads
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 from finpay.client import AsyncFinPay, FinPay, UnexpectedAnswer
 
 TXN = "txn_01h455vb4pex5vsknk084sn02q"
+EVT = "evt_01h455vb4pex5vsknk084sn02q"
+WHE = "whe_01h455vb4pex5vsknk084sn02q"
+WHD = "whd_01h455vb4pex5vsknk084sn02q"
+LISTS = {"entries", "events", "transactions", "webhook_endpoints", "deliveries"}
 
 # method, what it is given → what is sent
 CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
@@ -31,9 +36,40 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
         "metadata": {"k": "v"}, "idempotency_key": "key"}, "POST /transactions",
         {"amount": 1, "receiver_id": "acc_b", "currency": "ZAR", "description": "D",
         "metadata": {"k": "v"}}),
+    ("send_batch", {"transfers": [{"amount": 1, "receiver_id": "acc_b", "currency": None}],
+        "idempotency_key": "key"}, "POST /transactions/batch",
+        {"mode": "independent", "transactions": [{"amount": 1, "receiver_id": "acc_b"}]}),
+    ("send_batch", {"transfers": [{"amount": 1}, {"amount": 2}], "mode": "atomic"},
+        "POST /transactions/batch",
+        {"mode": "atomic", "transactions": [{"amount": 1}, {"amount": 2}]}),
     ("transaction", {"transaction_id": TXN}, f"GET /transactions/{TXN}", None),
     ("transactions", {}, "GET /transactions", None),
+    ("event", {"event_id": EVT}, f"GET /events/{EVT}", None),
+    ("events", {}, "GET /events", None),
     ("health", {}, "GET /health", None),
+    ("create_webhook_endpoint", {"url": "https://x.test", "event_types": ("*",)},
+        "POST /webhook_endpoints",
+        {"url": "https://x.test", "event_types": ["*"], "enabled": True}),
+    ("create_webhook_endpoint", {"url": "https://x.test", "event_types": ["*"],
+        "description": "D", "enabled": False}, "POST /webhook_endpoints",
+        {"url": "https://x.test", "event_types": ["*"], "description": "D", "enabled": False}),
+    ("webhook_endpoints", {"limit": 5}, "GET /webhook_endpoints", None),
+    ("webhook_endpoint", {"endpoint_id": WHE}, f"GET /webhook_endpoints/{WHE}", None),
+    ("change_webhook_endpoint", {"endpoint_id": WHE, "description": None, "event_types": ("*",)},
+        f"PATCH /webhook_endpoints/{WHE}", {"description": None, "event_types": ["*"]}),
+    ("delete_webhook_endpoint", {"endpoint_id": WHE}, f"DELETE /webhook_endpoints/{WHE}", None),
+    ("rotate_webhook_secret", {"endpoint_id": WHE},
+        f"POST /webhook_endpoints/{WHE}/rotate_secret", {}),
+    ("rotate_webhook_secret", {"endpoint_id": WHE, "overlap_s": 0},
+        f"POST /webhook_endpoints/{WHE}/rotate_secret", {"overlap_s": 0}),
+    ("ping_webhook_endpoint", {"endpoint_id": WHE}, f"POST /webhook_endpoints/{WHE}/test", None),
+    ("replay_webhooks", {"endpoint_id": WHE, "since": datetime(2026, 1, 2, tzinfo=UTC)},
+        f"POST /webhook_endpoints/{WHE}/replay",
+        {"since": "2026-01-02T00:00:00.000000Z", "only_failed": False}),
+    ("deliveries", {"endpoint_id": WHE, "status": "failed"},
+        f"GET /webhook_endpoints/{WHE}/deliveries", None),
+    ("delivery", {"delivery_id": WHD}, f"GET /deliveries/{WHD}", None),
+    ("retry_delivery", {"delivery_id": WHD}, f"POST /deliveries/{WHD}/retry", None),
 ]  # fmt: skip
 
 
@@ -76,7 +112,7 @@ def test_async_finpay(
         http = httpx.AsyncClient(transport=httpx.MockTransport(recorder))
         finpay = AsyncFinPay(http=http, access_token="access", refresh_token="refresh")
         result = getattr(finpay, name)(**given)
-        await (result.page() if name in {"entries", "transactions"} else result)
+        await (result.page() if name in LISTS else result)
 
     with pytest.raises(UnexpectedAnswer):
         asyncio.run(scenario())

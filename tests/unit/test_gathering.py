@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -15,13 +15,16 @@ Results: TypeAlias = Sequence[int | Exception]
 class Flights:
     """Flights that land when the test says so; each item comes back ten times as big."""
 
-    def __init__(self, *, flights: int = 1, size: int = 100, queue: int = 100) -> None:
+    def __init__(
+        self, *, flights: int = 1, size: int = 100, queue: int = 100, load: int | None = None
+    ) -> None:
         self.taken_off: list[list[int]] = []
         self.most_at_once = 0
         self._landings: list[asyncio.Future[None]] = []
         self._in_the_air = 0
+        weight: dict[str, Any] = {} if load is None else {"weigh": lambda item: item, "load": load}
         self.gatherer: Gatherer[int, int] = Gatherer(
-            self._fly, flights=flights, size=size, queue=queue
+            self._fly, flights=flights, size=size, queue=queue, **weight
         )
 
     async def _fly(self, items: Sequence[int]) -> Results:
@@ -136,6 +139,31 @@ async def test_a_full_queue_refuses_and_does_nothing() -> None:
     await settle()
     await flights.land_all()
     assert await late == 40
+
+
+async def test_heavy_items_share_a_flight_where_they_fit_and_none_overtakes() -> None:
+    flights = Flights(size=10, load=100)
+    flights.carry(4, 6, 5, 30, 1, 9, 1)
+    await settle()
+    await flights.land_all()
+    assert flights.taken_off == [[4, 6], [5], [30], [1, 9], [1]]
+
+
+async def test_a_heavy_queue_refuses_and_remembers_who_left() -> None:
+    flights = Flights(size=10, load=20)
+    tasks = flights.carry(1)
+    await settle()
+    tasks += flights.carry(15, 5)
+    await settle()
+    with pytest.raises(FinPayError) as refused:
+        await flights.gatherer.carry(1)
+    assert refused.value.code is Code.OVERLOADED
+    await flights.land_all()
+    assert await asyncio.gather(*tasks) == [10, 150, 50]
+    tasks = flights.carry(20)
+    await settle()
+    await flights.land_all()
+    assert await asyncio.gather(*tasks) == [200]
 
 
 async def test_who_is_cancelled_before_take_off_stays_behind() -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from finpay import ids
 from finpay.edge import problems, replies
 from finpay.errors import KINDS, Code, Fault, FinPayError
-from finpay.ledger import reads
+from finpay.ledger import reads, shapes
 from finpay.ledger.outcome import REFUSALS, Outcome
 from finpay.money import MAX_AMOUNT
+from finpay.wire import time
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 ALICE, BOB = UUID(int=2**100 + 1), UUID(int=2**100 + 2)
@@ -60,9 +61,7 @@ def test_the_template_of_a_transfer_is_the_transactions_own_encoding(  # noqa: P
     template = replies.transfer_template(
         transaction_id, amount, ids.encode("acc", ALICE), description, stored
     )
-    written = formatted(
-        template, "ZAR", ids.encode("acc", BOB), balance_after, replies.time(created_at)
-    )
+    written = formatted(template, "ZAR", ids.encode("acc", BOB), balance_after, time(created_at))
     read = step(
         id=transaction_id,
         amount=amount,
@@ -71,7 +70,7 @@ def test_the_template_of_a_transfer_is_the_transactions_own_encoding(  # noqa: P
         balance_after=balance_after,
         created_at=created_at,
     )
-    assert written.encode() == replies.encode(replies.transaction(read, ALICE))
+    assert written.encode() == replies.encode(shapes.transaction(read, ALICE))
 
 
 @pytest.mark.parametrize("outcome", REFUSALS)
@@ -84,20 +83,37 @@ def test_the_template_of_a_refusal_is_the_problems_own_encoding(outcome: Outcome
 
 
 def test_only_refusals_have_a_template() -> None:
-    templates = dict(zip(Outcome, problems.refusal_templates(), strict=True))
-    assert {outcome for outcome, template in templates.items() if template} == set(REFUSALS)
+    templates = zip([*Outcome, *Outcome], problems.refusal_templates(), strict=True)
+    assert [outcome for outcome, template in templates if template] == [*REFUSALS, *REFUSALS]
+
+
+@pytest.mark.parametrize("outcome", REFUSALS)
+def test_the_template_of_an_item_s_refusal_is_its_problem_s_encoding(outcome: Outcome) -> None:
+    code, detail = REFUSALS[outcome]
+    template = problems.refusal_templates()[len(Outcome) + list(Outcome).index(outcome)]
+    fault = Fault(detail, pointer="#/transactions/3")
+    told = FinPayError(code, detail, (fault,), {"transaction_id": "txn_x"})
+    written = formatted(template, "req-1", 3, ',"transaction_id":"txn_x"').encode()
+    assert written == problems.body(told, "req-1")
+
+
+def test_the_template_of_an_item_is_a_batch_item_s_encoding() -> None:
+    transaction = shapes.transaction(step(), ALICE)
+    template = replies.item_template(3, replies.encode(transaction).decode())
+    item = replies.BatchItem(3, "completed", transaction, None)
+    assert template.encode() == replies.encode(item)
 
 
 def test_a_transaction_is_told_from_its_readers_side() -> None:
-    assert replies.transaction(step(), ALICE).direction == "sent"
-    assert replies.transaction(step(), BOB).direction == "received"
+    assert shapes.transaction(step(), ALICE).direction == "sent"
+    assert shapes.transaction(step(), BOB).direction == "received"
 
 
 def test_times_are_utc_with_microseconds() -> None:
-    assert replies.time(NOW) == "2026-01-31T12:00:00.000005Z"
-    assert replies.time(NOW.replace(microsecond=0)) == "2026-01-31T12:00:00.000000Z"
+    assert time(NOW) == "2026-01-31T12:00:00.000005Z"
+    assert time(NOW.replace(microsecond=0)) == "2026-01-31T12:00:00.000000Z"
     elsewhere = NOW.astimezone(timezone(timedelta(hours=2)))
-    assert replies.time(elsewhere.astimezone(UTC)) == replies.time(NOW)
+    assert time(elsewhere.astimezone(UTC)) == time(NOW)
 
 
 @given(st.uuids())

@@ -243,11 +243,11 @@ def test_a_token_ends_on_the_second_cached_or_not(signer: Signer) -> None:
     assert token not in signer._verified
 
 
-def test_a_clock_may_be_a_few_seconds_behind_the_one_that_issued(signer: Signer) -> None:
+def test_a_clock_may_be_twenty_minutes_behind_the_one_that_issued(signer: Signer) -> None:
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
     assert_refused(signer, token, int(NOW) - tokens.CLOCK_SKEW_S - 0.5)
     assert signer.verify(token, int(NOW) - tokens.CLOCK_SKEW_S + 0.5).user_id == USER
-    assert tokens.CLOCK_SKEW_S <= 5
+    assert tokens.CLOCK_SKEW_S == 20 * 60
 
 
 def test_the_first_secret_signs_and_all_verify() -> None:

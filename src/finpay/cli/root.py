@@ -3,17 +3,23 @@
 import json
 import os
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from finpay.cli import account, ledger
+from finpay.cli import account, ledger, webhooks
+from finpay.cli.doctor import doctor
 from finpay.cli.running import STYLE, fail, run, settings
+from finpay.cli.torture import torture
 
 _app = typer.Typer(
     **STYLE, help="FinPay: a payment API you can run alone and trust with money. Begin with: dev"
 )
 _app.add_typer(ledger.group, name="ledger")
 _app.add_typer(account.group, name="account")
+_app.add_typer(webhooks.group, name="webhooks")
+_app.command()(doctor)
+_app.command()(torture)
 
 
 def main() -> None:
@@ -42,6 +48,21 @@ def serve() -> None:
     from finpay import serving
 
     raise typer.Exit(serving.serve(settings()))
+
+
+@_app.command()
+def worker(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Deliver what is due now, then end with 0.")
+    ] = False,
+) -> None:
+    """Deliver webhooks. Any number of workers share the work; a signal ends one in good order."""
+    from finpay import working
+
+    done = working.work(settings(), once=once)
+    if once:
+        print(f"{done.delivered} delivered, {done.failed} attempts failed.")
 
 
 @_app.command()

@@ -128,11 +128,12 @@ def _sentence(error: Exception) -> str:
     from finpay.db.pool import Unavailable
     from finpay.dev.servers import DevError
     from finpay.settings import SettingsError
+    from finpay.working import MayNotRun
 
     if isinstance(error, Unavailable):
         hint = "" if os.environ.get("DATABASE_URL") else f"\n{_BESIDE_DEV}"
         return f"PostgreSQL can't be used: {error.__cause__ or error.detail}{hint}"
-    if isinstance(error, (DevError, MigrationError, SettingsError)):
+    if isinstance(error, (DevError, MayNotRun, MigrationError, SettingsError)):
         return str(error)
     return f"Unexpected: {error!r}. FINPAY_LOG_LEVEL=debug shows where."
 

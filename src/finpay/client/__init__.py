@@ -12,8 +12,9 @@
             print(transaction.id, transaction.amount, transaction.currency)
 
 Amounts are integers in minor units. `AsyncFinPay` has the same methods to await, and its lists are
-read with `async for`. How it works: `_core` builds requests and reads answers, `_conversation`
-decides what comes next, both without I/O; `_sync` and `_async` only carry it out over httpx.
+read with `async for`. Receivers of webhooks verify them with `finpay.client.webhooks`. How it works
+inside: `_core` builds requests and reads answers, `_conversation` decides what comes next, both
+without I/O; `_sync` and `_async` only carry it out over httpx.
 """
 
 from finpay.client._async import AsyncFinPay
@@ -21,18 +22,32 @@ from finpay.client._conversation import Options
 from finpay.client._failures import ApiError, ConnectionFailed, UnexpectedAnswer
 from finpay.client._listing import AsyncListing, Listing
 from finpay.client._messages import Answer
-from finpay.client._operations import EntryFilters, TransactionFilters, Transfer
+from finpay.client._operations import (
+    BatchTransfer,
+    EntryFilters,
+    EventFilters,
+    TransactionFilters,
+    Transfer,
+)
 from finpay.client._shapes import (
     Account,
+    Attempt,
+    Batch,
+    BatchItem,
+    Delivery,
     Entry,
+    Event,
     Health,
+    ItemError,
     Login,
     Page,
     Tokens,
     Transaction,
     User,
+    WebhookEndpoint,
 )
 from finpay.client._sync import FinPay
+from finpay.client._webhook_operations import DeliveryFilters, EndpointChange
 from finpay.errors import Code, Fault, FinPayError
 
 __all__ = [
@@ -41,14 +56,24 @@ __all__ = [
     "ApiError",
     "AsyncFinPay",
     "AsyncListing",
+    "Attempt",
+    "Batch",
+    "BatchItem",
+    "BatchTransfer",
     "Code",
     "ConnectionFailed",
+    "Delivery",
+    "DeliveryFilters",
+    "EndpointChange",
     "Entry",
     "EntryFilters",
+    "Event",
+    "EventFilters",
     "Fault",
     "FinPay",
     "FinPayError",
     "Health",
+    "ItemError",
     "Listing",
     "Login",
     "Options",
@@ -59,4 +84,5 @@ __all__ = [
     "Transfer",
     "UnexpectedAnswer",
     "User",
+    "WebhookEndpoint",
 ]

@@ -1,13 +1,14 @@
 """`AsyncFinPay`: the client for asyncio. Tasks of one event loop may share one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Self, TypeVar, Unpack
+from typing import Literal, Self, TypeVar, Unpack
 
 import httpx
 
-from finpay.client import _core, _operations
+from finpay.client import _core, _operations, _webhook_operations
 from finpay.client._conversation import (
     DEFAULT_TIMEOUT_S,
     Conversation,
@@ -21,8 +22,28 @@ from finpay.client._conversation import (
 from finpay.client._failures import FAILURES, NETWORK_ERRORS, connection_failed
 from finpay.client._listing import AsyncListing
 from finpay.client._messages import Answer, Request, encode
-from finpay.client._operations import EntryFilters, Operation, TransactionFilters, Transfer
-from finpay.client._shapes import Account, Entry, Health, Login, Tokens, Transaction, User
+from finpay.client._operations import (
+    BatchTransfer,
+    EntryFilters,
+    EventFilters,
+    Operation,
+    TransactionFilters,
+    Transfer,
+)
+from finpay.client._shapes import (
+    Account,
+    Batch,
+    Delivery,
+    Entry,
+    Event,
+    Health,
+    Login,
+    Tokens,
+    Transaction,
+    User,
+    WebhookEndpoint,
+)
+from finpay.client._webhook_operations import DeliveryFilters, EndpointChange
 
 T = TypeVar("T")
 
@@ -112,6 +133,17 @@ class AsyncFinPay:
         """Send money, exactly once: all tries carry one idempotency key."""
         return await self._call(_operations.send(transfer, self._conversation.new_key()))
 
+    async def send_batch(
+        self,
+        transfers: Sequence[BatchTransfer],
+        *,
+        mode: Literal["independent", "atomic"] = "independent",
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """Send money up to 1 000 times: each for itself, or (atomic) all, or none and ApiError."""
+        key = self._conversation.new_key()
+        return await self._call(_operations.send_batch(transfers, mode, idempotency_key, key))
+
     async def transaction(self, transaction_id: str) -> Transaction:
         """One transaction that the caller is a party of."""
         return await self._call(_operations.transaction(transaction_id))
@@ -119,6 +151,83 @@ class AsyncFinPay:
     def transactions(self, **filters: Unpack[TransactionFilters]) -> AsyncListing[Transaction]:
         """The caller's history, newest first."""
         return AsyncListing(self._call, _operations.transactions(filters))
+
+    async def create_webhook_endpoint(
+        self,
+        url: str,
+        event_types: Sequence[str],
+        *,
+        description: str | None = None,
+        enabled: bool = True,
+    ) -> WebhookEndpoint:
+        """Be told of events, such as `["transaction.*"]`. The answer alone has the secret."""
+        return await self._call(
+            _webhook_operations.create_endpoint(url, event_types, description, enabled=enabled)
+        )
+
+    def webhook_endpoints(self, *, limit: int | None = None) -> AsyncListing[WebhookEndpoint]:
+        """The caller's webhook endpoints, newest first."""
+        return AsyncListing(self._call, _webhook_operations.endpoints(limit))
+
+    async def webhook_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
+        """One of the caller's webhook endpoints."""
+        return await self._call(_webhook_operations.endpoint(endpoint_id))
+
+    async def change_webhook_endpoint(
+        self, endpoint_id: str, **change: Unpack[EndpointChange]
+    ) -> WebhookEndpoint:
+        """Set what is named. Enabled again, it starts without failures behind it."""
+        return await self._call(_webhook_operations.change_endpoint(endpoint_id, change))
+
+    async def delete_webhook_endpoint(self, endpoint_id: str) -> None:
+        """Nothing is sent there any more."""
+        await self._call(_webhook_operations.delete_endpoint(endpoint_id))
+
+    async def rotate_webhook_secret(
+        self, endpoint_id: str, *, overlap_s: int | None = None
+    ) -> WebhookEndpoint:
+        """A new secret, in the answer. The old one signs too for `overlap_s`, or a day."""
+        return await self._call(_webhook_operations.rotate_secret(endpoint_id, overlap_s))
+
+    async def ping_webhook_endpoint(self, endpoint_id: str) -> Delivery:
+        """Send a ping there."""
+        return await self._call(_webhook_operations.ping(endpoint_id))
+
+    async def replay_webhooks(
+        self,
+        endpoint_id: str,
+        since: datetime,
+        *,
+        until: datetime | None = None,
+        only_failed: bool = False,
+    ) -> int:
+        """Send the events of a time once more; how many were queued."""
+        replayed = await self._call(
+            _webhook_operations.replay(endpoint_id, since, until, only_failed=only_failed)
+        )
+        return replayed.queued
+
+    def deliveries(
+        self, endpoint_id: str, **filters: Unpack[DeliveryFilters]
+    ) -> AsyncListing[Delivery]:
+        """What became of each event on its way to an endpoint, newest first."""
+        return AsyncListing(self._call, _webhook_operations.deliveries(endpoint_id, filters))
+
+    async def delivery(self, delivery_id: str) -> Delivery:
+        """One delivery, with its attempts."""
+        return await self._call(_webhook_operations.delivery(delivery_id))
+
+    async def retry_delivery(self, delivery_id: str) -> Delivery:
+        """Send it once more, now."""
+        return await self._call(_webhook_operations.retry(delivery_id))
+
+    def events(self, **filters: Unpack[EventFilters]) -> AsyncListing[Event]:
+        """What happened, newest first; from `after_sequence` on, so that nothing is missed."""
+        return AsyncListing(self._call, _operations.events(filters))
+
+    async def event(self, event_id: str) -> Event:
+        """One event of the caller's account."""
+        return await self._call(_operations.event(event_id))
 
     async def health(self) -> Health:
         """How the server is; "down" is an answer too, not an error."""

@@ -3,7 +3,7 @@
 Both shells run these values; neither knows a path. Members that are None are not sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Generic, Literal, Required, TypedDict, TypeVar
@@ -12,7 +12,9 @@ from finpay import ids
 from finpay.client._messages import encode
 from finpay.client._shapes import (
     Account,
+    Batch,
     Entry,
+    Event,
     Health,
     Login,
     Page,
@@ -47,11 +49,11 @@ class Operation(Generic[T]):
     success: frozenset[int] = frozenset({200, 201, 204})
 
 
-class Transfer(TypedDict, total=False):
+class BatchTransfer(TypedDict, total=False):
     """What to send, and to whom: `receiver_id` (`acc_…`) or `receiver_email`, exactly one.
 
     `amount` is in minor units, `currency` the sender's unless given, `description` at most 500
-    characters, `metadata` at most 20 pairs. An `idempotency_key` of one's own survives a crash.
+    characters, `metadata` at most 20 pairs.
     """
 
     amount: Required[int]
@@ -60,6 +62,11 @@ class Transfer(TypedDict, total=False):
     currency: str | None
     description: str | None
     metadata: Mapping[str, str] | None
+
+
+class Transfer(BatchTransfer, total=False):
+    """A transfer of its own. An `idempotency_key` of one's own survives a crash."""
+
     idempotency_key: str | None
 
 
@@ -69,6 +76,13 @@ class EntryFilters(TypedDict, total=False):
     created_from: datetime | None
     created_to: datetime | None
     limit: int | None
+
+
+class EventFilters(EntryFilters, total=False):
+    """`type` is one, or a group as `transaction.*`. With `after_sequence` the oldest come first."""
+
+    type: str | None
+    after_sequence: int | None
 
 
 class TransactionFilters(EntryFilters, total=False):
@@ -83,20 +97,20 @@ class TransactionFilters(EntryFilters, total=False):
 
 
 def register(email: str, password: str, name: str | None, currency: str | None) -> Operation[Login]:
-    body = _body({"email": email, "password": password, "name": name, "currency": currency})
+    body = json_body({"email": email, "password": password, "name": name, "currency": currency})
     path = f"{_API}/auth/register"
     return Operation("POST", path, Login, body, repeatable=False, authenticated=False)
 
 
 def login(email: str, password: str) -> Operation[Login]:
-    body = _body({"email": email, "password": password})
+    body = json_body({"email": email, "password": password})
     path = f"{_API}/auth/login"
     return Operation("POST", path, Login, body, repeatable=False, authenticated=False)
 
 
 def refresh(refresh_token: str) -> Operation[Tokens]:
     """Repeatable: within its grace the server takes the same token again."""
-    body = _body({"refresh_token": refresh_token})
+    body = json_body({"refresh_token": refresh_token})
     return Operation("POST", f"{_API}/auth/refresh", Tokens, body, authenticated=False)
 
 
@@ -105,7 +119,7 @@ def logout() -> Operation[None]:
 
 
 def change_password(current_password: str, new_password: str) -> Operation[None]:
-    body = _body({"current_password": current_password, "new_password": new_password})
+    body = json_body({"current_password": current_password, "new_password": new_password})
     return Operation("POST", f"{_API}/auth/password", _NOTHING, body, repeatable=False)
 
 
@@ -118,7 +132,7 @@ def account() -> Operation[Account]:
 
 
 def entries(filters: EntryFilters) -> Operation[Page[Entry]]:
-    return Operation("GET", f"{_API}/accounts/entries", Page[Entry], params=_query(filters))
+    return Operation("GET", f"{_API}/accounts/entries", Page[Entry], params=query(filters))
 
 
 def send(transfer: Transfer, new_key: str) -> Operation[Transaction]:
@@ -128,6 +142,16 @@ def send(transfer: Transfer, new_key: str) -> Operation[Transaction]:
     _check_key(key)
     path = f"{_API}/transactions"
     return Operation("POST", path, Transaction, encode(members), idempotency_key=key)
+
+
+def send_batch(
+    transfers: Sequence[BatchTransfer], mode: str, idempotency_key: str | None, new_key: str
+) -> Operation[Batch]:
+    """As `send`: made once for all tries."""
+    key = idempotency_key or new_key
+    _check_key(key)
+    body = encode({"mode": mode, "transactions": [_given(transfer) for transfer in transfers]})
+    return Operation("POST", f"{_API}/transactions/batch", Batch, body, idempotency_key=key)
 
 
 def transaction(transaction_id: str) -> Operation[Transaction]:
@@ -141,7 +165,20 @@ def transaction(transaction_id: str) -> Operation[Transaction]:
 
 def transactions(filters: TransactionFilters) -> Operation[Page[Transaction]]:
     path = f"{_API}/transactions"
-    return Operation("GET", path, Page[Transaction], params=_query(filters))
+    return Operation("GET", path, Page[Transaction], params=query(filters))
+
+
+def event(event_id: str) -> Operation[Event]:
+    """As for a transaction: a malformed id never becomes a path."""
+    try:
+        ids.decode("evt", event_id)
+    except ids.MalformedId as fault:
+        raise FinPayError(Code.NOT_FOUND, f"No such event: {fault}.") from None
+    return Operation("GET", f"{_API}/events/{event_id}", Event)
+
+
+def events(filters: EventFilters) -> Operation[Page[Event]]:
+    return Operation("GET", f"{_API}/events", Page[Event], params=query(filters))
 
 
 def page_at(operation: Operation[Page[T]], cursor: str | None) -> Operation[Page[T]]:
@@ -177,15 +214,15 @@ def _check_key(key: str) -> None:
         )
 
 
-def _body(members: Mapping[str, object]) -> bytes:
+def json_body(members: Mapping[str, object]) -> bytes:
     return encode(_given(members))
 
 
-def _query(filters: Mapping[str, object]) -> dict[str, str | int]:
-    return {name: _parameter(name, value) for name, value in _given(filters).items()}
+def query(filters: Mapping[str, object]) -> dict[str, str | int]:
+    return {name: parameter(name, value) for name, value in _given(filters).items()}
 
 
-def _parameter(name: str, value: object) -> str | int:
+def parameter(name: str, value: object) -> str | int:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"{name} needs a time zone: a naive time could mean any of 24 hours")

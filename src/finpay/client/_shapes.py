@@ -6,7 +6,7 @@ Members that a newer server adds are ignored, and words of a closed list (`statu
 """
 
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -69,6 +69,63 @@ class Transaction(Struct, frozen=True):
     created_at: datetime
 
 
+class ItemError(Struct, frozen=True):
+    """Why an item of a batch failed: `code` and `detail` as of a refusal of it alone.
+
+    `transaction_id` names the failed transaction where one was recorded.
+    """
+
+    code: str
+    detail: str
+    request_id: str
+    retryable: bool
+    transaction_id: str | None = None
+
+
+class BatchItem(Struct, frozen=True):
+    """What became of one transfer: `status` is completed or failed, and one of the two is None."""
+
+    index: int
+    status: str
+    transaction: Transaction | None
+    error: ItemError | None
+
+
+class Batch(Struct, frozen=True):
+    """What became of many transfers, in the order in which they were sent."""
+
+    data: tuple[BatchItem, ...]
+
+
+class Subject(Struct, frozen=True):
+    """What an event is about: the object after it, and its members that changed, as they were."""
+
+    object: dict[str, Any]
+    previous: dict[str, Any]
+
+
+class Cause(Struct, frozen=True):
+    """The request that caused an event, and the key that it came with."""
+
+    id: str
+    idempotency_key: str | None
+
+
+class Event(Struct, frozen=True):
+    """Something that happened to the account, `evt_…`; its `sequence` counts 1, 2, 3, …
+
+    `request` and `actor` (`usr_…`) are None for whoever did not cause it.
+    """
+
+    id: str
+    type: str
+    created_at: datetime
+    sequence: int
+    data: Subject
+    request: Cause | None
+    actor: str | None
+
+
 class Tokens(Struct, frozen=True):
     """What proves a login. The access token lives `expires_in` seconds."""
 
@@ -95,6 +152,66 @@ class Health(Struct, frozen=True):
     status: str
     version: str
     checks: dict[str, str]
+
+
+class WebhookEndpoint(Struct, frozen=True):
+    """A place that is told of events, `whe_…`. `secret` is there when it is new, None later.
+
+    `disabled_reason` is owner, gone or failing; `failing_since` when the failures began that have
+    not ended yet.
+    """
+
+    id: str
+    url: str
+    description: str | None
+    event_types: tuple[str, ...]
+    enabled: bool
+    disabled_reason: str | None
+    disabled_at: datetime | None
+    failing_since: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    secret: str | None
+    previous_secret_expires_at: datetime | None
+
+    def __repr__(self) -> str:
+        """The secret never reaches a log by accident."""
+        return f"{type(self).__name__}(id={self.id!r}, url={self.url!r}, enabled={self.enabled})"
+
+
+class Attempt(Struct, frozen=True):
+    """One call of an endpoint: `error` is None if it succeeded, `answer` begins with 2 kB of it."""
+
+    number: int
+    started_at: datetime
+    duration_ms: int
+    http_status: int | None
+    error: str | None
+    answer: str | None
+
+
+class Delivery(Struct, frozen=True):
+    """One event on its way to one endpoint, `whd_…`.
+
+    `status` is pending, delivered, failed or canceled; `attempts` are the last ones, in order.
+    """
+
+    id: str
+    endpoint_id: str
+    event_id: str
+    event_type: str
+    status: str
+    attempt_count: int
+    next_attempt_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    attempts: tuple[Attempt, ...]
+
+
+class Replayed(Struct, frozen=True):
+    """How many deliveries were queued."""
+
+    queued: int
 
 
 class Page(Struct, Generic[T], frozen=True):

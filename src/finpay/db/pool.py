@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import asyncpg
 
 from finpay import metrics
+from finpay.db.hosts import Hosts
 from finpay.errors import Code, FinPayError
 
 DEADLINE_S: Final = 4.0  # a request has to be answered within 5 s when PostgreSQL hangs
@@ -147,6 +148,7 @@ class Database:
             timeout=CONNECT_TIMEOUT_S,
             max_inactive_connection_lifetime=IDLE_CONNECTION_LIFETIME_S,
             connection_class=_Connection,
+            connect=Hosts(url).connect,
             init=self._prepare,
         )
         self._opening = asyncio.Lock()

@@ -4,6 +4,8 @@
 DO $$
 DECLARE
     wanted text;
+    limits CONSTANT text[] := ARRAY['statement_timeout=3500ms', 'lock_timeout=3000ms',
+                                    'idle_in_transaction_session_timeout=5000ms'];
 BEGIN
     -- Another database of the cluster may be in here at the same moment: roles belong to all of
     -- them, and whoever is later finds the role made.
@@ -25,6 +27,19 @@ BEGIN
             EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
         END;
     END LOOP;
+
+    -- What the app's pool sets on each connection, also for whoever logs in as this role or is let
+    -- in by it without the pool. A member that takes it by SET ROLE keeps what it logged in with.
+    IF (SELECT rolconfig FROM pg_roles WHERE rolname = 'finpay_app') IS DISTINCT FROM limits THEN
+        BEGIN
+            FOREACH wanted IN ARRAY limits LOOP
+                EXECUTE format('ALTER ROLE finpay_app SET %s TO %L',
+                               split_part(wanted, '=', 1), split_part(wanted, '=', 2));
+            END LOOP;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;  -- made by somebody who did not give us ADMIN; the pool sets them all the same
+        END;
+    END IF;
 
     IF NOT has_database_privilege('finpay_owner', current_database(), 'CREATE') THEN
         EXECUTE format('GRANT CREATE ON DATABASE %I TO finpay_owner', current_database());

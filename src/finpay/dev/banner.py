@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+_DEFAULT_URL: Final = "http://127.0.0.1:3000"  # where the commands look without being told
 _SHOWN_LEVELS: Final = frozenset({"warning", "error", "critical"})
 
 _BANNER: Final = """
@@ -22,6 +23,12 @@ _BANNER: Final = """
   Send ZAR 25.00 from alice to bob: paste this into another terminal.
 
 {curl}
+
+  Webhooks: the first in five minutes is in docs/webhooks.md. Each event of alice's, signed, to a
+  receiver of yours; and one to begin with:
+
+    {finpay} webhooks listen --forward http://localhost:9000/hook
+    {finpay} webhooks trigger transaction.completed{api}
 
   Ctrl-C stops everything. The data stays for the next start.
 """
@@ -40,7 +47,13 @@ TOKEN=$(curl -sS {url}/api/v1/auth/login -H 'Content-Type: application/json' \\
 def show(url: str, *, took_s: float, log: Path) -> None:
     say(
         _BANNER.format(
-            title=_bold("FinPay"), took_s=took_s, url=url, log=_shortest(log), curl=curl(url)
+            title=_bold("FinPay"),
+            took_s=took_s,
+            url=url,
+            log=_shortest(log),
+            curl=curl(url),
+            finpay=_program(),
+            api="" if url == _DEFAULT_URL else f" --api {url}",
         )
     )
 
@@ -73,6 +86,12 @@ def warn(text: str) -> None:
 def _bold(text: str) -> str:
     plain = "NO_COLOR" in os.environ or not sys.stdout.isatty()
     return text if plain else f"\033[1m{text}\033[0m"
+
+
+def _program() -> str:
+    """How to call this FinPay from here."""
+    beside = Path(sys.executable).with_name("finpay")
+    return min(str(beside), _shortest(beside), key=len) if beside.exists() else "finpay"
 
 
 def _shortest(path: Path) -> str:

@@ -179,9 +179,9 @@ def _launch(
 
 
 def _ready(data_dir: Path, pid: int) -> bool:
-    """postmaster.pid: line 1 is the process, line 8 its state."""
+    """postmaster.pid: line 1 is the process, line 8 its state. A standby is ready too."""
     try:
         lines = (data_dir / "postmaster.pid").read_text().splitlines()
     except OSError:
         return False
-    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in {"ready", "standby"}

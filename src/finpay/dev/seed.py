@@ -85,5 +85,5 @@ async def _create(database: Database, hasher: Hasher, person: Person) -> bool:
             CURRENCY,
         )
         if ours is not None:
-            await transaction.execute(_SQL.record_creation, user_id, account_id, CURRENCY)
+            await transaction.execute(_SQL.record_creation, user_id, account_id)
     return ours is not None

@@ -17,5 +17,5 @@ SELECT audit.record($1, 'user.registered', $1, 'seed', NULL),
        audit.record($1, 'account.created', $2, 'seed', NULL),
        outbox.record($1, 'user.registered', json_build_object(
            'id', ledger.type_id('usr', $1), 'object', 'user'), $1, 'seed'),
-       outbox.record($1, 'account.created', json_build_object(
-           'id', ledger.type_id('acc', $2), 'object', 'account', 'currency', $3::text), $1, 'seed')
+       outbox.record($1, 'account.created', ledger.account_object(a), $1, 'seed')
+FROM ledger.accounts a WHERE a.id = $2

@@ -1,16 +1,19 @@
 """`finpay dev`: from nothing to a payment API that answers, in one command.
 
-PostgreSQL, Valkey, migrations, seed data, then `finpay serve` as a child, as it would run anywhere
-else. Ctrl-C takes it all down in reverse; the data stays in `.finpay/` for the next time.
+PostgreSQL, Valkey, migrations, seed data, then `finpay serve` and `finpay worker` as children, as
+they would run anywhere else. Ctrl-C takes it all down in reverse; the data stays in `.finpay/` for
+the next time.
 """
 
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,6 +32,7 @@ from finpay.dev.valkey import start_valkey
 from finpay.settings import Settings
 
 DATABASE: Final = "finpay"
+_LOOPBACK: Final = "127.0.0.0/8,::1/128"
 _POLL_S: Final = 0.2  # how soon a child's death or a warning is seen
 _READY_TIMEOUT_S: Final = 1.0  # /readyz never waits; slower than this is not ready
 _DRAIN_LIMIT_S: Final = 30.0  # longer than `serve` gives requests that are being answered
@@ -65,12 +69,15 @@ def up(settings: Settings, environ: Mapping[str, str], home: Path) -> int:
             servers = _start_servers(settings, environ, home, running)
             asyncio.run(seed(servers.owner_url))
             _write_env(home / "env", servers, running)
-            api = _serve(settings, port, {**environ, **servers.environment()}, home / "serve.log")
+            ours = _environment(settings, environ, servers, running)
+            worker = _work(ours, home / "worker.log")
+            running.callback(worker.stop)
+            api = _serve(settings, port, ours, home / "serve.log")
             running.callback(api.stop)
             url = _url(settings.host, port)
             api.await_ready(lambda: _ready(url))
             banner.show(url, took_s=time.monotonic() - began, log=api.log)
-            return _stay([*servers.children, api], api.log)
+            return _stay([*servers.children, api, worker], (api.log, worker.log))
         except KeyboardInterrupt:
             banner.say("Stopping …")
             return 0
@@ -168,6 +175,33 @@ def _write_env(path: Path, servers: Servers, running: ExitStack) -> None:
     running.callback(path.unlink, missing_ok=True)
 
 
+def _environment(
+    settings: Settings, environ: Mapping[str, str], servers: Servers, running: ExitStack
+) -> dict[str, str]:
+    """For the API and the worker, whose counters meet in one folder: /metrics has them all.
+
+    Receivers of webhooks are on this machine too, so loopback is open unless somebody says more.
+    """
+    folder = tempfile.mkdtemp(prefix="finpay-dev-")
+    running.callback(shutil.rmtree, folder, ignore_errors=True)
+    ours = {**environ, **servers.environment(), "PROMETHEUS_MULTIPROC_DIR": folder}
+    if not settings.production and not ours.get("FINPAY_WEBHOOK_ALLOWED_CIDRS"):
+        ours["FINPAY_WEBHOOK_ALLOWED_CIDRS"] = _LOOPBACK
+    return ours
+
+
+def _work(environ: dict[str, str], log: Path) -> Child:
+    return start(
+        "The worker",
+        [sys.executable, "-m", "finpay", "worker"],
+        log=log,
+        stop_signal=signal.SIGTERM,
+        env=environ,
+        cwd=Path.cwd(),
+        stop_limit_s=_DRAIN_LIMIT_S,
+    )
+
+
 def _serve(settings: Settings, port: int, environ: dict[str, str], log: Path) -> Child:
     return start(
         "The API",
@@ -195,11 +229,13 @@ def _url(host: str, port: int) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def _stay(children: list[Child], log: Path) -> int:
-    """Show the API's warnings until a child dies. Left by KeyboardInterrupt otherwise."""
-    with log.open(errors="replace") as lines:
+def _stay(children: list[Child], logs: Sequence[Path]) -> int:
+    """Show the warnings in the logs until a child dies. Left by KeyboardInterrupt otherwise."""
+    with ExitStack() as opened:
+        files = [opened.enter_context(log.open(errors="replace")) for log in logs]
         while True:
-            banner.show_warnings(lines)
+            for lines in files:
+                banner.show_warnings(lines)
             for child in children:
                 if not child.running:
                     banner.warn(f"{child.name} ended by itself: {child.last_words()}")

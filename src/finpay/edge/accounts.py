@@ -4,12 +4,12 @@ from finpay.edge import lists, replies
 from finpay.edge.request import Call, Reply
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
-from finpay.ledger import reads
+from finpay.ledger import reads, shapes
 
 
 async def account(services: Services, call: Call) -> Reply:
     found = await _account(services, call)
-    return Reply(200, replies.encode(replies.account(found)), sequence=found.sequence)
+    return Reply(200, replies.encode(shapes.account(found)), sequence=found.sequence)
 
 
 async def entries(services: Services, call: Call) -> Reply:

@@ -4,6 +4,7 @@ from finpay import ids
 from finpay.edge import replies
 from finpay.edge.request import Call, Reply
 from finpay.edge.services import Services
+from finpay.identity import shapes
 from finpay.identity.origin import Origin
 from finpay.identity.records import Reused
 from finpay.identity.refusals import refresh_token_reused
@@ -50,7 +51,7 @@ async def change_password(services: Services, call: Call) -> Reply:
 
 async def me(services: Services, call: Call) -> Reply:
     user = await services.identity.me(call.caller.user_id)
-    return Reply(200, replies.encode(replies.user(user)))
+    return Reply(200, replies.encode(shapes.user(user)))
 
 
 def _origin(call: Call) -> Origin:

@@ -13,7 +13,8 @@ import msgspec
 
 from finpay.errors import Code, FinPayError, validation_failed
 
-MAX_BODY_BYTES: Final = 64 * 1024  # far above every shape we have
+MAX_BODY_BYTES: Final = 64 * 1024  # far above every shape but the one below
+MAX_BATCH_BYTES: Final = 1024 * 1024  # a thousand transfers, and who needs more text sends fewer
 MAX_INTEGER_DIGITS: Final = 19  # beyond: out of range for sure, and slow to read
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)

@@ -18,7 +18,7 @@ def read_key(request: Request) -> str:
     """From X-Idempotency-Key or Idempotency-Key; quotes around it are dropped. 400 otherwise."""
     given = [
         _unquoted(value)
-        for name in ("x-idempotency-key", "idempotency-key")
+        for name in (b"x-idempotency-key", b"idempotency-key")
         if (value := request.header(name)) is not None
     ]
     if not given:

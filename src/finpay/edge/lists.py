@@ -14,6 +14,7 @@ from uuid import UUID
 from finpay import ids
 from finpay.errors import Code, FinPayError, invalid_parameter
 from finpay.money import MAX_AMOUNT
+from finpay.outbox import catalogue
 
 MAX_LIMIT: Final = 100
 DEFAULT_LIMIT: Final = 20
@@ -28,6 +29,7 @@ _RFC3339: Final = re.compile(
 _DIGITS: Final = re.compile(r"0|[1-9]\d{0,15}", re.ASCII)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _CHECK_BYTES: Final = 6
+_PART: Final = (1 << 42) - 1
 _MAX_POSITION: Final = 2**63 - 1  # a bigint; the check sum is no secret, so a larger one may come
 
 Parser = Callable[[str], Any]
@@ -69,6 +71,9 @@ class Cursors:
 
 ENTRIES: Final = Cursors("entries", 1)
 TRANSACTIONS: Final = Cursors("transactions", 2)
+EVENTS: Final = Cursors("events", 2)  # which way the list goes, and the number reached
+ENDPOINTS: Final = Cursors("endpoints", 3)  # an id in three parts, as `place_of` makes them
+DELIVERIES: Final = Cursors("deliveries", 3)
 
 
 def parse_query(
@@ -110,6 +115,17 @@ def parse_query(
     return texts, values
 
 
+def place_of(value: UUID) -> tuple[int, int, int]:
+    """An id as a position: parts that order as it does, each small enough for a cursor."""
+    return value.int >> 84, value.int >> 42 & _PART, value.int & _PART
+
+
+def id_at(place: tuple[int, int, int]) -> UUID:
+    """The id at a position; a position that no id has is beyond all of them or before."""
+    high, middle, low = place
+    return UUID(int=(high << 84 | (middle & _PART) << 42 | low & _PART) & (1 << 128) - 1)
+
+
 def limit(text: str) -> int:
     if _DIGITS.fullmatch(text) is None or not 1 <= int(text) <= MAX_LIMIT:
         raise ValueError(f"Expected an integer from 1 to {MAX_LIMIT}.")
@@ -139,6 +155,17 @@ def one_of(*choices: str) -> Parser:
         return text
 
     return parse
+
+
+def event_types(text: str) -> tuple[str, ...] | None:
+    """The types of a pattern such as `transaction.*`; None for all."""
+    return catalogue.matching(text) if text != "*" else None
+
+
+def sequence(text: str) -> int:
+    if _DIGITS.fullmatch(text) is None or int(text) > MAX_AMOUNT:
+        raise ValueError(f"Expected the sequence of an event, or 0: at most {MAX_AMOUNT}.")
+    return int(text)
 
 
 def account_id(text: str) -> UUID:

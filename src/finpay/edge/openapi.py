@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from finpay.edge import problems, requests, routes
+from finpay.edge import deliveries, problems, requests, routes, webhook_endpoints
 from finpay.edge.routes import ROUTES, Route
 from finpay.errors import KINDS, Code
+from finpay.outbox import catalogue
+from finpay.webhooks import history
 
 _ANYWHERE: Final = (Code.INTERNAL_ERROR, Code.UNAVAILABLE, Code.OVERLOADED)
 _WITH_BODY: Final = (
@@ -28,11 +30,36 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "amount_max": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
     "counterparty_id": {"type": "string", "pattern": "^acc_[0-7][0-9a-hjkmnp-tv-z]{25}$"},
     "idempotency_key": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "type": {"enum": catalogue.patterns(), "description": "A type, a group of them, or all."},
+    "after_sequence": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2**53 - 1,
+        "description": "Oldest first, only what comes after this number.",
+    },
+}
+# Where one name means different things, its parser tells which.
+_BY_PARSER: Final[dict[Any, dict[str, Any]]] = {
+    deliveries.STATUS: {"enum": list(history.STATUSES)},
 }
 # What the docs page fills in: works as it stands beside `finpay dev`.
 _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
     requests.Login: {"email": "alice@finpay.dev", "password": "password123"},
     requests.Send: {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},
+    requests.SendBatch: {
+        "mode": "independent",
+        "transactions": [
+            {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},
+            {"receiver_email": "bob@finpay.dev", "amount": 300},
+        ],
+    },
+    webhook_endpoints.NewEndpoint: {
+        "url": "https://example.com/finpay",
+        "event_types": ["transaction.*"],
+    },
+    webhook_endpoints.EndpointChange: {"enabled": True},
+    webhook_endpoints.Rotation: {"overlap_s": 3600},
+    deliveries.Replay: {"since": "2026-01-31T12:00:00Z", "only_failed": True},
 }
 _INTRODUCTION: Final = """\
 A payment API: wallet accounts, atomic transfers, idempotent retries.
@@ -90,7 +117,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.body is not None:
         schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
         operation["requestBody"] = {
-            "required": True,
+            "required": not route.body_optional,
             "content": {"application/json": {"schema": schema} | _example(route)},
         }
     return operation
@@ -107,7 +134,8 @@ def _tag(route: Route) -> str:
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "schema": _PARAMETERS[name]} for name in route.parameters
+        {"name": name, "in": "query", "schema": _BY_PARSER.get(parser) or _PARAMETERS[name]}
+        for name, parser in route.parameters.items()
     ]
     if "{id}" in route.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})

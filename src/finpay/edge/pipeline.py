@@ -1,4 +1,4 @@
-"""The order of work around every handler, as one plain ASGI application.
+"""The order of work around every handler, in one place.
 
 find the route (404, 405) → token (401) → body, read and checked but not yet judged → gate: session
 (401), limits (429) → what was wrong with the body (413, 415, 400, 422) → key (409, 422, replay) →
@@ -15,12 +15,13 @@ from finpay.db.pool import Unavailable
 from finpay.edge import lists, problems, routes, transactions
 from finpay.edge.address import Addresses
 from finpay.edge.answering import Answering
-from finpay.edge.draft import ClientGone, Draft, prepare
-from finpay.edge.request import Call, Receive, Reply, Request, Scope, Send
+from finpay.edge.deadline import Deadlines
+from finpay.edge.draft import Draft, prepare
+from finpay.edge.request import Call, Reply, Request
 from finpay.edge.routes import Route
 from finpay.edge.services import Services
 from finpay.edge.tiers import Tiers
-from finpay.edge.trail import Trail
+from finpay.edge.trail import Notes, Trail
 from finpay.errors import Code, FinPayError, unavailable
 from finpay.gate.gate import Mode, Passage, Settlement
 from finpay.gate.verdict import Verdict
@@ -30,7 +31,7 @@ _LOG: Final = log.get()
 
 
 class Pipeline:
-    """The application. `services` are ready when the first request comes."""
+    """The way of every request. `services` are ready when the first request comes."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -40,19 +41,16 @@ class Pipeline:
         self._addresses = Addresses(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
         self._answering = Answering(services)
+        self._deadlines = Deadlines()
+        self._notes = Notes()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
+    async def respond(self, request: Request) -> bytes:
+        """The whole answer, whatever happens on the way."""
         started = time.perf_counter()
-        request = Request(scope, receive)
-        peer = scope["client"][0] if scope.get("client") else "unknown"
-        request.address = self._addresses.of(peer, request.header("x-forwarded-for"))
+        request.address = self._addresses.of(request.peer, request.header(b"x-forwarded-for"))
         trail = Trail()
         try:
-            reply = await self._reply(request, trail)
-        except ClientGone:
-            return
+            reply = await self._deadlines.hold(self._reply(request, trail))
         except FinPayError as error:
             reply = problems.reply(error, request.id)
             reply.budgets = trail.budgets
@@ -60,8 +58,9 @@ class Pipeline:
             _LOG.exception("bug", request_id=request.id, route=trail.template)
             reply = problems.reply(_bug(), request.id)
             reply.budgets = trail.budgets
-        await self._answering.send(reply, request, send)
-        trail.end(request, reply, time.perf_counter() - started)
+        answer = self._answering.encode(reply, request)
+        self._notes.take(trail, request, reply, time.perf_counter() - started)
+        return answer
 
     async def _reply(self, request: Request, trail: Trail) -> Reply:
         methods, path_id = routes.find(request.path)
@@ -77,7 +76,7 @@ class Pipeline:
         return await self._user(request, route, path_id, trail)
 
     async def _stranger(self, request: Request, route: Route, trail: Trail) -> Reply:
-        draft = await prepare(request, route)
+        draft = prepare(request, route)
         email = draft.command.email if route.tier and draft.command else None
         tiers = self._tiers.of_stranger(request.address, route.tier, email)
         verdict = await self._services.gate.admit_stranger(tiers)
@@ -95,7 +94,7 @@ class Pipeline:
     async def _user(self, request: Request, route: Route, path_id: str, trail: Trail) -> Reply:
         principal = self._services.identity.signer.verify(_bearer(request), time.time())
         trail.user = principal.user
-        draft = await prepare(request, route, principal.account_id)
+        draft = prepare(request, route, principal.account_id, self._tiers.most_transfers)
         passage = self._passage(principal, route, draft)
         verdict = await self._services.gate.admit(passage)
         trail.judge(verdict)
@@ -130,7 +129,7 @@ class Pipeline:
             session_id=principal.session_id,
             user_id=principal.user_id,
             mode=mode,
-            tiers=self._tiers.of_user(principal.user, money=route.money),
+            tiers=self._tiers.of_user(principal.user, money=route.money, transfers=draft.transfers),
             token=f"{self._name}{next(self._numbers)}",
             key=draft.key,
             fingerprint=draft.fingerprint,

@@ -32,7 +32,7 @@ class Problem(msgspec.Struct, frozen=True):
     request_id: str
     retryable: bool
     errors: list[Place]
-    transaction_id: str | msgspec.UnsetType = msgspec.UNSET
+    transaction_id: str | msgspec.UnsetType | None = msgspec.UNSET  # null: nothing was recorded
     policy: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -65,8 +65,13 @@ def reply(error: FinPayError, request_id: str) -> Reply:
 
 def refusal_templates() -> Sequence[str]:
     """The bodies of the ledger's refusals in the order of Outcome, for PostgreSQL's format():
-    request id, transaction id. What is no refusal has an empty one."""
-    return [_template(*REFUSALS[outcome]) if outcome in REFUSALS else "" for outcome in Outcome]
+    request id, transaction id. Then those for items of bulks: request id, index, the member
+    transaction_id. What is no refusal has an empty one."""
+    return [
+        template(*REFUSALS[outcome]) if outcome in REFUSALS else ""
+        for template in (_template, _item_template)
+        for outcome in Outcome
+    ]
 
 
 def _template(code: Code, detail: str) -> str:
@@ -75,6 +80,13 @@ def _template(code: Code, detail: str) -> str:
         extensions = {"transaction_id": "\x02"}
     text = body(FinPayError(code, detail, extensions=extensions), "\x01").decode()
     return text.replace("%", "%%").replace("\\u0001", "%1$s").replace("\\u0002", "%2$s")
+
+
+def _item_template(code: Code, detail: str) -> str:
+    item = Fault(detail, pointer="#/transactions/\x02")
+    text = body(FinPayError(code, detail, faults=(item,)), "\x01").decode()
+    text = text.replace("%", "%%").replace("\\u0001", "%1$s").replace("\\u0002", "%2$s")
+    return f"{text[:-1]}%3$s}}"  # in transaction_id's place: the last member
 
 
 def _place(fault: Fault) -> Place:

@@ -1,47 +1,22 @@
 """What goes out: the shapes of answers. Every field is always present."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from finpay import ids
+from finpay.edge.problems import Problem
 from finpay.identity import records
+from finpay.identity.shapes import User, user
 from finpay.ledger import reads
-
-Time = Annotated[
-    str, Meta(description="RFC 3339, UTC, microseconds.", examples=["2026-01-31T12:00:00.000000Z"])
-]
-MinorUnits = Annotated[int, Meta(description="Minor units of the currency.")]
+from finpay.ledger.shapes import Account, Transaction, account
+from finpay.outbox.shapes import Event
+from finpay.wire import MinorUnits, Time, time
 
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class User(Struct, frozen=True):
-    """Who is logged in."""
-
-    id: str
-    object: Literal["user"]
-    email: str
-    name: str | None
-    created_at: Time
-
-
-class Account(Struct, frozen=True):
-    """The caller's account. `available` is `balance` less `held`."""
-
-    id: str
-    object: Literal["account"]
-    balance: MinorUnits
-    available: MinorUnits
-    held: MinorUnits
-    currency: str
-    status: Literal["active", "frozen"]
-    version: int
-    created_at: Time
 
 
 class Tokens(Struct, frozen=True):
@@ -77,25 +52,6 @@ class Entry(Struct, frozen=True):
     created_at: Time
 
 
-class Transaction(Struct, frozen=True):
-    """Money that moved or was refused. `direction` and `balance_after` are the caller's own."""
-
-    id: str
-    object: Literal["transaction"]
-    type: Annotated[str, Meta(examples=["transfer", "funding"])]
-    status: Annotated[str, Meta(examples=["pending", "completed", "failed", "reversed"])]
-    direction: Literal["sent", "received"]
-    amount: MinorUnits
-    currency: str
-    sender_id: str
-    receiver_id: str
-    description: str | None
-    metadata: dict[str, str]
-    balance_after: MinorUnits
-    failure_code: str | None
-    created_at: Time
-
-
 class EntryList(Struct, frozen=True):
     """One page of entries."""
 
@@ -110,6 +66,35 @@ class TransactionList(Struct, frozen=True):
 
     object: Literal["list"]
     data: list[Transaction]
+    has_more: bool
+    next_cursor: str | None
+
+
+class BatchItem(Struct, frozen=True):
+    """What became of one item: `index` counts from 0 in the order of the request.
+
+    Of `transaction` and `error` one is null. `error` is the problem that the item alone would have
+    been answered with; a refusal for lack of funds is recorded, under its `transaction_id`.
+    """
+
+    index: int
+    status: Literal["completed", "failed"]
+    transaction: Transaction | None
+    error: Problem | None
+
+
+class Batch(Struct, frozen=True):
+    """What became of each transfer, in the order of the request."""
+
+    object: Literal["batch"]
+    data: list[BatchItem]
+
+
+class EventList(Struct, frozen=True):
+    """One page of events."""
+
+    object: Literal["list"]
+    data: list[Event]
     has_more: bool
     next_cursor: str | None
 
@@ -140,20 +125,6 @@ def encode(shape: Any) -> bytes:
     return _encode(shape)
 
 
-def time(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-def user(known: records.User) -> User:
-    return User(
-        id=ids.encode("usr", known.id),
-        object="user",
-        email=known.email,
-        name=known.name,
-        created_at=time(known.created_at),
-    )
-
-
 def tokens(pair: records.Tokens) -> Tokens:
     return Tokens(pair.access_token, "Bearer", pair.expires_in_s, pair.refresh_token)
 
@@ -174,21 +145,6 @@ def session_ids(sessions: Sequence[UUID]) -> list[str]:
     return [ids.encode("ses", session) for session in sessions]
 
 
-def account(state: Any) -> Account:
-    """From the ledger's account, or identity's view of a new one: they share these fields."""
-    return Account(
-        id=ids.encode("acc", state.id),
-        object="account",
-        balance=state.balance,
-        available=state.balance - state.held,
-        held=state.held,
-        currency=state.currency,
-        status=state.status,
-        version=state.version,
-        created_at=time(state.created_at),
-    )
-
-
 def entry(row: reads.Entry, currency: str) -> Entry:
     return Entry(
         id=ids.encode("ent", _entry_id(row)),
@@ -199,27 +155,6 @@ def entry(row: reads.Entry, currency: str) -> Entry:
         balance_after=row.balance_after,
         version=row.version,
         created_at=time(row.created_at),
-    )
-
-
-def transaction(step: reads.Step, account_id: UUID) -> Transaction:
-    """The transaction as the owner of `account_id` may see it."""
-    sender = ids.encode("acc", step.sender_id)
-    return Transaction(
-        id=ids.encode("txn", step.id),
-        object="transaction",
-        type=step.type,
-        status=step.status,
-        direction="sent" if step.sender_id == account_id else "received",
-        amount=step.amount,
-        currency=step.currency,
-        sender_id=sender,
-        receiver_id=ids.encode("acc", step.receiver_id),
-        description=step.description,
-        metadata=msgspec.json.decode(step.metadata, type=dict[str, str]),
-        balance_after=step.balance_after,
-        failure_code=step.failure_code,
-        created_at=time(step.created_at),
     )
 
 
@@ -243,6 +178,11 @@ def transfer_template(
         f'"sender_id":"{sender}","receiver_id":"%2$s","description":{told},"metadata":{details},'
         '"balance_after":%3$s,"failure_code":null,"created_at":"%4$s"}'
     )
+
+
+def item_template(index: int, transaction: str) -> str:
+    """BatchItem's encoding of a completed transfer, around its template."""
+    return f'{{"index":{index},"status":"completed","transaction":{transaction},"error":null}}'
 
 
 def page(kind: type[Any], data: Sequence[Any], next_cursor: str | None) -> bytes:

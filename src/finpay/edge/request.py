@@ -1,9 +1,9 @@
 """One request as the pipeline sees it, and the answer it gets."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -12,9 +12,7 @@ from finpay.gate.gate import Settlement
 from finpay.gate.limits import Budget
 from finpay.identity.tokens import Principal
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = dict[bytes, bytes]  # by lower-case name; a repeated field is one list
 
 JSON: Final = b"application/json"
 
@@ -26,36 +24,60 @@ _TRACEPARENT: Final = re.compile(
 
 
 class Request:
-    """Head of a request: what was asked, by whom, from where."""
+    """One whole request: what was asked, by whom, from where.
 
-    __slots__ = ("address", "headers", "id", "method", "path", "query", "receive", "trace_id")
+    `oversized`: its body is longer than its route reads; `late`: it took too long to arrive.
+    `body` is empty then. `keep_alive` False: the answer is the last on this connection.
+    """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.query: bytes = scope["query_string"]
-        self.headers = _joined(scope["headers"])
-        self.receive = receive
+    __slots__ = (
+        "address",
+        "body",
+        "headers",
+        "id",
+        "keep_alive",
+        "late",
+        "method",
+        "oversized",
+        "path",
+        "peer",
+        "query",
+        "trace_id",
+    )
+
+    def __init__(self, method: str, path: str, query: bytes, headers: Headers, peer: str) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.peer = peer
         self.address = "unknown"
-        self.id = self._request_id()
-        trace = _TRACEPARENT.fullmatch(self.header("traceparent") or "")
-        self.trace_id = None if trace is None else trace[1]
+        self.body = b""
+        self.oversized = self.late = False
+        self.keep_alive = True
+        given = headers.get(b"x-request-id")
+        self.id = ids.new_request_id() if given is None else _request_id(given)
+        trace = headers.get(b"traceparent")
+        self.trace_id = None if trace is None else _trace_id(trace)
 
-    def header(self, name: str) -> str | None:
-        value = self.headers.get(name.encode())
+    def header(self, name: bytes) -> str | None:
+        """The value of a field, by its lower-case name."""
+        value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
     @property
     def bearer(self) -> str:
         """The token of `Authorization: Bearer …`; empty without one."""
-        scheme, _, token = (self.header("authorization") or "").partition(" ")
+        scheme, _, token = (self.header(b"authorization") or "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 
-    def _request_id(self) -> str:
-        given = self.header("x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given
-        return ids.encode("req", ids.new_uuid())
+
+class Responder(Protocol):
+    """What stands behind a connection: the application."""
+
+    async def respond(self, request: Request) -> bytes:
+        """The whole answer, head and body, as it goes over the line. It never raises."""
+        ...
 
 
 class Call(Struct, frozen=True):
@@ -97,9 +119,11 @@ class Reply:
     settlement: Settlement | None = None
 
 
-def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Header fields by lower-case name; a repeated field is one list (RFC 9110 §5.2)."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in pairs:
-        headers[name] = headers[name] + b", " + value if name in headers else value
-    return headers
+def _request_id(given: bytes) -> str:
+    text = given.decode("latin-1")
+    return text if _REQUEST_ID.fullmatch(text) else ids.new_request_id()
+
+
+def _trace_id(given: bytes) -> str | None:
+    trace = _TRACEPARENT.fullmatch(given.decode("latin-1"))
+    return None if trace is None else trace[1]

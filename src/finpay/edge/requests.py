@@ -1,20 +1,22 @@
 """What comes in: the shapes of bodies, each with the checks that types can't say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
 
 from finpay import ids
-from finpay.errors import FinPayError, validation_failed
+from finpay.errors import Fault, FinPayError, validation_failed
 from finpay.identity import emails, passwords
 from finpay.money import MAX_AMOUNT, is_currency
 
 MAX_METADATA_PAIRS = 20
 MAX_METADATA_KEY = 40
 MAX_METADATA_BYTES = 4_096
+MAX_BATCH_ITEMS = 1_000  # one commit, and an answer of half a megabyte
 
 Email = Annotated[
     str,
@@ -99,6 +101,24 @@ class SendCommand:
     description: str | None
     metadata: dict[str, str]
 
+    @property
+    def count(self) -> int:
+        """How many transfers it asks for."""
+        return 1
+
+
+@dataclass(frozen=True, slots=True)
+class SendBatchCommand:
+    """A checked SendBatch."""
+
+    mode: Literal["independent", "atomic"]
+    items: Sequence[SendCommand]
+
+    @property
+    def count(self) -> int:
+        """How many transfers it asks for."""
+        return len(self.items)
+
 
 class Send(Struct, frozen=True, forbid_unknown_fields=True):
     """Money for somebody: name the receiver by account id or by e-mail."""
@@ -137,6 +157,36 @@ class Send(Struct, frozen=True, forbid_unknown_fields=True):
             description=self.description,
             metadata=metadata,
         )
+
+
+class SendBatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to 1 000 transfers, done in their order: what one brings or takes, the next one sees."""
+
+    mode: Annotated[
+        Literal["independent", "atomic"],
+        Meta(
+            description="independent: each for itself. atomic: all, or none with the problem of "
+            "the first that can't be done."
+        ),
+    ]
+    transactions: Annotated[list[Send], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)]
+
+    def checked(self) -> SendBatchCommand:
+        items: list[SendCommand] = []
+        for index, item in enumerate(self.transactions):
+            try:
+                items.append(item.checked())
+            except FinPayError as error:
+                raise _inside(f"#/transactions/{index}", error) from None
+        return SendBatchCommand(self.mode, items)
+
+
+def _inside(place: str, error: FinPayError) -> FinPayError:
+    """The same error of a part of the body."""
+    faults = tuple(
+        Fault(fault.detail, pointer=place + (fault.pointer or "#")[1:]) for fault in error.faults
+    )
+    return FinPayError(error.code, error.detail, faults=faults)
 
 
 def _account(text: str) -> UUID:

@@ -6,10 +6,26 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from finpay.edge import accounts, auth, lists, pages, replies, requests, transactions
+from finpay.edge import (
+    accounts,
+    auth,
+    bulk,
+    deliveries,
+    events,
+    lists,
+    pages,
+    replies,
+    requests,
+    transactions,
+    webhook_endpoints,
+)
+from finpay.edge.body import MAX_BATCH_BYTES, MAX_BODY_BYTES
 from finpay.edge.request import Call, Reply
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
+from finpay.identity.shapes import User
+from finpay.ledger.shapes import Account, Transaction
+from finpay.outbox.shapes import Event
 
 Handler = Callable[[Services, Call], Awaitable[Reply]]
 Passes = Literal["user", "stranger", "free"]
@@ -31,13 +47,22 @@ _FILTERS: Final[Mapping[str, lists.Parser]] = {
 }
 
 
+_TRANSFER_REFUSALS: Final = (
+    Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_INVALID, Code.INSUFFICIENT_FUNDS,
+    Code.ACCOUNT_FROZEN, Code.RECEIVER_NOT_FOUND, Code.REQUEST_IN_PROGRESS,
+    Code.IDEMPOTENCY_KEY_REUSE, Code.SAME_ACCOUNT, Code.RECEIVER_UNAVAILABLE,
+    Code.CURRENCY_MISMATCH, Code.BALANCE_LIMIT,
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of one path.
 
     `passes` tells the gate: a user with a token, a stranger (limits only), or free passage.
-    `body` is read and checked before the gate; `tier` names its further rate limit; `money` needs
-    an idempotency key; `cached` may be answered from the cache.
+    `body` is read and checked before the gate, and where it is `body_optional` nothing stands for
+    `{}`; `tier` names its further rate limit; `money` needs an idempotency key; `cached` may be
+    answered from the cache.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -47,7 +72,9 @@ class Route:
     answers: Mapping[int, type[Struct] | None]
     passes: Passes = "user"
     body: type[Any] | None = None
+    body_optional: bool = False
     parameters: Mapping[str, lists.Parser | lists.Cursors] = field(default_factory=dict)
+    max_body_bytes: int = MAX_BODY_BYTES
     tier: Literal["auth"] | None = None
     money: bool = False
     cached: bool = False
@@ -70,24 +97,61 @@ ROUTES: Final = (
     Route("POST", f"{API}/auth/password", auth.change_password,
           "Change the password and end the other sessions", {204: None},
           body=requests.ChangePassword, refusals=(Code.INVALID_CREDENTIALS,)),
-    Route("GET", f"{API}/auth/me", auth.me, "Who is logged in", {200: replies.User}),
+    Route("GET", f"{API}/auth/me", auth.me, "Who is logged in", {200: User}),
     Route("GET", f"{API}/accounts", accounts.account, "The account and its balance",
-          {200: replies.Account}, cached=True),
+          {200: Account}, cached=True),
     Route("GET", f"{API}/accounts/entries", accounts.entries, "The account's ledger entries",
           {200: replies.EntryList}, refusals=(Code.CURSOR_INVALID,),
           parameters={"limit": lists.limit, "cursor": lists.ENTRIES, **_TIMES}),
     Route("POST", f"{API}/transactions", transactions.send, "Send money",
-          {201: replies.Transaction}, body=requests.Send, money=True,
-          refusals=(Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_INVALID,
-                    Code.INSUFFICIENT_FUNDS, Code.ACCOUNT_FROZEN, Code.RECEIVER_NOT_FOUND,
-                    Code.REQUEST_IN_PROGRESS, Code.IDEMPOTENCY_KEY_REUSE, Code.SAME_ACCOUNT,
-                    Code.RECEIVER_UNAVAILABLE, Code.CURRENCY_MISMATCH, Code.BALANCE_LIMIT)),
+          {201: Transaction}, body=requests.Send, money=True, refusals=_TRANSFER_REFUSALS),
+    Route("POST", f"{API}/transactions/batch", bulk.send, "Send money many times at once",
+          {200: replies.Batch, 201: replies.Batch}, body=requests.SendBatch, money=True,
+          max_body_bytes=MAX_BATCH_BYTES, refusals=_TRANSFER_REFUSALS),
     Route("GET", f"{API}/transactions", transactions.history, "The history, newest first",
           {200: replies.TransactionList}, cached=True,
           parameters={"limit": lists.limit, "cursor": lists.TRANSACTIONS, **_FILTERS},
           refusals=(Code.CURSOR_INVALID,)),
     Route("GET", f"{API}/transactions/{{id}}", transactions.one, "One transaction",
-          {200: replies.Transaction}, refusals=(Code.NOT_FOUND,)),
+          {200: Transaction}, refusals=(Code.NOT_FOUND,)),
+    Route("GET", f"{API}/events", events.page, "What happened, newest first",
+          {200: replies.EventList}, refusals=(Code.CURSOR_INVALID,),
+          parameters={"limit": lists.limit, "cursor": lists.EVENTS, "type": lists.event_types,
+                      "after_sequence": lists.sequence, **_TIMES}),
+    Route("GET", f"{API}/events/{{id}}", events.one, "One event", {200: Event},
+          refusals=(Code.NOT_FOUND,)),
+    Route("POST", f"{API}/webhook_endpoints", webhook_endpoints.create,
+          "Be told of events", {201: webhook_endpoints.Endpoint},
+          body=webhook_endpoints.NewEndpoint),
+    Route("GET", f"{API}/webhook_endpoints", webhook_endpoints.page,
+          "The webhook endpoints, newest first", {200: webhook_endpoints.EndpointList},
+          parameters={"limit": lists.limit, "cursor": lists.ENDPOINTS},
+          refusals=(Code.CURSOR_INVALID,)),
+    Route("GET", f"{API}/webhook_endpoints/{{id}}", webhook_endpoints.one,
+          "One webhook endpoint", {200: webhook_endpoints.Endpoint}, refusals=(Code.NOT_FOUND,)),
+    Route("PATCH", f"{API}/webhook_endpoints/{{id}}", webhook_endpoints.change,
+          "Change a webhook endpoint", {200: webhook_endpoints.Endpoint},
+          body=webhook_endpoints.EndpointChange, refusals=(Code.NOT_FOUND,)),
+    Route("DELETE", f"{API}/webhook_endpoints/{{id}}", webhook_endpoints.delete,
+          "Delete a webhook endpoint", {204: None}, refusals=(Code.NOT_FOUND,)),
+    Route("POST", f"{API}/webhook_endpoints/{{id}}/rotate_secret", webhook_endpoints.rotate_secret,
+          "Replace the secret", {200: webhook_endpoints.Endpoint},
+          body=webhook_endpoints.Rotation, body_optional=True, refusals=(Code.NOT_FOUND,)),
+    Route("GET", f"{API}/webhook_endpoints/{{id}}/deliveries", deliveries.page,
+          "The endpoint's deliveries, newest first", {200: deliveries.DeliveryList},
+          parameters={"limit": lists.limit, "cursor": lists.DELIVERIES,
+                      "status": deliveries.STATUS},
+          refusals=(Code.CURSOR_INVALID, Code.NOT_FOUND)),
+    Route("POST", f"{API}/webhook_endpoints/{{id}}/test", deliveries.ping,
+          "Send a ping to the endpoint", {201: deliveries.Delivery},
+          refusals=(Code.NOT_FOUND, Code.VALIDATION_FAILED)),
+    Route("POST", f"{API}/webhook_endpoints/{{id}}/replay", deliveries.replay,
+          "Send the events of a time once more", {200: deliveries.Replayed},
+          body=deliveries.Replay, refusals=(Code.NOT_FOUND,)),
+    Route("GET", f"{API}/deliveries/{{id}}", deliveries.one, "One delivery with its attempts",
+          {200: deliveries.Delivery}, refusals=(Code.NOT_FOUND,)),
+    Route("POST", f"{API}/deliveries/{{id}}/retry", deliveries.retry, "Send it once more",
+          {200: deliveries.Delivery}, refusals=(Code.NOT_FOUND, Code.VALIDATION_FAILED)),
     Route("GET", f"{API}/health", pages.health, "Whether money can move",
           {200: replies.Health, 503: replies.Health}, "free"),
     Route("GET", "/livez", pages.livez, "Whether the process lives", {200: None}, "free"),
@@ -141,6 +205,15 @@ def choose(methods: Methods, method: str) -> Route:
             headers={"Allow": allowed(methods)},
         )
     return route
+
+
+def body_limit(method: str, path: str) -> int:
+    """How many bytes of a body are read, before anything else is known of the request."""
+    try:
+        route = find(path)[0].get(method)
+    except FinPayError:
+        route = None
+    return MAX_BODY_BYTES if route is None else route.max_body_bytes
 
 
 def allowed(methods: Methods) -> str:

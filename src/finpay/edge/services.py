@@ -8,6 +8,7 @@ from finpay.gate.gate import Gate
 from finpay.identity.users import Identity
 from finpay.ledger.batcher import Batcher
 from finpay.settings import Settings
+from finpay.webhooks.waking import Waker
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Services:
     settings: Settings
     database: Database
     batcher: Batcher
+    waker: Waker
     identity: Identity
     gate: Gate
     probe: Probe

@@ -19,13 +19,19 @@ class Tiers:
         auth = settings.rate_limit_auth
         self._email = auth and RateLimit(auth.count * EMAIL_FACTOR, auth.window_s)
 
-    def of_user(self, user: str, *, money: bool) -> list[Tier]:
+    @property
+    def most_transfers(self) -> int | None:
+        """More of them in one request would never fit; None: any number does."""
+        return None if self._transaction is None else self._transaction.count
+
+    def of_user(self, user: str, *, money: bool, transfers: int) -> list[Tier]:
+        """A request counts once in the global tier, and each of its transfers in theirs."""
         tiers = []
         if self._global is not None:
             tiers.append(Tier("global", lifetimes.user_tier(user, "global"), self._global))
         if money and self._transaction is not None:
             key = lifetimes.user_tier(user, "transaction")
-            tiers.append(Tier("transaction", key, self._transaction))
+            tiers.append(Tier("transaction", key, self._transaction, cost=transfers))
         return tiers
 
     def of_stranger(

@@ -1,9 +1,12 @@
 """What is noted of a request on its way, for its one log line and its metrics."""
 
+import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Final
 
+from msgspec import Struct, field
 from prometheus_client import Counter, Histogram
 
 from finpay import log, metrics
@@ -12,15 +15,23 @@ from finpay.errors import Code, FinPayError
 from finpay.gate.limits import Budget, exhausted
 from finpay.gate.verdict import Verdict
 
-_LOG: Final = log.get()
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
 
-@cache
-def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    """The metrics of one kind of answer: there are few, and a look-up costs more than counting."""
-    count = metrics.REQUESTS.labels(method, route, str(status))
-    return count, metrics.DURATION.labels(route)
+class Line(Struct, kw_only=True):
+    """A request's line in the log."""
+
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    level: str = "info"
+    event: str = "request"
+    request_id: str
+    trace_id: str | None
+    user_id: str | None
+    method: str
+    route: str
+    status: int
+    ms: float
+    gate: str
 
 
 @dataclass(slots=True)
@@ -30,11 +41,13 @@ class Trail:
     template: str = "none"
     user: str | None = None
     gate: str = "none"
+    verdict: str | None = None
     budgets: tuple[Budget, ...] = ()
 
     def judge(self, verdict: Verdict) -> None:
         """Notes the verdict; raises what ends the request here (401, 429)."""
         self.gate = f"{verdict.kind}_without_redis" if verdict.degraded else verdict.kind
+        self.verdict = verdict.kind
         self.budgets = verdict.budgets
         if verdict.kind == "revoked":
             raise FinPayError(
@@ -47,26 +60,70 @@ class Trail:
             raise FinPayError(
                 Code.RATE_LIMITED,
                 f"The limit of {budget.tier.limit.count} requests in "
-                f"{budget.tier.limit.window_s} seconds is used up. "
+                f"{budget.tier.limit.window_s} seconds {_shortage(budget)}. "
                 f"Try again in {budget.reset_s} seconds.",
                 extensions={"policy": budget.tier.name},
                 headers={"Retry-After": str(budget.reset_s)},
             )
 
-    def end(self, request: Request, reply: Reply, seconds: float) -> None:
+
+class Notes:
+    """What one turn of the event loop has to tell, told together: one write of the log, one count
+    per series."""
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+        self._seconds: dict[tuple[str, str, int], list[float]] = {}
+        self._gates: dict[str, int] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def take(self, trail: Trail, request: Request, reply: Reply, seconds: float) -> None:
         """One log line, one count, one observation. No path, no e-mail, no secret."""
+        if not self._lines:
+            self._loop.call_soon(self._tell)
         method = request.method if request.method in _METHODS else "other"
-        count, duration = _series(method, self.template, reply.status)
-        count.inc()
-        duration.observe(seconds)
-        _LOG.info(
-            "request",
-            request_id=request.id,
-            trace_id=request.trace_id,
-            user_id=self.user,
-            method=method,
-            route=self.template,
-            status=reply.status,
-            ms=round(seconds * 1000, 2),
-            gate=self.gate,
+        self._seconds.setdefault((method, trail.template, reply.status), []).append(seconds)
+        if trail.verdict is not None:
+            self._gates[trail.verdict] = self._gates.get(trail.verdict, 0) + 1
+        self._lines.append(
+            Line(
+                request_id=request.id,
+                trace_id=request.trace_id,
+                user_id=trail.user,
+                method=method,
+                route=trail.template,
+                status=reply.status,
+                ms=round(seconds * 1000, 2),
+                gate=trail.gate,
+            )
         )
+
+    def _tell(self) -> None:
+        lines, self._lines = self._lines, []
+        seconds, self._seconds = self._seconds, {}
+        gates, self._gates = self._gates, {}
+        for (method, route, status), each in seconds.items():
+            count, duration = _series(method, route, status)
+            count.inc(len(each))
+            metrics.observe_all(duration, each)
+        for kind, times in gates.items():
+            _gate(kind).inc(times)
+        log.write(lines)
+
+
+@cache
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The metrics of one kind of answer: there are few, and a look-up costs more than counting."""
+    count = metrics.REQUESTS.labels(method, route, str(status))
+    return count, metrics.DURATION.labels(route)
+
+
+@cache
+def _gate(kind: str) -> Counter:
+    return metrics.GATE.labels(kind)
+
+
+def _shortage(budget: Budget) -> str:
+    if budget.remaining == 0:
+        return "is used up"
+    return f"has {budget.remaining} left, and this one counts as {budget.tier.cost}"

@@ -9,7 +9,7 @@ from finpay.edge.requests import SendCommand
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.gate.gate import Settlement
-from finpay.ledger import reads
+from finpay.ledger import reads, shapes
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Posted, Transfer
 
@@ -19,13 +19,18 @@ async def send(services: Services, call: Call) -> Reply:
     transfer = _transfer(call, call.command)
     posted = await services.batcher.post(transfer)
     metrics.OUTCOMES.labels(posted.outcome).inc()
+    return reply_to(posted, call, own=posted.transaction_id == transfer.id)
+
+
+def reply_to(posted: Posted, call: Call, *, own: bool) -> Reply:
+    """The stored answer. `own`: it is this request's first one, though found by its key."""
     settlement = _settlement(posted)
     if posted.outcome is Outcome.IDEMPOTENCY_KEY_REUSE:
         reply = problems.reply(key_reused(), call.request_id)
         reply.settlement = settlement
         return reply
     reply = stored_reply(posted.http_status, posted.answer)
-    if posted.outcome is not Outcome.DUPLICATE or posted.transaction_id == transfer.id:
+    if own or posted.outcome is not Outcome.DUPLICATE:
         reply.headers.clear()  # its own first answer, even where a lost COMMIT had to be found
     reply.settlement = settlement
     return reply
@@ -49,7 +54,7 @@ async def history(services: Services, call: Call) -> Reply:
     if len(found.steps) > limit:
         last = page[-1]
         next_cursor = lists.TRANSACTIONS.write(caller.account_id, last.entry_version, last.sequence)
-    data = [replies.transaction(step, caller.account_id) for step in page]
+    data = [shapes.transaction(step, caller.account_id) for step in page]
     return Reply(
         200,
         replies.page(replies.TransactionList, data, next_cursor),
@@ -68,7 +73,7 @@ async def one(services: Services, call: Call) -> Reply:
         step = await reads.transaction(services.database, transaction_id, call.caller.account_id)
     if step is None:
         raise FinPayError(Code.NOT_FOUND, "You have no transaction with this id.")
-    return Reply(200, replies.encode(replies.transaction(step, call.caller.account_id)))
+    return Reply(200, replies.encode(shapes.transaction(step, call.caller.account_id)))
 
 
 def stored_reply(status: int, body: bytes) -> Reply:
@@ -107,10 +112,10 @@ def _transfer(call: Call, command: SendCommand) -> Transfer:
 
 
 def _settlement(posted: Posted) -> Settlement:
-    receiver = posted.receiver_user
     return Settlement(
         answer=(posted.fingerprint, posted.http_status, posted.answer),
         sender_sequence=posted.sender_sequence,
-        receiver=None if receiver is None else ids.encode("usr", receiver),
-        receiver_sequence=posted.receiver_sequence,
+        receivers={
+            ids.encode("usr", user): sequence for user, sequence in posted.receivers.items()
+        },
     )

@@ -1,43 +1,42 @@
-"""The way to Redis: concurrent calls gathered into one pipeline, behind a breaker.
+"""The way to Redis: the calls of concurrent requests in one pipeline, behind a breaker.
 
-A pipeline that is not answered within FLIGHT_TIMEOUT_S opens the breaker, and everything goes on
-without Redis at once; a probe in the background closes it again. The client's own retries are
-off: a script that is sent twice would meet its own claim.
+Commands that are not answered within FLIGHT_TIMEOUT_S open the breaker, and everything goes on
+without Redis at once; a probe in the background closes it again. Nothing is ever sent twice: a
+script that is would meet its own claim.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from hiredis import pack_command
+import hiredis
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from finpay import log, metrics
-from finpay.errors import FinPayError
-from finpay.gathering import Gatherer
+from finpay.gate.line import Line, LineLost
 
 FLIGHT_TIMEOUT_S: Final = 0.08  # no request waits longer than 100 ms for Redis …
 LAST_LOOK_S: Final = 0.01  # … this included
 PROBE_EVERY_S: Final = 0.25
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
-MAX_PIPELINE: Final = 500
-MAX_QUEUE: Final = 20_000  # the server's connections are the real bound; this one is the last
 MAX_OWED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
 
-# uvloop says RuntimeError of a connection that was closed while it was being opened.
-_LOST: Final = (RedisError, OSError, TimeoutError, RuntimeError)
 _PROBE_KEY: Final = "fp:probe"
 _PROBE_KEY_MS: Final = 1_000
+# What Redis says when it is as good as away, until the probe can write again.
+_UNABLE: Final = (
+    "OOM", "READONLY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM",
+    "BUSY", "CLUSTERDOWN",
+)  # fmt: skip
 _LOG = log.get()
 
 
@@ -53,12 +52,11 @@ class Script:
     sha: str
 
 
-class Call(Struct, frozen=True):
-    """One script call of a pipeline."""
+class Sent(Struct, frozen=True):
+    """A command under way: its answer to come, and its bytes for the case that it was unknown."""
 
-    script: Script
-    keys: Sequence[str]
-    args: Sequence[str | bytes | int]
+    answer: asyncio.Future[Any]
+    packed: bytes
 
 
 class Channel:
@@ -72,9 +70,8 @@ class Channel:
             health_check_interval=0,
         )
         self._scripts = scripts
-        self._gatherer: Gatherer[Call, Any] = Gatherer(
-            self._fly, flights=1, size=MAX_PIPELINE, queue=MAX_QUEUE
-        )
+        self._line: Line | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._owed: dict[str, tuple[str, float]] = {}
         self._probe: asyncio.Task[None] | None = None
         self.open = True  # no one has heard of Redis yet
@@ -89,128 +86,123 @@ class Channel:
             self._probe.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._probe
-        await self._gatherer.land()
+        self.open = True
+        self._hang_up()
         await self._redis.aclose()
 
-    def call(
+    async def call(
         self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]
-    ) -> Awaitable[Any]:
-        """The script's answer to come; calls begun together travel together.
+    ) -> Any:
+        """The script's answer; calls begun together travel together. RedisAway without one."""
+        return await self.answer(self.send(script, keys, args))
 
-        RedisAway at once while the breaker is open, or from the answer.
-        """
-        if self.open:
-            raise RedisAway
-        try:
-            return self._gatherer.board(Call(script, keys, args))
-        except FinPayError as full:
-            raise RedisAway from full
+    def send(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Sent:
+        """A call whose `answer` is awaited later. RedisAway at once while the breaker is open."""
+        return self._ask(_packed("EVALSHA", script.sha, len(keys), *keys, *args))
+
+    async def answer(self, sent: Sent) -> Any:
+        """What a call came to. RedisAway if it did not."""
+        answer = await self._heard(sent)
+        if not isinstance(answer, hiredis.ReplyError):
+            return answer
+        if str(answer).startswith("NOSCRIPT"):
+            # Its scripts were flushed; an unknown script did nothing.
+            await self._load_scripts()
+            answer = await self._heard(self._ask(sent.packed))
+            if not isinstance(answer, hiredis.ReplyError):
+                return answer
+        self._refused(answer)
+        raise RedisAway from answer
 
     async def forget(self, key: str) -> None:
         """Deletes a key, if Redis can be told."""
         with contextlib.suppress(RedisAway):
-            await self._directly(self._redis.delete(key))
+            await self._command("DEL", key)
 
     async def put(self, keys: Sequence[str], value: str, lifetime_ms: int) -> None:
         """Sets keys that must reach Redis: now, or before Redis is used again."""
-        for start in range(0, len(keys), MAX_PIPELINE):
-            some = keys[start : start + MAX_PIPELINE]
-            pipe = self._redis.pipeline(transaction=False)
-            for key in some:
-                pipe.set(key, value, px=lifetime_ms)
+        until_s = time.monotonic() + lifetime_ms / 1000
+        under_way: list[tuple[str, Sent]] = []
+        for key in keys:
             try:
-                await self._directly(pipe.execute())
+                under_way.append((key, self._ask(_packed("SET", key, value, "PX", lifetime_ms))))
             except RedisAway:
-                until_s = time.monotonic() + lifetime_ms / 1000
-                room = MAX_OWED - len(self._owed)
-                self._owed.update((key, (value, until_s)) for key in some[:room])
+                self._owe(key, value, until_s)
+        for key, sent in under_way:
+            try:
+                await self.answer(sent)
+            except RedisAway:
+                self._owe(key, value, until_s)
 
     async def ping(self) -> None:
         """Notices that Redis left, or takes no writes, while nobody asked it anything."""
         with contextlib.suppress(RedisAway):
-            await self._directly(self._redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_MS))
+            await self._command("SET", _PROBE_KEY, "1", "PX", _PROBE_KEY_MS)
 
-    async def _directly(self, command: Awaitable[Any]) -> None:
-        """One command beside the pipelines, under the same breaker."""
-        if self.open:
-            cast("Coroutine[Any, Any, Any]", command).close()
+    async def _command(self, *words: str | int) -> Any:
+        return await self.answer(self._ask(_packed(*words)))
+
+    def _ask(self, packed: bytes) -> Sent:
+        if self.open or self._line is None:
             raise RedisAway
-        await self._in_time(command)
-
-    async def _fly(self, calls: Sequence[Call]) -> Sequence[Any]:
-        if self.open:
-            return [RedisAway()] * len(calls)
-        metrics.PIPELINE_SIZE.observe(len(calls))
         try:
-            answers: Sequence[Any] = await self._in_time(self._send(calls))
-            return answers
-        except RedisAway as away:
-            return [away] * len(calls)
-
-    async def _in_time(self, work: Awaitable[Any]) -> Any:
-        """What `work` comes to. RedisAway, and an open breaker, if Redis is slow or lost."""
-        task = asyncio.ensure_future(work)
-        try:
-            # The answer may lie in the socket, unread because this process was busy. The second
-            # wait looks there again: who misses both is not this process.
-            await asyncio.wait((task,), timeout=FLIGHT_TIMEOUT_S)
-            if not task.done():
-                await asyncio.wait((task,), timeout=LAST_LOOK_S)
-        finally:
-            task.cancel()  # no effect on one that is done
-        if not task.done():
-            await asyncio.wait((task,))
-        lost = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if isinstance(lost, (*_LOST, asyncio.CancelledError)):
-            self._open_breaker(type(lost).__name__)
+            answer = self._line.ask(packed)
+        except LineLost as lost:
             raise RedisAway from lost
-        return task.result()
+        if self._watch is None:
+            self._look_in(FLIGHT_TIMEOUT_S, last=False)
+        return Sent(answer, packed)
 
-    async def _send(self, calls: Sequence[Call]) -> Sequence[Any]:
-        answers = await self._pipeline(calls)
-        unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            # Redis was restarted or its scripts were flushed; an unknown script did nothing.
-            await self._load_scripts()
-            again = await self._pipeline([calls[at] for at in unknown])
-            for at, answer in zip(unknown, again, strict=True):
-                answers[at] = answer
-        refused = next((answer for answer in answers if isinstance(answer, Exception)), None)
-        if refused is not None:
-            # Out of memory, read-only, loading: as good as away until the probe can write.
-            self._open_breaker(str(refused)[:80])
-        return [RedisAway() if isinstance(answer, Exception) else answer for answer in answers]
-
-    async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
-        """One write, then the answers in order. A refusal by Redis is an answer too.
-
-        By hand on the client's connection: its own Pipeline costs twice the CPU for the same bytes.
-        """
-        pool = self._redis.connection_pool
-        connection: AbstractConnection
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+    async def _heard(self, sent: Sent) -> Any:
         try:
-            request = b"".join([_packed(call) for call in calls])
-            await connection.send_packed_command(request, check_health=False)
-            return [await _answer_of(connection) for _ in calls]
-        except BaseException:
-            # An answer that still comes must never be taken for that of another request.
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await pool.release(connection)
+            return await sent.answer
+        except LineLost as lost:
+            raise RedisAway from lost
+
+    def _look_in(self, seconds: float, *, last: bool) -> None:
+        self._watch = asyncio.get_running_loop().call_later(seconds, self._look, last)
+
+    def _look(self, last: bool) -> None:  # noqa: FBT001  a callback's argument
+        """One timer for all calls: is the oldest of them overdue?"""
+        self._watch = None
+        since_s = None if self._line is None else self._line.waits_since_s
+        if since_s is None:
+            return
+        waited_s = asyncio.get_running_loop().time() - since_s
+        if waited_s < FLIGHT_TIMEOUT_S:
+            self._look_in(FLIGHT_TIMEOUT_S - waited_s, last=False)
+        elif not last:
+            # The answer may lie in the socket, unread because this process was busy. The second
+            # look comes after it was read: who misses both is not this process.
+            self._look_in(LAST_LOOK_S, last=True)
+        else:
+            self._open_breaker("slow")
+
+    def _refused(self, answer: hiredis.ReplyError) -> None:
+        reason = str(answer)[:80]
+        if reason.startswith(_UNABLE):
+            self._open_breaker(reason)
+        else:
+            _LOG.error("redis_refused", reason=reason)
 
     async def _load_scripts(self) -> None:
         for script in self._scripts:
-            await self._redis.script_load(script.text)
+            await self._command("SCRIPT", "LOAD", script.text)
 
     def _open_breaker(self, reason: str) -> None:
         if self._probe is not None and not self._probe.done():
             return
         self.open = True
+        self._hang_up()
         metrics.BREAKER_OPEN.set(1)
         _LOG.warning("redis_away", reason=reason)
         self._probe = asyncio.get_running_loop().create_task(self._keep_trying())
+
+    def _hang_up(self) -> None:
+        """An answer that still comes must never be taken for that of another request."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.hang_up()
 
     async def _keep_trying(self) -> None:
         while not await self._try():  # noqa: ASYNC110  what we wait for sends no event
@@ -219,40 +211,56 @@ class Channel:
 
     async def _try(self) -> bool:
         """Whether Redis answers, takes writes, and has what we owe it."""
+        self._hang_up()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self._load_scripts()
-                await self._redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_MS)
-                await self._pay_debts()
+                line = Line(await self._connected())
+                self._line = line
+                for script in self._scripts:
+                    await _told(line, "SCRIPT", "LOAD", script.text)
+                await _told(line, "SET", _PROBE_KEY, "1", "PX", _PROBE_KEY_MS)
+                await self._pay_debts(line)
         except Exception as error:  # noqa: BLE001  nothing but this loop closes the breaker again
             _LOG.debug("redis_probe", reason=repr(error))
-            with contextlib.suppress(Exception):  # of lines that are broken already
-                await self._redis.connection_pool.disconnect()
+            self._hang_up()
             return False
         self.open = False
+        line.lost.add_done_callback(lambda _: self._lost(line))
         metrics.BREAKER_OPEN.set(0)
         return True
 
-    async def _pay_debts(self) -> None:
+    def _lost(self, line: Line) -> None:
+        """Redis hung up: at once back to it, whether somebody waits for an answer or not."""
+        if line is self._line:
+            self._open_breaker("line lost")
+
+    async def _connected(self) -> AbstractConnection:
+        connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]
+        return connection
+
+    def _owe(self, key: str, value: str, until_s: float) -> None:
+        if len(self._owed) < MAX_OWED:
+            self._owed[key] = (value, until_s)
+
+    async def _pay_debts(self, line: Line) -> None:
         while self._owed:  # more may come while one is paid
             key, (value, until_s) = next(iter(self._owed.items()))
             left_ms = int((until_s - time.monotonic()) * 1000)
             if left_ms > 0:
-                await self._redis.set(key, value, px=left_ms)
+                await _told(line, "SET", key, value, "PX", left_ms)
             del self._owed[key]
 
 
-def _packed(call: Call) -> bytes:
-    command = ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
-    packed: bytes = pack_command(command)  # type: ignore[arg-type]  # it knows tuples of one
+async def _told(line: Line, *words: str | int) -> None:
+    answer = await line.ask(_packed(*words))
+    if isinstance(answer, hiredis.ReplyError):
+        raise answer
+
+
+def _packed(*words: str | bytes | int) -> bytes:
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # it knows tuples of one
     return packed
-
-
-async def _answer_of(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError as refusal:
-        return refusal
 
 
 def read_script(name: str) -> Script:

@@ -4,18 +4,14 @@ Whatever Redis can't answer is answered without it: sessions from PostgreSQL, li
 idempotency by the ledger, reads uncached.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
-from prometheus_client import Counter
 
-from finpay import metrics
 from finpay.gate import lifetimes
 from finpay.gate.channel import Channel, RedisAway, read_script
 from finpay.gate.limits import LocalLimits, Tier, budgets_of
@@ -55,13 +51,13 @@ class Settlement(Struct, frozen=True):
     """What a money POST leaves behind.
 
     `answer` None releases the claim; otherwise it is stored under `fingerprint`. The sequences are
-    those of the accounts that changed. An unknown outcome keeps the mark (`known` False).
+    those of the accounts that changed: the sender's, and those of `receivers`, named by user. An
+    unknown outcome keeps the mark (`known` False).
     """
 
     answer: tuple[bytes, int, bytes] | None = None  # fingerprint, status, body
     sender_sequence: int | None = None
-    receiver: str | None = None
-    receiver_sequence: int | None = None
+    receivers: Mapping[str, int] = {}
     known: bool = True
 
 
@@ -105,7 +101,6 @@ class Gate:
                 verdict = await self._admit(passage, proven=True)
                 if verdict.kind == "unknown":  # Redis left between the two calls
                     verdict = self._admit_locally(passage.tiers)
-        _counter(verdict.kind).inc()
         return verdict
 
     async def admit_stranger(self, tiers: Sequence[Tier]) -> Verdict:
@@ -117,7 +112,6 @@ class Gate:
             verdict = Verdict(kind.decode(), budgets_of(tiers, report))
         except RedisAway:
             verdict = self._admit_locally(tiers)
-        _counter(verdict.kind).inc()
         return verdict
 
     async def settle(self, passage: Passage, settlement: Settlement) -> None:
@@ -125,7 +119,8 @@ class Gate:
         stored = b""
         if settlement.answer is not None:
             fingerprint, status, body = settlement.answer
-            stored = fingerprint + str(status).encode() + body
+            if len(body) <= lifetimes.MAX_ANSWER_BYTES:
+                stored = fingerprint + str(status).encode() + body
         sequence = settlement.sender_sequence
         keys = [
             lifetimes.idempotency_key(passage.user, passage.key),
@@ -140,12 +135,13 @@ class Gate:
             lifetimes.HASH_MS,
         ]
         with suppress(RedisAway):
-            calls = [self._channel.call(_SETTLE, keys, args)]
-            if settlement.receiver is not None and settlement.receiver_sequence is not None:
-                touched = [lifetimes.cache(settlement.receiver)]
-                news = [settlement.receiver_sequence, lifetimes.HASH_MS]
-                calls.append(self._channel.call(_TOUCH, touched, news))
-            await asyncio.gather(*calls)
+            calls = [self._channel.send(_SETTLE, keys, args)]
+            if settlement.receivers:
+                touched = [lifetimes.cache(receiver) for receiver in settlement.receivers]
+                news = [lifetimes.HASH_MS, *settlement.receivers.values()]
+                calls.append(self._channel.send(_TOUCH, touched, news))
+            for call in calls:
+                await self._channel.answer(call)
 
     async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
         """Offers a read to the cache; stored only if nothing was written meanwhile."""
@@ -213,11 +209,6 @@ class Gate:
     def _admit_locally(self, tiers: Sequence[Tier]) -> Verdict:
         fits, budgets = self._local.count(tiers, time.monotonic())
         return Verdict("admitted" if fits else "limited", budgets, degraded=True)
-
-
-@cache
-def _counter(kind: str) -> Counter:
-    return metrics.GATE.labels(kind)
 
 
 def _tier_args(tier: Tier) -> tuple[int, int, int]:

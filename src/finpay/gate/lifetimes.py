@@ -12,6 +12,7 @@ MARK_MS: Final = 30_000  # longer than any statement can still commit after its 
 VARIANT_MS: Final = 10_000  # others' writes show within this time
 HASH_MS: Final = 60_000  # outlives every mark and variant in it
 MAX_VARIANT_BYTES: Final = 64 * 1024  # a page of 100; more would hold up all others
+MAX_ANSWER_BYTES: Final = 64 * 1024  # a bulk's; bigger ones are replayed from PostgreSQL
 MAX_VARIANTS: Final = 16  # per user: bounds what one user can make us keep
 
 

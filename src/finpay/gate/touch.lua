@@ -1,7 +1,9 @@
--- The other side of a transfer: what is cached of it below this sequence is old.
--- KEYS 1 cache hash   ARGV 1 sequence  2 hash_ms
-if tonumber(ARGV[1]) > tonumber(redis.call('HGET', KEYS[1], 'seq') or -1) then
-    redis.call('HSET', KEYS[1], 'seq', ARGV[1])
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- The other sides of transfers: what is cached of them below their sequences is old.
+-- KEYS cache hashes   ARGV 1 hash_ms  2… the sequence of each
+for n, key in ipairs(KEYS) do
+    if tonumber(ARGV[n + 1]) > tonumber(redis.call('HGET', key, 'seq') or -1) then
+        redis.call('HSET', key, 'seq', ARGV[n + 1])
+        redis.call('PEXPIRE', key, ARGV[1])
+    end
 end
 return 1

@@ -32,14 +32,15 @@ SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency,
 FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9) a
 
 -- name: record_registration
--- Events carry no e-mail and no name: they go to places that can't forget a person.
+-- The user's event keeps no e-mail and no name: they are looked up when it is told, so that a
+-- person can be forgotten in one place.
 SELECT audit.record($1, 'user.registered', $1, $4, $5),
        audit.record($1, 'account.created', $2, $4, $5),
        audit.record($1, 'session.created', $3, $4, $5),
        outbox.record($1, 'user.registered', json_build_object(
            'id', ledger.type_id('usr', $1), 'object', 'user'), $1, $4),
-       outbox.record($1, 'account.created', json_build_object(
-           'id', ledger.type_id('acc', $2), 'object', 'account', 'currency', $6::text), $1, $4)
+       outbox.record($1, 'account.created', ledger.account_object(a), $1, $4)
+FROM ledger.accounts a WHERE a.id = $2
 
 -- name: open_session
 -- A session for a user whose password hash is still the one that was verified; no row if not. The
@@ -107,12 +108,16 @@ UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3
 WHERE user_id = $2 AND id <> $1 AND ended_at IS NULL RETURNING id
 
 -- name: record_ended_sessions
--- Set-based: a user may have thousands of them, and holds the account's lock meanwhile.
+-- Set-based: a user may have thousands of them, and holds the account's lock meanwhile. A request
+-- is told to its actor alone; the audit row names it in any case.
 WITH audited AS (
     SELECT count(audit.record($3, 'session.revoked', id, $4, $5,
                               json_build_object('reason', $6::text)))
     FROM unnest($2::uuid[]) AS id
 )
 SELECT audited.count, outbox.record_each($1, 'session.revoked', array_agg(json_build_object(
-           'id', ledger.type_id('ses', id), 'object', 'session', 'reason', $6::text)), $3, $4)
-FROM audited, unnest($2::uuid[]) AS id GROUP BY audited.count
+           'id', ledger.type_id('ses', s.id), 'object', 'session',
+           'created_at', ledger.wire_time(s.created_at), 'ended_at', ledger.wire_time(s.ended_at),
+           'reason', s.end_reason) ORDER BY s.id),
+       $3, CASE WHEN $3 IS NOT NULL THEN $4 END, '{"ended_at":null,"reason":null}')
+FROM audited, identity.sessions s WHERE s.id = ANY ($2) GROUP BY audited.count

@@ -85,7 +85,6 @@ class Identity:
                     session_id,
                     origin.request_id,
                     origin.address,
-                    currency,
                 )
         except UniqueViolation as violation:
             if violation.constraint != "users_email_key":

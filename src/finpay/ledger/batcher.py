@@ -1,14 +1,15 @@
-"""Carries transfers to the ledger in batches: no timer, bounded, and honest about the unknown.
+"""Carries requests to the ledger in batches: no timer, bounded, and honest about the unknown.
 
 While a batch is in flight the next gathers. A batch that loses its connection is tried again
 with the same transaction ids and keys, so that a COMMIT whose answer was lost is found by its key
-and not done twice. A batch that meets a locked account or a bad item is taken apart: its items go
-on alone, on connections of their own, so that one of them never spoils its neighbours.
+and not done twice. A batch that meets a locked account or a bad item is taken apart: its requests
+go on alone, on connections of their own, so that one of them never spoils its neighbours. A bulk
+is one request, however many items it has: it shares batches where it fits, and is never cut.
 """
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +17,11 @@ from finpay import metrics
 from finpay.db.pool import Conflict, Database, Unavailable
 from finpay.errors import Code, FinPayError
 from finpay.gathering import Gatherer
-from finpay.ledger.posting import Posted, Transfer, post
+from finpay.ledger.posting import Posted, Request, post
 
-MAX_BATCH: Final = 250  # bigger ones gain little more and keep locks longer
+MAX_BATCH: Final = 500  # items; more gain little and keep locks longer. Bigger bulks fly alone
 MAX_QUEUE: Final = 4_000  # more than a second of work: beyond it, waiting only hides the overload
+MAX_LOAD: Final = 50_000  # items of all that wait: a hundred bulks of 500, a few seconds of work
 FLIGHTS: Final = 1  # two made batches half as big and 27 % fewer transfers, see docs/performance.md
 LANES: Final = 4  # for items that go alone: one that waits for a lock leaves room for the others
 CONNECTIONS: Final = FLIGHTS + LANES
@@ -32,7 +34,7 @@ MAX_PAUSE_S: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """The item's batch came apart. `may_have_run`: it may be in the ledger already."""
+    """The batch came apart. `may_have_run`: its requests may be in the ledger already."""
 
     may_have_run: bool
 
@@ -41,27 +43,39 @@ class Batcher:
     """The one way to `ledger.post_transfers`. One per process.
 
     `database` has CONNECTIONS connections with LOCK_TIMEOUT_MS. `refusals` are the bodies of
-    refusals in the order of Outcome, see `posting`.
+    refusals, see `posting`. `wake` is called after each commit that left
+    webhooks to deliver.
     """
 
-    def __init__(self, database: Database, refusals: Sequence[str]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        refusals: Sequence[str],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
+        self._wake = wake
         self._refusals = list(refusals)
-        self._batches: Gatherer[Transfer, Posted | _Alone] = Gatherer(
-            self._fly, flights=FLIGHTS, size=MAX_BATCH, queue=MAX_QUEUE
+        self._batches: Gatherer[Request, Posted | _Alone] = Gatherer(
+            self._fly,
+            flights=FLIGHTS,
+            size=MAX_BATCH,
+            queue=MAX_QUEUE,
+            load=MAX_LOAD,
+            weigh=_weight,
         )
-        self._singles: Gatherer[Transfer, Posted] = Gatherer(
+        self._singles: Gatherer[Request, Posted] = Gatherer(
             self._post, flights=LANES, size=1, queue=MAX_QUEUE
         )
 
-    async def post(self, item: Transfer) -> Posted:
-        """What became of the item, committed. Unavailable when that is not known in time."""
+    async def post(self, request: Request) -> Posted:
+        """What became of the request, committed. Unavailable when that is not known in time."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                result = await self._batches.carry(item)
+                result = await self._batches.carry(request)
                 if isinstance(result, Posted):
                     return result
-                return await self._post_alone(item, result.may_have_run)
+                return await self._post_alone(request, result.may_have_run)
         except TimeoutError:
             raise _unheard() from None
 
@@ -70,24 +84,26 @@ class Batcher:
         await self._batches.land()
         await self._singles.land()
 
-    async def _fly(self, items: Sequence[Transfer]) -> list[Posted | _Alone | Exception]:
-        metrics.BATCH_SIZE.observe(len(items))
-        first, again = _without_repeats(items)
-        results = await self._post_together([items[at] for at in first])
+    async def _fly(self, requests: Sequence[Request]) -> list[Posted | _Alone | Exception]:
+        metrics.BATCH_SIZE.observe(sum(map(_weight, requests)))
+        first, again = _without_repeats(requests)
+        results = await self._post_together([requests[at] for at in first])
         if again and all(isinstance(result, Posted) for result in results):
             # Their keys are stored now, so any number of them is answered by one more call.
-            results += await self._post_together([items[at] for at in again])
+            results += await self._post_together([requests[at] for at in again])
         else:
             results += [_Alone(may_have_run=False)] * len(again)
         places = sorted(zip(first + again, results, strict=True), key=lambda place: place[0])
         return [result for _, result in places]
 
-    async def _post_together(self, items: Sequence[Transfer]) -> list[Posted | _Alone | Exception]:
+    async def _post_together(
+        self, requests: Sequence[Request]
+    ) -> list[Posted | _Alone | Exception]:
         may_have_run = False
         pause_s = RETRY_PAUSE_S
         for _ in range(MAX_ATTEMPTS):
             try:
-                return [*await self._post(items)]
+                return [*await self._post(requests)]
             except Conflict:
                 metrics.BATCH_RETRIES.labels("conflict").inc()
                 break
@@ -96,22 +112,22 @@ class Batcher:
                 metrics.BATCH_RETRIES.labels("unavailable").inc()
                 may_have_run |= error.may_have_run
             except Exception as error:  # noqa: BLE001  a bug or a bad item: find out which
-                if len(items) == 1:
+                if len(requests) == 1:
                     return [error]
                 break
             pause_s = await _pause(pause_s)
         else:
             if not may_have_run:
-                return [_away() for _ in items]
-        return [_Alone(may_have_run)] * len(items)
+                return [_away() for _ in requests]
+        return [_Alone(may_have_run)] * len(requests)
 
-    async def _post_alone(self, item: Transfer, may_have_run: bool) -> Posted:  # noqa: FBT001
+    async def _post_alone(self, request: Request, may_have_run: bool) -> Posted:  # noqa: FBT001
         """Until the deadline of `post` while its outcome is unknown or its accounts are busy."""
         attempts = 0
         pause_s = RETRY_PAUSE_S
         while True:
             try:
-                return await self._singles.carry(item)
+                return await self._singles.carry(request)
             except Conflict:
                 pass
             except FinPayError as error:
@@ -121,8 +137,8 @@ class Batcher:
                     raise
             pause_s = await _pause(pause_s)
 
-    async def _post(self, items: Sequence[Transfer]) -> list[Posted]:
-        return await post(self._database, items, self._refusals)
+    async def _post(self, requests: Sequence[Request]) -> list[Posted]:
+        return await post(self._database, requests, self._refusals, self._wake)
 
 
 async def _pause(pause_s: float) -> float:
@@ -150,13 +166,17 @@ def _unheard() -> Unavailable:
     )
 
 
-def _without_repeats(items: Sequence[Transfer]) -> tuple[list[int], list[int]]:
-    """Places of the first item of each (sender, key), and of those that repeat one."""
+def _weight(request: Request) -> int:
+    return len(request.items)
+
+
+def _without_repeats(requests: Sequence[Request]) -> tuple[list[int], list[int]]:
+    """Places of the first request of each (sender, key), and of those that repeat one."""
     seen: set[tuple[object, str]] = set()
     first: list[int] = []
     again: list[int] = []
-    for at, item in enumerate(items):
-        mark = (item.sender_id, item.key)
+    for at, request in enumerate(requests):
+        mark = (request.sender_id, request.key)
         (again if mark in seen else first).append(at)
         seen.add(mark)
     return first, again

@@ -1,14 +1,21 @@
 """One call of ledger.post_transfers: typed in, typed out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
+from msgspec import Struct
+
 from finpay.db import queries
-from finpay.db.pool import Database
+from finpay.db.pool import Database, Record
 from finpay.ledger.outcome import Outcome
 
+Mode = Literal["one", "independent", "atomic"]
+
 _SQL = queries.load("finpay.ledger", "posting.sql")
+_number: Final = attrgetter("int")  # UUIDs in PostgreSQL's order, compared as numbers: 5 x faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +41,52 @@ class Transfer:
     address: str | None
     reply: str
 
+    @property
+    def mode(self) -> Mode:
+        return "one"
+
+    @property
+    def items(self) -> "Sequence[Transfer]":
+        """It is a request of one item."""
+        return (self,)
+
+
+class Item(Struct, frozen=True, gc=False):
+    """One transfer of a bulk: what a Transfer has of its own."""
+
+    id: UUID
+    receiver_id: UUID | None
+    receiver_email: str | None
+    amount: int
+    currency: str | None
+    description: str | None
+    metadata: str
+    reply: str
+
+
+class Bulk(Struct, frozen=True):
+    """Many transfers of one sender under one key: each for itself, or all or none."""
+
+    sender_id: UUID
+    mode: Mode
+    items: Sequence[Item]
+    key: str
+    fingerprint: bytes
+    request_id: str
+    address: str | None
+
+
+Request: TypeAlias = Transfer | Bulk
+
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What became of one item.
+    """What became of one request.
 
     `answer` is the stored body, byte for byte; `fingerprint` is what its key belongs to,
-    `transaction_id` what was recorded under it. The sequences are those of the accounts that
-    changed, None where they did not.
+    `transaction_id` what was recorded under it, None for bulks. `sender_sequence` is None where the
+    sender did not change; `receivers` are the users whose accounts did, and their last sequences.
+    `items` are the outcomes of a bulk, in its order: None for what was not done or taken back.
     """
 
     outcome: Outcome
@@ -50,34 +95,76 @@ class Posted:
     fingerprint: bytes
     transaction_id: UUID | None
     sender_sequence: int | None
-    receiver_user: UUID | None
-    receiver_sequence: int | None
+    receivers: Mapping[UUID, int]
+    items: Sequence[str | None]
 
 
 async def post(
-    database: Database, items: Sequence[Transfer], refusals: Sequence[str]
+    database: Database,
+    requests: Sequence[Request],
+    refusals: Sequence[str],
+    wake: Callable[[], None] = lambda: None,
 ) -> list[Posted]:
-    """Posts the batch in one statement and one commit. Results are in the order of `items`."""
+    """Posts the batch in one statement and one commit. Results are in the order of `requests`.
+
+    `refusals` are two bodies per Outcome, for a transfer and for an item of a bulk. `wake` is
+    called after a commit that left webhooks to deliver.
+    """
+    items = [item for request in requests for item in request.items]
     emails = [item.receiver_email for item in items]
+    accounts = {request.sender_id for request in requests}
+    accounts.update(item.receiver_id for item in items if item.receiver_id is not None)
+    ordered = sorted(accounts, key=_number)
+    places: dict[UUID | None, int | None] = {None: None}
+    places.update(zip(ordered, range(1, len(ordered) + 1), strict=True))
     row = await database.fetch_one(
         _SQL.post_transfers,
+        ordered,
+        [places[request.sender_id] for request in requests],
+        [request.key for request in requests],
+        [request.fingerprint for request in requests],
+        [request.request_id for request in requests],
+        [request.address for request in requests],
+        [request.mode for request in requests],
+        [len(request.items) for request in requests],
         [item.id for item in items],
-        [item.sender_id for item in items],
-        [item.receiver_id for item in items],
+        [places[item.receiver_id] for item in items],
         emails if any(emails) else None,
         [item.amount for item in items],
         [item.currency for item in items],
         [item.description for item in items],
         [item.metadata for item in items],
-        [item.key for item in items],
-        [item.fingerprint for item in items],
-        [item.request_id for item in items],
-        [item.address for item in items],
         [item.reply for item in items],
         refusals,
     )
     assert row is not None, "a function with OUT parameters answers one row"  # noqa: S101
-    return [
-        Posted(Outcome(outcome), http_status, answer.encode(), *rest)
-        for outcome, http_status, answer, *rest in zip(*row, strict=True)
-    ]
+    if row["queued"]:
+        wake()
+    return _posted(requests, row)
+
+
+def _posted(requests: Sequence[Request], row: Record) -> list[Posted]:
+    of_requests = zip(*row[:6], strict=True)
+    outcomes, users, sequences = row[6:9]
+    results: list[Posted] = []
+    first = 0
+    for request, told in zip(requests, of_requests, strict=True):
+        outcome, http_status, answer, fingerprint, transaction_id, sender_sequence = told
+        last = first + len(request.items)
+        # Sequences only grow, so the last of a user is the one that stays.
+        receivers = dict(zip(users[first:last], sequences[first:last], strict=True))
+        receivers.pop(None, None)
+        results.append(
+            Posted(
+                Outcome(outcome),
+                http_status,
+                answer.encode(),
+                fingerprint,
+                transaction_id,
+                sender_sequence,
+                receivers,
+                outcomes[first:last],
+            )
+        )
+        first = last
+    return results

@@ -66,7 +66,9 @@ LEFT JOIN ledger.failures f ON f.account_id = t.sender_id AND f.sequence = t.fai
     AND t.sender_id = $2
 WHERE t.id = $1 AND COALESCE(e.version, f.version) IS NOT NULL
 
--- name: transaction_of_key
--- Which transaction the user's own idempotency key made, if it made one.
-SELECT transaction_id FROM ledger.idempotency_keys
-WHERE principal_id = $1 AND key = $2 AND transaction_id IS NOT NULL
+-- name: place_of_key
+-- What the user's own idempotency key made: a transaction, or a range of the history.
+SELECT k.transaction_id, b.version_from, b.sequence_from, b.version_to, b.sequence_to
+FROM ledger.idempotency_keys k
+LEFT JOIN ledger.bulks b ON b.principal_id = k.principal_id AND b.key = k.key
+WHERE k.principal_id = $1 AND k.key = $2

@@ -123,13 +123,11 @@ async def history(
     """Newest first, at most `limit`, all before a position."""
     floor = Position(0, 0)
     if filters.idempotency_key is not None:
-        only = await _place_of_key(database, user_id, account_id, filters.idempotency_key)
-        if only is None:
+        found = await _place_of_key(database, user_id, account_id, filters.idempotency_key)
+        if found is None:
             return History([], 0)
-        floor = Position(only.entry_version, only.sequence)
-        # A failed one has no entry: the entry of that version is the next transaction's.
-        entries_end = only.entry_version + (only.failure_code is None)
-        before = Position(min(before.version, entries_end), min(before.sequence, only.sequence + 1))
+        floor, end = found
+        before = Position(min(before.version, end.version), min(before.sequence, end.sequence))
     rows = await database.fetch(
         _SQL.transactions_page,
         account_id,
@@ -158,9 +156,21 @@ async def transaction(database: Database, transaction_id: UUID, account_id: UUID
 
 async def _place_of_key(
     database: Database, user_id: UUID, account_id: UUID, key: str
-) -> Step | None:
-    row = await database.fetch_one(_SQL.transaction_of_key, user_id, key)
-    return None if row is None else await transaction(database, row["transaction_id"], account_id)
+) -> tuple[Position, Position] | None:
+    """Between which positions of the history the key's transactions stand: from, and before."""
+    row = await database.fetch_one(_SQL.place_of_key, user_id, key)
+    if row is None:
+        return None
+    transaction_id, *bulk = row
+    if transaction_id is None:
+        return None if bulk[0] is None else (Position(*bulk[:2]), Position(*bulk[2:]))
+    only = await transaction(database, transaction_id, account_id)
+    if only is None:
+        return None
+    # A failed one has no entry: the entry of that version is the next transaction's.
+    entries_end = only.entry_version + (only.failure_code is None)
+    start = Position(only.entry_version, only.sequence)
+    return start, Position(entries_end, only.sequence + 1)
 
 
 def _step(row: Record) -> Step:

@@ -1,7 +1,7 @@
 """Proves the ledger on live data: what has to be true of the money, checked row by row.
 
-The checks are the queries of verify.sql, in their order. They run in one snapshot, so that money
-may move meanwhile, with SELECT rights alone.
+The checks are the queries of verify.sql and verify_requests.sql, in their order. They run in one
+snapshot, so that money may move meanwhile, with SELECT rights alone.
 """
 
 import re
@@ -19,7 +19,10 @@ MAX_VIOLATIONS: Final = (
     100  # per check: enough to see the pattern; a broken import could break millions
 )
 
-_CHECKS: Final = queries.load("finpay.ledger", "verify.sql")
+_CHECKS: Final = (
+    *queries.load("finpay.ledger", "verify.sql"),
+    *queries.load("finpay.ledger", "verify_requests.sql"),
+)
 # `txn:` with nothing behind it is where the other side of a join is missing.
 _ID: Final = re.compile(rf"\b({'|'.join(get_args(Prefix))}):(?:([0-9a-f-]{{36}})|(?=[\s.,)]|$))")
 
@@ -39,7 +42,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks, in the order of verify.sql."""
+    """All checks, in the order of their files."""
 
     checks: tuple[Check, ...]
 

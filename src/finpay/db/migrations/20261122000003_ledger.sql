@@ -117,5 +117,34 @@ CREATE TRIGGER transactions_are_kept BEFORE DELETE ON ledger.transactions
 CREATE TRIGGER transactions_are_not_truncated BEFORE TRUNCATE ON ledger.transactions
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 
+-- What can become of a transfer, in order of precedence: a request that is wrong in two ways gets
+-- the first. finpay.ledger.outcome has the same list; a test compares them.
+CREATE TYPE ledger.outcome AS ENUM (
+    'idempotency_key_reuse',
+    'duplicate',
+    'account_frozen',
+    'same_account',
+    'receiver_not_found',
+    'receiver_unavailable',
+    'currency_mismatch',
+    'insufficient_funds',
+    'balance_limit',
+    'completed'
+);
+
+-- The HTTP status that a refusal is stored and answered with.
+CREATE FUNCTION ledger.http_status(outcome ledger.outcome) RETURNS smallint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE outcome
+        WHEN 'completed' THEN 201
+        WHEN 'insufficient_funds' THEN 402
+        WHEN 'account_frozen' THEN 403
+        WHEN 'receiver_not_found' THEN 404
+        ELSE 422
+    END::smallint
+$$;
+
 -- migrate:down
 -- Only forward: a mistake is put right by another migration.

@@ -12,6 +12,26 @@ AS $$
     INSERT INTO ledger.accounts (id, user_id, currency) VALUES (id, user_id, currency) RETURNING *
 $$;
 
+-- A moment as the API writes it.
+CREATE FUNCTION ledger.wire_time(moment timestamptz) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+-- An account as the API shows it to its owner, for events: finpay.ledger.shapes.Account.
+CREATE FUNCTION ledger.account_object(account ledger.accounts) RETURNS json
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_build_object(
+        'id', account.public_id, 'object', 'account', 'balance', account.balance,
+        'available', account.balance - account.held, 'held', account.held,
+        'currency', account.currency, 'status', account.status, 'version', account.version,
+        'created_at', ledger.wire_time(account.created_at))
+$$;
+
 -- The outside world in one currency; made when it is first needed.
 CREATE FUNCTION ledger.system_account(of_currency text) RETURNS uuid
 LANGUAGE plpgsql
@@ -93,6 +113,10 @@ BEGIN
             receiver.balance, now);
     INSERT INTO outbox.events (account_id, sequence, transaction_id, created_at, type)
     VALUES (receiver.id, receiver.sequence, transaction_id, now, 'transaction.completed');
+    IF receiver.subscribed THEN
+        PERFORM webhooks.enqueue(
+            ARRAY[receiver.id], ARRAY[receiver.sequence], ARRAY['transaction.completed']);
+    END IF;
     INSERT INTO audit.log (created_at, subject_id, action, request_id)
     VALUES (now, transaction_id, 'transaction.completed', 'operator:' || of_key);
     outcome := 'completed';
@@ -145,10 +169,13 @@ BEGIN
     IF was <> new_status THEN
         UPDATE ledger.accounts a SET status = new_status, sequence = a.sequence + 1
         WHERE a.id = of_account RETURNING * INTO account;
-        INSERT INTO outbox.events (account_id, sequence, created_at, type, data)
-        VALUES (account.id, account.sequence, now, 'account.updated', json_build_object(
-            'object', json_build_object('id', account.public_id, 'status', new_status),
-            'previous', json_build_object('status', was)));
+        INSERT INTO outbox.events (account_id, sequence, created_at, type, data, previous)
+        VALUES (account.id, account.sequence, now, 'account.updated',
+                ledger.account_object(account), json_build_object('status', was));
+        IF account.subscribed THEN
+            PERFORM webhooks.enqueue(
+                ARRAY[account.id], ARRAY[account.sequence], ARRAY['account.updated']);
+        END IF;
         INSERT INTO audit.log (created_at, subject_id, action, request_id, detail)
         VALUES (now, account.id, 'account.updated', 'operator:' || of_key, json_build_object(
             'status', new_status, 'previous', was, 'reason', reason));

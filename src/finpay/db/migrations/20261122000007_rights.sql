@@ -14,7 +14,11 @@ GRANT EXECUTE ON FUNCTION
     ledger.open_account,
     ledger.post_transfers,
     ledger.type_id,
+    ledger.wire_time,
+    ledger.account_object,
     audit.record,
+    outbox.numbers_within,
+    outbox.first_since,
     outbox.record,
     outbox.record_each
 TO finpay_app;

@@ -1,0 +1,107 @@
+"""Ratios, all taken in one run on one server, in turns, so that a slow moment spares nobody.
+
+Each turn measures everything once; a figure is the median of its turns.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchmarks import direct, rivals
+from benchmarks.people import Person
+from benchmarks.rounds import Round, measure
+from benchmarks.stack import Stack
+from benchmarks.wrk import Load, run
+from finpay.ledger.batcher import FLIGHTS
+
+CONNECTIONS: Final = 64
+DIRECT_SIZES: Final = (1, 5, 20, 100, 250, 500)
+
+# What each ratio has to reach, and what it aims at.
+GOALS: Final[Mapping[str, tuple[float, float]]] = {
+    "http / direct": (0.4, 0.5),
+    "http / naive http": (10, 15),
+    "http / naive sql": (2.5, 3.5),
+    "http / tpcb": (1.2, 2),
+    "hot receiver / uniform": (0.9, 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Transfers/s of each contestant (medians), and the ratios between them."""
+
+    per_second: Mapping[str, float]
+    ratios: Mapping[str, float]
+    turns: list[Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Who takes part: servers, users, as many processes for each API, `seconds` for each run."""
+
+    running: Stack
+    people: Sequence[Person]
+    file: Path
+    workers: int
+    seconds: float
+
+    def compare(self, turns: int) -> Comparison:
+        """Lets everybody run `turns` times."""
+        rivals.prepare(self.running, self.people)
+        taken: list[Mapping[str, float]] = []
+        with rivals.naive_api(self.running, self.workers) as naive_url:
+            run(naive_url, self.file, Load("transfers", CONNECTIONS, 1))
+            for _ in range(turns):
+                taken.append(self._turn(naive_url))
+                print("  ".join(f"{name} {value:,.0f}" for name, value in taken[-1].items()))
+        per_second = {name: round(median(turn[name] for turn in taken), 1) for name in taken[0]}
+        return Comparison(per_second, ratios(per_second), taken)
+
+    def direct_by_batch_size(self) -> list[direct.Direct]:
+        """Direct calls over batch sizes."""
+        return [asyncio.run(self._direct(size)) for size in DIRECT_SIZES]
+
+    def _turn(self, naive_url: str) -> dict[str, float]:
+        uniform, hot = self._measured("transfers"), self._measured("hot_receiver")
+        called = asyncio.run(self._direct(uniform.mean_batch))
+        naive = rivals.naive_over_http(
+            self.running, naive_url, self.file, Load("transfers", CONNECTIONS, self.seconds)
+        )
+        postgres, users = self.running.postgres, len(self.people)
+        return {
+            "http uniform": uniform.transfers_per_second,
+            "mean batch": uniform.mean_batch,
+            "http hot receiver": hot.transfers_per_second,
+            "direct": called.per_second,
+            "naive http": naive,
+            "naive sql": rivals.bare_sql_per_second(postgres, users, self.seconds),
+            "tpcb": rivals.tpcb_per_second(postgres, self.seconds),
+        }
+
+    def _measured(self, workload: str) -> Round:
+        load = Load(workload, CONNECTIONS, self.seconds)
+        return measure(self.running, self.file, len(self.people), load)
+
+    async def _direct(self, batch: float) -> direct.Direct:
+        return await direct.call(
+            self.running.database_url,
+            self.people,
+            batch=batch,
+            flights=self.workers * FLIGHTS,
+            seconds=self.seconds,
+        )
+
+
+def ratios(per_second: Mapping[str, float]) -> dict[str, float]:
+    """Each of GOALS."""
+    names = {"http": "http uniform", "hot receiver": "http hot receiver", "uniform": "http uniform"}
+    found = {}
+    for ratio in GOALS:
+        over, _, under = ratio.partition(" / ")
+        upper, lower = per_second[names.get(over, over)], per_second[names.get(under, under)]
+        found[ratio] = round(upper / lower, 2)
+    return found

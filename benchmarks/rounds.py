@@ -1,0 +1,101 @@
+"""One round: a workload for some seconds, and what it cost, counted where it cannot lie."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from benchmarks import gauges, wrk
+from benchmarks.gauges import Memory
+from benchmarks.stack import Stack
+from benchmarks.wrk import Load
+
+WARM_UP_S: Final = 1.0  # fills caches and opens connections
+
+# Those that move no money: what is committed during them would be a bug.
+READS: Final = frozenset({"balance", "history", "login", "replays"})
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The outcome of one workload. `transfers` were counted in PostgreSQL, not believed.
+
+    `statuses` are the API's answers other than 2xx; `cpu_s` is user and system time per kind of
+    process; `mean_batch` is transfers per commit. `memory_mib` is of the API processes, `peak_mib` of the
+    biggest process of each kind, since it started.
+    """
+
+    workload: str
+    connections: int
+    users: int
+    seconds: float
+    requests: int
+    requests_per_second: float
+    transfers: int
+    transfers_per_second: float
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    errors: int
+    statuses: Mapping[int, int]
+    cpu_s: Mapping[str, float]
+    cpu_us_per_request: Mapping[str, float]
+    wal_bytes_per_transfer: int
+    mean_batch: float
+    memory_mib: list[Memory]
+    peak_mib: Mapping[str, float]
+    bulk_size: int = 0
+
+
+def measure(stack: Stack, people: Path, users: int, load: Load) -> Round:
+    """Runs the load, after a moment of it that is not counted."""
+    wrk.run(stack.url, people, replace(load, seconds=WARM_UP_S))
+    said = gauges.told(stack.url)
+    before = asyncio.run(gauges.ledger(stack.database_url))
+    cpu_before = gauges.cpu_seconds(stack.pids)
+    sent = wrk.run(stack.url, people, load)
+    cpu_after = gauges.cpu_seconds(stack.pids)
+    after = asyncio.run(gauges.ledger(stack.database_url))
+    says = gauges.told(stack.url)
+    cpu_s = {name: cpu_after[name] - cpu_before[name] for name in cpu_after}
+    committed = after.completed - before.completed
+    # Those in the air when the load ended were committed as well, but nobody was told in time.
+    transfers = min(committed, sent.requests * (load.bulk_size if load.workload == "bulk" else 1))
+    batches = says.batches - said.batches
+    return Round(
+        workload=load.workload,
+        connections=load.connections,
+        users=users,
+        seconds=round(sent.seconds, 2),
+        requests=sent.requests,
+        requests_per_second=round(sent.per_second, 1),
+        transfers=transfers,
+        transfers_per_second=round(transfers / sent.seconds, 1),
+        p50_ms=sent.p50_ms,
+        p99_ms=sent.p99_ms,
+        p999_ms=sent.p999_ms,
+        max_ms=sent.max_ms,
+        errors=sent.transport_errors + sent.refusals,
+        statuses=_refused(said.answers, says.answers),
+        cpu_s={name: round(spent, 2) for name, spent in cpu_s.items()},
+        cpu_us_per_request=per_request(cpu_s, sent.requests),
+        wal_bytes_per_transfer=(after.wal_bytes - before.wal_bytes) // transfers
+        if transfers
+        else 0,
+        mean_batch=round((says.batched - said.batched) / batches, 1) if batches else 0,
+        memory_mib=gauges.memory(stack.api.pid),
+        peak_mib=gauges.peaks(stack.pids),
+        bulk_size=load.bulk_size if load.workload == "bulk" else 0,
+    )
+
+
+def per_request(cpu_s: Mapping[str, float], requests: int) -> dict[str, float]:
+    """Microseconds of processor time per request."""
+    return {name: round(spent * 1e6 / max(1, requests), 1) for name, spent in cpu_s.items()}
+
+
+def _refused(before: Mapping[int, int], after: Mapping[int, int]) -> dict[int, int]:
+    counts = {status: count - before.get(status, 0) for status, count in after.items()}
+    return {status: count for status, count in counts.items() if status >= 300 and count}

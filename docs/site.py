@@ -1,0 +1,191 @@
+"""Prepares the pages of the documentation site; zensical makes them HTML. `make docs`.
+
+The pages stand in docs/ as they are read in the repository. A site differs in three things: links to
+code lead nowhere, so their text stays without the link; what lies in the root of the repository
+becomes pages too; and the API reference is made from the OpenAPI document.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from finpay.edge.openapi import document
+
+ROOT: Final = Path(__file__).parents[1]
+DOCS: Final = ROOT / "docs"
+SITE: Final = ROOT / ".site"
+CONFIG: Final = ROOT / ".zensical.yml"
+FROM_ROOT: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+
+# In the order of the menu. A page that nobody has written yet is left out; one that is not in here
+# goes under "More", so that none is ever lost.
+MENU: Final[dict[str, list[str]]] = {
+    "Begin": ["index.md", "quickstart.md"],
+    "Concepts": [
+        "concepts/idempotency.md",
+        "concepts/money.md",
+        "concepts/errors.md",
+        "concepts/events.md",
+    ],
+    "Reference": [
+        "api.md",
+        "errors.md",
+        "settings.md",
+        "webhooks.md",
+        "events/README.md",
+        "events/types.md",
+    ],
+    "Deployment": [
+        "deployment/README.md",
+        "deployment/docker-compose.md",
+        "deployment/railway.md",
+        "deployment/render.md",
+        "deployment/kubernetes.md",
+    ],
+    "Operations": [
+        "degraded.md",
+        "operations/backup.md",
+        "operations/failover.md",
+        "operations/limits.md",
+        "SECURITY.md",
+    ],
+    "Evidence": ["performance.md", "reliability.md"],
+    "Inside": ["ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"],
+}
+
+_LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+_FENCE: Final = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.DOTALL | re.MULTILINE)
+
+
+def prepare() -> None:
+    """Fill `.site` with pages and write the configuration with their menu."""
+    shutil.rmtree(SITE, ignore_errors=True)
+    shutil.copytree(DOCS, SITE, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for name in FROM_ROOT:
+        shutil.copy(ROOT / name, SITE / name)
+    (SITE / "api.md").write_text(api_reference(document()), "utf-8")
+    for page in SITE.rglob("*.md"):
+        page.write_text(_for_the_site(page.read_text("utf-8"), page), "utf-8")
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    CONFIG.write_text(yaml.safe_dump({**config, "nav": menu()}, sort_keys=False), "utf-8")
+
+
+def menu() -> list[dict[str, list[str]]]:
+    present = {path.relative_to(SITE).as_posix() for path in SITE.rglob("*.md")}
+    entries = [
+        {title: [page for page in pages if page in present]} for title, pages in MENU.items()
+    ]
+    decisions = sorted(page for page in present if page.startswith("decisions/"))
+    listed = {page for pages in MENU.values() for page in pages} | set(decisions)
+    rest = sorted(present - listed)
+    return [*entries, {"Decisions": decisions}, *([{"More": rest}] if rest else [])]
+
+
+def _for_the_site(text: str, page: Path) -> str:
+    """Rewrites links outside of code; code stays as it is."""
+    done, position = [], 0
+    for fence in _FENCE.finditer(text):
+        done += [_links(text[position : fence.start()], page), fence[0]]
+        position = fence.end()
+    return "".join([*done, _links(text[position:], page)])
+
+
+def _links(text: str, page: Path) -> str:
+    def rewritten(link: re.Match[str]) -> str:
+        picture, label, target, anchor = link[1], link[2], link[3], link[4] or ""
+        place = _place(page, target)
+        if place is not None:
+            return f"{picture}[{label}]({place}{anchor})"
+        return label
+
+    return _LINK.sub(rewritten, text)
+
+
+def _place(page: Path, target: str) -> str | None:
+    """Where `target` is in the site, relative to `page`; None if it is not in the site."""
+    written_in = ROOT if page.name in FROM_ROOT else DOCS / page.relative_to(SITE).parent
+    meant = Path(os.path.normpath(written_in / target))
+    if not meant.is_file():
+        return None
+    if meant.parent == ROOT and meant.name in FROM_ROOT:
+        return os.path.relpath(SITE / meant.name, page.parent)
+    if meant.is_relative_to(DOCS) and meant.suffix != ".py":
+        return os.path.relpath(SITE / meant.relative_to(DOCS), page.parent)
+    return None
+
+
+def api_reference(api: dict[str, Any]) -> str:
+    """One section per operation, one per shape, in the order of the document."""
+    lines = ["# API reference", "", "Made from the OpenAPI document (`finpay openapi`), which your"]
+    lines += ["own server has too: `/openapi.json`, and `/docs` to try it.", ""]
+    tag = ""
+    for path, operations in api["paths"].items():
+        for method, operation in operations.items():
+            if operation["tags"][0] != tag:
+                tag = operation["tags"][0]
+                lines += [f"## {tag.replace('_', ' ').capitalize()}", ""]
+            lines += _operation(method, path, operation)
+    lines += ["## Shapes", ""]
+    for name, schema in api["components"]["schemas"].items():
+        lines += _shape(name, schema)
+    return "\n".join(lines)
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
+    lines = [f"### {operation['summary']}", "", f"`{method.upper()} {path}`", ""]
+    lines += ["Needs an access token.", ""] if operation.get("security") else []
+    if operation["parameters"]:
+        lines += ["| parameter | in | type | |", "|---|---|---|---|"]
+        for parameter in operation["parameters"]:
+            required = " **required**" if parameter.get("required") else ""
+            told = _cell(parameter.get("description", "")) + required
+            kind = _type(parameter["schema"])
+            lines += [f"| `{parameter['name']}` | {parameter['in']} | {kind} | {told} |"]
+        lines += [""]
+    if "requestBody" in operation:
+        (content,) = operation["requestBody"]["content"].values()
+        lines += [f"Body: {_type(content['schema'])}", ""]
+    lines += ["| answer | shape | |", "|---|---|---|"]
+    for status, answer in operation["responses"].items():
+        kinds = {_type(content["schema"]) for content in answer.get("content", {}).values()}
+        lines += [f"| {status} | {', '.join(sorted(kinds))} | {_cell(answer['description'])} |"]
+    return [*lines, ""]
+
+
+def _shape(name: str, schema: dict[str, Any]) -> list[str]:
+    lines = [f"### {name}", "", _cell(schema.get("description", "")), ""]
+    if "properties" in schema:
+        required = schema.get("required", [])
+        lines += ["| member | type | |", "|---|---|---|"]
+        for member, kind in schema["properties"].items():
+            absent = "" if member in required else " *optional*"
+            told = _cell(kind.get("description", "")) + absent
+            lines += [f"| `{member}` | {_type(kind)} | {told} |"]
+        lines += [""]
+    return lines
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_type(kind) for kind in schema["anyOf"])
+    if "enum" in schema:
+        return " · ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return str(schema.get("type", "any"))
+
+
+def _cell(text: str) -> str:
+    """On one line, so that it fits into a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    prepare()

@@ -1,0 +1,29 @@
+"""FinPay's webhooks on Litestar.
+
+WEBHOOK_SECRET=whsec_… uvicorn litestar_receiver:app --port 9000
+"""
+
+import os
+from typing import Any
+
+from litestar import Litestar, Request, Response, post
+
+from finpay.client import webhooks
+
+SECRET = os.environ["WEBHOOK_SECRET"]
+done: set[str] = set()  # in your database in earnest: an event may come twice
+
+
+@post("/hook")
+async def hook(request: Request[Any, Any, Any]) -> Response[str]:
+    try:
+        event = webhooks.verify(await request.body(), request.headers, SECRET)
+    except webhooks.NotVerified as why:
+        return Response(str(why), status_code=400)
+    if event.id not in done:
+        print(event.type, event.data["object"]["id"])
+        done.add(event.id)
+    return Response("", status_code=200)
+
+
+app = Litestar([hook])

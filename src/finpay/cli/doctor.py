@@ -1,0 +1,61 @@
+"""`finpay doctor`: what an incident would find, before it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from finpay.cli.running import REFUSED, AsJson, run, settings
+
+if TYPE_CHECKING:
+    from finpay.doctor import Finding
+
+_SHOWN: Final[Mapping[str, str]] = {"ok": "ok", "warning": "WARN", "failed": "FAILED"}
+
+
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check settings, PostgreSQL, Redis, rights, durability, clocks and migrations.
+
+    Exit code 0: nothing failed (warnings may be shown). 1: something did, with an advice.
+    """
+    findings = _findings(as_json=as_json)
+    failures = sum(finding.state == "failed" for finding in findings)
+    if as_json:
+        checks = [asdict(finding) for finding in findings]
+        print(json.dumps({"ok": not failures, "checks": checks}, indent=2, ensure_ascii=False))
+    else:
+        warnings = sum(finding.state == "warning" for finding in findings)
+        print(f"{len(findings)} checks, {failures} failed, {warnings} warnings.")
+    raise typer.Exit(REFUSED if failures else 0)
+
+
+def _findings(*, as_json: bool) -> list["Finding"]:
+    """A bad setting is a finding too: it is the first thing that a deployment gets wrong."""
+    from finpay.doctor import Finding, examine
+    from finpay.settings import SettingsError
+
+    try:
+        read = settings()
+    except SettingsError as error:
+        bad = Finding("settings", "failed", str(error), "docs/settings.md has them all.")
+        _show(bad, as_json=as_json)
+        return [bad]
+
+    async def collect() -> list[Finding]:
+        findings = []
+        async for finding in examine(read):
+            _show(finding, as_json=as_json)
+            findings.append(finding)
+        return findings
+
+    return run(collect())
+
+
+def _show(finding: "Finding", *, as_json: bool) -> None:
+    if as_json:
+        return
+    print(f"{_SHOWN[finding.state]:<8}{finding.name:<22}{finding.detail}", flush=True)
+    if finding.advice:
+        print(f"{'':<30}→ {finding.advice}", flush=True)

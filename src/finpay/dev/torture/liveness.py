@@ -1,0 +1,60 @@
+"""Whether a healed system serves as it did before: two windows of the same load, compared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from finpay.dev.torture.journal import Sample
+
+MIN_SUCCESS: Final = 0.99
+MAX_SLOWDOWN: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What clients met between two moments. `success` is a share, p50 and p99 are seconds."""
+
+    requests: int
+    success: float
+    p50_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """`ready_s` is how long /readyz took after healing, None if it never came."""
+
+    before: Window
+    after: Window
+    ready_s: float | None
+
+    @property
+    def faults(self) -> list[str]:
+        """What is not as it was before the faults."""
+        found = []
+        if self.ready_s is None:
+            found.append("an API process was not ready in time")
+        if self.after.success < MIN_SUCCESS:
+            found.append(f"{self.after.success:.2%} of the requests succeeded after healing")
+        if self.after.p99_s > MAX_SLOWDOWN * self.before.p99_s:
+            found.append(
+                f"p99 is {self.after.p99_s * 1000:.0f} ms after healing, and was "
+                f"{self.before.p99_s * 1000:.0f} ms"
+            )
+        return found
+
+
+def window(samples: Sequence[Sample], from_s: float, to_s: float) -> Window:
+    """The requests that began between the two moments."""
+    inside = [sample for sample in samples if from_s <= sample.at_s < to_s]
+    took_s = sorted(sample.took_s for sample in inside)
+    return Window(
+        len(inside),
+        sum(sample.ok for sample in inside) / max(1, len(inside)),
+        percentile(took_s, 0.5),
+        percentile(took_s, 0.99),
+    )
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

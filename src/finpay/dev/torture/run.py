@@ -1,0 +1,176 @@
+"""One run, from nothing to a verdict."""
+
+import asyncio
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import uvloop
+
+from finpay.db.pool import Database
+from finpay.dev.place import remove_place
+from finpay.dev.torture import plan, truth, wallets
+from finpay.dev.torture.aftermath import gather
+from finpay.dev.torture.clients import THINK_S, Crowd
+from finpay.dev.torture.journal import Journal
+from finpay.dev.torture.liveness import Liveness, window
+from finpay.dev.torture.nemesis import Nemesis
+from finpay.dev.torture.plan import Fault
+from finpay.dev.torture.readiness import await_ready
+from finpay.dev.torture.receiver import Receiver
+from finpay.dev.torture.report import Report
+from finpay.dev.torture.rig import Rig
+from finpay.dev.torture.verdict import judge
+
+WARM_S: Final = 5.0  # connections, plans and caches are made
+WINDOW_S: Final = 12.0  # of load, before the faults and after: some 2 000 requests
+START_LIMIT_S: Final = 30.0  # a slow machine's first start
+READY_LIMIT_S: Final = 10.0  # the promise: /readyz after healing
+CALM_S: Final = 10.0  # after healing it is as it was before
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run is made of. `minutes` of faults; all else takes about one more."""
+
+    seed: int
+    minutes: float
+    every_ms: int = plan.EVERY_MS
+    faults: Collection[Fault] = tuple(Fault)
+    window_s: float = WINDOW_S
+    think_s: float = THINK_S
+
+
+@dataclass(slots=True)
+class Stage:
+    """What every phase of a run needs."""
+
+    rig: Rig
+    database: Database  # straight to PostgreSQL, with the owner's rights
+    journal: Journal
+    receiver: Receiver
+    say: Callable[[str], None]
+    crowd: Crowd = field(init=False)
+    watch: truth.Watch = field(init=False)
+
+
+def run(options: Options, say: Callable[[str], None]) -> Report:
+    """`torture` in a loop of its own, which SIGTERM ends as Ctrl-C does: nothing stays running."""
+
+    async def main() -> Report:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  for the type checker
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await torture(options, say)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+async def torture(options: Options, say: Callable[[str], None]) -> Report:
+    """Runs and judges. DevError, MigrationError or NotReady where it could not begin.
+
+    `say` hears of each phase. The folder with journal and logs stays if anything was found.
+    """
+    strikes = plan.draw(
+        options.seed, options.minutes, every_ms=options.every_ms, faults=options.faults
+    )
+    async with _stage(say) as stage:
+        await _prepare(stage, options)
+        nemesis = Nemesis(stage.rig, stage.crowd, stage.database)
+        liveness = await _storm(stage, nemesis, strikes, options.window_s)
+        evidence = await gather(stage)
+        report = Report(
+            seed=options.seed,
+            minutes=options.minutes,
+            strikes=tuple(nemesis.struck),
+            counts=judge(evidence),
+            liveness=liveness,
+            journal=stage.journal,
+            bank_reads=stage.watch.reads,
+            deliveries=stage.receiver.deliveries,
+            folder=stage.rig.folder,
+        )
+    if report.ok:
+        remove_place(report.folder / "servers")
+        shutil.rmtree(report.folder, ignore_errors=True)
+    return report
+
+
+@asynccontextmanager
+async def _stage(say: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """The servers, for as long as the block lasts."""
+    rig = Rig.make()
+    journal = Journal(rig.folder / "journal.jsonl")
+    receiver = Receiver()
+    database: Database | None = None
+    try:
+        say(f"Starting PostgreSQL, Valkey, the API and the worker in {rig.folder} …")
+        await rig.start()
+        await receiver.open()
+        database = Database(rig.owner_url, size=3, role=None)
+        await await_ready(rig, START_LIMIT_S)
+        yield Stage(rig, database, journal, receiver, say)
+    finally:
+        journal.close()
+        await receiver.close()
+        if database is not None:
+            with suppress(Exception):
+                await database.close()
+        await rig.stop()
+
+
+async def _prepare(stage: Stage, options: Options) -> None:
+    ports = [api.port for api in stage.rig.apis]
+    made = await wallets.register(ports)
+    for number, wallet in enumerate(made):
+        await wallets.listen(ports, wallet, stage.receiver.url(number))
+    await wallets.fund(stage.database, made)
+    stage.crowd = Crowd(
+        options.seed,
+        made,
+        ports,
+        stage.journal,
+        wallets.TOTAL,
+        think_s=options.think_s,
+    )
+    stage.watch = truth.Watch(stage.database, wallets.TOTAL)
+
+
+async def _storm(
+    stage: Stage, nemesis: Nemesis, strikes: Sequence[plan.Strike], window_s: float
+) -> Liveness:
+    """Load throughout: calm, the faults, healing, calm again."""
+    watching = asyncio.create_task(stage.watch.run())
+    clients = asyncio.create_task(stage.crowd.run())
+    try:
+        stage.say("Load without faults …")
+        await asyncio.sleep(WARM_S)
+        began_s = time.monotonic()
+        await asyncio.sleep(window_s)
+        stage.say(f"{len(strikes)} faults …")
+        await nemesis.run(strikes)
+        stage.say("Healing …")
+        await stage.rig.heal()
+        healed_s = time.monotonic()
+        ready = await await_ready(stage.rig, READY_LIMIT_S)
+        ready_s = time.monotonic() - healed_s if ready else None
+        await asyncio.sleep(max(0, healed_s + CALM_S - time.monotonic()))
+        calm_s = time.monotonic()
+        await asyncio.sleep(window_s)
+        stage.crowd.stop()
+        await clients
+        samples = stage.journal.samples
+        return Liveness(
+            window(samples, began_s, began_s + window_s),
+            window(samples, calm_s, calm_s + window_s),
+            ready_s,
+        )
+    finally:
+        for task in (watching, clients):
+            task.cancel()
+        await asyncio.gather(watching, clients, return_exceptions=True)

@@ -1,0 +1,73 @@
+"""What a Redis says of itself, for `finpay doctor`. The gate never asks this on a request."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+TIMEOUT_S: Final = 3.0  # a person waits
+_PROBE_KEY: Final = "fp:doctor"
+_PROBE_KEY_MS: Final = 1_000
+
+
+class RedisUnfit(Exception):
+    """Redis can't be reached or takes no writes. The message says why, without the password."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """`max_memory` in bytes, 0 without a bound. `kind` is redis or valkey."""
+
+    kind: str
+    version: str
+    policy: str
+    max_memory: int
+    cluster: bool
+    replica: bool
+    encrypted: bool
+    host: str
+    round_trip_ms: float
+
+
+async def inspect(url: str) -> RedisFacts:
+    """Connects, writes one key that vanishes by itself, and reads INFO. RedisUnfit if it can't.
+
+    INFO and not CONFIG GET: hosted servers forbid the latter.
+    """
+    redis: Redis = Redis.from_url(
+        url,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=TIMEOUT_S,
+        socket_timeout=TIMEOUT_S,
+    )
+    try:
+        info: dict[str, Any] = await redis.info()
+        await redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_MS)
+        began_s = time.perf_counter()
+        await redis.get(_PROBE_KEY)
+        return _facts(url, info, (time.perf_counter() - began_s) * 1000)
+    except (RedisError, OSError, TimeoutError) as error:
+        raise RedisUnfit(str(error) or type(error).__name__) from error
+    finally:
+        await redis.aclose()
+
+
+def _facts(url: str, info: dict[str, Any], round_trip_ms: float) -> RedisFacts:
+    parts = urlsplit(url)
+    valkey = info.get("valkey_version")
+    return RedisFacts(
+        kind="valkey" if valkey else "redis",
+        version=str(valkey or info.get("redis_version", "0")),
+        policy=str(info.get("maxmemory_policy", "")),
+        max_memory=int(info.get("maxmemory", 0)),
+        cluster=bool(info.get("cluster_enabled")),
+        replica=info.get("role") != "master",
+        encrypted=parts.scheme == "rediss",
+        host="" if parts.scheme == "unix" else parts.hostname or "localhost",
+        round_trip_ms=round_trip_ms,
+    )

@@ -1,0 +1,179 @@
+"""Endpoints: where an owner wants to be told, of what, and which secrets sign it.
+
+Every change is one transaction with its audit row. Secrets leave here twice: when an endpoint is
+added, and when its secret is rotated; nothing that is logged or recorded has them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from finpay import ids, signing
+from finpay.db import queries
+from finpay.db.pool import Database, Transaction
+from finpay.identity.origin import Origin
+
+MAX_PER_USER: Final = 16  # each costs a row per event; who needs more fans out behind one of them
+
+MAX_SECRETS: Final = 4  # that sign at once: a rotation may be begun anew, not for ever
+
+_SQL: Final = queries.load("finpay.webhooks", "endpoints.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint, without its secret.
+
+    `first_failing_at` is since when no attempt succeeded, None if the last one did; until
+    `overlap_until` an older secret signs too.
+    """
+
+    id: UUID
+    url: str
+    description: str | None
+    event_types: Sequence[str]
+    enabled: bool
+    disabled_reason: Literal["owner", "gone", "failing"] | None
+    disabled_at: datetime | None
+    first_failing_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    overlap_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose endpoints they are, and the request that asks."""
+
+    user_id: UUID
+    account_id: UUID
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An endpoint to be: its URL was checked, its event types are known ones."""
+
+    url: str
+    description: str | None
+    event_types: Sequence[str]
+    enabled: bool
+
+
+async def add(database: Database, owner: Owner, draft: Draft) -> tuple[Endpoint, str] | None:
+    """The new endpoint and its secret; None if the owner has MAX_PER_USER already."""
+    endpoint_id, secret = ids.new_uuid(), signing.new_secret()
+    async with database.transaction() as transaction:
+        await transaction.execute(_SQL.lock_owner, owner.user_id)
+        row = await transaction.fetch_one(
+            _SQL.add,
+            endpoint_id,
+            owner.user_id,
+            owner.account_id,
+            draft.url,
+            draft.description,
+            draft.event_types,
+            draft.enabled,
+            MAX_PER_USER,
+        )
+        if row is None:
+            return None
+        await transaction.execute(_SQL.add_secret, endpoint_id, secret)
+        await _record(transaction, owner, "created", endpoint_id, {"enabled": draft.enabled})
+    return Endpoint(*row), secret
+
+
+async def page(
+    database: Database, user_id: UUID, *, before: UUID | None, limit: int
+) -> list[Endpoint]:
+    """The user's endpoints, newest first, at most `limit`, all before an id."""
+    return [Endpoint(*row) for row in await database.fetch(_SQL.page, user_id, before, limit)]
+
+
+async def one(database: Database, user_id: UUID, endpoint_id: UUID) -> Endpoint | None:
+    """One of the user's endpoints; None for everybody else's."""
+    row = await database.fetch_one(_SQL.one, endpoint_id, user_id)
+    return None if row is None else Endpoint(*row)
+
+
+async def change(
+    database: Database, owner: Owner, endpoint_id: UUID, members: Mapping[str, Any]
+) -> Endpoint | None:
+    """Sets the members that are named: url, description, event_types, enabled. None if not there.
+
+    Switched on again, an endpoint has no failures behind it. What is set already isn't touched.
+    """
+    async with database.transaction() as transaction:
+        locked = await transaction.fetch_one(_SQL.lock, endpoint_id, owner.user_id)
+        if locked is None:
+            return None
+        contents = {name: value for name, value in members.items() if name != "enabled"}
+        if contents:
+            await transaction.execute(
+                _SQL.change,
+                endpoint_id,
+                list(contents),
+                members.get("url"),
+                members.get("description"),
+                members.get("event_types"),
+            )
+        if "enabled" in members:
+            query = _SQL.enable if members["enabled"] else _SQL.disable
+            await transaction.execute(query, endpoint_id)
+        if members:
+            detail = {"changed": sorted(members), "enabled": members.get("enabled")}
+            await _record(transaction, owner, "updated", endpoint_id, detail)
+        row = await transaction.fetch_one(_SQL.one, endpoint_id, owner.user_id)
+    return Endpoint(*row)
+
+
+async def delete(database: Database, owner: Owner, endpoint_id: UUID) -> bool:
+    """Nothing is sent there any more, and its secrets are gone. False if it is not there."""
+    async with database.transaction() as transaction:
+        locked = await transaction.fetch_one(_SQL.lock, endpoint_id, owner.user_id)
+        if locked is None:
+            return False
+        await transaction.execute(_SQL.delete, endpoint_id)
+        await transaction.execute(_SQL.forget_secrets, endpoint_id)
+        await _record(transaction, owner, "deleted", endpoint_id, {})
+    return True
+
+
+async def rotate_secret(
+    database: Database, owner: Owner, endpoint_id: UUID, *, overlap_s: int
+) -> tuple[Endpoint, str] | None:
+    """A new secret; those before it sign for `overlap_s` seconds more. None if it is not there."""
+    secret = signing.new_secret()
+    async with database.transaction() as transaction:
+        locked = await transaction.fetch_one(_SQL.lock, endpoint_id, owner.user_id)
+        if locked is None:
+            return None
+        await transaction.execute(_SQL.retire_secrets, endpoint_id, overlap_s)
+        await transaction.execute(_SQL.add_secret, endpoint_id, secret)
+        await transaction.execute(_SQL.trim_secrets, endpoint_id, MAX_SECRETS)
+        await _record(transaction, owner, "secret_rotated", endpoint_id, {"overlap_s": overlap_s})
+        row = await transaction.fetch_one(_SQL.one, endpoint_id, owner.user_id)
+    return Endpoint(*row), secret
+
+
+async def _record(
+    transaction: Transaction,
+    owner: Owner,
+    action: str,
+    endpoint_id: UUID,
+    detail: Mapping[str, Any],
+) -> None:
+    """The audit row. Neither the URL, which may be a secret itself, nor what signs."""
+    await transaction.execute(
+        _SQL.record,
+        owner.user_id,
+        f"webhook_endpoint.{action}",
+        endpoint_id,
+        owner.origin.request_id,
+        owner.origin.address,
+        msgspec.json.encode(detail).decode(),
+    )

@@ -1,0 +1,185 @@
+-- Named queries of the worker. Every moment is the database's clock.
+--
+-- Locks, so that no two calls wait for each other: deliveries before endpoints when outcomes are
+-- written, endpoints with SKIP LOCKED when deliveries are claimed, the account last (by the trigger
+-- of endpoints and by outbox.record). The ledger locks none of them: it only adds deliveries.
+
+-- name: ready_endpoints
+-- Endpoints with deliveries to make, beyond $1, at most $2, in order: one descent of the index for
+-- each, so that a million rows of one cost no more than one row.
+WITH RECURSIVE ready AS (
+    (SELECT d.endpoint_id AS id FROM webhooks.deliveries d
+     WHERE d.status = 'pending' AND d.endpoint_id > $1 ORDER BY d.endpoint_id, d.id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.endpoint_id FROM webhooks.deliveries d
+            WHERE d.status = 'pending' AND d.endpoint_id > r.id
+            ORDER BY d.endpoint_id, d.id LIMIT 1)
+    FROM ready r WHERE r.id IS NOT NULL
+)
+SELECT id FROM ready WHERE id IS NOT NULL LIMIT $2
+
+-- name: lock_endpoints
+-- Until the claim commits: of two workers the second sees the leases of the first when it counts
+-- them. Endpoints that another one holds at this moment are left to it.
+SELECT e.id, e.url, e.enabled, e.failures_in_row,
+       ARRAY(SELECT s.secret FROM webhooks.secrets s
+             WHERE s.endpoint_id = e.id
+               AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
+             ORDER BY s.created_at DESC) AS secrets
+FROM webhooks.endpoints e
+WHERE e.id = ANY ($1::uuid[])
+ORDER BY e.id
+FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: lease
+-- The oldest deliveries of each endpoint $1[i]: as many as fit beside those that are leased already,
+-- $2[i] in all. $3 is the worker, $4 how many it can take at most, $5 how many of each endpoint.
+WITH chosen AS MATERIALIZED (
+    SELECT d.id
+    FROM unnest($1::uuid[], $2::integer[]) AS e (id, room)
+    CROSS JOIN LATERAL (
+        SELECT p.id FROM webhooks.deliveries p
+        WHERE p.status = 'pending' AND p.endpoint_id = e.id
+        ORDER BY p.id
+        LIMIT LEAST($5::integer,
+                    GREATEST(0, e.room - (SELECT count(*) FROM webhooks.deliveries l
+                                          WHERE l.endpoint_id = e.id AND l.status = 'leased')))
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) d
+    LIMIT $4
+)
+UPDATE webhooks.deliveries d SET status = 'leased', worker_id = $3
+FROM chosen WHERE d.id = chosen.id
+RETURNING d.id, d.endpoint_id, d.account_id, d.sequence, d.step, d.payload, d.event_type
+
+-- name: cancel
+-- What waits for endpoints that were disabled or deleted, at most $2 rows at a time.
+UPDATE webhooks.deliveries SET status = 'canceled', finished_at = clock_timestamp()
+WHERE id IN (SELECT id FROM webhooks.deliveries
+             WHERE status = 'pending' AND endpoint_id = ANY ($1::uuid[])
+             ORDER BY endpoint_id, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
+
+-- name: promote
+-- Retries whose time has come, at most $1.
+UPDATE webhooks.deliveries SET status = 'pending'
+WHERE id IN (SELECT id FROM webhooks.deliveries
+             WHERE status = 'waiting' AND due_at <= clock_timestamp()
+             ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id
+
+-- name: beat
+-- Says that the worker $1 lives for $2 more seconds, and holds the advisory lock ($3, its key) for
+-- as long as this connection does. `held` is false if somebody has its lock: that can only be a
+-- connection of ours that PostgreSQL doesn't know to be dead yet.
+INSERT INTO webhooks.workers AS w (id, alive_until, lock_key)
+VALUES ($1, clock_timestamp() + make_interval(secs => $2), hashtext($1::uuid::text))
+ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until
+RETURNING pg_try_advisory_lock($3, w.lock_key) AS held
+
+-- name: take_back
+-- The leases of workers that are dead ($1 is the class of their locks). Both are few.
+WITH alive AS MATERIALIZED (
+    SELECT w.id
+    FROM webhooks.workers w
+    JOIN pg_locks l ON l.locktype = 'advisory' AND l.classid::bigint = $1
+        AND l.objid::bigint = w.lock_key & 4294967295 AND l.granted
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    WHERE w.alive_until > clock_timestamp()
+), orphans AS (
+    SELECT d.id FROM webhooks.deliveries d
+    WHERE d.status = 'leased' AND d.worker_id NOT IN (SELECT id FROM alive)
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE webhooks.deliveries d SET status = 'pending', worker_id = NULL
+FROM orphans WHERE d.id = orphans.id
+RETURNING d.id
+
+-- name: bury
+DELETE FROM webhooks.workers WHERE alive_until < clock_timestamp() - interval '1 hour'
+
+-- name: release
+-- What a worker that stops did not finish.
+UPDATE webhooks.deliveries SET status = 'pending', worker_id = NULL
+WHERE status = 'leased' AND worker_id = $1
+
+-- name: let_go
+-- Leases that this worker has without knowing: their claim committed and its answer was lost.
+UPDATE webhooks.deliveries SET status = 'pending', worker_id = NULL
+WHERE status = 'leased' AND worker_id = $1 AND id <> ALL ($2::uuid[])
+
+-- name: sign_off
+DELETE FROM webhooks.workers WHERE id = $1
+
+-- name: record
+-- One row per attempt. Outcome i is ($2[i], …): the delivery is `delivered`, `failed`, or `waiting`
+-- for $4[i] seconds; it began $5[i] seconds ago. A lease that was lost meanwhile ($1 is the worker)
+-- decides nothing any more, except that what was delivered was delivered.
+WITH tried AS (
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::float8[], $5::float8[], $6::integer[],
+                         $7::smallint[], $8::text[], $9::text[])
+        AS t (id, outcome, wait_s, ago_s, duration_ms, http_status, error, answer)
+), decided AS (
+    SELECT d.id,
+           CASE WHEN d.worker_id = $1 OR t.outcome = 'delivered' THEN t.outcome ELSE d.status END
+               AS status
+    FROM webhooks.deliveries d JOIN tried t USING (id)
+    ORDER BY d.id FOR NO KEY UPDATE OF d
+), done AS (
+    UPDATE webhooks.deliveries d
+    SET attempts = d.attempts + 1, step = d.step + 1, status = n.status,
+        worker_id = CASE n.status WHEN 'leased' THEN d.worker_id END,
+        due_at = CASE n.status WHEN 'waiting'
+                      THEN clock_timestamp() + make_interval(secs => t.wait_s) ELSE d.due_at END,
+        finished_at = CASE WHEN n.status IN ('delivered', 'failed', 'canceled')
+                           THEN COALESCE(d.finished_at, clock_timestamp()) END
+    FROM decided n JOIN tried t USING (id)
+    WHERE d.id = n.id
+    RETURNING d.id, d.attempts
+)
+INSERT INTO webhooks.attempts (
+    delivery_id, started_at, number, duration_ms, http_status, error, answer
+)
+SELECT t.id, clock_timestamp() - make_interval(secs => t.ago_s), done.attempts, t.duration_ms,
+       t.http_status, t.error, t.answer
+FROM done JOIN tried t USING (id)
+
+-- name: give_up
+-- A delivery whose event retention has removed: there is nothing left to send.
+UPDATE webhooks.deliveries
+SET status = 'canceled', worker_id = NULL, finished_at = clock_timestamp()
+WHERE id = $1
+
+-- name: note_health
+-- After attempts at the endpoints $1: $2[i] is how many failed in a row, 0 where one succeeded.
+-- Rows come in id order, as every statement that locks several endpoints takes them.
+WITH told AS MATERIALIZED (
+    SELECT e.id, t.failures
+    FROM webhooks.endpoints e JOIN unnest($1::uuid[], $2::integer[]) AS t (id, failures) USING (id)
+    ORDER BY e.id FOR NO KEY UPDATE OF e
+)
+UPDATE webhooks.endpoints e
+SET first_failing_at = CASE WHEN t.failures > 0
+                            THEN COALESCE(e.first_failing_at, clock_timestamp()) END,
+    failures_in_row = CASE WHEN t.failures > 0
+                           THEN LEAST(e.failures_in_row + t.failures, 1000000) ELSE 0 END
+FROM told t
+WHERE e.id = t.id AND (t.failures > 0 OR e.failures_in_row > 0)
+RETURNING e.id, e.first_failing_at < clock_timestamp() - make_interval(secs => $3)
+                AND e.enabled AS hopeless
+
+-- name: disable
+-- Only if it still is enabled: of several attempts that find the same, one tells of it.
+UPDATE webhooks.endpoints
+SET enabled = false, disabled_at = clock_timestamp(), disabled_reason = $2,
+    updated_at = clock_timestamp()
+WHERE id = $1 AND enabled AND deleted_at IS NULL
+RETURNING user_id, id, url, description, event_types, enabled, disabled_reason, created_at,
+          first_failing_at
+
+-- name: tell_disabled
+SELECT audit.record(NULL, 'webhook_endpoint.disabled', $2, NULL, NULL, $5::json),
+       outbox.record($1, 'webhook_endpoint.disabled', $3::json, NULL, NULL, $4::json)
+
+-- name: oldest
+SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS age_s
+FROM webhooks.deliveries WHERE finished_at IS NULL

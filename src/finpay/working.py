@@ -1,0 +1,86 @@
+"""`finpay worker`: the composition root of the process that delivers webhooks.
+
+Any number of them may run, on any machines; PostgreSQL is all that they share.
+"""
+
+import asyncio
+import os
+import signal
+from typing import Final
+
+import uvloop
+
+from finpay import log
+from finpay.app import unfit
+from finpay.db.listening import Listener
+from finpay.db.pool import Database, Unavailable, Unwelcome
+from finpay.settings import Settings
+from finpay.webhooks.waking import CHANNEL
+from finpay.webhooks.window import Window
+from finpay.webhooks.worker import CONNECTIONS, Done, Worker
+
+RETRY_PAUSE_S: Final = 1.0  # PostgreSQL may come later than we do
+
+_LOG: Final = log.get()
+
+
+class MayNotRun(Exception):
+    """Wrong database for this release, or a port that is taken. One sentence says which."""
+
+
+def work(settings: Settings, *, once: bool) -> Done:
+    """Delivers until a signal comes; `once`: until nothing is due.
+
+    MayNotRun if the database lacks a migration or the login is refused; with `once` also
+    Unavailable if there is no PostgreSQL to ask.
+    """
+    log.configure(settings.log_level)
+    return uvloop.run(_work(settings, once=once))
+
+
+async def _work(settings: Settings, *, once: bool) -> Done:
+    database = Database(settings.database_url, size=CONNECTIONS)
+    pulse = Database(settings.database_url, size=1)
+    worker = Worker(database, pulse, settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    window = Window(settings, lambda: worker.is_well, os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+    listener = Listener(settings.database_url, CHANNEL, worker.wake)
+    try:
+        await _open(window)
+        await _first_contact(database, worker, settings, once=once)
+        listener.start()
+        return await worker.run(once=once)
+    finally:
+        window.close()
+        await listener.close()
+        await asyncio.gather(database.close(), pulse.close())
+
+
+async def _open(window: Window) -> None:
+    try:
+        await window.open()
+    except OSError as error:
+        raise MayNotRun(
+            f"can't listen on FINPAY_WORKER_PORT ({error.strerror}); set it to a free one"
+        ) from error
+
+
+async def _first_contact(
+    database: Database, worker: Worker, settings: Settings, *, once: bool
+) -> None:
+    """Waits for PostgreSQL, and asks whether we may run on it."""
+    while not worker.stopping:
+        try:
+            reason = await unfit(database, settings)
+        except Unwelcome as error:
+            raise MayNotRun(f"PostgreSQL refuses us ({error.reason}): check the URL") from error
+        except Unavailable:
+            if once:
+                raise
+            _LOG.warning("postgres_away")
+            await asyncio.sleep(RETRY_PAUSE_S)
+            continue
+        if reason is not None:
+            raise MayNotRun(reason)
+        return

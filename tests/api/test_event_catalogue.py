@@ -1,0 +1,143 @@
+"""Every event that a scenario of everything causes is one of the catalogue, and as it says."""
+
+import json
+import re
+from typing import Any, Final
+
+import jsonschema_rs
+import pytest
+
+from finpay.outbox import documents
+from finpay.outbox.catalogue import KINDS
+from tests.api.contract import ID
+from tests.apis import PASSWORD, Api, User
+
+# Written by the worker, where it gives an endpoint up: tests/delivery has its scenario.
+ELSEWHERE: Final = {"webhook_endpoint.disabled"}
+VALIDATORS: Final = {
+    kind: jsonschema_rs.validator_for(documents.schema(kind), validate_formats=True)
+    for kind in KINDS
+}
+
+
+@pytest.fixture(scope="module")
+def caused(api: Api) -> list[Any]:
+    """The events of two users who did everything that there is to do."""
+    alice, bob = api.user(1_000, name="Alice"), api.user(currency="ZAR")
+    assert alice.send(bob, 10, "sent", metadata={"table": "4"}, description="Lunch").status == 201
+    assert alice.send(bob, 10**9, "failed").status == 402
+    assert alice.send(alice, 1, "refused").status == 422
+    item = {"receiver_id": bob.account_id, "amount": 1}
+    bulk = {"transactions": [item, {**item, "amount": 10**9}, item]}
+    answer = alice.client.request(
+        "POST", "/api/v1/transactions/batch", json=bulk, headers={"X-Idempotency-Key": "bulk"}
+    )
+    assert answer.status in {200, 201}, answer.body
+    for status in ("frozen", "active"):
+        api.set_status(bob, status)
+    _log_out(api, alice)
+    _reuse(api, alice)
+    api.client().login(alice.email, PASSWORD)
+    alice.client.change_password(PASSWORD, f"{PASSWORD} staple")
+    return [event for user in (alice, bob) for event in _all(user)]
+
+
+def test_is_of_the_catalogue_and_as_its_schema_says(caused: list[Any]) -> None:
+    for event in caused:
+        VALIDATORS[event["type"]].validate(event)
+
+
+def test_has_no_member_that_its_schema_does_not_name(caused: list[Any]) -> None:
+    """Schemas let receivers meet newer members; ours are all written down."""
+    strict = {kind: _strict(documents.schema(kind)) for kind in KINDS}
+    for event in caused:
+        jsonschema_rs.validator_for(strict[event["type"]]).validate(event)
+
+
+def test_every_type_was_caused(caused: list[Any]) -> None:
+    assert {event["type"] for event in caused} == KINDS.keys() - ELSEWHERE
+
+
+def test_no_event_passes_for_another_type(caused: list[Any]) -> None:
+    for event in caused:
+        assert [kind for kind in KINDS if VALIDATORS[kind].is_valid(event)] == [event["type"]]
+        unknown = event | {"type": "transaction.unknown"}
+        assert not any(validator.is_valid(unknown) for validator in VALIDATORS.values())
+
+
+def test_an_ended_session_tells_why_and_who(caused: list[Any]) -> None:
+    ended = [event for event in caused if event["type"] == "session.revoked"]
+    told = {event["data"]["object"]["reason"]: event for event in ended}
+    assert told.keys() == {"logout", "refresh_token_reused", "password_changed"}
+    for reason, event in told.items():
+        known = reason != "refresh_token_reused"  # who holds an old token, nobody knows
+        assert (event["actor"] is not None, event["request"] is not None) == (known, known)
+        assert event["data"]["object"]["ended_at"] > event["data"]["object"]["created_at"]
+
+
+def test_a_bulk_gives_each_transaction_its_event_under_one_key(caused: list[Any]) -> None:
+    own = [event for event in caused if (event["request"] or {}).get("idempotency_key") == "bulk"]
+    assert [event["type"] for event in own] == [
+        "transaction.completed",
+        "transaction.failed",
+        "transaction.completed",
+    ]
+    assert len({event["request"]["id"] for event in own}) == 1
+    assert len({event["data"]["object"]["id"] for event in own}) == 3
+
+
+def test_ids_are_those_of_the_contract(caused: list[Any]) -> None:
+    text = json.dumps(caused)
+    assert len({event["id"] for event in caused}) == len(caused)
+    for prefix in ("evt", "txn", "acc", "usr", "ses", "req"):
+        assert f'"{prefix}_' in text
+    assert not [
+        value
+        for value in text.split('"')
+        if value[:4] in {"evt_", "txn_", "acc_", "usr_", "ses_"} and not _is_id(value)
+    ]
+
+
+def _is_id(text: str) -> bool:
+    return re.fullmatch(f"[a-z]{{3}}_{ID}", text) is not None
+
+
+def _all(user: User) -> list[Any]:
+    answer = user.get("/events", after_sequence=0, limit=100)
+    assert answer.status == 200, answer.body
+    members = answer.json()
+    assert members["has_more"] is False
+    return list(members["data"])
+
+
+def _log_out(api: Api, user: User) -> None:
+    client = api.client()
+    client.login(user.email, PASSWORD)
+    client.logout()
+
+
+def _reuse(api: Api, user: User) -> None:
+    """An old refresh token, long after its grace."""
+    client = api.client()
+    old = client.login(user.email, PASSWORD).refresh_token
+    client.refresh()
+    api.sql(
+        "UPDATE identity.refresh_tokens t SET rotated_at = t.rotated_at - interval '1 hour' "
+        "FROM identity.sessions s WHERE s.id = t.session_id AND s.user_id = $1 "
+        "AND t.rotated_at IS NOT NULL",
+        user.uuid,
+    )
+    answer = api.client().request("POST", "/api/v1/auth/refresh", json={"refresh_token": old})
+    assert answer.status == 401
+
+
+def _strict(schema: Any) -> Any:
+    """The same, with nothing beside the members that it names."""
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _strict(part) for name, part in schema.items()}
+    if "properties" in schema and schema.get("type") == "object":
+        made["additionalProperties"] = False
+    return made

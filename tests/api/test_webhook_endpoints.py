@@ -1,0 +1,231 @@
+"""/webhook_endpoints: made, shown, changed, deleted; its secret, and whose it is."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from finpay import ids
+from finpay.outbox import catalogue
+from tests.api.contract import TIME, invalid, problem, sending
+from tests.api.webhook_contract import MEMBERS, PATH, SECRET, URL, ask, endpoint, made
+from tests.apis import Api, User
+
+
+@pytest.fixture(scope="module")
+def user(api: Api) -> User:
+    return api.user()
+
+
+def test_a_new_endpoint_is_shown_with_its_secret(user: User) -> None:
+    body = {"url": URL, "event_types": ["transaction.*"]}
+    shown = endpoint(ask(user, "POST", json=body), 201)
+    assert re.fullmatch(SECRET, shown["secret"])
+    assert shown == {
+        **dict.fromkeys(MEMBERS),
+        **body,
+        "id": shown["id"],
+        "object": "webhook_endpoint",
+        "enabled": True,
+        "created_at": shown["created_at"],
+        "updated_at": shown["updated_at"],
+        "secret": shown["secret"],
+    }
+    full = {**body, "description": "Ünser Laden", "enabled": False, "event_types": ["*"]}
+    switched_off = endpoint(ask(user, "POST", json=full), 201)
+    assert {name: switched_off[name] for name in full} == full
+    assert switched_off["disabled_reason"] == "owner"
+    assert switched_off["disabled_at"] is not None
+
+
+def test_every_pattern_of_the_catalogue_is_a_type_and_nothing_else_is(user: User) -> None:
+    patterns = catalogue.patterns()
+    shown = made(user, event_types=[*patterns, *patterns])
+    assert shown["event_types"] == patterns, "each once"
+    for wrong in ("", "transaction", "transaction.", "transaction.x", "*.*", "t*", "Transaction.*"):
+        with sending(wrong):
+            body = {"url": URL, "event_types": ["account.*", wrong]}
+            invalid(ask(user, "POST", json=body), "#/event_types/1")
+            invalid(ask(user, "PATCH", f"/{shown['id']}", body), "#/event_types/1")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"url": ...}, "#/url"),
+        ({"url": None}, "#/url"),
+        ({"url": ""}, "#/url"),
+        ({"url": 1}, "#/url"),
+        ({"url": "example.com"}, "#/url"),
+        ({"url": "ftp://example.com/"}, "#/url"),
+        ({"url": "https://user@example.com/"}, "#/url"),
+        ({"url": "https://127.0.0.1/"}, "#/url"),
+        ({"url": "https://localhost/"}, "#/url"),
+        ({"url": "https://169.254.169.254/latest"}, "#/url"),
+        ({"url": "https://[::1]/"}, "#/url"),
+        ({"url": "https://2130706433/"}, "#/url"),
+        ({"url": "https://93.184.215.14:22/"}, "#/url"),
+        ({"url": f"https://93.184.215.14/{'x' * 2048}"}, "#/url"),
+        ({"event_types": ...}, "#/event_types"),
+        ({"event_types": []}, "#/event_types"),
+        ({"event_types": None}, "#/event_types"),
+        ({"event_types": "*"}, "#/event_types"),
+        ({"event_types": [1]}, "#/event_types/0"),
+        ({"event_types": ["*"] * 33}, "#/event_types"),
+        ({"description": "x" * 501}, "#/description"),
+        ({"description": 1}, "#/description"),
+        ({"description": "a\0b"}, "#/description"),
+        ({"enabled": None}, "#/enabled"),
+        ({"enabled": "yes"}, "#/enabled"),
+        ({"secret": "whsec_x"}, "#/secret"),
+        ({"id": "whe_x"}, "#/id"),
+    ],
+)
+def test_what_does_not_fit_is_named(user: User, change: dict[str, Any], pointer: str) -> None:
+    whole = {"url": URL, "event_types": ["*"], **change}
+    given = {name: value for name, value in whole.items() if value is not ...}
+    invalid(ask(user, "POST", json=given), pointer)
+    if ... not in change.values():
+        nobody = ids.encode("whe", ids.new_uuid())
+        invalid(ask(user, "PATCH", f"/{nobody}", change), pointer)
+
+
+def test_a_change_leaves_alone_what_it_does_not_name(user: User) -> None:
+    before = made(user, description="old") | {"secret": None}
+    path = f"/{before['id']}"
+    assert endpoint(ask(user, "PATCH", path, {})) == before
+    for change in (
+        {"description": "new"},
+        {"description": None},
+        {"url": f"{URL}/2"},
+        {"event_types": ["account.updated", "session.*"]},
+        {"url": URL, "description": "both"},
+    ):
+        after = endpoint(ask(user, "PATCH", path, change))
+        assert after == {**before, **change, "updated_at": after["updated_at"]}
+        assert after["updated_at"] > before["updated_at"]
+        assert endpoint(ask(user, "GET", path)) == after
+        before = after
+
+
+def test_a_change_is_json_like_every_body(user: User) -> None:
+    path = f"{PATH}/{made(user)['id']}"
+    for body, status, code in (
+        (b'{"enabled":true', 400, "malformed_json"),
+        (b'{"enabled":true,"enabled":true}', 400, "malformed_json"),
+        (b"[]", 422, "validation_failed"),
+        (b"", 400, "malformed_json"),
+    ):
+        problem(user.client.request("PATCH", path, content=body), status, code)
+    headers = {"Content-Type": "application/merge-patch+json"}
+    answer = user.client.request("PATCH", path, content=b"{}", headers=headers)
+    problem(answer, 415, "unsupported_media_type")
+
+
+def test_switched_on_again_it_has_no_failures_behind_it(api: Api, user: User) -> None:
+    made_here = made(user)
+    path, key = f"/{made_here['id']}", ids.decode("whe", made_here["id"])
+    api.sql(
+        "UPDATE webhooks.endpoints SET enabled = false, disabled_at = now(), failures_in_row = 9,"
+        " disabled_reason = 'failing', first_failing_at = now() WHERE id = $1",
+        key,
+    )
+    given_up = endpoint(ask(user, "GET", path))
+    assert (given_up["enabled"], given_up["disabled_reason"]) == (False, "failing")
+    assert re.fullmatch(TIME, given_up["disabled_at"])
+    assert re.fullmatch(TIME, given_up["failing_since"])
+    kept = endpoint(ask(user, "PATCH", path, {"enabled": False}))
+    assert kept["disabled_reason"] == "failing", "it was off already, and not by its owner"
+    again = endpoint(ask(user, "PATCH", path, {"enabled": True}))
+    assert again["enabled"] is True
+    assert [again[name] for name in ("disabled_reason", "disabled_at", "failing_since")] == [
+        None
+    ] * 3
+    (row,) = api.sql("SELECT failures_in_row FROM webhooks.endpoints WHERE id = $1", key)
+    assert row["failures_in_row"] == 0
+    off = endpoint(ask(user, "PATCH", path, {"enabled": False}))
+    assert (off["enabled"], off["disabled_reason"]) == (False, "owner")
+
+
+def test_a_deleted_one_is_gone_with_its_secrets(api: Api) -> None:
+    user = api.user()
+    gone, kept = made(user), made(user)
+    path = f"/{gone['id']}"
+    answer = ask(user, "DELETE", path)
+    assert (answer.status, answer.body) == (204, b"")
+    for method, rest, body in (
+        ("GET", "", None),
+        ("PATCH", "", {"enabled": True}),
+        ("DELETE", "", None),
+        ("POST", "/rotate_secret", None),
+        ("GET", "/deliveries", None),
+    ):
+        problem(ask(user, method, path + rest, body), 404, "not_found")
+    assert [each["id"] for each in ask(user, "GET").json()["data"]] == [kept["id"]]
+    query = "SELECT endpoint_id FROM webhooks.secrets WHERE endpoint_id = ANY ($1)"
+    keys = [ids.decode("whe", each["id"]) for each in (gone, kept)]
+    assert [row["endpoint_id"] for row in api.sql(query, keys)] == keys[1:]
+
+
+def test_there_are_sixteen_at_most_however_many_ask_at_once(api: Api) -> None:
+    user, other = api.user(), api.user()
+    body = {"url": URL, "event_types": ["*"]}
+    with ThreadPoolExecutor(20) as crowd:
+        answers = list(crowd.map(lambda _: ask(user, "POST", json=body), range(20)))
+    assert sorted(answer.status for answer in answers) == [201] * 16 + [422] * 4
+    for answer in answers:
+        if answer.status == 422:
+            problem(answer, 422, "validation_failed")
+    listed = ask(user, "GET", params={"limit": 100}).json()["data"]
+    assert len(listed) == 16
+    assert ask(user, "DELETE", f"/{listed[3]['id']}").status == 204
+    made(user)
+    problem(ask(user, "POST", json=body), 422, "validation_failed")
+    made(other)
+
+
+def test_what_belongs_to_others_looks_like_nothing(api: Api, user: User) -> None:
+    theirs = made(api.user())["id"]
+    nothing = ids.encode("whe", ids.new_uuid())
+    for method, rest, body in (
+        ("GET", "", None),
+        ("PATCH", "", {"enabled": False}),
+        ("DELETE", "", None),
+        ("POST", "/rotate_secret", None),
+        ("POST", "/test", None),
+        ("POST", "/replay", {"since": "2026-01-01T00:00:00Z"}),
+        ("GET", "/deliveries", None),
+    ):
+        told = []
+        for name in (theirs, nothing, user.account_id, "whe_x", "x"):
+            answer = ask(user, method, f"/{name}{rest}", body)
+            told.append({**problem(answer, 404, "not_found"), "request_id": None})
+            headers = {"Authorization": None}
+            problem(
+                ask(user, method, f"/{name}{rest}", body, headers=headers), 401, "unauthenticated"
+            )
+        assert all(each == told[0] for each in told), method
+    assert api.sql(
+        "SELECT 1 FROM webhooks.endpoints WHERE id = $1 AND enabled", ids.decode("whe", theirs)
+    )
+
+
+def test_the_list_is_newest_first_and_comes_in_pages(api: Api) -> None:
+    user = api.user()
+    names = [made(user)["id"] for _ in range(5)][::-1]
+    assert names == sorted(names, reverse=True)
+    first = ask(user, "GET", params={"limit": 2})
+    found = [each["id"] for each in first.json()["data"]]
+    page = first.json()
+    while page["has_more"]:
+        answer = ask(user, "GET", params={"limit": 2, "cursor": page["next_cursor"]})
+        page = answer.json()
+        found += [each["id"] for each in page["data"]]
+    assert (found, page["next_cursor"]) == (names, None)
+    cursor = first.json()["next_cursor"]
+    assert first.headers["Link"] == f'<{PATH}?limit=2&cursor={cursor}>; rel="next"'
+    stranger = api.user()
+    problem(ask(stranger, "GET", params={"cursor": cursor}), 400, "cursor_invalid")
+    problem(ask(user, "GET", params={"cursor": "x"}), 400, "cursor_invalid")
+    invalid(ask(user, "GET", params={"status": "failed"}), "status", kind="parameter")

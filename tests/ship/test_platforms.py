@@ -1,0 +1,142 @@
+"""DATABASE_URL and REDIS_URL as platforms give them: one login for all, TLS, their spellings."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from finpay.db import migrate
+from finpay.dev.postgres import Cluster
+from finpay.dev.valkey import Valkey
+from tests.apis import Api
+from tests.servers import Run
+from tests.ship.tls import Certificate, ended_tls, make_certificate
+
+INIT_SCRIPT: Final = Path(__file__).parents[2] / "deploy/compose/initdb/10-app-login.sh"
+_NUMBERS: Final = count(1)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def hosted(postgres_server: Cluster, worker_id: str) -> Iterator[str]:
+    """A database and its login as a platform makes them: CREATEROLE, no superuser; empty."""
+    name = f"hosted_{worker_id}_{next(_NUMBERS)}"
+    postgres_server.sql(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'p%40ss'")
+    # The roles are the cluster's: who made them first may hand them on.
+    postgres_server.sql(f"GRANT finpay_owner, finpay_app TO {name}")
+    postgres_server.sql(f"CREATE DATABASE {name} OWNER {name}")
+    yield f"{name}:p%40ss@localhost:{{port}}/{name}"
+    postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres_server.sql(f"DROP OWNED BY {name}")
+    postgres_server.sql(f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def postgres_tls(postgres_server: Cluster, certificate: Certificate) -> Iterator[int]:
+    with ended_tls(postgres_server.port, certificate, postgres=True) as port:
+        yield port
+
+
+@pytest.fixture
+def redis_tls(valkey_server: Valkey, certificate: Certificate) -> Iterator[int]:
+    with ended_tls(valkey_server.port, certificate) as port:
+        yield port
+
+
+def _migrate(url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "finpay", "migrate"],
+        env={"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_one_url_with_tls_migrates_and_serves(
+    hosted: str,
+    postgres_tls: int,
+    redis_tls: int,
+    certificate: Certificate,
+    serve: Callable[..., Api],
+) -> None:
+    url = f"postgres://{hosted.format(port=postgres_tls)}?sslmode=require"
+    done = _migrate(url)
+    assert done.returncode == 0, done.stderr
+    assert "up to date" in _migrate(url).stdout, "and again"
+    api = serve(
+        DATABASE_URL=url,
+        REDIS_URL=f"rediss://default:@localhost:{redis_tls}/0?ssl_ca_certs={certificate.certificate}",
+    )
+    ready = httpx.get(f"{api.url}/readyz", trust_env=False)
+    assert ready.json() == {"status": "ok"}, "ok and not warn: Redis is reached over TLS too"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+    redis_tls: int, serve: Callable[..., Api]
+) -> None:
+    api = serve(REDIS_URL=f"rediss://localhost:{redis_tls}/0")
+    assert httpx.get(f"{api.url}/readyz", trust_env=False).json() == {"status": "warn"}
+
+
+def test_tls_that_was_asked_for_is_never_left_out(postgres_server: Cluster) -> None:
+    """A server without TLS, or somebody between us and it who says so."""
+    url = f"{postgres_server.url('postgres')}?sslmode=require"
+    done = _migrate(url)
+    assert done.returncode == 2
+    assert "can't connect" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://finpay:secret@dpg-abc123-a/finpay",  # Render: no port
+        "postgresql://postgres:secret@postgres.railway.internal:5432/railway",
+        "postgres://u:p%40ss@db.example.com:6543/app?sslmode=require",
+    ],
+)
+def test_dbmate_reads_the_same_url_as_we(url: str) -> None:
+    ours, theirs = urlsplit(url), urlsplit(migrate.dbmate_url(url))
+    assert (ours.scheme, ours.netloc, ours.path) == (theirs.scheme, theirs.netloc, theirs.path)
+    assert ("sslmode=require" if "require" in url else "sslmode=prefer") in theirs.query
+
+
+def test_the_logins_of_docker_compose(run: Run, worker_id: str, redis_url: str) -> None:
+    """The script of initdb, then the migrations; the app is then finpay_app and nothing more."""
+    server = run.start_postgres(run.place(f"compose-{worker_id}-{next(_NUMBERS)}"))
+    try:
+        server.ensure_database("finpay")
+        environment = {
+            "PATH": f"{server.binaries}:{os.environ['PATH']}",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(server.port),
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_DB": "finpay",
+            "FINPAY_APP_PASSWORD": "it's odd",
+        }
+        subprocess.run([INIT_SCRIPT], env=environment, check=True, capture_output=True)
+        assert _migrate(server.url("finpay")).returncode == 0
+        urls = {
+            "DATABASE_URL": server.url("finpay", "finpay_app"),
+            "FINPAY_DATABASE_OWNER_URL": server.url("finpay"),
+            "REDIS_URL": redis_url,
+        }
+        report = subprocess.run(
+            [sys.executable, "-m", "finpay", "doctor"], env=urls, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert "finpay_app may be finpay_app and nothing more" in report.stdout
+    finally:
+        server.stop()

@@ -1,0 +1,185 @@
+"""The catalogue, its patterns, and the documents that are made from it."""
+
+import json
+import re
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+
+from finpay.edge import lists
+from finpay.outbox import catalogue, documents
+from finpay.outbox.catalogue import KINDS
+
+ID = "01h455vb4pex5vsknk084sn02q"
+NOW = "2026-01-31T12:00:00.000000Z"
+SUBJECTS: dict[str, dict[str, Any]] = {
+    "account": {
+        "id": f"acc_{ID}", "object": "account", "balance": 0, "available": 0, "held": 0,
+        "currency": "ZAR", "status": "active", "version": 0, "created_at": NOW,
+    },
+    "session": {
+        "id": f"ses_{ID}", "object": "session", "created_at": NOW, "ended_at": NOW,
+        "reason": "logout",
+    },
+    "transaction": {
+        "id": f"txn_{ID}", "object": "transaction", "type": "transfer", "status": "completed",
+        "direction": "sent", "amount": 1, "currency": "ZAR", "sender_id": f"acc_{ID}",
+        "receiver_id": f"acc_{ID}", "description": None, "metadata": {"a": "b"},
+        "balance_after": 0, "failure_code": None, "created_at": NOW,
+    },
+    "user": {
+        "id": f"usr_{ID}", "object": "user", "email": "a@b.c", "name": None, "created_at": NOW,
+    },
+    "webhook_endpoint": {
+        "id": f"whe_{ID}", "object": "webhook_endpoint", "url": "https://a.b/c",
+        "description": None, "event_types": ["*"], "enabled": False, "disabled_reason": "gone",
+        "created_at": NOW,
+    },
+}  # fmt: skip
+CHANGES: dict[str, dict[str, Any]] = {
+    "transaction.failed": {"status": "failed", "failure_code": "insufficient_funds"},
+}
+PREVIOUS: dict[str, dict[str, Any]] = {
+    "account.updated": {"status": "frozen"},
+    "session.revoked": {"ended_at": None, "reason": None},
+    "webhook_endpoint.disabled": {"enabled": True, "disabled_reason": None},
+}
+
+
+def example(kind: str) -> dict[str, Any]:
+    """An event of this type that is as it should be."""
+    subject = SUBJECTS[kind.partition(".")[0]] | CHANGES.get(kind, {})
+    return {
+        "id": f"evt_{ID}", "object": "event", "type": kind, "created_at": NOW, "sequence": 1,
+        "data": {"object": subject, "previous": PREVIOUS.get(kind, {})},
+        "request": {"id": "req-1", "idempotency_key": None}, "actor": f"usr_{ID}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestSchema:
+    def test_is_one(self, kind: str) -> None:
+        jsonschema_rs.meta.validate(documents.schema(kind))
+
+    def test_takes_what_is_right(self, kind: str) -> None:
+        validator = jsonschema_rs.validator_for(documents.schema(kind))
+        validator.validate(example(kind))
+        validator.validate(example(kind) | {"request": None, "actor": None})
+
+    def test_refuses_another_type(self, kind: str) -> None:
+        validator = jsonschema_rs.validator_for(documents.schema(kind))
+        others = [other for other in KINDS if other != kind]
+        assert not any(validator.is_valid(example(other)) for other in others)
+        assert not validator.is_valid(example(kind) | {"type": "transaction.unknown"})
+
+    def test_refuses_what_lacks_a_member(self, kind: str) -> None:
+        validator = jsonschema_rs.validator_for(documents.schema(kind))
+        for path in _members(example(kind)):
+            broken = json.loads(json.dumps(example(kind)))
+            parent = broken
+            for name in path[:-1]:
+                parent = parent[name]
+            del parent[path[-1]]
+            assert not validator.is_valid(broken), path
+
+    def test_refuses_a_previous_that_says_more(self, kind: str) -> None:
+        validator = jsonschema_rs.validator_for(documents.schema(kind))
+        broken = example(kind)
+        broken["data"]["previous"] = {**broken["data"]["previous"], "balance": 5}
+        assert not validator.is_valid(broken)
+
+
+def _members(value: dict[str, Any], *path: str) -> list[tuple[str, ...]]:
+    found = [(*path, name) for name in value]
+    for name, member in value.items():
+        if isinstance(member, dict) and name != "metadata":
+            found += _members(member, *path, name)
+    return found
+
+
+class TestPatterns:
+    def test_are_types_groups_and_everything(self) -> None:
+        assert catalogue.matching("transaction.failed") == ("transaction.failed",)
+        assert catalogue.matching("transaction.*") == (
+            "transaction.completed",
+            "transaction.failed",
+        )
+        assert catalogue.matching("*") == tuple(KINDS)
+        for pattern in catalogue.patterns():
+            assert catalogue.matching(pattern)
+        assert catalogue.patterns()[0] == "*"
+        assert set(KINDS) < set(catalogue.patterns())
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", ".", ".*", "**", "*.*", "transaction", "transaction.", "transaction*", "trans*",
+         "transaction.c*", "transaction.*.*", "*.completed", "transaction.reversed", "Account.*",
+         "account.* ", "payment.*", "transaction.completed,account.updated"],
+    )  # fmt: skip
+    def test_that_stand_for_nothing_are_refused_with_what_there_is(self, text: str) -> None:
+        with pytest.raises(ValueError, match=re.escape("account.*, account.created")) as caught:
+            lists.event_types(text)
+        assert all(kind in str(caught.value) for kind in KINDS)
+
+    def test_everything_is_no_filter(self) -> None:
+        assert lists.event_types("*") is None
+
+
+def test_types_are_group_and_past_participle_in_order() -> None:
+    assert list(KINDS) == sorted(KINDS)
+    assert all(re.fullmatch(r"[a-z_]+\.[a-z]+", kind) for kind in KINDS)
+    assert catalogue.COMMON_TYPE in KINDS
+
+
+def test_what_a_type_changes_are_members_of_its_subject() -> None:
+    for name, kind in KINDS.items():
+        fields = set(kind.subject.__struct_fields__)
+        assert set(kind.previous) | set(kind.narrowed) <= fields, name
+        tag = msgspec.json.schema_components([kind.subject])[1][kind.subject.__name__]
+        assert tag["properties"]["object"]["enum"] == [name.partition(".")[0]]
+
+
+class TestAsyncApi:
+    def test_has_a_message_for_each_type_and_no_other(self) -> None:
+        document = documents.asyncapi()
+        assert document["asyncapi"] == "3.0.0"
+        assert {"title", "version"} <= document["info"].keys()
+        channel = document["channels"]["webhook"]
+        assert channel["address"] is None, "each owner sets a URL of their own"
+        assert list(channel["messages"]) == list(KINDS) == list(document["components"]["messages"])
+        (operation,) = document["operations"].values()
+        assert operation["action"] == "send"
+        assert operation["channel"] == {"$ref": "#/channels/webhook"}
+        assert [_resolved(document, message) for message in operation["messages"]] == [
+            {"$ref": f"#/components/messages/{kind}"} for kind in KINDS
+        ]
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_describes_payloads_as_the_schemas_do(self, kind: str) -> None:
+        document = documents.asyncapi()
+        message = document["components"]["messages"][kind]
+        assert message["name"] == kind
+        assert message["headers"]["required"] == [
+            "webhook-id", "webhook-timestamp", "webhook-signature",
+        ]  # fmt: skip
+        whole = message["payload"] | {"components": document["components"]}
+        # Draft 7 is what readers of AsyncAPI have to know.
+        validator = jsonschema_rs.Draft7Validator(whole)
+        validator.validate(example(kind))
+        assert not any(validator.is_valid(example(other)) for other in KINDS if other != kind)
+
+    def test_refers_to_nothing_that_is_not_there(self) -> None:
+        document = documents.asyncapi()
+        references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
+        assert len(references) > len(KINDS)
+        for reference in references:
+            assert _resolved(document, {"$ref": reference})
+
+
+def _resolved(document: dict[str, Any], reference: dict[str, str]) -> Any:
+    found: Any = document
+    for step in reference["$ref"].removeprefix("#/").split("/"):
+        found = found[step]
+    return found
