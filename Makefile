@@ -37,7 +37,7 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/test_tidy.py tests/ship/test_deployment.py
+	$(BIN)/pytest -q tests/test_tidy.py tests/ship/test_deployment.py tests/ship/test_workflows.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run .ci/bootstrap .github/install-servers deploy/compose/initdb/*.sh
 	$(BIN)/yamllint --strict .
@@ -45,7 +45,8 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet --persona pedantic .github
-	$(BIN)/caddy validate --adapter caddyfile --config deploy/caddy/Caddyfile 2>/dev/null
+	$(BIN)/caddy validate --adapter caddyfile --config deploy/caddy/Caddyfile \
+		2>.venv/caddy.log || { cat .venv/caddy.log; exit 1; }
 	git ls-files -co --exclude-standard | xargs ls -d 2>/dev/null | xargs $(BIN)/kingfisher scan \
 		--quiet --no-validate --no-update-check --exclude-rule betterleaks.curl-auth-header
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from benchmarks import page, proving, results, sections, wrk
 from benchmarks.sections import FEW, LONG, SECTIONS, Options, bench
-from benchmarks.stack import BenchError, Knobs
+from benchmarks.stack import BenchError, Knobs, stop_in_good_order
+from finpay.dev.servers import DevError
 
 WORKLOADS: Final = "transfers,balance,history"
 
@@ -20,6 +21,7 @@ WORKLOADS: Final = "transfers,balance,history"
 def main() -> int:
     """The exit code: 0, 1 if the ledger was not clean, 2 if it could not run."""
     options = _parsed()
+    stop_in_good_order()
     knobs = Knobs(options.workers, _pairs(options.env), _pairs(options.pg))
     chosen = Options(knobs, options.seconds, options.turns, options.soak_seconds)
     try:
@@ -31,7 +33,7 @@ def main() -> int:
         if "quick" not in options.sections:
             page.write()
         return 0
-    except BenchError as error:
+    except (BenchError, DevError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
 

@@ -24,6 +24,7 @@ DIRECT_SIZES: Final = (1, 5, 20, 100, 250, 500)
 GOALS: Final[Mapping[str, tuple[float, float]]] = {
     "http / direct": (0.4, 0.5),
     "http / naive http": (10, 15),
+    "http / lean naive http": (10, 15),
     "http / naive sql": (2.5, 3.5),
     "http / tpcb": (1.2, 2),
     "hot receiver / uniform": (0.9, 1),
@@ -53,10 +54,14 @@ class Contest:
         """Lets everybody run `turns` times."""
         rivals.prepare(self.running, self.people)
         taken: list[Mapping[str, float]] = []
-        with rivals.naive_api(self.running, self.workers) as naive_url:
-            run(naive_url, self.file, Load("transfers", CONNECTIONS, 1))
+        with (
+            rivals.naive_api(self.running, "naive_orm", self.workers) as usual_url,
+            rivals.naive_api(self.running, "naive", self.workers) as lean_url,
+        ):
+            for url in (usual_url, lean_url):
+                run(url, self.file, Load("transfers", CONNECTIONS, 1))
             for _ in range(turns):
-                taken.append(self._turn(naive_url))
+                taken.append(self._turn(usual_url, lean_url))
                 print("  ".join(f"{name} {value:,.0f}" for name, value in taken[-1].items()))
         per_second = {name: round(median(turn[name] for turn in taken), 1) for name in taken[0]}
         return Comparison(per_second, ratios(per_second), taken)
@@ -65,11 +70,13 @@ class Contest:
         """Direct calls over batch sizes."""
         return [asyncio.run(self._direct(size)) for size in DIRECT_SIZES]
 
-    def _turn(self, naive_url: str) -> dict[str, float]:
+    def _turn(self, usual_url: str, lean_url: str) -> dict[str, float]:
         uniform, hot = self._measured("transfers"), self._measured("hot_receiver")
         called = asyncio.run(self._direct(uniform.mean_batch))
-        naive = rivals.naive_over_http(
-            self.running, naive_url, self.file, Load("transfers", CONNECTIONS, self.seconds)
+        load = Load("transfers", CONNECTIONS, self.seconds)
+        usual, lean = (
+            rivals.naive_over_http(self.running, url, self.file, load)
+            for url in (usual_url, lean_url)
         )
         postgres, users = self.running.postgres, len(self.people)
         return {
@@ -77,7 +84,8 @@ class Contest:
             "mean batch": uniform.mean_batch,
             "http hot receiver": hot.transfers_per_second,
             "direct": called.per_second,
-            "naive http": naive,
+            "naive http": usual,
+            "lean naive http": lean,
             "naive sql": rivals.bare_sql_per_second(postgres, users, self.seconds),
             "tpcb": rivals.tpcb_per_second(postgres, self.seconds),
         }

@@ -5,7 +5,7 @@ import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import httpx
@@ -81,6 +81,17 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
     return spent
 
 
+def busy_seconds() -> float:
+    """All processor time that anybody on this machine used so far, a hypervisor's included."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0) - _guests(times))
+
+
+def _guests(times: Any) -> float:
+    """Linux counts a guest's time in user time as well."""
+    return float(getattr(times, "guest", 0) + getattr(times, "guest_nice", 0))
+
+
 def _cpu_of_tree(pid: int) -> float:
     """With the children that have ended: PostgreSQL's parallel workers live for one query."""
     total = 0.0
@@ -102,8 +113,10 @@ def memory(pid: int) -> list[Memory]:
 
 
 def peaks(pids: Mapping[str, int]) -> dict[str, float]:
-    """The most that any one process of each kind had, in MiB. PostgreSQL's include what they touched
-    of the shared buffers."""
+    """The most that any one process of each kind had, in MiB.
+
+    PostgreSQL's include what they touched of the shared buffers.
+    """
     found = {}
     for name, pid in pids.items():
         root = psutil.Process(pid)

@@ -25,8 +25,9 @@ from benchmarks.loading import load
 from benchmarks.people import write_people
 from benchmarks.rounds import Round
 from benchmarks.sections import FIRST_LOAD, Bench, Options
-from benchmarks.stack import BenchError, Knobs, stack
+from benchmarks.stack import BenchError, Knobs, stack, stop_in_good_order
 from finpay.db import queries
+from finpay.dev.servers import DevError
 
 LOADS: Final[Sequence[tuple[str, int]]] = (
     ("transfers", 32),
@@ -57,14 +58,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--pg", action="append", default=[], help="name=value for PostgreSQL")
     options = parser.parse_args()
+    stop_in_good_order()
     home = options.home or Path(tempfile.mkdtemp(prefix="finpay-growth-"))
     try:
         wrk.check_installed()
         _grow(home, options)
         page.write()
         return 0
-    except BenchError as error:
+    except (BenchError, DevError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     finally:
@@ -79,7 +82,8 @@ def _grow(home: Path, options: argparse.Namespace) -> None:
         home.chmod(0o755)
         load(home / "grown", plan)
         load(home / "empty", Plan(0, options.users, 0))
-    chosen = Options(Knobs(options.workers), options.seconds, options.turns)
+    settings = dict(pair.split("=", 1) for pair in options.pg)
+    chosen = Options(Knobs(options.workers, {}, settings), options.seconds, options.turns)
     told: dict[str, Any] = {"settings": chosen.as_json(), "plan": asdict(plan)}
     with stack(chosen.knobs, home / "grown") as grown:
         if options.only in {None, "rounds"}:

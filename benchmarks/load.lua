@@ -1,8 +1,8 @@
 -- wrk: every workload of the benchmark; FINPAY_BENCH_WORKLOAD names the one to run.
 --
--- Users come from the file in FINPAY_BENCH_USERS, a line "token account_id email" for each. Requests
--- are put together from pieces that are made once, so that the load generator, which shares the
--- cores with what it measures, costs as little as it can.
+-- Users come from the file in FINPAY_BENCH_USERS, a line "token account_id email" for each.
+-- Requests are put together from pieces that are made once, so that the load generator, which
+-- shares the cores with what it measures, costs as little as it can.
 local HEAD = " HTTP/1.1\r\nHost: finpay.test\r\n"
 local REPLAYED_KEYS = 500   -- a warm-up of a second uses them all, also on a slow day
 local BULK_BODIES = 32      -- bodies of up to 64 KiB each: enough that no two in flight are alike
@@ -44,6 +44,10 @@ local function anybody()
     return math.random(#users)
 end
 
+local function everybody()
+    return counter % #users + 1
+end
+
 local function anybody_but(one)
     local other = math.random(#users - 1)
     if other >= one then other = other + 1 end
@@ -71,11 +75,11 @@ function workloads.hot_sender()
 end
 
 function workloads.balance()
-    return users[anybody()].balance
+    return users[everybody()].balance
 end
 
 function workloads.history()
-    return users[anybody()].history
+    return users[everybody()].history
 end
 
 -- Every second request reads what a write just changed. A closed loop has at most `connections`

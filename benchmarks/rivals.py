@@ -80,14 +80,14 @@ def naive_over_http(running: Stack, url: str, people: Path, load: Load) -> float
 
 
 @contextmanager
-def naive_api(running: Stack, workers: int) -> Iterator[str]:
-    """The naive API under uvicorn with as many processes as FinPay has; its URL."""
+def naive_api(running: Stack, module: str, workers: int) -> Iterator[str]:
+    """A naive API, `benchmarks.module`, under uvicorn with as many processes as FinPay has; its URL."""
     port = free_port()
     environment = os.environ | {"DATABASE_URL": running.postgres.url(NAIVE)}
     options = ["--workers", str(workers), "--loop", "uvloop", "--http", "httptools"]
     options += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "benchmarks.naive:app", *options],
+        [sys.executable, "-m", "uvicorn", f"benchmarks.{module}:app", *options],
         env=environment,
         cwd=Path(__file__).parents[1],
     )

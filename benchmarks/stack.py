@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,11 @@ class Stack:
     def pids(self) -> dict[str, int]:
         """The root process of each kind of server."""
         return {"api": self.api.pid, "postgres": self.postgres.pid, "valkey": self.valkey.pid}
+
+
+def stop_in_good_order() -> None:
+    """Makes a SIGTERM end us as Ctrl-C does: with the servers stopped and their data removed."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 @contextmanager

@@ -21,15 +21,16 @@ _KINDS: Final = {
 }
 _RATIOS: Final = {
     "http / direct": "HTTP over direct calls with the same batch sizes",
-    "http / naive http": "over the naive API, over HTTP",
+    "http / naive http": "over the naive API (FastAPI, SQLAlchemy), over HTTP",
+    "http / lean naive http": "over a lean naive API (Starlette, asyncpg), over HTTP",
     "http / naive sql": "over the naive transfer as bare SQL",
     "http / tpcb": "over pgbench's TPC-B-like run",
     "hot receiver / uniform": "hot receiver over uniform",
 }
 _ROUND_HEAD: Final = (
-    "| workload | connections | requests/s | transfers/s | p50 | p99 | p99.9 | errors "
+    "| workload | connections | requests/s | transfers/s | p50 | p99 | p99.9 | errors | others "
     "| CPU µs: API, PostgreSQL, Valkey, wrk | WAL per transfer |\n"
-    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 )
 
 
@@ -86,7 +87,7 @@ def _round(one: Mapping[str, Any]) -> str:
     return (
         f"| {name} | {one['connections']} | {one['requests_per_second']:,.0f} | {transfers} "
         f"| {_ms(one['p50_ms'])} | {_ms(one['p99_ms'])} | {_ms(one['p999_ms'])} | {one['errors']} "
-        f"| {cpu} | {wal} |\n"
+        f"| {one['others_share']:.0%} | {cpu} | {wal} |\n"
     )
 
 

@@ -63,7 +63,7 @@ def check_installed() -> None:
 
 def run(url: str, people: Path, load: Load) -> Sent:
     """Runs wrk to its end. BenchError with its own words if it fails."""
-    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{load.seconds:g}s"]
+    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{max(1, round(load.seconds))}s"]
     command += [f"--timeout={TIMEOUT_S}s", "-s", str(SCRIPT), url]
     done = subprocess.run(
         command,

@@ -1,7 +1,7 @@
 """Prepares the pages of the documentation site; zensical makes them HTML. `make docs`.
 
-The pages stand in docs/ as they are read in the repository. A site differs in three things: links to
-code lead nowhere, so their text stays without the link; what lies in the root of the repository
+The pages stand in docs/ as they are read in the repository. A site differs in three things: links
+to code lead nowhere, so their text stays without the link; what lies in the root of the repository
 becomes pages too; and the API reference is made from the OpenAPI document.
 """
 
@@ -21,8 +21,7 @@ SITE: Final = ROOT / ".site"
 CONFIG: Final = ROOT / ".zensical.yml"
 FROM_ROOT: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 
-# In the order of the menu. A page that nobody has written yet is left out; one that is not in here
-# goes under "More", so that none is ever lost.
+# In the order of the menu. A folder stands for all of its pages; a test finds lost ones.
 MENU: Final[dict[str, list[str]]] = {
     "Begin": ["index.md", "quickstart.md"],
     "Concepts": [
@@ -48,13 +47,12 @@ MENU: Final[dict[str, list[str]]] = {
     ],
     "Operations": [
         "degraded.md",
-        "operations/backup.md",
-        "operations/failover.md",
-        "operations/limits.md",
+        "operations/",
         "SECURITY.md",
     ],
-    "Evidence": ["performance.md", "reliability.md"],
+    "Evidence": ["performance.md", "performance/", "reliability.md", "reliability/"],
     "Inside": ["ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"],
+    "Decisions": ["decisions/"],
 }
 
 _LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
@@ -75,14 +73,16 @@ def prepare() -> None:
 
 
 def menu() -> list[dict[str, list[str]]]:
-    present = {path.relative_to(SITE).as_posix() for path in SITE.rglob("*.md")}
-    entries = [
-        {title: [page for page in pages if page in present]} for title, pages in MENU.items()
+    """Each title with its pages, as the configuration wants it."""
+    present = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.md"))
+    return [
+        {title: [page for place in places for page in present if in_place(page, place)]}
+        for title, places in MENU.items()
     ]
-    decisions = sorted(page for page in present if page.startswith("decisions/"))
-    listed = {page for pages in MENU.values() for page in pages} | set(decisions)
-    rest = sorted(present - listed)
-    return [*entries, {"Decisions": decisions}, *([{"More": rest}] if rest else [])]
+
+
+def in_place(page: str, place: str) -> bool:
+    return page.startswith(place) if place.endswith("/") else page == place
 
 
 def _for_the_site(text: str, page: Path) -> str:

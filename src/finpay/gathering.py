@@ -1,16 +1,17 @@
 """The batch is the unit of work: what waits together travels together.
 
-A `Gatherer` has no timer. While its flights are in the air the next one gathers; the moment one
-lands, everything that waits takes off. A lone item leaves at once, a crowd shares the cost of one
-round trip. The gate's pipelines and the ledger's batches are both this.
+While the flights of a `Gatherer` are in the air the next one gathers; when one lands, everything
+that waits takes off. A lone item leaves at once, a crowd shares the cost of one round trip.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from finpay.errors import overloaded
+
+CROWD: Final = 8  # fewer are served at once: there is nothing to share
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,8 +22,9 @@ class Gatherer(Generic[Item, Result]):
 
     `flights` batches may be in the air at once, `size` items fit in one, `queue` may wait; beyond
     that `overloaded` is raised and nothing was done. With `weigh` an item takes as many places as
-    it says, one heavier than `size` flies alone, and those that wait weigh `load` at most. A caller
-    that is cancelled before take-off leaves the queue; after it, the item is carried all the same.
+    it says, one heavier than `size` flies alone, and those that wait weigh `load` at most. After a
+    flight of CROWD and more, the next one waits `linger_s` for company. A caller that is cancelled
+    before take-off leaves the queue; after it, the item is carried all the same.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Gatherer(Generic[Item, Result]):
         queue: int,
         weigh: Callable[[Item], int] = lambda _: 1,
         load: int | None = None,
+        linger_s: float = 0.0,
     ) -> None:
         self._fly = fly
         self._flights = flights
@@ -41,6 +44,8 @@ class Gatherer(Generic[Item, Result]):
         self._queue = queue
         self._load = load or queue
         self._weigh = weigh
+        self._linger_s = linger_s
+        self._last_carried = 0
         self._waiting: deque[tuple[Item, int, asyncio.Future[Result]]] = deque()
         self._weight = 0  # of all that wait
         self._in_the_air: set[asyncio.Task[None]] = set()
@@ -81,8 +86,12 @@ class Gatherer(Generic[Item, Result]):
 
     async def _flight(self) -> None:
         # A task starts in the next turn of the loop: whatever this turn still brings comes along.
+        if self._linger_s and self._last_carried >= CROWD:
+            # Those who just landed come again, and find the next flight if it is not too quick.
+            await asyncio.sleep(self._linger_s)
         self._boarding = False
         boarded = self._board()
+        self._last_carried = len(boarded)
         self._take_off()  # for those who did not fit
         if not boarded:
             return

@@ -26,7 +26,7 @@ BACKLOG: Final = 2048
 def serve(settings: Settings) -> int:
     """Serves until a signal comes. The exit code: 0, or 2 if it could not or may not run."""
     try:
-        listening = _listen(settings.host, settings.port)
+        doors = _listen(settings)
     except OSError as error:
         sys.stderr.write(
             f"finpay: can't listen on {settings.host}:{settings.port} ({error.strerror}); "
@@ -39,7 +39,7 @@ def serve(settings: Settings) -> int:
     # Before any worker imports prometheus-client, which looks once.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
-        _Supervisor(_config(settings), sockets=[listening]).run()
+        _Supervisor(_config(settings), doors).run()
         reason = Path(folder, UNFIT_FILE)
         if reason.exists():
             sys.stderr.write(f"finpay: {reason.read_text('utf-8')}\n")
@@ -51,10 +51,32 @@ def serve(settings: Settings) -> int:
 
 
 class _Supervisor(Multiprocess):
+    """Gives each worker a door of its own, so that the kernel spreads callers evenly.
+
+    Behind one door the first to wake lets in everybody: of 64 connections that came together, one
+    of two workers often had all.
+    """
+
+    def __init__(self, config: uvicorn.Config, doors: list[socket.socket]) -> None:
+        self._doors = doors
+        super().__init__(config, doors)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """What the next worker listens to: the door of one who died, or the next one."""
+        ended = [process.exitcode is not None for process in self.processes]
+        at = ended.index(True) if True in ended else len(ended)
+        # All of them for what a signal asks for beyond that (HUP, TTIN).
+        return self._doors[at : at + 1] or self._doors
+
+    @sockets.setter
+    def sockets(self, _: list[socket.socket]) -> None:
+        """The base class keeps what it was given; we know better."""
+
     def terminate_all(self) -> None:
         """Lets go of the port first: what only we still listened to would be accepted by nobody."""
-        for listening in self.sockets:
-            listening.close()
+        for door in self._doors:
+            door.close()
         super().terminate_all()
 
     def keep_subprocess_alive(self) -> None:
@@ -84,11 +106,23 @@ def _config(settings: Settings) -> uvicorn.Config:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    listening.listen(BACKLOG)
-    listening.set_inheritable(True)
-    return listening
+def _listen(settings: Settings) -> list[socket.socket]:
+    """The doors, one per worker where the kernel shares callers out between them."""
+    first = _door(settings)
+    if sys.platform != "linux" or settings.workers == 1:
+        return [first]
+    # Only after the port was had for oneself: a second service would share it without a word.
+    first.close()
+    return [_door(settings, shared=True) for _ in range(settings.workers)]
+
+
+def _door(settings: Settings, *, shared: bool = False) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    door.bind((settings.host, settings.port))
+    door.listen(BACKLOG)
+    door.set_inheritable(True)
+    return door

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback that does what a test tells it, and remembers every request."""
+"""A receiver of webhooks on loopback: it does what a test says, and remembers every request."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Lines that break in the worst places: inside a COMMIT's answer, in both directions, at the client.
+"""Lines that break in the worst places: in a COMMIT's answer, in both directions, at the client.
 
 Each fault alone, with what DESIGN promises for it; `finpay torture` mixes them.
 """

@@ -154,8 +154,15 @@ def test_the_two_windows_are_compared() -> None:
 def test_a_window_has_what_began_in_it() -> None:
     samples = [Sample(at_s / 10, 0.001 * at_s, ok=at_s != 15) for at_s in range(40)]
     found = window(samples, 1.0, 2.0)
-    assert (found.requests, found.success, found.p99_s) == (10, 0.9, 0.019)
+    assert (found.requests, found.success, found.p50_s) == (10, 0.9, 0.015)
     assert window([], 1.0, 2.0).requests == 0
+
+
+@pytest.mark.parametrize(("slow", "p99_s"), [((), 0.01), ((150,), 0.01), ((20, 150), 0.5)])
+def test_one_hiccup_is_not_a_slow_system(slow: tuple[int, ...], p99_s: float) -> None:
+    samples = [Sample(n / 100, 0.5 if n in slow else 0.01, ok=True) for n in range(300)]
+    many = [sample for sample in samples for _ in range(1 + 2 * (sample.took_s > 0.1))]
+    assert window(many, 0.0, 3.0).p99_s == p99_s
 
 
 def test_the_systems_side_is_not_judged_as_a_users() -> None:

@@ -121,7 +121,7 @@ PLANTS: Final = (
         (Edit(BATCHER, "may_have_run |= error.may_have_run\n            except",
               "may_have_run |= error.may_have_run\n"
               "                requests = [\n"
-              "                    __import__('msgspec').structs.replace(r, description='again')\n"
+              "                    __import__('dataclasses').replace(r, description='again')\n"
               "                    if hasattr(r, 'description') else r for r in requests\n"
               "                ]\n            except"),),
         (Fault.KILL_BACKEND, Fault.RESET_POSTGRES),
@@ -196,7 +196,7 @@ PLANTS: Final = (
         (Edit(WORKER_SQL, "WHERE p.status = 'pending' AND p.endpoint_id = e.id\n",
               "WHERE p.status = 'pending' AND p.endpoint_id = e.id\n"
               "          AND p.id > ALL (SELECT s.id FROM webhooks.deliveries s\n"
-              "                          WHERE s.endpoint_id = e.id AND s.status <> 'pending')\n"),),
+              "              WHERE s.endpoint_id = e.id AND s.status <> 'pending')\n"),),
         (Fault.KILL_API, Fault.PAUSE_API),
         ("orphans",),
     ),

@@ -1,8 +1,8 @@
 """A Dockerfile read and carried out in folders, where there is no container engine.
 
 Only the instructions that ours uses; another one is an error, not a silent gap. Absolute paths that
-begin with one of `roots` are moved below a folder, the same one for all stages, so that what a stage
-copies from another has to be there. What this can't show: the base image, and its file permissions.
+begin with one of `roots` are moved below a folder, the same one for all stages, so that what a
+stage copies from another has to be there. What this can't show: the base image, its permissions.
 """
 
 import json

@@ -120,6 +120,7 @@ def test_its_commands_work(
     before = _files(image.folder / "opt")
     assert "up to date" in _run(image, "finpay", "migrate", **urls)
     assert "serve" in _run(image, "finpay", "--help", **urls)
+    assert "0 delivered" in _run(image, "finpay", "worker", "--once", **urls)
     _run(image, "python", "-c", "import rich.traceback, rich.syntax", **urls)
     (command,) = _final().values("CMD")
     (check,) = _final().values("HEALTHCHECK")

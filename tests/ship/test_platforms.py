@@ -76,10 +76,8 @@ def test_one_url_with_tls_migrates_and_serves(
     done = _migrate(url)
     assert done.returncode == 0, done.stderr
     assert "up to date" in _migrate(url).stdout, "and again"
-    api = serve(
-        DATABASE_URL=url,
-        REDIS_URL=f"rediss://default:@localhost:{redis_tls}/0?ssl_ca_certs={certificate.certificate}",
-    )
+    redis_url = f"rediss://default:@localhost:{redis_tls}/0?ssl_ca_certs={certificate.authority}"
+    api = serve(DATABASE_URL=url, REDIS_URL=redis_url)
     ready = httpx.get(f"{api.url}/readyz", trust_env=False)
     assert ready.json() == {"status": "ok"}, "ok and not warn: Redis is reached over TLS too"
 

@@ -86,7 +86,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     locked = folder / "locked.txt"
     _uv("export", "--quiet", "--frozen", "--no-dev", "--extra", "dev", "--no-emit-project",
         "--no-hashes", "--output-file", locked)  # fmt: skip
-    _uv("venv", "--quiet", "--python", sys._base_executable, folder / "venv")  # type: ignore[attr-defined]
+    python = sys._base_executable  # type: ignore[attr-defined]
+    _uv("venv", "--quiet", "--python", python, folder / "venv")
     _uv("pip", "install", "--quiet", "--python", folder / "venv/bin/python",
         "--constraint", locked, f"finpay[dev] @ {wheel.as_uri()}")  # fmt: skip
     return Installed(wheel, folder / "venv")
@@ -116,7 +117,7 @@ def test_the_source_archive_holds_no_private_files(installed: Installed) -> None
     assert not [name for name in names if "/.finpay/" in name or name.endswith("/.env")]
 
 
-def test_migrate_serve_and_doctor(
+def test_migrate_doctor_worker_and_serve(
     installed: Installed, fresh_database: Callable[[], str], redis_url: str, away: Path
 ) -> None:
     settings = {
@@ -129,6 +130,7 @@ def test_migrate_serve_and_doctor(
     assert "up to date" in installed.run("migrate", cwd=away, **settings)
     report = json.loads(installed.run("doctor", "--json", cwd=away, **settings))
     assert report["ok"]
+    assert "0 delivered" in installed.run("worker", "--once", cwd=away, **settings)
     server = installed.start("serve", cwd=away, **settings)
     try:
         health = _await_health(f"http://127.0.0.1:{settings['PORT']}")

@@ -7,7 +7,6 @@ of PostgreSQL it answers the request for TLS that comes before the handshake.
 import asyncio
 import contextlib
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,35 +14,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import trustme
+
 _SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")  # PostgreSQL's protocol, § SSLRequest
 _CHUNK: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A self-signed one for localhost, valid for a day."""
+    """One for localhost. `authority` is a file with who vouches for it."""
 
-    certificate: Path
-    key: Path
+    leaf: trustme.LeafCert
+    authority: Path
 
     def server_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, self.key)
+        self.leaf.configure_cert(context)
         return context
 
 
 def make_certificate(folder: Path) -> Certificate:
-    made = Certificate(folder / "certificate.pem", folder / "key.pem")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", made.key, "-out", made.certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return made
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    return Certificate(authority.issue_cert("localhost"), folder / "authority.pem")
 
 
 @contextmanager

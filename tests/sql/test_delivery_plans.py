@@ -42,24 +42,22 @@ async def database(fresh_database: Callable[[], str], endpoint: UUID) -> AsyncIt
         await made.execute(_FILL, endpoint, account, status, count, number)
         number += count
     await made.execute(_FILL, uuid4(), account, "waiting", OTHERS, number)
+    await made.execute("SET ROLE NONE; ANALYZE webhooks.deliveries")  # in earnest by itself
     yield made
     await made.close()
 
 
 async def test_each_list_reads_a_page(database: Database, endpoint: UUID) -> None:
-    for analyzed in (False, True):
-        if analyzed:
-            await database.execute("SET ROLE NONE; ANALYZE webhooks.deliveries")
-        for query, arguments in (
-            (_SQL.page, (endpoint, None, None, PAGE)),
-            (_SQL.page, (endpoint, None, "delivered", PAGE)),
-            (_SQL.page, (endpoint, None, "failed", PAGE)),
-            (_SQL.page, (endpoint, None, "canceled", PAGE)),
-            (_SQL.page_pending, (endpoint, None, PAGE)),
-        ):
-            found, blocks = await _read(database, query, *arguments)
-            assert found > 0
-            assert blocks <= MAX_BLOCKS, (query, arguments, analyzed)
+    for query, arguments in (
+        (_SQL.page, (endpoint, None, None, PAGE)),
+        (_SQL.page, (endpoint, None, "delivered", PAGE)),
+        (_SQL.page, (endpoint, None, "failed", PAGE)),
+        (_SQL.page, (endpoint, None, "canceled", PAGE)),
+        (_SQL.page_pending, (endpoint, None, PAGE)),
+    ):
+        found, blocks = await _read(database, query, *arguments)
+        assert found > 0
+        assert blocks <= MAX_BLOCKS, (query, arguments)
 
 
 async def _read(database: Database, query: str, *arguments: Any) -> tuple[int, int]:

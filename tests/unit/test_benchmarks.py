@@ -12,7 +12,7 @@ from benchmarks.history import ACCOUNT_COLUMNS, COLUMNS, SYSTEM, History, Plan
 from benchmarks.overload import Probed, percentile, summary
 from benchmarks.people import OPENING_BALANCE
 from benchmarks.plots import Plot, draw
-from benchmarks.rounds import Round, per_request
+from benchmarks.rounds import Round, others_share, per_request
 from benchmarks.stack import BenchError
 
 SVG = "{http://www.w3.org/2000/svg}svg"
@@ -36,6 +36,7 @@ def a_round(**changed: Any) -> Round:
         "statuses": {},
         "cpu_s": {"api": 1.0, "postgres": 0.5},
         "cpu_us_per_request": {"api": 1_000.0, "postgres": 500.0},
+        "others_share": 0.02,
         "wal_bytes_per_transfer": 2_500,
         "mean_batch": 12.5,
         "memory_mib": [gauges.Memory(60.0, 59.0, 40.0, 38.0)],
@@ -65,6 +66,12 @@ def test_processor_time_is_per_request() -> None:
     assert per_request({"api": 2.0}, 0) == {"api": 2_000_000.0}, "nothing to divide by"
 
 
+def test_what_others_took_is_a_share_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert others_share(busy_s=10, ours_s=9, seconds=5) == 0.1
+    assert others_share(busy_s=9.9, ours_s=10, seconds=5) == 0, "clocks tick apart"
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (0.999, 100), (1, 100)])
 def test_percentiles_are_values_that_were_seen(share: float, expected: float) -> None:
     assert percentile([float(n) for n in range(1, 101)], share) == expected
@@ -85,10 +92,11 @@ def test_refusals_are_told_apart_from_answers() -> None:
 
 def test_every_goal_has_its_ratio() -> None:
     speeds = {"http uniform": 4_000, "http hot receiver": 3_800, "direct": 8_000}
-    speeds |= {"naive http": 400, "naive sql": 1_600, "tpcb": 2_000}
+    speeds |= {"naive http": 400, "lean naive http": 800, "naive sql": 1_600, "tpcb": 2_000}
     assert comparison.ratios(speeds) == {
         "http / direct": 0.5,
         "http / naive http": 10,
+        "http / lean naive http": 5,
         "http / naive sql": 2.5,
         "http / tpcb": 2,
         "hot receiver / uniform": 0.95,
@@ -168,7 +176,7 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert "| transfers, uniform | 32 | 500 | 500 | 1.5 ms | 12 ms | 30 ms | 0 |" in text
+    assert "| transfers, uniform | 32 | 500 | 500 | 1.5 ms | 12 ms | 30 ms | 0 | 2% |" in text
     plot = docs / "performance" / "throughput.svg"
     assert ET.parse(plot).getroot().tag == SVG  # noqa: S314  our own
     page.write(found, docs)

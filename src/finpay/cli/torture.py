@@ -1,5 +1,6 @@
 """`finpay torture`: the fault harness."""
 
+import asyncio
 import json
 import secrets
 import sys
@@ -9,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from finpay.cli.running import REFUSED, AsJson, settings
+from finpay.cli.running import COULD_NOT_RUN, REFUSED, AsJson, settings, warn
 
 _MAX_SEED: Final = 10**6  # short enough to be read aloud
 
@@ -51,7 +52,11 @@ def torture(
     chosen = secrets.randbelow(_MAX_SEED) if seed is None else seed
     print(f"Seed {chosen}", file=sys.stderr, flush=True)
     faults = tuple(Fault(name) for name in only) if only else tuple(Fault)
-    report = run(Options(chosen, minutes, every_ms, faults), say=_clocked(time.monotonic()))
+    try:
+        report = run(Options(chosen, minutes, every_ms, faults), say=_clocked(time.monotonic()))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        warn("Interrupted. All that was started has been stopped.")
+        raise typer.Exit(COULD_NOT_RUN) from None
     if as_json:
         print(json.dumps(report.as_json(), indent=2))
     else:

@@ -173,8 +173,18 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """One transaction on one connection: committed at the end, rolled back on any error."""
-        async with self._connection() as connection, connection.transaction():
-            yield Transaction(connection)
+        async with self._connection() as connection:
+            opened = connection.transaction()
+            await opened.start()
+            try:
+                yield Transaction(connection)
+            except asyncio.CancelledError:
+                raise  # its time is over: the connection is given up, and ROLLBACK with it
+            except BaseException:
+                await opened.rollback()
+                raise
+            else:
+                await opened.commit()
 
     async def close(self) -> None:
         """Ends every connection. Idle ones at once, busy ones when their statement ends."""

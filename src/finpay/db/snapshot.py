@@ -10,9 +10,9 @@ from typing import Final
 
 from finpay.db.pool import Database, Transaction, _translated, give_up
 
-# Per sort and per hash; what doesn't fit goes to disk. A query of many parts keeps the hash tables of
-# all of them until its end: with twice as much, and twice that for a hash, a proof over 10 million
-# transactions took 960 MiB of one server process.
+# Per sort and per hash; what doesn't fit goes to disk. A query of many parts keeps the hash tables
+# of all of them until its end: with twice as much, and twice that for a hash, a proof over 10
+# million transactions took 960 MiB of one server process.
 WORK_MEM: Final = "32MB"
 
 

@@ -36,10 +36,10 @@ class Deadlines:
             self._sweep()
         try:
             return await work
-        except asyncio.CancelledError:
+        except BaseException:
             if task not in self._ended:
                 raise
-            task.uncancel()
+            task.uncancel()  # it may have more requests to answer
             raise unavailable(
                 "This took too long, so what became of it is not known. Try again, with the same "
                 "idempotency key if it has one."

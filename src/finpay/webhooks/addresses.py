@@ -60,11 +60,8 @@ REFUSED_V6: Final = tuple(
 
 
 def parse(text: str) -> Address:
-    """An address as the resolver gives it. ValueError if it has a zone: it is a link's own."""
-    address = ip_address(text)
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        raise ValueError("an address with a zone is a link's own")
-    return address
+    """An address as the resolver gives it. The zone of a link's own one makes it no better."""
+    return ip_address(text.partition("%")[0])
 
 
 def may_be_reached(address: Address, opened: Sequence[Network]) -> bool:

@@ -57,8 +57,9 @@ async def claim(
     database: Database, worker_id: UUID, *, after: UUID, places: int, bound: int
 ) -> Turn:
     """Leases at most `places` deliveries, at most `bound` of each endpoint over all workers."""
-    rows = await database.fetch(_SQL.ready_endpoints, after, ENDPOINTS_PER_TURN)
-    ready = [row["id"] for row in rows]
+    ready = await _ready(database, after)
+    if not ready and after != FIRST:
+        ready = await _ready(database, FIRST)
     if not ready:
         return Turn([], FIRST, ready=False, canceled=False)
     share = max(1, places // len(ready))
@@ -72,6 +73,11 @@ async def claim(
             await transaction.execute(_SQL.cancel, gone, CANCELED_PER_TURN)
     leases = await _with_messages(database, taken, enabled)
     return Turn(leases, _next(ready, taken, places), ready=True, canceled=bool(gone))
+
+
+async def _ready(database: Database, after: UUID) -> list[UUID]:
+    rows = await database.fetch(_SQL.ready_endpoints, after, ENDPOINTS_PER_TURN)
+    return [row["id"] for row in rows]
 
 
 def _next(ready: Sequence[UUID], taken: Sequence[Record], places: int) -> UUID:

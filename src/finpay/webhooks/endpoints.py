@@ -127,8 +127,7 @@ async def change(
         if members:
             detail = {"changed": sorted(members), "enabled": members.get("enabled")}
             await _record(transaction, owner, "updated", endpoint_id, detail)
-        row = await transaction.fetch_one(_SQL.one, endpoint_id, owner.user_id)
-    return Endpoint(*row)
+        return await _read(transaction, owner, endpoint_id)
 
 
 async def delete(database: Database, owner: Owner, endpoint_id: UUID) -> bool:
@@ -156,8 +155,13 @@ async def rotate_secret(
         await transaction.execute(_SQL.add_secret, endpoint_id, secret)
         await transaction.execute(_SQL.trim_secrets, endpoint_id, MAX_SECRETS)
         await _record(transaction, owner, "secret_rotated", endpoint_id, {"overlap_s": overlap_s})
-        row = await transaction.fetch_one(_SQL.one, endpoint_id, owner.user_id)
-    return Endpoint(*row), secret
+        return await _read(transaction, owner, endpoint_id), secret
+
+
+async def _read(transaction: Transaction, owner: Owner, endpoint_id: UUID) -> Endpoint:
+    row = await transaction.fetch_one(_SQL.one, endpoint_id, owner.user_id)
+    assert row is not None  # noqa: S101  the caller holds its lock
+    return Endpoint(*row)
 
 
 async def _record(

@@ -49,7 +49,7 @@ class _Result:
 
 
 class Outcomes:
-    """The one place where attempts end. `database` is the worker's, `worker_id` holds the leases."""
+    """The one place where attempts end. `worker_id` holds the leases, `database` is its own."""
 
     def __init__(self, database: Database, worker_id: UUID, rules: Rules) -> None:
         self._database = database

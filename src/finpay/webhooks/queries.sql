@@ -32,7 +32,7 @@ ORDER BY e.id
 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: lease
--- The oldest deliveries of each endpoint $1[i]: as many as fit beside those that are leased already,
+-- The oldest deliveries of each endpoint $1[i]: as many as fit beside those that are leased now,
 -- $2[i] in all. $3 is the worker, $4 how many it can take at most, $5 how many of each endpoint.
 WITH chosen AS MATERIALIZED (
     SELECT d.id

@@ -32,7 +32,7 @@ def _asked_s(retry_after: str | None, now_s: float) -> float:
     """RFC 9110 §10.2.3: seconds, or a date. 0 for what is neither."""
     text = (retry_after or "").strip()
     if _SECONDS.fullmatch(text):
-        return float(text)
+        return int(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
     except (ValueError, OverflowError, IndexError, TypeError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
-from finpay import signing
+from finpay import ids, log, signing
 from finpay.webhooks import connection, targets
 from finpay.webhooks.connection import Answer, Connection
 from finpay.webhooks.targets import Rules, Target
@@ -29,8 +29,10 @@ Error = Literal[
     "redirect",
     "gone",
     "bad_status",
+    "internal_error",
 ]
 
+_LOG: Final = log.get()
 _NAMES: Final[dict[type[Exception], Error]] = {
     targets.AddressRefused: "address_refused",
     targets.UrlRefused: "url_refused",
@@ -84,6 +86,9 @@ class Sender:
         except tuple(_NAMES) as failure:
             error = next(name for kind, name in _NAMES.items() if isinstance(failure, kind))
             return Attempt(time.perf_counter() - started_s, error=error)
+        except Exception:  # noqa: BLE001  our bug is this delivery's failure, and nobody else's
+            _LOG.exception("attempt_broke", endpoint=ids.encode("whe", message.endpoint_id))
+            return Attempt(time.perf_counter() - started_s, error="internal_error")
         return Attempt(
             time.perf_counter() - started_s,
             answer.status,

@@ -1,7 +1,7 @@
 """What an operator sees of a worker from outside: /metrics, /livez, /readyz, where a port is set.
 
-The API answers these with its whole pipeline; a worker has no other use for HTTP, so a few lines do:
-one request per connection, a short head, no body.
+The API answers these with its whole pipeline; a worker has no other use for HTTP, so a few lines
+do: one request per connection, a short head, no body.
 """
 
 import asyncio

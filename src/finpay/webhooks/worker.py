@@ -70,6 +70,7 @@ class Worker:
         self._after = claims.FIRST
         self._look = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._once = False
         self._ready = False  # the last claim saw deliveries that wait
         self._unsure = False  # PostgreSQL may have leased us what we don't know of
         self._away_until_s = 0.0
@@ -103,6 +104,7 @@ class Worker:
 
     async def run(self, *, once: bool = False) -> Done:
         """Until `stop`, whatever PostgreSQL does. `once`: until nothing is due any more."""
+        self._once = once
         await self._guarded(self._pulse)  # what the dead held is ours to claim at once
         others = [
             asyncio.create_task(self._forever(self._pulse, PULSE_S)),
@@ -133,8 +135,9 @@ class Worker:
         if self._unsure:
             await self._database.execute(_SQL.let_go, self.id, list(self._attempts.values()))
             self._unsure = False
+        began = self._after
         turn = await claims.claim(
-            self._database, self.id, after=self._after, places=places, bound=self._bound
+            self._database, self.id, after=began, places=places, bound=self._bound
         )
         self._after = turn.after
         self._ready = turn.ready
@@ -143,7 +146,8 @@ class Worker:
             self._attempts[task] = lease.id
             task.add_done_callback(self._landed)
         metrics.LEASES.set(len(self._attempts))
-        return bool(turn.leases) or turn.canceled or turn.after != claims.FIRST
+        all_seen = began == turn.after == claims.FIRST
+        return bool(turn.leases) or turn.canceled or not all_seen
 
     async def _deliver(self, lease: Lease) -> None:
         if lease.message is None:
@@ -159,7 +163,7 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("delivery_broke", reason=repr(error))
             self._unsure = True
-        if self._ready:
+        if self._ready or (self._once and not self._attempts):
             self._look.set()
 
     async def _idle(self) -> None:

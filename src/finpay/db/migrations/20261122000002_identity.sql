@@ -45,6 +45,8 @@ CREATE TABLE identity.refresh_tokens (
         FOREIGN KEY (session_id) REFERENCES identity.sessions (id)
 );
 CREATE INDEX refresh_tokens_of_session ON identity.refresh_tokens (session_id);
+-- Pruning finds those that expired long ago.
+CREATE INDEX refresh_tokens_expiry ON identity.refresh_tokens (expires_at);
 
 -- migrate:down
 -- Only forward: a mistake is put right by another migration.

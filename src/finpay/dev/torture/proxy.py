@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL or Valkey: it hands bytes on, late, not at all, or cuts the line."""
+"""A TCP proxy before PostgreSQL or Valkey: hands bytes on, late, not at all, or cuts the line."""
 
 import asyncio
 import contextlib

@@ -8,6 +8,7 @@ names is never touched.
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -30,6 +31,9 @@ STOP_LIMIT_S: Final = 15.0  # longer than `serve` gives requests that are being 
 # What the pools of one API process and of the worker hold at most; a test compares them.
 API_CONNECTIONS: Final = 15
 WORKER_CONNECTIONS: Final = 5
+PAUSE_LIMIT_S: Final = 10  # longer than any strike holds a process
+# $1 seconds, then the processes. They may have gone, and a number may be another's: CONT harms none.
+_WAKE: Final = 'sleep "$1"; shift; for pid in "$@"; do kill -s CONT "$pid" 2>/dev/null; done'
 _ENTERABLE: Final = 0o755  # the servers' account passes through
 # A deadlock is seen before our own lock timeout hides it: it has to be counted, not survived.
 _POSTGRES: Final = {"deadlock_timeout": "20ms", "max_connections": "150"}
@@ -212,6 +216,7 @@ class Rig:
                 process.suspend()
                 stopped.append(process.pid)
         self._paused.update(stopped)
+        _wake_later(stopped)
         return stopped
 
     def resume(self, pids: list[int]) -> None:
@@ -253,6 +258,17 @@ async def ask_valkey(port: int, command: str) -> str:
         return (await reader.readline()).decode().strip()
     finally:
         writer.close()
+
+
+def _wake_later(pids: list[int]) -> None:
+    """Should this process be killed meanwhile, nothing of ours stays stopped for ever."""
+    subprocess.Popen(
+        ["/bin/sh", "-c", _WAKE, "finpay-wake", str(PAUSE_LIMIT_S), *map(str, pids)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _family(pid: int) -> list[psutil.Process]:

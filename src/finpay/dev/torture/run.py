@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -96,8 +97,7 @@ async def torture(options: Options, say: Callable[[str], None]) -> Report:
             folder=stage.rig.folder,
         )
     if report.ok:
-        remove_place(report.folder / "servers")
-        shutil.rmtree(report.folder, ignore_errors=True)
+        _remove(report.folder)
     return report
 
 
@@ -108,13 +108,18 @@ async def _stage(say: Callable[[str], None]) -> AsyncIterator[Stage]:
     journal = Journal(rig.folder / "journal.jsonl")
     receiver = Receiver()
     database: Database | None = None
+    interrupted = False
     try:
         say(f"Starting PostgreSQL, Valkey, the API and the worker in {rig.folder} …")
         await rig.start()
         await receiver.open()
         database = Database(rig.owner_url, size=3, role=None)
-        await await_ready(rig, START_LIMIT_S)
+        if not await await_ready(rig, START_LIMIT_S):
+            raise wallets.NotReady(f"the API was not ready; its logs are in {rig.folder}")
         yield Stage(rig, database, journal, receiver, say)
+    except asyncio.CancelledError:
+        interrupted = True
+        raise
     finally:
         journal.close()
         await receiver.close()
@@ -122,6 +127,13 @@ async def _stage(say: Callable[[str], None]) -> AsyncIterator[Stage]:
             with suppress(Exception):
                 await database.close()
         await rig.stop()
+        if interrupted:
+            _remove(rig.folder)
+
+
+def _remove(folder: Path) -> None:
+    remove_place(folder / "servers")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _prepare(stage: Stage, options: Options) -> None:

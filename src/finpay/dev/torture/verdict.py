@@ -1,7 +1,7 @@
 """Twelve counts that must be zero. Each is a function from the evidence to what breaks it.
 
-docs/reliability.md says the same in words. No count trusts another: what the clients were told, what
-the ledger says, what the bank looked like and what the receiver got are compared pair by pair.
+docs/reliability.md says the same in words. No count trusts another: what the clients were told,
+what the ledger says, what the bank looked like and what the receiver got are compared in pairs.
 """
 
 from collections import Counter, defaultdict

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from finpay.db.pool import Database
+from finpay.dev.servers import DevError
 from finpay.dev.torture.http import Line
 from finpay.dev.torture.mix import Wallet
 from finpay.ledger import operator
@@ -14,7 +15,7 @@ BALANCE: Final = 100_000  # minor units each
 TOTAL: Final = WALLETS * BALANCE
 
 
-class NotReady(Exception):
+class NotReady(DevError):
     """The API did not do what has to work before there is anything to break."""
 
 

