@@ -51,8 +51,8 @@ _MEANINGS: Final = {
     "yet delivered stay. At least a day.",
     "FINPAY_WORKER_PORT": "Where `finpay worker` answers /metrics, /livez and /readyz; `0`: "
     "nowhere.",
-    "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs beside the "
-    "new one, unless the rotation says otherwise.",
+    "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs beside "
+    "the new one, unless the rotation says otherwise.",
     "FINPAY_LOG_LEVEL": "`debug`, `info`, `warning` or `error`.",
 }
 

@@ -1,7 +1,8 @@
 """Random lives of the ledger, in SQL and in ninety lines of Python, side by side.
 
-Transfers and bulks of them, alone and in batches, go through the batcher into a database of their own. After every
-step the balances agree, after every life the histories do, and `ledger verify` finds nothing.
+Transfers and bulks of them, alone and in batches, go through the batcher into a database of their
+own. After every step the balances agree, after every life the histories do, and `ledger verify`
+finds nothing.
 """
 
 import asyncio

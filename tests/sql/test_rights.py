@@ -21,6 +21,7 @@ TABLES: Final = {
     "audit.log": "action",
     "outbox.events": "type",
     "outbox.pruned": "up_to_sequence",
+    "ledger.bulks": "key",
 }
 STATEMENTS: Final = (
     "INSERT INTO {table} DEFAULT VALUES",

@@ -166,7 +166,9 @@ def test_while_a_secret_is_replaced_both_sign_and_either_verifies() -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", [whsec(23), whsec(65), "whsec_", "whsec_no base64", "", "é" * 32]
+    "secret",
+    [whsec(23), whsec(65), "whsec_", "whsec_no base64", "", "é" * 32],
+    ids=["23 bytes", "65 bytes", "empty", "no base64", "nothing", "another alphabet"],
 )
 def test_what_is_no_secret_is_refused_and_not_repeated(secret: str) -> None:
     for use in (

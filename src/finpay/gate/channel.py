@@ -235,7 +235,9 @@ class Channel:
             self._open_breaker("line lost")
 
     async def _connected(self) -> AbstractConnection:
-        connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        pool = self._redis.connection_pool
+        connection: AbstractConnection
+        connection = pool.make_connection()  # type: ignore[no-untyped-call]
         await connection.connect()  # type: ignore[no-untyped-call]
         return connection
 

@@ -1,6 +1,6 @@
 -- name: newest
--- Newest first, between two numbers. $5 is whether the most frequent type may be among the types: if
--- not, the index of all others is read instead of the whole history.
+-- Newest first, between two numbers. $5 is whether the most frequent type may be among the types:
+-- if not, the index of all others is read instead of the whole history.
 SELECT * FROM outbox.told
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
   AND ($4::text[] IS NULL OR type = ANY ($4))

@@ -31,7 +31,8 @@ CROSS JOIN LATERAL outbox.numbers_within($1, $2, u.until) n
 
 -- name: replay
 -- Events of $4 to $5, between the numbers $2 and $3, that match the endpoint, at most $6: those
--- that had a delivery get it once more, the others their first. `seen` < $6 says that there are no more.
+-- that had a delivery get it once more, the others their first. `seen` < $6 says that there are no
+-- more.
 WITH endpoint AS (
     SELECT id, account_id, event_types FROM webhooks.endpoints WHERE id = $1
 ), wanted AS MATERIALIZED (
