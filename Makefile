@@ -11,8 +11,9 @@ WORKERS ?= 2
 UV := .venv/uv/bin/uv
 ACTIONLINT_VERSION := v1.7.12
 KUSTOMIZE ?= kubectl kustomize
+PROMTOOL ?= promtool
 
-.PHONY: help install dev test coverage check check-actions check-kubernetes audit sbom wheel browser fmt mutants torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
+.PHONY: help install dev test coverage check check-actions check-alerts check-kubernetes audit sbom wheel browser fmt mutants torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,7 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 	$(BIN)/pytest -q tests/test_tidy.py tests/ship/test_deployment.py tests/ship/test_workflows.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run .ci/bootstrap .github/install-servers deploy/compose/initdb/*.sh
+	$(BIN)/squawk src/finpay/db/migrations/*.sql
 	$(BIN)/yamllint --strict .
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml compose.dev.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -53,6 +55,9 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 # What a package registry of Python has no wheel for.
 check-actions: ## Lint the workflows with actionlint (needs Go)
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
+check-alerts: ## Check the alert rules and play their tests (needs promtool, of Debian's prometheus)
+	cd deploy/prometheus && $(PROMTOOL) check rules alerts.yml && $(PROMTOOL) test rules alerts.test.yml
 
 check-kubernetes: $(SYNCED) ## Render the Kubernetes manifests and check them (needs kubectl)
 	$(KUSTOMIZE) deploy/kubernetes/example | $(BIN)/python -m tests.ship.kubernetes

@@ -5,14 +5,14 @@ Each turn measures everything once; a figure is the median of its turns.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from benchmarks import direct, rivals
 from benchmarks.people import Person
-from benchmarks.rounds import Round, measure
+from benchmarks.rounds import WARM_UP_S, Round, measure
 from benchmarks.stack import Stack
 from benchmarks.wrk import Load, run
 from finpay.ledger.batcher import FLIGHTS
@@ -54,15 +54,9 @@ class Contest:
         """Lets everybody run `turns` times."""
         rivals.prepare(self.running, self.people)
         taken: list[Mapping[str, float]] = []
-        with (
-            rivals.naive_api(self.running, "naive_orm", self.workers) as usual_url,
-            rivals.naive_api(self.running, "naive", self.workers) as lean_url,
-        ):
-            for url in (usual_url, lean_url):
-                run(url, self.file, Load("transfers", CONNECTIONS, 1))
-            for _ in range(turns):
-                taken.append(self._turn(usual_url, lean_url))
-                print("  ".join(f"{name} {value:,.0f}" for name, value in taken[-1].items()))
+        for _ in range(turns):
+            taken.append(self._turn())
+            print("  ".join(f"{name} {value:,.0f}" for name, value in taken[-1].items()))
         per_second = {name: round(median(turn[name] for turn in taken), 1) for name in taken[0]}
         return Comparison(per_second, ratios(per_second), taken)
 
@@ -70,22 +64,17 @@ class Contest:
         """Direct calls over batch sizes."""
         return [asyncio.run(self._direct(size)) for size in DIRECT_SIZES]
 
-    def _turn(self, usual_url: str, lean_url: str) -> dict[str, float]:
+    def _turn(self) -> dict[str, float]:
         uniform, hot = self._measured("transfers"), self._measured("hot_receiver")
         called = asyncio.run(self._direct(uniform.mean_batch))
-        load = Load("transfers", CONNECTIONS, self.seconds)
-        usual, lean = (
-            rivals.naive_over_http(self.running, url, self.file, load)
-            for url in (usual_url, lean_url)
-        )
         postgres, users = self.running.postgres, len(self.people)
         return {
             "http uniform": uniform.transfers_per_second,
             "mean batch": uniform.mean_batch,
             "http hot receiver": hot.transfers_per_second,
             "direct": called.per_second,
-            "naive http": usual,
-            "lean naive http": lean,
+            "naive http": self._naive("naive_orm"),
+            "lean naive http": self._naive("naive"),
             "naive sql": rivals.bare_sql_per_second(postgres, users, self.seconds),
             "tpcb": rivals.tpcb_per_second(postgres, self.seconds),
         }
@@ -93,6 +82,13 @@ class Contest:
     def _measured(self, workload: str) -> Round:
         load = Load(workload, CONNECTIONS, self.seconds)
         return measure(self.running, self.file, len(self.people), load)
+
+    def _naive(self, module: str) -> float:
+        """Started for its turn alone: all of them at once want more connections than there are."""
+        load = Load("transfers", CONNECTIONS, self.seconds)
+        with rivals.naive_api(self.running, module, self.workers) as url:
+            run(url, self.file, replace(load, seconds=WARM_UP_S))
+            return rivals.naive_over_http(self.running, url, self.file, load)
 
     async def _direct(self, batch: float) -> direct.Direct:
         return await direct.call(

@@ -84,8 +84,8 @@ def _over_batches(bulk: Mapping[str, Any]) -> Plot:
     calls = [
         (one["bulk_size"], one["transfers_per_second"])
         for one in bulk["rounds"]
-        if one["workload"] == "bulk"
-    ][:-1]  # the last is the atomic one
+        if one["bulk_mode"] == "independent"
+    ]
     direct = [(one["batch"], one["per_second"]) for one in bulk["direct"]]
     lines = {"bulk over HTTP, per call": calls, "posting function, per batch": direct}
     ticks = {float(x): f"{x:,}" for x in sorted({x for line in lines.values() for x, _ in line})}

@@ -81,7 +81,7 @@ def naive_over_http(running: Stack, url: str, people: Path, load: Load) -> float
 
 @contextmanager
 def naive_api(running: Stack, module: str, workers: int) -> Iterator[str]:
-    """A naive API, `benchmarks.module`, under uvicorn with as many processes as FinPay has; its URL."""
+    """Processes of `benchmarks.module` under uvicorn, as many as FinPay has; their URL."""
     port = free_port()
     environment = os.environ | {"DATABASE_URL": running.postgres.url(NAIVE)}
     options = ["--workers", str(workers), "--loop", "uvloop", "--http", "httptools"]

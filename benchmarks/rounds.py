@@ -49,6 +49,7 @@ class Round:
     memory_mib: list[Memory]
     peak_mib: Mapping[str, float]
     bulk_size: int = 0
+    bulk_mode: str = ""
 
 
 def measure(stack: Stack, people: Path, users: int, load: Load) -> Round:
@@ -91,6 +92,7 @@ def measure(stack: Stack, people: Path, users: int, load: Load) -> Round:
         memory_mib=gauges.memory(stack.api.pid),
         peak_mib=gauges.peaks(stack.pids),
         bulk_size=load.bulk_size if load.workload == "bulk" else 0,
+        bulk_mode=load.bulk_mode if load.workload == "bulk" else "",
     )
 
 

@@ -81,7 +81,7 @@ def _round(one: Mapping[str, Any]) -> str:
     cpu = ", ".join(f"{value:,.0f}" for value in one["cpu_us_per_request"].values())
     name = _KINDS[one["workload"]]
     if one["bulk_size"]:
-        name += f", {one['bulk_size']} a call"
+        name += f", {one['bulk_size']} a call" + ", atomic" * (one["bulk_mode"] == "atomic")
     wal = f"{one['wal_bytes_per_transfer']:,}" if one["transfers"] else ""
     transfers = f"{one['transfers_per_second']:,.0f}" if one["transfers"] else ""
     return (

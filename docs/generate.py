@@ -49,6 +49,8 @@ _MEANINGS: Final = {
     "disabled.",
     "FINPAY_EVENT_RETENTION": "Seconds that events, deliveries and attempts are kept; those not "
     "yet delivered stay. At least a day.",
+    "FINPAY_INTEGRITY_INTERVAL": "Seconds between two rounds of the continuous check of the ledger "
+    "by `finpay worker`; `0`: off.",
     "FINPAY_WORKER_PORT": "Where `finpay worker` answers /metrics, /livez and /readyz; `0`: "
     "nowhere.",
     "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs beside "

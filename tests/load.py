@@ -81,6 +81,7 @@ class Load:
         *,
         clients: int = 4,
         pause_s: float = 0.002,
+        limit_s: float = MAX_SECONDS,
     ) -> None:
         self.sent: list[Sent] = []
         self.payments: dict[str, Payment] = {}
@@ -89,6 +90,7 @@ class Load:
         self.receiver = receiver
         self._clients = clients
         self._pause_s = pause_s
+        self._limit_s = limit_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -98,7 +100,7 @@ class Load:
     def stop(self) -> None:
         """Every request that was sent gets its answer, or its end."""
         self._stopping.set()
-        self._thread.join(MAX_SECONDS + TIMEOUT_S)
+        self._thread.join(self._limit_s + TIMEOUT_S)
         assert not self._thread.is_alive()
 
     def wait_for(self, answers: int, *, status: int = 201, limit_s: float = 15.0) -> None:
@@ -117,7 +119,7 @@ class Load:
         return Counter(sent.status for sent in list(self.sent))
 
     async def _run(self) -> None:
-        until = time.monotonic() + MAX_SECONDS
+        until = time.monotonic() + self._limit_s
         async with http_client(self._api, self._clients) as http:
             loops = [self._loop(http, number, until) for number in range(self._clients)]
             await asyncio.gather(*loops)

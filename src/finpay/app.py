@@ -12,21 +12,20 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
-from finpay import log, settings
+from finpay import log, settings, traced, tracing
 from finpay.db import migrate
 from finpay.db.pool import Database, Unavailable, Unwelcome
 from finpay.edge.drain import Drain
 from finpay.edge.pipeline import Pipeline
 from finpay.edge.probe import Probe
 from finpay.edge.problems import refusal_templates
-from finpay.edge.request import Request
+from finpay.edge.request import Request, Responder
 from finpay.edge.services import Services
 from finpay.errors import Code
-from finpay.gate.gate import Gate
 from finpay.identity.passwords import Hasher
 from finpay.identity.tokens import Signer
 from finpay.identity.users import Identity
-from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
+from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS
 from finpay.settings import Settings
 from finpay.webhooks.waking import Waker
 
@@ -59,7 +58,8 @@ class Application:
     def __init__(self, read: Settings) -> None:
         self._settings = read
         self._services: Services | None = None
-        self._pipeline: Pipeline | None = None
+        self._pipeline: Responder | None = None
+        self._tracer: tracing.Tracer | None = None
         self._closing: list[Database] = []
 
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
@@ -85,8 +85,10 @@ class Application:
 
     async def _open(self) -> None:
         read = self._settings
-        database = Database(read.database_url, size=READERS)
-        ledger = Database(read.database_url, size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS)
+        self._tracer = tracing.start("finpay-api")
+        kit = traced.kit(self._tracer)
+        database = kit.database(read.database_url, size=READERS)
+        ledger = kit.database(read.database_url, size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS)
         watch = Database(read.database_url, size=1)
         bell = Database(read.database_url, size=1)
         self._closing = [database, ledger, watch, bell]
@@ -98,20 +100,20 @@ class Application:
             refresh_ttl_s=read.refresh_token_ttl_s,
             refresh_grace_s=read.refresh_grace_s,
         )
-        gate = Gate(read, identity.session_is_alive)
+        gate = kit.gate(read, identity.session_is_alive)
         await gate.start()
         probe = Probe(watch, gate, lambda: self._first_contact(watch))
         self._services = Services(
             settings=read,
             database=database,
-            batcher=Batcher(ledger, refusal_templates(), waker.wake),
+            batcher=kit.batcher(ledger, refusal_templates(), waker.wake),
             waker=waker,
             identity=identity,
             gate=gate,
             probe=probe,
             metrics_folder=os.environ.get("PROMETHEUS_MULTIPROC_DIR"),
         )
-        self._pipeline = Pipeline(self._services)
+        self._pipeline = kit.responder(Pipeline(self._services))
         await probe.start()
         # What start-up built stays; collecting it again and again costs 4 % of a transfer.
         gc.collect()
@@ -132,6 +134,8 @@ class Application:
         except TimeoutError:
             log.get().warning("closed_the_hard_way")
         services.identity.close()
+        if self._tracer is not None:
+            self._tracer.close()
 
     async def _first_contact(self, database: Database) -> None:
         """Ends the whole service with exit code 2 if it may not run on this database."""

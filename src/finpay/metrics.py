@@ -46,6 +46,11 @@ BATCH_RETRIES: Final = Counter(
 OUTCOMES: Final = Counter(
     "finpay_ledger_outcomes", "Transfers by what became of them.", ["outcome"]
 )
+MONEY_MOVED: Final = Counter(
+    "finpay_money_moved_minor_units",
+    "Completed transfers' amounts, in minor units.",
+    ["currency"],
+)
 POOL_WAIT: Final = Histogram(
     "finpay_db_pool_wait_seconds", "Time until a connection was free.", buckets=_SECONDS
 )
@@ -62,6 +67,23 @@ LEASES: Final = Gauge(
 OLDEST_UNDELIVERED: Final = Gauge(
     "finpay_webhook_oldest_undelivered_seconds",
     "Age of the oldest event that an endpoint still waits for; 0: none does.",
+    multiprocess_mode="livemax",
+)
+
+# What any process last read of it: workers check, and API processes look at what they wrote.
+VIOLATIONS: Final = Gauge(
+    "finpay_integrity_violations",
+    "Rules of the ledger that the continuous check found broken.",
+    multiprocess_mode="livemax",
+)
+CHECKED_THROUGH: Final = Gauge(
+    "finpay_integrity_checked_through_timestamp_seconds",
+    "Every transaction up to this moment was checked; 0: none yet.",
+    multiprocess_mode="livemax",
+)
+LAST_SUCCESS: Final = Gauge(
+    "finpay_integrity_last_success_timestamp_seconds",
+    "When the continuous check last ended a round without a violation; 0: never.",
     multiprocess_mode="livemax",
 )
 

@@ -26,7 +26,7 @@ BACKLOG: Final = 2048
 def serve(settings: Settings) -> int:
     """Serves until a signal comes. The exit code: 0, or 2 if it could not or may not run."""
     try:
-        doors = _listen(settings)
+        port = _Port(settings)
     except OSError as error:
         sys.stderr.write(
             f"finpay: can't listen on {settings.host}:{settings.port} ({error.strerror}); "
@@ -39,7 +39,7 @@ def serve(settings: Settings) -> int:
     # Before any worker imports prometheus-client, which looks once.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
-        _Supervisor(_config(settings), doors).run()
+        _Supervisor(_config(settings), port).run()
         reason = Path(folder, UNFIT_FILE)
         if reason.exists():
             sys.stderr.write(f"finpay: {reason.read_text('utf-8')}\n")
@@ -50,37 +50,68 @@ def serve(settings: Settings) -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Supervisor(Multiprocess):
-    """Gives each worker a door of its own, so that the kernel spreads callers evenly.
+class _Port:
+    """The port, ours alone as long as this lives, and the doors to it that workers are given.
 
     Behind one door the first to wake lets in everybody: of 64 connections that came together, one
-    of two workers often had all.
+    of two workers often had all. So each worker has its own, and the kernel shares callers out
+    between those that are open. A door is opened by its worker, when that is ready, and falls shut
+    with it: nobody waits behind a door that no one answers.
     """
 
-    def __init__(self, config: uvicorn.Config, doors: list[socket.socket]) -> None:
-        self._doors = doors
-        super().__init__(config, doors)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._one_for_all = sys.platform != "linux"  # the kernels that share nobody out
+        self._reserved = _bound(settings)
+        self._handed_out: list[socket.socket] = []
+        # Fails while somebody else listens.
+        self._reserved.listen(BACKLOG)
+        if not self._one_for_all:
+            # Whoever may share the port may from now on, but nobody can have it for himself.
+            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            self._reserved.shutdown(socket.SHUT_RD)  # the reservation stays; it lets nobody in
+
+    def door(self) -> socket.socket:
+        """For one more worker."""
+        if self._one_for_all:
+            return self._reserved
+        self._handed_out.append(_bound(self._settings, socket.SO_REUSEPORT))
+        return self._handed_out[-1]
+
+    def let_go(self) -> None:
+        """Of doors whose workers have them by now."""
+        for door in self._handed_out:
+            door.close()
+        self._handed_out.clear()
+
+    def close(self) -> None:
+        """What only we still listened to would be accepted by nobody."""
+        self.let_go()
+        self._reserved.close()
+
+
+class _Supervisor(Multiprocess):
+    def __init__(self, config: uvicorn.Config, port: _Port) -> None:
+        self._port = port
+        super().__init__(config, [])
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """What the next worker listens to: the door of one who died, or the next one."""
-        ended = [process.exitcode is not None for process in self.processes]
-        at = ended.index(True) if True in ended else len(ended)
-        # All of them for what a signal asks for beyond that (HUP, TTIN).
-        return self._doors[at : at + 1] or self._doors
+        """What the next worker listens to."""
+        return [self._port.door()]
 
     @sockets.setter
     def sockets(self, _: list[socket.socket]) -> None:
         """The base class keeps what it was given; we know better."""
 
     def terminate_all(self) -> None:
-        """Lets go of the port first: what only we still listened to would be accepted by nobody."""
-        for door in self._doors:
-            door.close()
+        self._port.close()
         super().terminate_all()
 
     def keep_subprocess_alive(self) -> None:
         """What a dead worker's gauges last said is no longer so."""
+        self._port.let_go()
         before = {process.pid for process in self.processes}
         super().keep_subprocess_alive()
         for pid in before - {process.pid for process in self.processes}:
@@ -106,23 +137,11 @@ def _config(settings: Settings) -> uvicorn.Config:
     )
 
 
-def _listen(settings: Settings) -> list[socket.socket]:
-    """The doors, one per worker where the kernel shares callers out between them."""
-    first = _door(settings)
-    if sys.platform != "linux" or settings.workers == 1:
-        return [first]
-    # Only after the port was had for oneself: a second service would share it without a word.
-    first.close()
-    return [_door(settings, shared=True) for _ in range(settings.workers)]
-
-
-def _door(settings: Settings, *, shared: bool = False) -> socket.socket:
+def _bound(settings: Settings, *options: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    door = socket.socket(family, socket.SOCK_STREAM)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    door.bind((settings.host, settings.port))
-    door.listen(BACKLOG)
-    door.set_inheritable(True)
-    return door
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    for option in (socket.SO_REUSEADDR, *options):
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
+    bound.bind((settings.host, settings.port))
+    bound.set_inheritable(True)
+    return bound

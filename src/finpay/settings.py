@@ -83,6 +83,7 @@ class Settings(BaseModel):
         86_400, alias="FINPAY_WEBHOOK_SECRET_OVERLAP", ge=0, le=604_800
     )
     event_retention_s: int = Field(7_776_000, alias="FINPAY_EVENT_RETENTION", ge=86_400)
+    integrity_interval_s: int = Field(60, alias="FINPAY_INTEGRITY_INTERVAL", ge=0, le=86_400)
     worker_port: int = Field(0, alias="FINPAY_WORKER_PORT", ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", alias="FINPAY_LOG_LEVEL"

@@ -1,4 +1,5 @@
-"""`finpay worker`: the composition root of the process that delivers webhooks.
+"""`finpay worker`: the composition root of the process that delivers webhooks, and that proves the
+ledger while money moves.
 
 Any number of them may run, on any machines; PostgreSQL is all that they share.
 """
@@ -10,15 +11,17 @@ from typing import Final
 
 import uvloop
 
-from finpay import log
+from finpay import log, traced, tracing
 from finpay.app import unfit
 from finpay.db.listening import Listener
 from finpay.db.pool import Database, Unavailable, Unwelcome
+from finpay.ledger import integrity
 from finpay.settings import Settings
 from finpay.webhooks.waking import CHANNEL
 from finpay.webhooks.window import Window
 from finpay.webhooks.worker import CONNECTIONS, Done, Worker
 
+LOOK_S: Final = 5.0  # how soon a worker notices that another one no longer checks the ledger
 RETRY_PAUSE_S: Final = 1.0  # PostgreSQL may come later than we do
 
 _LOG: Final = log.get()
@@ -41,20 +44,43 @@ def work(settings: Settings, *, once: bool) -> Done:
 async def _work(settings: Settings, *, once: bool) -> Done:
     database = Database(settings.database_url, size=CONNECTIONS)
     pulse = Database(settings.database_url, size=1)
-    worker = Worker(database, pulse, settings)
+    tracer = tracing.start("finpay-worker")
+    worker = Worker(database, pulse, settings, traced.kit(tracer).sender)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     window = Window(settings, lambda: worker.is_well, os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
     listener = Listener(settings.database_url, CHANNEL, worker.wake)
+    proof = Database(settings.database_url, size=1)
+    proving: asyncio.Task[None] | None = None
     try:
         await _open(window)
         await _first_contact(database, worker, settings, once=once)
         listener.start()
+        if settings.integrity_interval_s and not once:
+            proving = asyncio.create_task(_prove(proof, settings.integrity_interval_s))
         return await worker.run(once=once)
     finally:
         window.close()
+        if proving is not None:
+            proving.cancel()
+            await asyncio.wait([proving])
         await listener.close()
-        await asyncio.gather(database.close(), pulse.close())
+        await asyncio.gather(database.close(), pulse.close(), proof.close())
+        if tracer is not None:
+            tracer.close()
+
+
+async def _prove(database: Database, every_s: int) -> None:
+    """The continuous check of the ledger: whoever of all workers comes first when it is due."""
+    while True:
+        try:
+            await integrity.check(database, every_s=every_s)
+            await integrity.look(database)
+        except Unavailable:
+            _LOG.warning("postgres_away")
+        except Exception:  # noqa: BLE001  the deliveries go on
+            _LOG.exception("bug")
+        await asyncio.sleep(min(every_s, LOOK_S))
 
 
 async def _open(window: Window) -> None:

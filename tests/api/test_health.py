@@ -51,7 +51,10 @@ def test_health_tells_what_money_depends_on(api: Api) -> None:
 def test_probes_say_that_all_is_well(api: Api) -> None:
     assert ask(api, "/livez").status == 200
     ready = ask(api, "/readyz")
-    assert (ready.status, ready.json()) == (200, {"status": "ok"})
+    assert (ready.status, ready.json()) == (
+        200,
+        {"status": "ok", "checks": {"postgres": "ok", "redis": "ok", "integrity": "unknown"}},
+    )
 
 
 def test_health_is_for_everybody_and_never_limited(strict: Strict) -> None:

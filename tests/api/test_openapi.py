@@ -7,7 +7,7 @@ import jsonschema_rs
 import pytest
 import schemathesis
 from schemathesis import Case
-from schemathesis.checks import positive_data_acceptance
+from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.config import SchemathesisConfig
 
 from finpay.edge import openapi, routes
@@ -52,12 +52,16 @@ _SCHEMA: Final = schemathesis.openapi.from_dict(
 def test_no_request_finds_the_api_and_its_document_apart(
     case: Case[Any], api: Api, caller: User, leaver: User
 ) -> None:
-    """All checks but one: that valid data is accepted, which the state of the ledger decides."""
+    """All checks but one: that valid data is accepted, which the state of the ledger decides.
+
+    A parameter whose value is empty never gets into the URL, so what arrives may well be valid.
+    """
+    excluded = [positive_data_acceptance]
+    if any(value is None or value in ([], {}) for value in (case.query or {}).values()):
+        excluded.append(negative_data_rejection)
     user = leaver if case.path in ENDS_SESSIONS else caller
     headers = {"Authorization": f"Bearer {user.token}"}
-    case.call_and_validate(
-        base_url=api.url, headers=headers, excluded_checks=[positive_data_acceptance]
-    )
+    case.call_and_validate(base_url=api.url, headers=headers, excluded_checks=excluded)
 
 
 def test_the_document_is_valid(document: dict[str, Any]) -> None:

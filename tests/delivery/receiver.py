@@ -46,7 +46,9 @@ class Receiver:
     connections: int = 0
     most_at_once: int = 0
     _at_once: int = 0
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop | None = None
+    _stop: asyncio.Event | None = None
 
     @property
     def url(self) -> str:
@@ -62,6 +64,7 @@ class Receiver:
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 request = await _read(reader)
@@ -80,6 +83,27 @@ class Receiver:
                 finally:
                     self._at_once -= 1
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        self._writers.discard(writer)
+
+    async def serve(self, port: int, ready: threading.Event) -> None:
+        """Until it is stopped; then every connection ends, and each `meet` with it."""
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self.meet, "127.0.0.1", port)
+        self.port = server.sockets[0].getsockname()[1]
+        ready.set()
+        await self._stop.wait()
+        server.close()
+        while self._writers:
+            for writer in self._writers:
+                writer.transport.abort()
+            await asyncio.sleep(0.01)
+
+    def stop(self) -> None:
+        assert self._loop is not None
+        assert self._stop is not None
+        self._loop.call_soon_threadsafe(self._stop.set)
 
 
 @contextmanager
@@ -87,15 +111,13 @@ def receiving(behave: Behaviour = lambda _: OK, port: int = 0) -> Iterator[Recei
     """A receiver on loopback for as long as the block lasts."""
     receiver = Receiver(behave)
     ready = threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_serve(receiver, port, ready)))
+    thread = threading.Thread(target=lambda: asyncio.run(receiver.serve(port, ready)))
     thread.start()
     assert ready.wait(10)
     try:
         yield receiver
     finally:
-        loop = receiver._loop
-        assert loop is not None
-        loop.call_soon_threadsafe(_end_all, loop)
+        receiver.stop()
         thread.join(10)
 
 
@@ -107,21 +129,6 @@ def until(
     while not holds():
         assert time.monotonic() < end_s, told()
         time.sleep(0.02)
-
-
-async def _serve(receiver: Receiver, port: int, ready: threading.Event) -> None:
-    receiver._loop = asyncio.get_running_loop()
-    server = await asyncio.start_server(receiver.meet, "127.0.0.1", port)
-    receiver.port = server.sockets[0].getsockname()[1]
-    ready.set()
-    with suppress(asyncio.CancelledError):
-        async with server:
-            await server.serve_forever()
-
-
-def _end_all(loop: asyncio.AbstractEventLoop) -> None:
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

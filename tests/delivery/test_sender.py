@@ -4,7 +4,9 @@ import asyncio
 import gzip
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -150,15 +152,18 @@ async def test_retry_after_is_heard(sender: Sender, receiver: Receiver) -> None:
 async def test_an_answer_that_trickles_ends_in_time(sender: Sender) -> None:
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while not reader.at_eof() and not writer.is_closing():
-            writer.write(b"x")
-            await asyncio.sleep(0.05)
-        writer.close()
+        with suppress(ConnectionError):
+            while not reader.at_eof() and not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        await _end(writer)
 
     server = await asyncio.start_server(trickle, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     attempt = await _send(sender, f"http://127.0.0.1:{port}/")
     server.close()
+    await server.wait_closed()
     assert attempt.error == "timeout"
     assert attempt.duration_s < TIMEOUT_S + 0.3
 
@@ -173,14 +178,6 @@ async def test_tls_wants_the_right_name(monkeypatch: pytest.MonkeyPatch, tmp_pat
     seen: list[str | None] = []
     context.sni_callback = lambda _, name, __: seen.append(name)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"{}")
-        writer.write(OK)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-    port = server.sockets[0].getsockname()[1]
     _resolve_to_loopback(monkeypatch)
     read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
     for trusted, host, error in (
@@ -190,11 +187,36 @@ async def test_tls_wants_the_right_name(monkeypatch: pytest.MonkeyPatch, tmp_pat
     ):
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / f"{trusted}.pem"))
         sender = Sender(Rules.of(read), 5)
-        attempt = await _send(sender, f"https://{host}:{port}/")
-        sender.close()
+        with _speaking_tls(context) as port:
+            attempt = await _send(sender, f"https://{host}:{port}/")
+            sender.close()
+            await asyncio.sleep(0)  # so that it is closed for the other side, too
         assert attempt.error == error, host
     assert seen[0] == "hooks.example.com"
-    server.close()
+
+
+@contextmanager
+def _speaking_tls(context: ssl.SSLContext) -> Iterator[int]:
+    """The port of a server that answers one connection."""
+
+    def answer() -> None:
+        wire, _ = listening.accept()
+        with wire, suppress(OSError), context.wrap_socket(wire, server_side=True) as tls:
+            tls.recv(65_536)
+            tls.sendall(OK)
+            tls.recv(1)  # until the other side lets go
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield listening.getsockname()[1]
+    thread.join(10)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(ConnectionError, ssl.SSLError):
+        await writer.wait_closed()
 
 
 def _resolve_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

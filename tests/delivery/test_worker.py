@@ -12,7 +12,7 @@ import asyncpg
 from tests.delivery.receiver import HANG, OK, Receiver, receiving, status, until
 from tests.delivery.scene import Hooked, Scene
 
-WAITS: Final = 150
+WAITS: Final = 60
 
 
 async def test_a_failure_comes_again_with_the_same_id(scene: Scene, receiver: Receiver) -> None:

@@ -236,9 +236,10 @@ def all_draining(api: Api) -> bool:
 
 
 def refused(api: Api) -> bool:
-    """Whether nobody listens on the port any more."""
+    """Whether nobody is let in any more: refused, or left without a word."""
     port = int(api.url.rpartition(":")[2])
     with socket.socket() as probe:
+        probe.settimeout(0.1)
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 

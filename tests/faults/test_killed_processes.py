@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from finpay.gate import gate, lifetimes
-from tests.apis import Api, running_api
+from tests.apis import Api, await_ready, running_api
 from tests.faults.proxy import Proxy, proxy_before
 from tests.faults.watching import await_new_workers, await_that, locked, truth, workers
 from tests.load import Payment, load, prove, resolve, send_all
@@ -108,6 +108,7 @@ def test_what_was_read_while_a_transfer_waited_is_not_served_after_its_retry(
 def kill_at_settle(mortal: Api, proxy: Proxy) -> None:
     """The worker whose settle reaches the proxy first dies at that moment; Redis never hears it."""
     await_that("both workers", lambda: len(workers(mortal)) == 2, REPLACED_S)
+    await_ready(mortal)  # the last victims' successors may still be on their way
     victims = [worker.pid for worker in workers(mortal)]
 
     def kill() -> None:

@@ -1,4 +1,4 @@
-"""python -m tests.mutants.torture [name …]: plants each bug in a copy that `finpay torture` judges.
+"""python -m tests.mutants.torture [name …]: plants bugs in a copy that `finpay torture` judges.
 
 A harness that can't fail proves nothing. Each plant runs with the faults that bring it to light;
 the table at the end goes into docs/reliability.md.

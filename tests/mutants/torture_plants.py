@@ -195,8 +195,10 @@ PLANTS: Final = (
         "outbox polled by id",
         (Edit(WORKER_SQL, "WHERE p.status = 'pending' AND p.endpoint_id = e.id\n",
               "WHERE p.status = 'pending' AND p.endpoint_id = e.id\n"
-              "          AND p.id > ALL (SELECT s.id FROM webhooks.deliveries s\n"
-              "              WHERE s.endpoint_id = e.id AND s.status <> 'pending')\n"),),
+              "          AND p.id > COALESCE((SELECT s.id FROM webhooks.deliveries s\n"
+              "                               WHERE s.status NOT IN ('pending', 'waiting')\n"
+              "                               ORDER BY s.id DESC LIMIT 1),\n"
+              "                              '00000000-0000-0000-0000-000000000000')\n"),),
         (Fault.KILL_API, Fault.PAUSE_API),
         ("orphans",),
     ),

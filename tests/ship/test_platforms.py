@@ -79,14 +79,14 @@ def test_one_url_with_tls_migrates_and_serves(
     redis_url = f"rediss://default:@localhost:{redis_tls}/0?ssl_ca_certs={certificate.authority}"
     api = serve(DATABASE_URL=url, REDIS_URL=redis_url)
     ready = httpx.get(f"{api.url}/readyz", trust_env=False)
-    assert ready.json() == {"status": "ok"}, "ok and not warn: Redis is reached over TLS too"
+    assert ready.json()["status"] == "ok", "ok and not warn: Redis is reached over TLS too"
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
     redis_tls: int, serve: Callable[..., Api]
 ) -> None:
     api = serve(REDIS_URL=f"rediss://localhost:{redis_tls}/0")
-    assert httpx.get(f"{api.url}/readyz", trust_env=False).json() == {"status": "warn"}
+    assert httpx.get(f"{api.url}/readyz", trust_env=False).json()["status"] == "warn"
 
 
 def test_tls_that_was_asked_for_is_never_left_out(postgres_server: Cluster) -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import re
+import shutil
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +19,23 @@ from finpay.dev.servers import free_port
 from tests.servers import Run
 
 _SECRET: Final = "not-for-the-log"
+_BOUNDS: Final = (
+    r"SET LOCAL lock_timeout = '[1-9]\d?s';",
+    r"SET LOCAL statement_timeout = '[1-9]\d{0,2}s';",
+)
+_INDEX: Final = """\
+-- migrate:up transaction:false
+CREATE INDEX CONCURRENTLY entries_by_time ON ledger.entries (created_at);
+
+-- migrate:down transaction:false
+"""
+_SEEN: Final = """\
+-- migrate:up
+CREATE TABLE ledger.seen AS
+    SELECT current_setting('lock_timeout') || ' ' || current_setting('statement_timeout') AS seen;
+
+-- migrate:down
+"""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +139,55 @@ async def test_applying_without_roles_names_the_migration(bare: Cluster) -> None
 )
 def test_a_url_means_the_same_to_dbmate(ours: str, dbmates: str) -> None:
     assert migrate.dbmate_url(ours) == dbmates
+
+
+@pytest.mark.parametrize("name", migrate.names())
+def test_every_migration_bounds_what_it_waits_for(name: str) -> None:
+    """So that one that meets a lock gives up, instead of holding up everybody behind it."""
+    text = (migrate.MIGRATIONS / name).read_text("utf-8")
+    assert bounded(text), "see CONTRIBUTING.md, Migrations"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-- migrate:up\nCREATE TABLE t ();",
+        "-- migrate:up\nSET LOCAL lock_timeout = '2s';\nCREATE TABLE t ();",
+        "-- migrate:up\nSET LOCAL lock_timeout = '0s';\nSET LOCAL statement_timeout = '60s';",
+        "-- migrate:up\nLOCK t;\nSET LOCAL lock_timeout = '2s';\nSET LOCAL statement_timeout = '9s';",
+        "-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON t (a);\nLOCK t;",
+        "-- migrate:up transaction:false\nCREATE INDEX i ON t (a);",
+    ],
+)
+def test_a_migration_without_bounds_is_noticed(text: str) -> None:
+    assert not bounded(text)
+    assert bounded(_INDEX)
+
+
+async def test_an_index_is_built_without_stopping_writes_and_within_limits(
+    owner_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of its own without a transaction; the limits, and the owner, come from outside."""
+    await migrate.prepare(owner_url)
+    migrate.apply(owner_url)
+    later = tmp_path / "migrations"
+    shutil.copytree(migrate.MIGRATIONS, later)
+    (later / "29990101000001_index.sql").write_text(_INDEX, "utf-8")
+    (later / "29990101000002_seen.sql").write_text(_SEEN, "utf-8")
+    monkeypatch.setattr(migrate, "MIGRATIONS", later)
+    assert len(migrate.apply(owner_url)) == 2
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ledger.entries_by_time'::regclass"
+    assert await _value(owner_url, valid) is True
+    assert await _value(owner_url, "SELECT seen FROM ledger.seen", "finpay_owner") == "1min 9min"
+
+
+def bounded(text: str) -> bool:
+    """Whether limits stand before the first statement, or there is one statement without room."""
+    if text.startswith("-- migrate:up transaction:false\n"):
+        up = re.sub(r"(?m)^--.*", "", text.partition("-- migrate:down")[0])
+        return up.count(";") == 1 and " CONCURRENTLY " in up
+    head = list(takewhile(lambda line: line.startswith("SET LOCAL "), text.splitlines()[1:]))
+    return all(any(re.fullmatch(bound, line) for line in head) for bound in _BOUNDS)
 
 
 async def _missing(url: str, role: str | None = None) -> list[str]:

@@ -18,6 +18,7 @@ TABLES: Final = {
     "ledger.entries": "amount",
     "ledger.failures": "balance_after",
     "ledger.idempotency_keys": "answer",
+    "ledger.integrity": "violations",
     "audit.log": "action",
     "outbox.events": "type",
     "outbox.pruned": "up_to_sequence",
@@ -147,6 +148,8 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
     )
     assert {row["name"] for row in rows} == {
         "ledger.open_account",
+        "ledger.claim_integrity",
+        "ledger.note_integrity",
         "ledger.post_transfers",
         "ledger.type_id",
         "ledger.wire_time",

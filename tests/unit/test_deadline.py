@@ -7,7 +7,7 @@ import pytest
 from finpay.edge.deadline import SWEEP_EVERY_S, Deadlines
 from finpay.errors import Code, FinPayError
 
-LIMIT_S = SWEEP_EVERY_S + 0.05
+LIMIT_S = SWEEP_EVERY_S + 0.5  # what the sweep takes off is no part of it
 
 
 async def test_what_is_late_is_unavailable_and_may_still_clean_up() -> None:
@@ -34,14 +34,14 @@ async def test_others_go_on_and_one_task_may_do_many() -> None:
     deadlines = Deadlines(LIMIT_S)
 
     async def quick(answer: int) -> int:
-        await asyncio.sleep(LIMIT_S / 10)
+        await asyncio.sleep(0.05)
         return answer
 
     async def line() -> list[int]:
-        return [await deadlines.hold(quick(number)) for number in range(20)]
+        return [await deadlines.hold(quick(number)) for number in range(25)]
 
     slow = asyncio.create_task(deadlines.hold(asyncio.sleep(60)))
-    assert await line() == list(range(20)), "together they take longer than the limit"
+    assert await line() == list(range(25)), "together they take longer than the limit"
     with pytest.raises(FinPayError):
         await slow
 

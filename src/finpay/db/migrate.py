@@ -25,6 +25,10 @@ TABLE: Final = "finpay.schema_migrations"
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 _APPLY_LIMIT_S: Final = 600.0  # several long migrations, each bounded by its statement_timeout
+# A file without a transaction is one statement (an index built CONCURRENTLY), with no room for its
+# own limits. It holds nobody up, so it may wait for long transactions, and take its time.
+_ALONE: Final = "transaction:false"
+_ALONE_OPTIONS: Final = "-c role=finpay_owner -c lock_timeout=60s -c statement_timeout=540s"
 # Roles belong to the whole cluster, and GRANT does not wait for a concurrent one: it fails with
 # "tuple concurrently updated". Each try is one transaction that changes nothing if it fails.
 _PREPARE_ATTEMPTS: Final = 10
@@ -78,7 +82,7 @@ def apply(owner_url: str) -> list[str]:
     try:
         done = subprocess.run(  # noqa: S603 — our own command, no shell
             command,
-            env={**os.environ, "DATABASE_URL": dbmate_url(owner_url)},
+            env={**os.environ, **_options(), "DATABASE_URL": dbmate_url(owner_url)},
             capture_output=True,
             text=True,
             timeout=_APPLY_LIMIT_S,
@@ -152,6 +156,13 @@ async def _prepared(connection: asyncpg.Connection) -> bool:
     ):
         return False
     return True
+
+
+def _options() -> dict[str, str]:
+    """Only where they are needed: not every pooler lets them through."""
+    if any(_ALONE in path.read_text("utf-8") for path in MIGRATIONS.glob("*.sql")):
+        return {"PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} {_ALONE_OPTIONS}".strip()}
+    return {}
 
 
 def _dbmate() -> Path:

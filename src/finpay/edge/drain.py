@@ -1,14 +1,18 @@
 """The end of a worker process, so that nobody who was let in is sent away.
 
 It is a layer over uvicorn's own end, which closes its socket whenever it gets to it: whoever had
-connected by then and was not accepted yet would see a reset.
+connected by then and was not accepted yet would see a reset. Accepting them first is not enough,
+as others connect between that and the close; so the door is locked before it is shut.
 """
 
 import asyncio
+import ctypes
 import multiprocessing
 import os
 import signal
 import socket
+import struct
+import sys
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
@@ -16,6 +20,22 @@ from typing import Any, Final
 from finpay.edge.probe import Probe
 
 DRAIN_S: Final = 1.0  # long enough for a load balancer to read 503 from /readyz
+LOCKED_S: Final = 0.2  # a long way there and back: who has begun to connect gets through
+
+# Linux's SO_ATTACH_FILTER with a program of classic BPF for what reaches a listening socket: a SYN
+# is dropped, anything else passes. A caller sends his SYN again after a second, and whoever listens
+# by then (another worker, the next release) has him; a closed port refuses him.
+_ATTACH_FILTER: Final = 26
+_DROP_SYN: Final = b"".join(
+    struct.pack("HBBI", *step)
+    for step in (
+        (0x30, 0, 0, 13),  # load the flags of TCP's header
+        (0x54, 0, 0, 0x12),  # of which SYN and ACK
+        (0x15, 0, 1, 0x02),  # only SYN: the next step, else the last
+        (0x06, 0, 0, 0),  # drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # pass all of it
+    )
+)
 
 
 class Drain:
@@ -47,7 +67,13 @@ class Drain:
             self._stop(number, frame)
             return
         self._probe.draining = True
-        self._loop.call_soon_threadsafe(self._loop.call_later, DRAIN_S, self._close_the_door)
+        self._loop.call_soon_threadsafe(self._loop.call_later, DRAIN_S, self._lock_the_door)
+
+    def _lock_the_door(self) -> None:
+        for door in self._stop.__self__.servers:
+            for at in door.sockets:
+                _lock(at)
+        self._loop.call_later(LOCKED_S, self._close_the_door)
 
     def _close_the_door(self) -> None:
         doors = self._stop.__self__.servers
@@ -69,6 +95,16 @@ class Drain:
         # Before the server looks whom it has to wait for. One who has left again is no matter.
         await asyncio.gather(*entering, return_exceptions=True)
         self._stop(signal.SIGTERM, None)
+
+
+def _lock(door: socket.socket) -> None:
+    """Nobody begins to connect any more; elsewhere than on Linux the last ones may be reset."""
+    if sys.platform != "linux":
+        return
+    steps = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
+    program = struct.pack("HP", len(_DROP_SYN) // 8, ctypes.addressof(steps))
+    with socket.socket(fileno=os.dup(door.fileno())) as listening, suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
 
 
 def _callers(door: socket.socket) -> list[socket.socket]:

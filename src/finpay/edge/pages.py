@@ -8,7 +8,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from mimetypes import guess_type
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from finpay import metrics as counters
 from finpay.edge import replies
@@ -39,9 +39,13 @@ async def livez(_: Services, __: Call) -> Reply:
 
 async def readyz(services: Services, _: Call) -> Reply:
     probe = services.probe
+    checks = replies.ReadinessChecks(
+        "ok" if probe.postgres_ok else "down", "ok" if probe.redis_ok else "down", probe.integrity
+    )
     if probe.draining or not probe.postgres_ok:
-        return Reply(503, replies.encode(replies.Readiness("down")))
-    return Reply(200, replies.encode(replies.Readiness("ok" if probe.redis_ok else "warn")))
+        return Reply(503, replies.encode(replies.Readiness("down", checks)))
+    status: Literal["ok", "warn"] = "ok" if probe.redis_ok else "warn"
+    return Reply(200, replies.encode(replies.Readiness(status, checks)))
 
 
 async def metrics(services: Services, call: Call) -> Reply:

@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from finpay import log
 from finpay.db.pool import Database, Unavailable
 from finpay.gate.gate import Gate
+from finpay.ledger import integrity
 
 EVERY_S: Final = 0.3  # with the timeout: no answer is older than a second
 TIMEOUT_S: Final = 0.6
+INTEGRITY_EVERY_S: Final = 5.0  # workers check once a minute or so
 
 _LOG: Final = log.get()
 
@@ -38,6 +41,8 @@ class Probe:
         self.postgres_ok = False
         self.read_only = False  # it answers, but as a standby or an old primary might
         self.draining = False
+        self.integrity: integrity.Verdict = "unknown"
+        self._integrity_due_s = 0.0
 
     @property
     def redis_ok(self) -> bool:
@@ -72,6 +77,7 @@ class Probe:
                     await self._first_contact()
                     self._accepted = True
                 row = await self._database.fetch_one(_WRITABLE)
+                await self._look_at_integrity()
             self.postgres_ok = bool(row and row["writable"])
             self.read_only = not self.postgres_ok
         except (Unavailable, TimeoutError):
@@ -80,3 +86,8 @@ class Probe:
             _LOG.warning("postgres_away", read_only=self.read_only)
         elif self.postgres_ok and not was_ok:
             _LOG.info("postgres_ok")
+
+    async def _look_at_integrity(self) -> None:
+        if time.monotonic() >= self._integrity_due_s:
+            self.integrity = (await integrity.look(self._database)).verdict
+            self._integrity_due_s = time.monotonic() + INTEGRITY_EVERY_S

@@ -114,10 +114,20 @@ class Health(Struct, frozen=True):
     checks: Checks
 
 
+class ReadinessChecks(Struct, frozen=True):
+    """What was looked at. `integrity` is what the continuous check of the ledger last found; it
+    never changes the status, as no other process would know better."""
+
+    postgres: Literal["ok", "down"]
+    redis: Literal["ok", "down"]
+    integrity: Literal["ok", "failed", "unknown"]
+
+
 class Readiness(Struct, frozen=True):
     """Whether to send requests here: warn means yes, without Redis."""
 
     status: Literal["ok", "warn", "down"]
+    checks: ReadinessChecks
 
 
 def encode(shape: Any) -> bytes:

@@ -17,6 +17,7 @@ from finpay import metrics
 from finpay.db.pool import Conflict, Database, Unavailable
 from finpay.errors import Code, FinPayError
 from finpay.gathering import Gatherer
+from finpay.ledger import volume
 from finpay.ledger.posting import Posted, Request, post
 
 MAX_BATCH: Final = 500  # items; more gain little and keep locks longer. Bigger bulks fly alone
@@ -140,7 +141,9 @@ class Batcher:
             pause_s = await _pause(pause_s)
 
     async def _post(self, requests: Sequence[Request]) -> list[Posted]:
-        return await post(self._database, requests, self._refusals, self._wake)
+        results = await post(self._database, requests, self._refusals, self._wake)
+        volume.count(requests, results)
+        return results
 
 
 async def _pause(pause_s: float) -> float:

@@ -78,14 +78,14 @@ async def _check(view: Transaction, name: str, query: str) -> Check:
     # The window counts all violations while only the first ones travel.
     counted = f"SELECT sentence, count(*) OVER () AS total FROM ({query}) v LIMIT $1"  # noqa: S608
     rows = await view.fetch(counted, MAX_VIOLATIONS)
-    violations = [_with_public_ids(row["sentence"]) for row in rows]
+    violations = [with_public_ids(row["sentence"]) for row in rows]
     count = rows[0]["total"] if rows else 0
     if count > len(violations):
         violations.append(f"… and {count - len(violations)} more.")
     return Check(name, count, tuple(violations))
 
 
-def _with_public_ids(sentence: str) -> str:
+def with_public_ids(sentence: str) -> str:
     """`txn:018f…` as SQL writes it becomes `txn_01h4…` as everybody else does."""
     return _ID.sub(_public_id, sentence)
 

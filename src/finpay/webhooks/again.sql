@@ -73,8 +73,8 @@ WITH wanted AS MATERIALIZED (
 ), queued AS (
     UPDATE webhooks.deliveries d
     SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
-    FROM wanted w
-    WHERE d.id = w.id AND d.status IN ('waiting', 'failed', 'canceled')
+    WHERE d.id = ANY (ARRAY(SELECT id FROM wanted))
+      AND d.status IN ('waiting', 'failed', 'canceled')
     RETURNING d.id
 )
 SELECT (SELECT count(*) FROM queued) AS queued, count(*) AS seen, max(sequence) AS last FROM wanted

@@ -1,4 +1,6 @@
--- Named queries of the worker. Every moment is the database's clock.
+-- Named queries of the worker. Every moment is the database's clock. Rows are named by
+-- `= ANY (ARRAY(…))`: one probe of the key for each, whatever the statistics of the day say, where a
+-- join may read the whole table.
 --
 -- Locks, so that no two calls wait for each other: deliveries before endpoints when outcomes are
 -- written, endpoints with SKIP LOCKED when deliveries are claimed, the account last (by the trigger
@@ -49,22 +51,22 @@ WITH chosen AS MATERIALIZED (
     LIMIT $4
 )
 UPDATE webhooks.deliveries d SET status = 'leased', worker_id = $3
-FROM chosen WHERE d.id = chosen.id
+WHERE d.id = ANY (ARRAY(SELECT id FROM chosen))
 RETURNING d.id, d.endpoint_id, d.account_id, d.sequence, d.step, d.payload, d.event_type
 
 -- name: cancel
 -- What waits for endpoints that were disabled or deleted, at most $2 rows at a time.
 UPDATE webhooks.deliveries SET status = 'canceled', finished_at = clock_timestamp()
-WHERE id IN (SELECT id FROM webhooks.deliveries
-             WHERE status = 'pending' AND endpoint_id = ANY ($1::uuid[])
-             ORDER BY endpoint_id, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
+WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
+                      WHERE status = 'pending' AND endpoint_id = ANY ($1::uuid[])
+                      ORDER BY endpoint_id, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))
 
 -- name: promote
 -- Retries whose time has come, at most $1.
 UPDATE webhooks.deliveries SET status = 'pending'
-WHERE id IN (SELECT id FROM webhooks.deliveries
-             WHERE status = 'waiting' AND due_at <= clock_timestamp()
-             ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
+                      WHERE status = 'waiting' AND due_at <= clock_timestamp()
+                      ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING id
 
 -- name: beat
@@ -91,7 +93,7 @@ WITH alive AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE webhooks.deliveries d SET status = 'pending', worker_id = NULL
-FROM orphans WHERE d.id = orphans.id
+WHERE d.id = ANY (ARRAY(SELECT id FROM orphans))
 RETURNING d.id
 
 -- name: bury
@@ -123,6 +125,7 @@ WITH tried AS (
            CASE WHEN d.worker_id = $1 OR t.outcome = 'delivered' THEN t.outcome ELSE d.status END
                AS status
     FROM webhooks.deliveries d JOIN tried t USING (id)
+    WHERE d.id = ANY ($2)
     ORDER BY d.id FOR NO KEY UPDATE OF d
 ), done AS (
     UPDATE webhooks.deliveries d
@@ -133,7 +136,7 @@ WITH tried AS (
         finished_at = CASE WHEN n.status IN ('delivered', 'failed', 'canceled')
                            THEN COALESCE(d.finished_at, clock_timestamp()) END
     FROM decided n JOIN tried t USING (id)
-    WHERE d.id = n.id
+    WHERE d.id = n.id AND d.id = ANY ($2)
     RETURNING d.id, d.attempts
 )
 INSERT INTO webhooks.attempts (

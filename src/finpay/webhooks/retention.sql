@@ -9,9 +9,9 @@ WITH old AS MATERIALIZED (
       AND finished_at < clock_timestamp() - make_interval(secs => $3::integer)
     ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
 ), attempts AS (
-    DELETE FROM webhooks.attempts a USING old WHERE a.delivery_id = old.id
+    DELETE FROM webhooks.attempts WHERE delivery_id = ANY (ARRAY(SELECT id FROM old))
 ), gone AS (
-    DELETE FROM webhooks.deliveries d USING old WHERE d.id = old.id RETURNING d.id
+    DELETE FROM webhooks.deliveries WHERE id = ANY (ARRAY(SELECT id FROM old)) RETURNING id
 )
 SELECT (SELECT count(*) FROM gone) AS removed,
        (SELECT id FROM old ORDER BY id DESC LIMIT 1) AS last

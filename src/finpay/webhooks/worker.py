@@ -57,13 +57,19 @@ class Worker:
     workers take its end for ours.
     """
 
-    def __init__(self, database: Database, pulse: Database, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        pulse: Database,
+        settings: Settings,
+        make_sender: Callable[[Rules, float], Sender] = Sender,
+    ) -> None:
         self.id = ids.new_uuid()
         self._database = database
         self._pulse_database = pulse
         self._keep_s = settings.event_retention_s
         self._bound = settings.webhook_concurrency
-        self._sender = Sender(Rules.of(settings), settings.webhook_timeout_s)
+        self._sender = make_sender(Rules.of(settings), settings.webhook_timeout_s)
         rules = outcomes.Rules(settings.webhook_retry_schedule_s, settings.webhook_disable_after_s)
         self._outcomes = Outcomes(database, self.id, rules)
         self._attempts: dict[asyncio.Task[None], UUID] = {}

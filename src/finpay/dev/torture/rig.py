@@ -32,7 +32,7 @@ STOP_LIMIT_S: Final = 15.0  # longer than `serve` gives requests that are being 
 API_CONNECTIONS: Final = 15
 WORKER_CONNECTIONS: Final = 5
 PAUSE_LIMIT_S: Final = 10  # longer than any strike holds a process
-# $1 seconds, then the processes. They may have gone, and a number may be another's: CONT harms none.
+# $1 seconds, then the processes. A number may be another's by now: CONT harms nobody.
 _WAKE: Final = 'sleep "$1"; shift; for pid in "$@"; do kill -s CONT "$pid" 2>/dev/null; done'
 _ENTERABLE: Final = 0o755  # the servers' account passes through
 # A deadlock is seen before our own lock timeout hides it: it has to be counted, not survived.

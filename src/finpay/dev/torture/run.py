@@ -1,6 +1,7 @@
 """One run, from nothing to a verdict."""
 
 import asyncio
+import gc
 import shutil
 import signal
 import time
@@ -27,6 +28,8 @@ from finpay.dev.torture.report import Report
 from finpay.dev.torture.rig import Rig
 from finpay.dev.torture.verdict import judge
 
+# The journal only grows: going through all of it would hold up the proxies, which live here too.
+GC_THRESHOLDS: Final = (50_000, 50, 1_000)
 WARM_S: Final = 5.0  # connections, plans and caches are made
 WINDOW_S: Final = 12.0  # of load, before the faults and after: some 2 000 requests
 START_LIMIT_S: Final = 30.0  # a slow machine's first start
@@ -66,6 +69,7 @@ def run(options: Options, say: Callable[[str], None]) -> Report:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  for the type checker
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        gc.set_threshold(*GC_THRESHOLDS)
         return await torture(options, say)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
