@@ -71,6 +71,11 @@ class Application:
         assert self._pipeline is not None  # noqa: S101  nobody connects before the start is over
         return await self._pipeline.respond(request)
 
+    def refuse(self, request: Request) -> bytes | None:
+        """What edge/protocol.py asks first."""
+        assert self._pipeline is not None  # noqa: S101  as above
+        return self._pipeline.refuse(request)
+
     async def _live(self, receive: _Receive, send: _Send) -> None:
         await receive()
         try:

@@ -144,6 +144,9 @@ async def test_what_is_unread_on_an_old_line_keeps_it_open() -> None:
         async def respond(self, _: Request) -> bytes:
             return b"HTTP/1.1 204 No Content\r\n\r\n"
 
+        def refuse(self, _: Request) -> bytes | None:
+            return None
+
     config = uvicorn.Config(
         Application(),
         http=Protocol,

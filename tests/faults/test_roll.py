@@ -13,15 +13,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from finpay.dev.servers import free_port
 from tests.apis import Api, User
+from tests.delivery.receiver import receiving
 from tests.faults.rolling import NEXT_VERSION, Balancer, balanced, next_release, port_of, reading
-from tests.faults.watching import health
+from tests.faults.watching import await_that, health
 from tests.load import Load, load, prove, resolve
 
 INSTANCES: Final = 2
 MET: Final = 20  # transfers answered after each step, so that every step meets the load
 MIGRATE_LIMIT_S: Final = 30.0
 END_LIMIT_S: Final = 10.0
+DELIVERED_S: Final = 20.0
+LOOPBACK: Final = {"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"}
 LIMIT_S: Final = 90.0  # a roll takes 10 s; on a busy machine much longer
 
 
@@ -33,27 +37,53 @@ def test_a_roll_forth_and_back_fails_no_request(
     newer = next_release(tmp_path / "next")
 
     def start(**release: str) -> Api:
-        return serve(DATABASE_URL=database, FINPAY_WORKERS="1", **release)
+        return serve(DATABASE_URL=database, FINPAY_WORKERS="1", **LOOPBACK, **release)
 
     olds = [start() for _ in range(INSTANCES)]
-    with balanced(olds) as balancer:
+    with balanced(olds) as balancer, receiving() as receiver:
         front = dataclasses.replace(olds[0], url=f"http://127.0.0.1:{balancer.port}")
         payer = front.user(20_000)
-        with traffic(front, payer) as running:
+        payer.client.create_webhook_endpoint(receiver.url, ["transaction.completed"])
+        with working(database, {}) as old_worker, traffic(front, payer) as running:
             running.wait_for(MET)
             assert migrate(database, newer).count("\n") >= 2
             assert shape(front) == 3, "the old release runs on the new shape"
             running.wait_for(MET)
             assert front.user().balance == 0
             news = roll(balancer, olds, lambda: start(**newer), running)
+            paid = running.count(201)
+            # Of the old worker, which has never heard of the migration.
+            await_that("delivered", lambda: len(receiver.ids) >= paid, DELIVERED_S)
         assert {health(api)["version"] for api in news} == {NEXT_VERSION}
-        with traffic(front, payer) as running:
+        with working(database, newer) as new_worker, traffic(front, payer) as running:
             running.wait_for(MET)
             migrate(database, {})  # as every deployment does; it finds nothing to do
             back = roll(balancer, news, start, running)
             assert front.user().balance == 0
         assert {health(api)["version"] for api in back} == {version("finpay")}
+        with working(database, {}):
+            owed = "SELECT count(*) FROM ledger.entries WHERE amount = -1"
+            paid = int(front.sql(owed)[0]["count"])
+            await_that("delivered", lambda: len(receiver.ids) == paid, DELIVERED_S)
+    assert (old_worker.returncode, new_worker.returncode) == (0, 0)
     assert shape(front) == 3
+
+
+@contextmanager
+def working(database: str, release: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that delivers, until it is told to stop."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "finpay", "worker"],
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": database, **LOOPBACK, **release,
+             "PORT": str(free_port())},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        worker.wait(END_LIMIT_S)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from typing import Final
 
 import pytest
 
-from finpay.edge.protocol import MAX_HEADERS_BYTES, MAX_TARGET_BYTES
+from finpay.edge.protocol import MAX_TARGET_BYTES
+from finpay.edge.unreadable import MAX_HEADERS_BYTES
 from tests.apis import Api, User
 
 CUT_S: Final = 30.0

@@ -154,7 +154,8 @@ def test_every_migration_bounds_what_it_waits_for(name: str) -> None:
         "-- migrate:up\nCREATE TABLE t ();",
         "-- migrate:up\nSET LOCAL lock_timeout = '2s';\nCREATE TABLE t ();",
         "-- migrate:up\nSET LOCAL lock_timeout = '0s';\nSET LOCAL statement_timeout = '60s';",
-        "-- migrate:up\nLOCK t;\nSET LOCAL lock_timeout = '2s';\nSET LOCAL statement_timeout = '9s';",
+        "-- migrate:up\nLOCK t;\nSET LOCAL lock_timeout = '2s';\n"
+        "SET LOCAL statement_timeout = '9s';",
         "-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON t (a);\nLOCK t;",
         "-- migrate:up transaction:false\nCREATE INDEX i ON t (a);",
     ],

@@ -110,7 +110,8 @@ def _page(title: str, content: str) -> bytes:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><link rel="stylesheet" href="/docs/assets/docs.css">'
+        f'<title>{escape(title)}</title><link rel="icon" href="/docs/assets/favicon-32x32.png">'
+        '<link rel="stylesheet" href="/docs/assets/docs.css">'
         f"<main><h1>{escape(title)}</h1>{content}</main></html>"
     ).encode()
 

@@ -22,11 +22,17 @@ from finpay.edge.routes import Route
 from finpay.edge.services import Services
 from finpay.edge.tiers import Tiers
 from finpay.edge.trail import Notes, Trail
-from finpay.errors import Code, FinPayError, unavailable
+from finpay.errors import Code, FinPayError, overloaded, unavailable
 from finpay.gate.gate import Mode, Passage, Settlement
 from finpay.gate.verdict import Verdict
 from finpay.identity.tokens import Principal
 
+# Half a second of work of one process. Who would wait longer is better told at once: a refusal
+# costs a tenth of an answer.
+MAX_UNDER_WAY: Final = 512
+
+_REFUSABLE: Final = f"{routes.API}/"
+_HEALTH: Final = f"{routes.API}/health"  # never limited in any way
 _LOG: Final = log.get()
 
 
@@ -43,10 +49,12 @@ class Pipeline:
         self._answering = Answering(services)
         self._deadlines = Deadlines()
         self._notes = Notes()
+        self._under_way = 0
 
     async def respond(self, request: Request) -> bytes:
         """The whole answer, whatever happens on the way."""
         started = time.perf_counter()
+        self._under_way += 1
         request.address = self._addresses.of(request.peer, request.header(b"x-forwarded-for"))
         trail = Trail()
         try:
@@ -58,9 +66,21 @@ class Pipeline:
             _LOG.exception("bug", request_id=request.id, route=trail.template)
             reply = problems.reply(_bug(), request.id)
             reply.budgets = trail.budgets
+        finally:
+            self._under_way -= 1
         answer = self._answering.encode(reply, request)
         self._notes.take(trail, request, reply, time.perf_counter() - started)
         return answer
+
+    def refuse(self, request: Request) -> bytes | None:
+        """503 before anything was looked at, where more is under way than can be done in time."""
+        if self._under_way < MAX_UNDER_WAY or not request.path.startswith(_REFUSABLE):
+            return None
+        if request.path.startswith(_HEALTH):
+            return None
+        reply = problems.reply(overloaded("Too much is under way. Try again."), request.id)
+        self._notes.take(Trail(), request, reply, 0.0)
+        return self._answering.encode(reply, request)
 
     async def _reply(self, request: Request, trail: Trail) -> Reply:
         methods, path_id = routes.find(request.path)

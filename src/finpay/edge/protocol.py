@@ -18,14 +18,13 @@ import httptools
 import uvicorn
 from uvicorn.server import ServerState
 
-from finpay import ids, log
-from finpay.edge import problems, routes
+from finpay import log
+from finpay.edge import routes, unreadable
 from finpay.edge.request import Headers, Request, Responder
-from finpay.errors import Code, FinPayError
+from finpay.edge.unreadable import MAX_HEADERS_BYTES
 
 # No path or query of ours is nearly as long, so what is cut off changes no answer.
 MAX_TARGET_BYTES: Final = 32 * 1024
-MAX_HEADERS_BYTES: Final = 64 * 1024  # all of a request together; the parser has no limit
 MAX_WAITING: Final = 8  # requests sent ahead on one connection; the rest stays in the socket
 REQUEST_S: Final = 15.0  # for all of a request: 64 KiB at 4 KiB/s; slower is no client of ours
 LOOK_EVERY_S: Final = 5.0  # how late that may be: one timer per connection, none per request
@@ -33,12 +32,6 @@ MIN_TAKEN_BYTES: Final = 8 * 1024  # of an answer between two looks; slower is n
 FIRST_REQUEST_S: Final = 1.0  # from a connection to its request; only a stopping server counts it
 
 _LOG: Final = log.get()
-_UNREADABLE: Final = FinPayError(
-    Code.MALFORMED_JSON,
-    "This is no HTTP request that can be read. Paths and queries are ASCII with percent-encoding, "
-    f"headers have no control characters and at most {MAX_HEADERS_BYTES} bytes, and all of them "
-    "arrive within seconds.",
-)
 
 
 class Protocol(asyncio.Protocol):
@@ -231,6 +224,12 @@ class Protocol(asyncio.Protocol):
             request.keep_alive = False
         if not request.keep_alive:
             self._last = True
+        if not self._answering and request.keep_alive:
+            refusal = self._application.refuse(request)
+            if refusal is not None:
+                self._since = self._loop.time()
+                self._transport.write(refusal)
+                return
         self._waiting.append(request)
         if not self._answering:
             self._answering = True
@@ -274,18 +273,7 @@ class Protocol(asyncio.Protocol):
     def _say_unreadable(self) -> None:
         if self._transport.is_closing():
             return
-        request_id = ids.encode("req", ids.new_uuid())
-        body = problems.body(_UNREADABLE, request_id)
-        head = (
-            "HTTP/1.1 400 Bad Request\r\n"
-            f"content-type: {problems.CONTENT_TYPE.decode()}\r\n"
-            f"content-length: {len(body)}\r\n"
-            f"x-request-id: {request_id}\r\n"
-            "cache-control: no-store\r\n"
-            "x-content-type-options: nosniff\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self._transport.write(head.encode() + body)
+        self._transport.write(unreadable.answer())
         self._transport.close()
 
 

@@ -79,6 +79,10 @@ class Responder(Protocol):
         """The whole answer, head and body, as it goes over the line. It never raises."""
         ...
 
+    def refuse(self, request: Request) -> bytes | None:
+        """The answer at once to a request too many; None if it may come in."""
+        ...
+
 
 class Call(Struct, frozen=True):
     """What a handler gets: everything is read, checked and admitted.

@@ -1,0 +1,76 @@
+"""Past what one process can do in time, requests are refused before any work, and those who were
+let in are served."""
+
+import socket
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from http.client import HTTPResponse
+from typing import Final
+
+from finpay.edge.pipeline import MAX_UNDER_WAY
+from tests.apis import Api, User
+from tests.faults.watching import ask, await_that, locked, truth
+
+EXTRA: Final = 40
+LIMIT_S: Final = 10.0
+
+
+def test_one_too_many_is_refused_at_once(serve: Callable[..., Api], api: Api) -> None:
+    served = serve(FINPAY_WORKERS="1")
+    alice, bob = api.user(MAX_UNDER_WAY + EXTRA), api.user()
+    with ExitStack() as stack:
+        with locked(api, alice) as lock:
+            lines = [stack.enter_context(line(served)) for _ in range(MAX_UNDER_WAY + EXTRA)]
+            for number, each in enumerate(lines):
+                each.sendall(transfer(alice, bob, f"crowd-{number}"))
+            lock.await_waiter()
+            late = stack.enter_context(line(served))
+            await_that("it is full", lambda: refused(late, alice), LIMIT_S)
+            assert ask(served, "/readyz").status_code == 200
+            assert ask(served, "/api/v1/health").status_code == 200
+        answers = Counter(status(each) for each in lines)
+    assert answers[201] >= MAX_UNDER_WAY - 1, "whoever was let in is served"
+    assert answers[201] + answers[503] == len(lines)
+    assert truth(api, bob) == answers[201]
+    api.verify()
+
+
+def refused(late: socket.socket, user: User) -> bool:
+    """Asked again and again on one line: a refusal does not end it."""
+    late.sendall(head(user, "GET /api/v1/accounts/entries"))
+    answer = HTTPResponse(late)
+    answer.begin()
+    body = answer.read()
+    if answer.status == 503:
+        assert b'"code":"overloaded"' in body
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    return answer.status == 503
+
+
+def status(each: socket.socket) -> int:
+    answer = HTTPResponse(each)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+def transfer(sender: User, receiver: User, key: str) -> bytes:
+    body = f'{{"receiver_id":"{receiver.account_id}","amount":1}}'
+    more = (
+        f"Content-Type: application/json\r\nX-Idempotency-Key: {key}\r\n"
+        f"Content-Length: {len(body)}\r\n"
+    )
+    return head(sender, "POST /api/v1/transactions", more) + body.encode()
+
+
+def head(user: User, line: str, more: str = "") -> bytes:
+    return (
+        f"{line} HTTP/1.1\r\nHost: finpay\r\nAuthorization: Bearer {user.token}\r\n{more}\r\n"
+    ).encode()
+
+
+def line(api: Api) -> socket.socket:
+    port = int(api.url.rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)
