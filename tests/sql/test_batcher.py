@@ -9,7 +9,7 @@ import pytest
 
 from finpay import ids
 from finpay.ledger.batcher import MAX_BATCH, Batcher
-from finpay.ledger.posting import Transfer
+from finpay.ledger.posting import Bulk, Transfer
 from tests.sql.bank import REFUSALS, Bank, Holder, again, bulk, bulk_again, item, transfer
 
 
@@ -114,7 +114,13 @@ async def test_bulks_bigger_than_a_batch_and_singles_are_all_done_once(
 ) -> None:
     a, b = await bank.open(10_000), await bank.open()
     big = [bulk(a, *(item(b, 1) for _ in range(MAX_BATCH + 1))) for _ in range(2)]
-    requests = [transfer(a, b, 1), big[0], transfer(a, b, 1), bulk_again(big[0]), big[1]]
+    requests: list[Transfer | Bulk] = [
+        transfer(a, b, 1),
+        big[0],
+        transfer(a, b, 1),
+        bulk_again(big[0]),
+        big[1],
+    ]
     posted = await asyncio.gather(*(batcher.post(request) for request in requests))
     assert [p.outcome for p in posted] == [*["completed"] * 3, "duplicate", "completed"]
     assert await bank.balance(b) == 2 + 2 * (MAX_BATCH + 1)

@@ -19,6 +19,7 @@ from finpay.dev.servers import free_port
 from tests.servers import Run
 
 _SECRET: Final = "not-for-the-log"
+_LIMITS: Final = ("SET LOCAL lock_timeout = '2s';", "SET LOCAL statement_timeout = '60s';")
 _BOUNDS: Final = (
     r"SET LOCAL lock_timeout = '[1-9]\d?s';",
     r"SET LOCAL statement_timeout = '[1-9]\d{0,2}s';",
@@ -154,8 +155,7 @@ def test_every_migration_bounds_what_it_waits_for(name: str) -> None:
         "-- migrate:up\nCREATE TABLE t ();",
         "-- migrate:up\nSET LOCAL lock_timeout = '2s';\nCREATE TABLE t ();",
         "-- migrate:up\nSET LOCAL lock_timeout = '0s';\nSET LOCAL statement_timeout = '60s';",
-        "-- migrate:up\nLOCK t;\nSET LOCAL lock_timeout = '2s';\n"
-        "SET LOCAL statement_timeout = '9s';",
+        "-- migrate:up\nLOCK t;\n\n" + "\n".join(_LIMITS),
         "-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON t (a);\nLOCK t;",
         "-- migrate:up transaction:false\nCREATE INDEX i ON t (a);",
     ],
@@ -163,6 +163,7 @@ def test_every_migration_bounds_what_it_waits_for(name: str) -> None:
 def test_a_migration_without_bounds_is_noticed(text: str) -> None:
     assert not bounded(text)
     assert bounded(_INDEX)
+    assert bounded("\n".join(["-- migrate:up", *_LIMITS, "LOCK t;"]))
 
 
 async def test_an_index_is_built_without_stopping_writes_and_within_limits(
