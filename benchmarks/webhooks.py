@@ -90,7 +90,7 @@ def _latency(running: Stack, options: argparse.Namespace) -> None:
     with _receiver(running) as (port, seen):
         asyncio.run(_subscribe(running.database_url, people, port))
         worker = _worker(running)
-        wrk.run(running.url, file, Load("transfers", 10, 2, pause_ms=100))
+        time.sleep(SETTLE_S)  # until it works: what came before would wait for its start
         sent = wrk.run(running.url, file, load)
         time.sleep(SETTLE_S)
         worker.terminate()

@@ -42,7 +42,8 @@ def work(settings: Settings, *, once: bool) -> Done:
 
 
 async def _work(settings: Settings, *, once: bool) -> Done:
-    database = Database(settings.database_url, size=CONNECTIONS)
+    # What a worker notes down only saves a repetition, and may not take the disk from payments.
+    database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     pulse = Database(settings.database_url, size=1)
     tracer = tracing.start("finpay-worker")
     worker = Worker(database, pulse, settings, traced.kit(tracer).sender)
@@ -54,7 +55,7 @@ async def _work(settings: Settings, *, once: bool) -> Done:
     proving: asyncio.Task[None] | None = None
     try:
         await _open(window)
-        await _first_contact(database, worker, settings, once=once)
+        await _first_contact(pulse, worker, settings, once=once)
         listener.start()
         if settings.integrity_interval_s and not once:
             proving = asyncio.create_task(_prove(proof, settings.integrity_interval_s))

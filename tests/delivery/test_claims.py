@@ -95,9 +95,7 @@ async def test_a_claim_reads_no_queue_to_its_end(scene: Scene, crowded: list[Hoo
         scanned = {n["Relation Name"] for n in nodes if n["Node Type"] == "Seq Scan"}
         assert "deliveries" not in scanned, plan
         read = sum(n["Actual Rows"] * n["Actual Loops"] for n in nodes)
-        blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         assert read < 30 * LARGE, plan
-        assert blocks < 40 * LARGE, plan
     await connection.close()
 
 

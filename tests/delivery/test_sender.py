@@ -150,6 +150,8 @@ async def test_retry_after_is_heard(sender: Sender, receiver: Receiver) -> None:
 
 
 async def test_an_answer_that_trickles_ends_in_time(sender: Sender) -> None:
+    ended = asyncio.Event()
+
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         with suppress(ConnectionError):
@@ -158,12 +160,13 @@ async def test_an_answer_that_trickles_ends_in_time(sender: Sender) -> None:
                 await writer.drain()
                 await asyncio.sleep(0.05)
         await _end(writer)
+        ended.set()
 
     server = await asyncio.start_server(trickle, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     attempt = await _send(sender, f"http://127.0.0.1:{port}/")
     server.close()
-    await server.wait_closed()
+    await asyncio.wait_for(ended.wait(), 5)
     assert attempt.error == "timeout"
     assert attempt.duration_s < TIMEOUT_S + 0.3
 

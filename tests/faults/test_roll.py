@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from finpay.dev.servers import free_port
 from tests.apis import Api, User
 from tests.delivery.receiver import receiving
 from tests.faults.rolling import NEXT_VERSION, Balancer, balanced, next_release, port_of, reading
@@ -74,11 +73,10 @@ def working(database: str, release: dict[str, str]) -> Iterator[subprocess.Popen
     """A worker that delivers, until it is told to stop."""
     worker = subprocess.Popen(
         [sys.executable, "-m", "finpay", "worker"],
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": database, **LOOPBACK, **release,
-             "PORT": str(free_port())},
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": database, **LOOPBACK, **release},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     try:
         yield worker
     finally:

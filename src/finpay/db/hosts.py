@@ -23,7 +23,13 @@ class Hosts:
     def __init__(self, url: str) -> None:
         self._hosts = deque(hosts_of(url))
 
-    async def connect(self, url: str, *, timeout: float, **options: Any) -> asyncpg.Connection:  # noqa: ASYNC109
+    async def connect(
+        self,
+        url: str,
+        *,
+        timeout: float,  # noqa: ASYNC109  the driver's own name for it
+        **options: Any,
+    ) -> asyncpg.Connection:
         """A connection like the driver's own, in `timeout` seconds for all hosts together."""
         if len(self._hosts) < 2:
             return await asyncpg.connect(url, timeout=timeout, **options)

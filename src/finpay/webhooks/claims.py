@@ -4,6 +4,7 @@ Endpoints are visited in turns, and none gets more than its bound, counted over 
 receiver that hangs holds its own few places, and its million rows that wait are stepped over.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -43,13 +44,14 @@ class Lease:
 class Turn:
     """What one claim brought.
 
-    `after` is where the next goes on; FIRST: all were visited. `ready`: there were deliveries to
-    make, perhaps more than we may take now. `canceled`: some were for disabled endpoints.
+    `after` is where the next goes on; FIRST: all were visited. `more`: there may be deliveries that
+    we did not take, for want of places or because another worker was there. `canceled`: some were
+    for disabled endpoints.
     """
 
     leases: Sequence[Lease]
     after: UUID
-    ready: bool
+    more: bool
     canceled: bool
 
 
@@ -61,7 +63,7 @@ async def claim(
     if not ready and after != FIRST:
         ready = await _ready(database, FIRST)
     if not ready:
-        return Turn([], FIRST, ready=False, canceled=False)
+        return Turn([], FIRST, more=False, canceled=False)
     share = max(1, places // len(ready))
     async with database.transaction() as transaction:
         locked = await transaction.fetch(_SQL.lock_endpoints, ready)
@@ -72,7 +74,13 @@ async def claim(
         if gone:
             await transaction.execute(_SQL.cancel, gone, CANCELED_PER_TURN)
     leases = await _with_messages(database, taken, enabled)
-    return Turn(leases, _next(ready, taken, places), ready=True, canceled=bool(gone))
+    got = Counter(row["endpoint_id"] for row in taken)
+    # Who has as many as it may have may have more behind them.
+    more = len(locked) < len(ready) or any(
+        got[key] >= min(share, room - row["leased"])
+        for (key, row), room in zip(enabled.items(), rooms, strict=True)
+    )
+    return Turn(leases, _next(ready, taken, places), more=more, canceled=bool(gone))
 
 
 async def _ready(database: Database, after: UUID) -> list[UUID]:

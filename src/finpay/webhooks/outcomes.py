@@ -111,6 +111,8 @@ class Outcomes:
     async def _disable(self, endpoint_id: UUID, reason: Literal["gone", "failing"]) -> None:
         """Once, whoever else finds the same; with an audit row and an event to the others."""
         async with self._database.transaction() as transaction:
+            # It takes a number of the account and tells of it, so it may not be undone.
+            await transaction.execute("SET LOCAL synchronous_commit = on")
             row = await transaction.fetch_one(_SQL.disable, endpoint_id, reason)
             if row is None:
                 return

@@ -1,6 +1,6 @@
 -- Named queries of the worker. Every moment is the database's clock. Rows are named by
--- `= ANY (ARRAY(…))`: one probe of the key for each, whatever the statistics of the day say, where a
--- join may read the whole table.
+-- `= ANY (ARRAY(…))`: one probe of the key for each, whatever the statistics of the day say, where
+-- a join may read the whole table.
 --
 -- Locks, so that no two calls wait for each other: deliveries before endpoints when outcomes are
 -- written, endpoints with SKIP LOCKED when deliveries are claimed, the account last (by the trigger
@@ -24,6 +24,8 @@ SELECT id FROM ready WHERE id IS NOT NULL LIMIT $2
 -- Until the claim commits: of two workers the second sees the leases of the first when it counts
 -- them. Endpoints that another one holds at this moment are left to it.
 SELECT e.id, e.url, e.enabled, e.failures_in_row,
+       (SELECT count(*) FROM webhooks.deliveries d
+        WHERE d.endpoint_id = e.id AND d.status = 'leased') AS leased,
        ARRAY(SELECT s.secret FROM webhooks.secrets s
              WHERE s.endpoint_id = e.id
                AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())

@@ -24,7 +24,8 @@ SELECT account_id, sequence, transaction_id, 0, balance_after FROM ledger.failur
 ORDER BY account_id, sequence
 
 -- name: audit
-SELECT subject_id, action FROM audit.log WHERE action LIKE 'transaction.%' AND subject_id IS NOT NULL
+SELECT subject_id, action FROM audit.log
+WHERE action LIKE 'transaction.%' AND subject_id IS NOT NULL
 
 -- name: events
 SELECT account_id, sequence, transaction_id, type FROM outbox.events
