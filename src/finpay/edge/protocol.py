@@ -2,7 +2,7 @@
 
 A request is handed on when it is whole, and its answer is one write. There is no ASGI between:
 its conversation (two messages back, a list of pairs for the headers each way) cost a quarter of a
-cached read, see docs/decisions/0006-no-asgi.md.
+cached read, see docs/decisions/0009-no-asgi.md.
 
 What can't be read as HTTP never reaches the pipeline. It is answered as problem+json all the same.
 """
