@@ -146,6 +146,12 @@ class Scene:
                 assert found is not None
                 await asyncio.sleep(0.02)
 
+    async def until_workers(self, count: int, limit_s: float = 20) -> None:
+        """Until so many workers are at work."""
+        async with asyncio.timeout(limit_s):
+            while len(await self.bank.app.fetch("SELECT id FROM webhooks.workers")) != count:
+                await asyncio.sleep(0.02)
+
     async def endpoint(self, hooked: Hooked) -> Any:
         return await self.bank.row(
             "SELECT * FROM webhooks.endpoints WHERE id = $1", hooked.endpoint_id

@@ -139,6 +139,7 @@ async def test_two_workers_share_and_send_nothing_twice(scene: Scene, receiver: 
     hooked = [await scene.hook(receiver.url) for _ in range(4)]
     scene.work()
     scene.work()
+    await scene.until_workers(2)
     for _ in range(5):
         for one in hooked:
             await scene.many_events(one, 20)

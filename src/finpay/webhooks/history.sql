@@ -1,13 +1,15 @@
 -- Named queries of finpay.webhooks.history: what became of deliveries, for the endpoint's owner.
 
 -- name: page
--- Newest first, before an id. $3 is the one state to show; null for all.
+-- Newest first, before an id. $3 is the one state to show; null for all. The endpoint is named by
+-- two bounds: with `=` the planner may walk the key of all deliveries, in hope of many of ours.
 SELECT d.id, d.endpoint_id, d.account_id, d.sequence, d.payload, d.event_type, d.status, d.attempts,
        d.due_at, d.created_at, d.finished_at
 FROM webhooks.deliveries d
-WHERE d.endpoint_id = $1 AND ($2::uuid IS NULL OR d.id < $2)
+WHERE d.endpoint_id >= $1
+  AND (d.endpoint_id, d.id) < ($1, COALESCE($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
   AND ($3::text IS NULL OR d.status = $3)
-ORDER BY d.id DESC
+ORDER BY d.endpoint_id DESC, d.id DESC
 LIMIT $4
 
 -- name: page_pending
