@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -77,6 +78,7 @@ def test_nobody_waits_for_a_worker_that_is_not_there(two: Api) -> None:
     try:
         dead.kill()
         await_that("it is dead", lambda: dead.status() == psutil.STATUS_ZOMBIE)
+        await_that("its other threads too", lambda: threads_of(dead) <= 1)
         assert {ask(two, "/livez").status_code for _ in range(2 * ASKED)} == {200}
     finally:
         supervisor.resume()
@@ -97,6 +99,11 @@ def test_of_two_that_start_together_one_has_the_port(
     winner = second if lost is first else first
     winner.url = first.url
     await_ready(winner)
+
+
+def threads_of(process: psutil.Process) -> int:
+    """The first may be gone while others still hold the door."""
+    return len(list(Path(f"/proc/{process.pid}/task").iterdir()))
 
 
 def loser(first: Api, second: Api) -> Api | None:
