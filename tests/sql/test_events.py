@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, cast
@@ -23,6 +24,14 @@ EVERYTHING: Final = Filters()
 WRITERS: Final = 6
 ROUNDS: Final = 15
 RECORD: Final = "SELECT outbox.record($1, 'session.revoked', '{\"id\":\"ses_x\"}', $1, 'req')"
+
+
+@pytest.fixture
+async def bank(fresh_database: Callable[[], str]) -> AsyncIterator[Bank]:
+    """In a database of its own: some tests here move events in time, which others would find."""
+    made = Bank(fresh_database())
+    yield made
+    await made.close()
 
 
 async def test_each_side_has_an_event_of_its_own(bank: Bank) -> None:
