@@ -1,6 +1,6 @@
 """Refresh tokens and sessions that nothing depends on any more are forgotten, and only those."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -10,8 +10,9 @@ from tests.sql.people import ACCESS_TTL_S, People, Person, refusal
 
 
 @pytest.fixture
-async def people(database_url: str) -> AsyncIterator[People]:
-    people = People(database_url)
+async def people(fresh_database: Callable[[], str]) -> AsyncIterator[People]:
+    """In a database of its own: the audit log goes on telling of what is pruned here."""
+    people = People(fresh_database())
     yield people
     await people.close()
 
