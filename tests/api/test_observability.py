@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from finpay.dev.servers import free_port
-from tests.apis import Api, User, await_ready, running_api
+from tests.apis import Api, User, running_api
 from tests.faults.watching import ask, await_new_workers, await_that, workers
 
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -216,7 +216,6 @@ def test_the_gauges_of_the_dead_are_forgotten(serve: Callable[..., Api]) -> None
     for worker in killed:
         worker.kill()
     await_new_workers(api, 2, but={worker.pid for worker in killed})
-    await_ready(api)  # nobody listens while there is no worker at all
     await_that("two again", lambda: without_redis(api) == 2, 10)
 
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from http.client import HTTPResponse
 from typing import Any, Final
 
 import psutil
@@ -20,7 +19,16 @@ from finpay.edge.drain import DRAIN_S
 from finpay.edge.protocol import FIRST_REQUEST_S, Protocol
 from finpay.edge.request import Request
 from tests.apis import Api, User
-from tests.faults.watching import ASKED, ask, await_that, locked, truth, workers
+from tests.faults.watching import (
+    ASKED,
+    ask,
+    await_that,
+    connected,
+    locked,
+    status_of,
+    truth,
+    workers,
+)
 from tests.load import Payment, Sent, load, prove, resolve, send_all
 
 STOP_LIMIT_S: Final = 10.0
@@ -217,21 +225,8 @@ def idle_lines(served: Api) -> Iterator[list[socket.socket]]:
         yield lines
 
 
-def connected(served: Api) -> socket.socket:
-    port = int(served.url.rpartition(":")[2])
-    return socket.create_connection(("127.0.0.1", port), timeout=STOP_LIMIT_S)
-
-
 def not_ready(api: Api) -> bool:
     return ask(api, "/readyz").status_code == 503
-
-
-def status_of(line: socket.socket) -> int:
-    """Of the next answer on this connection, which is read whole."""
-    answer = HTTPResponse(line)
-    answer.begin()
-    answer.read()
-    return answer.status
 
 
 def all_draining(api: Api) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from finpay.edge.pipeline import MAX_UNDER_WAY
 from tests.apis import Api, User
-from tests.faults.watching import ask, await_that, locked, truth
+from tests.faults.watching import ask, await_that, connected, locked, status_of, truth
 
 EXTRA: Final = 40
 LIMIT_S: Final = 10.0
@@ -21,15 +21,15 @@ def test_one_too_many_is_refused_at_once(serve: Callable[..., Api], api: Api) ->
     alice, bob = api.user(MAX_UNDER_WAY + EXTRA), api.user()
     with ExitStack() as stack:
         with locked(api, alice) as lock:
-            lines = [stack.enter_context(line(served)) for _ in range(MAX_UNDER_WAY + EXTRA)]
+            lines = [stack.enter_context(connected(served)) for _ in range(MAX_UNDER_WAY + EXTRA)]
             for number, each in enumerate(lines):
                 each.sendall(transfer(alice, bob, f"crowd-{number}"))
             lock.await_waiter()
-            late = stack.enter_context(line(served))
+            late = stack.enter_context(connected(served))
             await_that("it is full", lambda: refused(late, alice), LIMIT_S)
             assert ask(served, "/readyz").status_code == 200
             assert ask(served, "/api/v1/health").status_code == 200
-        answers = Counter(status(each) for each in lines)
+        answers = Counter(status_of(each) for each in lines)
     assert answers[201] >= MAX_UNDER_WAY - 1, "whoever was let in is served"
     assert answers[201] + answers[503] == len(lines)
     assert truth(api, bob) == answers[201]
@@ -49,13 +49,6 @@ def refused(late: socket.socket, user: User) -> bool:
     return answer.status == 503
 
 
-def status(each: socket.socket) -> int:
-    answer = HTTPResponse(each)
-    answer.begin()
-    answer.read()
-    return answer.status
-
-
 def transfer(sender: User, receiver: User, key: str) -> bytes:
     body = f'{{"receiver_id":"{receiver.account_id}","amount":1}}'
     more = (
@@ -69,8 +62,3 @@ def head(user: User, line: str, more: str = "") -> bytes:
     return (
         f"{line} HTTP/1.1\r\nHost: finpay\r\nAuthorization: Bearer {user.token}\r\n{more}\r\n"
     ).encode()
-
-
-def line(api: Api) -> socket.socket:
-    port = int(api.url.rpartition(":")[2])
-    return socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)

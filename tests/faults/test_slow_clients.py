@@ -17,6 +17,7 @@ import pytest
 from finpay.edge.protocol import MAX_TARGET_BYTES
 from finpay.edge.unreadable import MAX_HEADERS_BYTES
 from tests.apis import Api, User
+from tests.faults.watching import connected
 
 CUT_S: Final = 30.0
 DRIP_S: Final = 1.0
@@ -71,7 +72,7 @@ def test_headers_are_bounded_together(api: Api, field: bytes, chunk: int) -> Non
 
 def test_a_field_that_never_ends_is_not_kept(api: Api) -> None:
     """No line break ever comes, so the parser would gather it for ever."""
-    with connected(api) as line:
+    with connected(api, CUT_S) as line:
         line.sendall(HEAD + b"X: ")
         sent = 0
         with suppress(OSError):
@@ -84,7 +85,7 @@ def test_a_field_that_never_ends_is_not_kept(api: Api) -> None:
 def drip(api: Api, begin: bytes, bytewise: bytes) -> bytes:
     """Sends the rest one byte a second, until the server closes. What it said."""
     heard: list[bytes] = []
-    with connected(api) as line:
+    with connected(api, CUT_S) as line:
         listening = threading.Thread(target=lambda: heard.append(all_of(line)))
         listening.start()
         line.sendall(begin)
@@ -101,7 +102,7 @@ def drip(api: Api, begin: bytes, bytewise: bytes) -> bytes:
 
 def take_nothing(api: Api) -> bytes:
     """Asks for more than the kernel keeps, reads none of it, and looks whether it is cut."""
-    with connected(api) as line:
+    with connected(api, CUT_S) as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         line.sendall(BIGGEST * PIPELINED)
         until = time.monotonic() + CUT_S
@@ -124,7 +125,7 @@ def transfer_head(user: User) -> bytes:
 
 def send(api: Api, request: bytes, chunk: int) -> HTTPResponse:
     """Its answer, also if it comes before all was sent."""
-    with connected(api) as line:
+    with connected(api, CUT_S) as line:
         with suppress(OSError):
             for at in range(0, len(request), chunk):
                 line.sendall(request[at : at + chunk])
@@ -140,8 +141,3 @@ def all_of(line: socket.socket) -> bytes:
         while more := line.recv(65_536):
             heard += more
     return heard
-
-
-def connected(api: Api) -> socket.socket:
-    port = int(api.url.rpartition(":")[2])
-    return socket.create_connection(("127.0.0.1", port), timeout=CUT_S)

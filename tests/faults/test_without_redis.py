@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.apis import PASSWORD, Api, await_ready, running_api
+from tests.apis import PASSWORD, Api, running_api
 from tests.faults.proxy import Proxy, proxy_before
 from tests.faults.redis_faults import assert_redis_refuses, full, hung, info, redis, stopped
 from tests.faults.watching import (
@@ -229,7 +229,6 @@ def test_a_session_that_nobody_could_tell_redis_of_is_refused_within_a_minute(
         for worker in killed:
             worker.kill()
         await_new_workers(api, 2, but={worker.pid for worker in killed})
-    await_ready(api)  # nobody listens while there is no worker at all
     await_redis(api, "ok", RECOVERY_S)
     with redis(valkey) as client:
         marker = marker_of(user, token)

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from typing import Any, Final
 
 import httpx
@@ -13,7 +15,7 @@ import psutil
 
 from finpay.db.pool import Database
 from finpay.gate import lifetimes
-from tests.apis import Api, User
+from tests.apis import Api, User, await_ready
 
 RECOVERY_S: Final = 5.0
 ASKED: Final = 8  # new connections that surely find both of two workers
@@ -25,6 +27,20 @@ def ask(api: Api, path: str, token: str = "", *, limit_s: float = 10.0) -> httpx
     # No certificates: reading them would take longer than the request.
     with httpx.Client(verify=False, trust_env=False, timeout=limit_s) as client:  # noqa: S501
         return client.get(f"{api.url}{path}", headers=headers)
+
+
+def connected(api: Api, limit_s: float = 10.0) -> socket.socket:
+    """A bare connection, for what no client library would send."""
+    port = int(api.url.rpartition(":")[2])
+    return socket.create_connection(("127.0.0.1", port), timeout=limit_s)
+
+
+def status_of(line: socket.socket) -> int:
+    """Of the next answer on this connection, which is read whole."""
+    answer = HTTPResponse(line)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 def statuses(api: Api, token: str, path: str = "/api/v1/auth/me") -> set[int]:
@@ -54,12 +70,13 @@ def await_redis(api: Api, state: str, limit_s: float = RECOVERY_S) -> None:
 
 
 def await_new_workers(api: Api, number: int, *, but: set[int], limit_s: float = 15.0) -> None:
-    """Until so many workers run that are none of `but`."""
+    """Until so many workers run that are none of `but`, and somebody listens."""
 
     def there() -> bool:
         return len({worker.pid for worker in workers(api)} - but) >= number
 
     await_that(f"{number} new workers", there, limit_s)
+    await_ready(api)  # a door opens when its worker is ready
 
 
 def workers(api: Api) -> list[psutil.Process]:

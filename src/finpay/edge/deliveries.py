@@ -157,10 +157,7 @@ async def replay(services: Services, call: Call) -> Reply:
 
 def _delivery_id(call: Call) -> UUID:
     """The id in the path. 404 for one that is none."""
-    try:
-        return ids.decode("whd", call.path_id)
-    except ids.MalformedId:
-        raise _no_delivery() from None
+    return call.uuid_in_path("whd", _no_delivery())
 
 
 async def _reply(services: Services, call: Call, delivery: UUID, status: int) -> Reply:

@@ -1,6 +1,5 @@
 """Handlers of /events: what happened to the caller's account, to read and to catch up with."""
 
-from finpay import ids
 from finpay.edge import lists, replies
 from finpay.edge.request import Call, Reply
 from finpay.edge.services import Services
@@ -25,14 +24,11 @@ async def page(services: Services, call: Call) -> Reply:
 
 async def one(services: Services, call: Call) -> Reply:
     """404 alike for what does not exist and for what belongs to others."""
-    try:
-        event_id = ids.decode("evt", call.path_id)
-    except ids.MalformedId:
-        found = None
-    else:
-        found = await events.one(services.database, call.caller.account_id, event_id)
+    absent = FinPayError(Code.NOT_FOUND, "You have no event with this id.")
+    event_id = call.uuid_in_path("evt", absent)
+    found = await events.one(services.database, call.caller.account_id, event_id)
     if found is None:
-        raise FinPayError(Code.NOT_FOUND, "You have no event with this id.")
+        raise absent
     return Reply(200, events.render(found))
 
 

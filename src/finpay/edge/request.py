@@ -4,13 +4,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from msgspec import Struct
 
 from finpay import ids
+from finpay.errors import FinPayError
 from finpay.gate.gate import Settlement
 from finpay.gate.limits import Budget
 from finpay.identity.tokens import Principal
+from finpay.ids import Prefix
 
 Headers = dict[bytes, bytes]  # by lower-case name; a repeated field is one list
 
@@ -102,6 +105,13 @@ class Call(Struct, frozen=True):
     key: str = ""
     fingerprint: bytes = b""
     bearer: str = ""
+
+    def uuid_in_path(self, prefix: Prefix, absent: FinPayError) -> UUID:
+        """The id in the path. Raises `absent` for what is no id of this kind."""
+        try:
+            return ids.decode(prefix, self.path_id)
+        except ids.MalformedId:
+            raise absent from None
 
     @property
     def caller(self) -> Principal:

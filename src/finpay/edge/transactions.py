@@ -65,14 +65,11 @@ async def history(services: Services, call: Call) -> Reply:
 
 async def one(services: Services, call: Call) -> Reply:
     """404 alike for what does not exist and for what belongs to others."""
-    try:
-        transaction_id = ids.decode("txn", call.path_id)
-    except ids.MalformedId:
-        step = None
-    else:
-        step = await reads.transaction(services.database, transaction_id, call.caller.account_id)
+    absent = FinPayError(Code.NOT_FOUND, "You have no transaction with this id.")
+    transaction_id = call.uuid_in_path("txn", absent)
+    step = await reads.transaction(services.database, transaction_id, call.caller.account_id)
     if step is None:
-        raise FinPayError(Code.NOT_FOUND, "You have no transaction with this id.")
+        raise absent
     return Reply(200, replies.encode(shapes.transaction(step, call.caller.account_id)))
 
 

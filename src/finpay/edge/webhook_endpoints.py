@@ -194,10 +194,7 @@ async def rotate_secret(services: Services, call: Call) -> Reply:
 
 def endpoint_id(call: Call) -> UUID:
     """The id in the path. 404 for one that is none."""
-    try:
-        return ids.decode("whe", call.path_id)
-    except ids.MalformedId:
-        raise no_endpoint() from None
+    return call.uuid_in_path("whe", no_endpoint())
 
 
 def no_endpoint() -> FinPayError:

@@ -30,8 +30,7 @@ PROBE_EVERY_S: Final = 0.25
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
 MAX_OWED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
 
-_PROBE_KEY: Final = "fp:probe"
-_PROBE_KEY_MS: Final = 1_000
+_PROBE: Final = ("SET", "fp:probe", "1", "PX", 1_000)  # can it be reached, and does it write
 # What Redis says when it is as good as away, until the probe can write again.
 _UNABLE: Final = (
     "OOM", "READONLY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM",
@@ -137,7 +136,7 @@ class Channel:
     async def ping(self) -> None:
         """Notices that Redis left, or takes no writes, while nobody asked it anything."""
         with contextlib.suppress(RedisAway):
-            await self._command("SET", _PROBE_KEY, "1", "PX", _PROBE_KEY_MS)
+            await self._command(*_PROBE)
 
     async def _command(self, *words: str | int) -> Any:
         return await self.answer(self._ask(_packed(*words)))
@@ -218,7 +217,7 @@ class Channel:
                 self._line = line
                 for script in self._scripts:
                     await _told(line, "SCRIPT", "LOAD", script.text)
-                await _told(line, "SET", _PROBE_KEY, "1", "PX", _PROBE_KEY_MS)
+                await _told(line, *_PROBE)
                 await self._pay_debts(line)
         except Exception as error:  # noqa: BLE001  nothing but this loop closes the breaker again
             _LOG.debug("redis_probe", reason=repr(error))

@@ -7,7 +7,7 @@ begins anew.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from finpay import ids
@@ -15,7 +15,8 @@ from finpay.db import queries
 from finpay.db.pool import Database, Record
 from finpay.errors import validation_failed
 from finpay.outbox.events import render
-from finpay.outbox.shapes import Cause, Event, Subject, WebhookEndpoint
+from finpay.outbox.shapes import Cause, Event, Subject
+from finpay.webhooks import endpoints
 from finpay.wire import time
 
 PING: Final = "webhook_endpoint.ping"
@@ -96,7 +97,7 @@ async def ping(
         type=PING,
         created_at=time(row["now"]),
         sequence=0,
-        data=Subject(_shown(endpoint), {}),
+        data=Subject(endpoints.in_event(endpoint), {}),
         request=Cause(request_id, None),
         actor=ids.encode("usr", user_id),
     )
@@ -110,17 +111,3 @@ async def ping(
 def _check_enabled(row: Mapping[str, Any] | Record) -> None:
     if not row["enabled"]:
         raise validation_failed("The endpoint is disabled: enable it first.")
-
-
-def _shown(row: Record) -> WebhookEndpoint:
-    kind: Literal["webhook_endpoint"] = "webhook_endpoint"
-    return WebhookEndpoint(
-        id=ids.encode("whe", row["id"]),
-        object=kind,
-        url=row["url"],
-        description=row["description"],
-        event_types=row["event_types"],
-        enabled=row["enabled"],
-        disabled_reason=row["disabled_reason"],
-        created_at=time(row["created_at"]),
-    )

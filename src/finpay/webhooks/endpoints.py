@@ -14,8 +14,10 @@ import msgspec
 
 from finpay import ids, signing
 from finpay.db import queries
-from finpay.db.pool import Database, Transaction
+from finpay.db.pool import Database, Record, Transaction
 from finpay.identity.origin import Origin
+from finpay.outbox.shapes import WebhookEndpoint
+from finpay.wire import time
 
 MAX_PER_USER: Final = 16  # each costs a row per event; who needs more fans out behind one of them
 
@@ -180,4 +182,18 @@ async def _record(
         owner.origin.request_id,
         owner.origin.address,
         msgspec.json.encode(detail).decode(),
+    )
+
+
+def in_event(row: Record) -> WebhookEndpoint:
+    """An endpoint's row as events tell it. Without its secret, and what only its owner reads."""
+    return WebhookEndpoint(
+        id=ids.encode("whe", row["id"]),
+        object="webhook_endpoint",
+        url=row["url"],
+        description=row["description"],
+        event_types=row["event_types"],
+        enabled=row["enabled"],
+        disabled_reason=row["disabled_reason"],
+        created_at=time(row["created_at"]),
     )

@@ -17,11 +17,9 @@ from finpay import ids, log, metrics
 from finpay.db import queries
 from finpay.db.pool import Database, Transaction, Unavailable
 from finpay.gathering import Gatherer
-from finpay.outbox.shapes import WebhookEndpoint
-from finpay.webhooks import schedule
+from finpay.webhooks import endpoints, schedule
 from finpay.webhooks.claims import Lease
 from finpay.webhooks.sender import Attempt
-from finpay.wire import time
 
 MAX_BATCH: Final = 500  # rows per statement; more gain nothing
 MAX_QUEUE: Final = 4_000  # never reached: a worker holds fewer leases
@@ -121,7 +119,7 @@ class Outcomes:
                 _SQL.tell_disabled,
                 row["user_id"],
                 endpoint_id,
-                _json(_endpoint(row)),
+                _json(endpoints.in_event(row)),
                 _json({"enabled": True, "disabled_reason": None}),
                 _json(detail),
             )
@@ -157,19 +155,6 @@ def _columns(results: Sequence[_Result]) -> tuple[list[Any], ...]:
         [attempt.http_status for attempt in attempts],
         [attempt.error for attempt in attempts],
         [attempt.answer for attempt in attempts],
-    )
-
-
-def _endpoint(row: Any) -> WebhookEndpoint:
-    return WebhookEndpoint(
-        id=ids.encode("whe", row["id"]),
-        object="webhook_endpoint",
-        url=row["url"],
-        description=row["description"],
-        event_types=row["event_types"],
-        enabled=row["enabled"],
-        disabled_reason=row["disabled_reason"],
-        created_at=time(row["created_at"]),
     )
 
 
