@@ -134,7 +134,8 @@ def ratios(options: Options) -> dict[str, Any]:
 def overloaded(options: Options) -> dict[str, Any]:
     """Twice the load that it can carry."""
     with bench(options, FEW) as ready:
-        found = overload.overload(ready.running, ready.people, ready.file, options.seconds)
+        workers = options.knobs.workers
+        found = overload.overload(ready.running, ready.people, ready.file, workers, options.seconds)
         print({name: value for name, value in asdict(found).items() if name != "round"})
         return {"overload": asdict(found), **_proof(ready.running)}
 

@@ -112,6 +112,7 @@ class Application:
             settings=read,
             database=database,
             batcher=kit.batcher(ledger, refusal_templates(), waker.wake),
+            reader=kit.reader(database),
             waker=waker,
             identity=identity,
             gate=gate,

@@ -124,7 +124,14 @@ def test_a_traceparent_is_the_parent(traced: Api, collector: Collector) -> None:
 def test_reads_and_refusals(traced: Api, collector: Collector) -> None:
     alice = traced.user()
     cold = span_of(collector, request(alice, "GET", "/api/v1/accounts"))
-    assert children(collector, cold).keys() == {"gate.admit", "postgresql", "gate.fill"}
+    inside = children(collector, cold)
+    assert inside.keys() == {"gate.admit", "ledger.read", "gate.fill"}
+    (batch,) = [
+        s for s in collector.named("ledger.reads") if inside["ledger.read"].place in s.links
+    ]
+    assert inside["ledger.read"].links == [batch.place]
+    statement = children(collector, batch)["postgresql"]
+    assert "ledger.accounts" in statement.attributes["db.query.text"]
     warm = span_of(collector, request(alice, "GET", "/api/v1/accounts"))
     assert children(collector, warm).keys() == {"gate.admit"}
     path = f"{TRANSACTIONS}/txn_{'0' * 26}"

@@ -27,6 +27,9 @@ def test_one_too_many_is_refused_at_once(serve: Callable[..., Api], api: Api) ->
             lock.await_waiter()
             late = stack.enter_context(connected(served))
             await_that("it is full", lambda: refused(late, alice), LIMIT_S)
+            last = stack.enter_context(connected(served))
+            assert refused(last, alice, "Connection: close\r\n")
+            assert last.recv(1) == b"", "who asks to close is closed"
             assert ask(served, "/readyz").status_code == 200
             assert ask(served, "/api/v1/health").status_code == 200
         answers = Counter(status_of(each) for each in lines)
@@ -36,9 +39,9 @@ def test_one_too_many_is_refused_at_once(serve: Callable[..., Api], api: Api) ->
     api.verify()
 
 
-def refused(late: socket.socket, user: User) -> bool:
+def refused(late: socket.socket, user: User, more: str = "") -> bool:
     """Asked again and again on one line: a refusal does not end it."""
-    late.sendall(head(user, "GET /api/v1/accounts/entries"))
+    late.sendall(head(user, "GET /api/v1/accounts/entries", more))
     answer = HTTPResponse(late)
     answer.begin()
     body = answer.read()

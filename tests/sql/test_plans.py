@@ -1,7 +1,6 @@
 """The hot queries walk their index and read no more than a page, however long the history."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,10 +14,9 @@ from finpay.db.pool import Database, Transaction
 from finpay.dev.postgres import Cluster
 from tests.servers import clone_template, drop_database
 from tests.sql.bank import Bank, Holder, bulk, item, transfer
+from tests.sql.planning import array, nodes, plan_of, rows_read
 
 STEPS: Final = 10_000
-# The driver prepares every query, and after five calls PostgreSQL may turn to a generic plan.
-CALLS: Final = 8
 BATCH: Final = 500
 FAILS: Final = 100  # of a batch
 BULKS: Final = 2_000
@@ -73,25 +71,44 @@ async def connection(busy: Busy) -> AsyncIterator[Transaction]:
     await database.close()
 
 
-async def test_account_of_user(connection: Transaction, busy: Busy) -> None:
-    plan = await _plan(connection, _SQL.account_of_user, busy.holder.user_id)
-    assert _reads(plan) == {"accounts_user_key": 1}
+@pytest.mark.parametrize("asked", [1, 40])
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+async def test_accounts_of_users(connection: Transaction, asked: int) -> None:
+    users = await connection.fetch(
+        "SELECT user_id FROM ledger.accounts WHERE user_id IS NOT NULL LIMIT $1", asked
+    )
+    plan = await plan_of(connection, _SQL.accounts_of_users, array(user for (user,) in users))
+    reads = rows_read(plan)
+    assert reads.pop("accounts_user_key") == asked
+    assert not reads
+
+
+@pytest.mark.parametrize("asked", [1, 20])
+async def test_newest_pages(connection: Transaction, busy: Busy, asked: int) -> None:
+    account = busy.holder.account_id
+    plan = await plan_of(connection, _SQL.newest_pages, array([account] * asked), PAGE)
+    reads = rows_read(plan)
+    assert reads.pop("entries_pkey") == asked * PAGE
+    assert reads.pop("failures_pkey") <= asked * PAGE
+    assert reads.pop("transactions_pkey") <= asked * PAGE
+    assert reads.pop("accounts_pkey") <= asked
+    assert not reads
 
 
 @pytest.mark.parametrize("before", [END, STEPS // 2])
 async def test_entries_page(connection: Transaction, busy: Busy, before: int) -> None:
     account = busy.holder.account_id
-    plan = await _plan(connection, _SQL.entries_page, account, before, None, None, PAGE)
-    assert _reads(plan) == {"entries_pkey": PAGE}
+    plan = await plan_of(connection, _SQL.entries_page, account, before, None, None, PAGE)
+    assert rows_read(plan) == {"entries_pkey": PAGE}
 
 
 @pytest.mark.parametrize("before", [END, STEPS // 2])
 async def test_transactions_page(connection: Transaction, busy: Busy, before: int) -> None:
     account = busy.holder.account_id
-    plan = await _plan(
+    plan = await plan_of(
         connection, _SQL.transactions_page, account, before, before, 0, 0, *NO_FILTERS, PAGE
     )
-    reads = _reads(plan)
+    reads = rows_read(plan)
     assert reads.pop("entries_pkey") == PAGE
     assert reads.pop("failures_pkey") <= PAGE
     # Each step is looked up for its filters, and each step of the page for its answer.
@@ -101,15 +118,15 @@ async def test_transactions_page(connection: Transaction, busy: Busy, before: in
 
 async def test_transaction_of_account(connection: Transaction, busy: Busy) -> None:
     account = busy.holder.account_id
-    plan = await _plan(connection, _SQL.transaction_of_account, busy.transaction_id, account)
-    reads = _reads(plan)
+    plan = await plan_of(connection, _SQL.transaction_of_account, busy.transaction_id, account)
+    reads = rows_read(plan)
     assert reads.pop("failures_pkey", 0) == 0
     assert reads == {"transactions_pkey": 1, "entries_pkey": 1}
 
 
 async def test_place_of_key(connection: Transaction, busy: Busy) -> None:
-    plan = await _plan(connection, _SQL.place_of_key, busy.holder.user_id, busy.key)
-    assert _reads(plan) == {"idempotency_keys_pkey": 1, "bulks_pkey": 0}
+    plan = await plan_of(connection, _SQL.place_of_key, busy.holder.user_id, busy.key)
+    assert rows_read(plan) == {"idempotency_keys_pkey": 1, "bulks_pkey": 0}
 
 
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
@@ -121,8 +138,8 @@ async def test_a_page_of_events(
     """Each event of the page is looked up by keys, and nothing else is read."""
     account = busy.holder.account_id
     everything = [None, True, None, None]
-    plan = await _plan(connection, getattr(_EVENTS, query), account, *bounds, *everything, PAGE)
-    reads = _reads(plan)
+    plan = await plan_of(connection, getattr(_EVENTS, query), account, *bounds, *everything, PAGE)
+    reads = rows_read(plan)
     assert reads.pop("events_pkey") == PAGE
     assert reads.pop("transactions_pkey") == PAGE
     assert reads.pop("entries_pkey") + reads.pop("failures_pkey") == PAGE
@@ -135,18 +152,18 @@ async def test_rare_events_are_found_without_reading_the_frequent_ones(
     connection: Transaction, busy: Busy, query: str
 ) -> None:
     account, types = busy.holder.account_id, "{account.updated,session.revoked}"
-    plan = await _plan(
+    plan = await plan_of(
         connection, getattr(_EVENTS, query), account, 0, END, types, False, None, None, PAGE
     )
-    (scan,) = [node for node in _nodes(plan) if node.get("Index Name", "").startswith("events_")]
+    (scan,) = [node for node in nodes(plan) if node.get("Index Name", "").startswith("events_")]
     assert scan["Index Name"] == "events_rare"
     assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= STEPS * FAILS // BATCH
 
 
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
 async def test_one_event(connection: Transaction, busy: Busy) -> None:
-    plan = await _plan(connection, _EVENTS.one, busy.holder.account_id, STEPS // 2)
-    reads = _reads(plan)
+    plan = await plan_of(connection, _EVENTS.one, busy.holder.account_id, STEPS // 2)
+    reads = rows_read(plan)
     assert reads.pop("events_pkey") == 1
     assert sum(reads.values()) == 2  # the transaction, and the entry or the failure
 
@@ -157,8 +174,8 @@ async def test_many_events_by_their_places(connection: Transaction, busy: Busy) 
     sequences = range(7, STEPS, STEPS // 100)
     accounts = ",".join([str(busy.holder.account_id)] * len(sequences))
     numbers = ",".join(map(str, sequences))
-    plan = await _plan(connection, _EVENTS.by_places, f"{{{accounts}}}", f"{{{numbers}}}")
-    reads = _reads(plan)
+    plan = await plan_of(connection, _EVENTS.by_places, f"{{{accounts}}}", f"{{{numbers}}}")
+    reads = rows_read(plan)
     assert reads.pop("events_pkey") == len(sequences)
     assert reads.pop("transactions_pkey") == len(sequences)
     assert reads.pop("entries_pkey") + reads.pop("failures_pkey") == len(sequences)
@@ -180,7 +197,7 @@ async def test_who_calls_is_found_by_key(connection: Transaction) -> None:
         "lock_refresh_token": (("\\x" + token.hex(), 30), 3),  # it, its session, the account
     }
     for name, (arguments, rows) in asked.items():
-        reads = _reads(await _plan(connection, getattr(_IDENTITY, name), *arguments))
+        reads = rows_read(await plan_of(connection, getattr(_IDENTITY, name), *arguments))
         assert sum(reads.values()) == rows, (name, reads)
         await connection.execute("DEALLOCATE hot")
 
@@ -256,37 +273,6 @@ async def _open_many(url: str) -> None:
         "SELECT sha256(id::text::bytea), id, now() + interval '1 day' FROM new"
     )
     await superuser.close()
-
-
-async def _plan(connection: Transaction, query: str, *args: object) -> dict[str, Any]:
-    """What PostgreSQL does for the prepared query, with the rows that it really read."""
-    await connection.execute(f"PREPARE hot AS {query}")
-    quoted = await connection.fetch(
-        "SELECT quote_nullable(a) FROM unnest($1::text[]) WITH ORDINALITY u (a, n) ORDER BY n",
-        [None if arg is None else str(arg) for arg in args],
-    )
-    values = ", ".join(value for (value,) in quoted)
-    for _ in range(CALLS):
-        ((told,),) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({values})")
-    plan: dict[str, Any] = json.loads(told)[0]["Plan"]
-    return plan
-
-
-def _reads(plan: dict[str, Any]) -> dict[str, int]:
-    """Rows read per index. A table that is read without one is a failure."""
-    reads: dict[str, int] = {}
-    for node in _nodes(plan):
-        assert node["Node Type"] != "Seq Scan", node["Relation Name"]
-        if "Index Name" in node:
-            rows = round(node["Actual Rows"] * node["Actual Loops"])
-            reads[node["Index Name"]] = reads.get(node["Index Name"], 0) + rows
-    return reads
-
-
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from _nodes(child)
 
 
 async def _sequential_scans(connection: asyncpg.Connection) -> dict[str, int]:

@@ -36,7 +36,7 @@ async def entries(services: Services, call: Call) -> Reply:
 
 
 async def _account(services: Services, call: Call) -> reads.Account:
-    found = await reads.account_of_user(services.database, call.caller.user_id)
+    found = await services.reader.account(call.caller.user_id)
     if found is None:
         raise FinPayError(Code.NOT_FOUND, "This user has no account.")
     return found

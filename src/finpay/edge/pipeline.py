@@ -27,9 +27,9 @@ from finpay.gate.gate import Mode, Passage, Settlement
 from finpay.gate.verdict import Verdict
 from finpay.identity.tokens import Principal
 
-# Half a second of work of one process. Who would wait longer is better told at once: a refusal
-# costs a tenth of an answer.
-MAX_UNDER_WAY: Final = 512
+# A fifth of a second of work of one process. Who would wait longer is better told at once: what
+# that costs is in docs/performance.md.
+MAX_UNDER_WAY: Final = 384
 
 _REFUSABLE: Final = f"{routes.API}/"
 _HEALTH: Final = f"{routes.API}/health"  # never limited in any way

@@ -224,11 +224,13 @@ class Protocol(asyncio.Protocol):
             request.keep_alive = False
         if not request.keep_alive:
             self._last = True
-        if not self._answering and request.keep_alive:
+        if not self._answering:
             refusal = self._application.refuse(request)
             if refusal is not None:
                 self._since = self._loop.time()
                 self._transport.write(refusal)
+                if not request.keep_alive:
+                    self._transport.close()
                 return
         self._waiting.append(request)
         if not self._answering:

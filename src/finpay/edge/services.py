@@ -7,6 +7,7 @@ from finpay.edge.probe import Probe
 from finpay.gate.gate import Gate
 from finpay.identity.users import Identity
 from finpay.ledger.batcher import Batcher
+from finpay.ledger.reader import Reader
 from finpay.settings import Settings
 from finpay.webhooks.waking import Waker
 
@@ -18,6 +19,7 @@ class Services:
     settings: Settings
     database: Database
     batcher: Batcher
+    reader: Reader
     waker: Waker
     identity: Identity
     gate: Gate

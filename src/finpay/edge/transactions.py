@@ -1,5 +1,7 @@
 """Handlers of /transactions: send money, read its history."""
 
+from typing import Any
+
 import msgspec
 
 from finpay import ids, metrics
@@ -9,6 +11,7 @@ from finpay.edge.requests import SendCommand
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.gate.gate import Settlement
+from finpay.identity.tokens import Principal
 from finpay.ledger import reads, shapes
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Posted, Transfer
@@ -40,15 +43,7 @@ async def history(services: Services, call: Call) -> Reply:
     parameters = dict(call.parameters)
     limit = parameters.pop("limit", lists.DEFAULT_LIMIT)
     caller = call.caller
-    before = reads.Position(*parameters.pop("cursor", ()))
-    found = await reads.history(
-        services.database,
-        caller.user_id,
-        caller.account_id,
-        before=before,
-        filters=reads.Filters(**parameters),
-        limit=limit + 1,
-    )
+    found = await _steps(services, caller, parameters, limit + 1)
     page = found.steps[:limit]
     next_cursor = None
     if len(found.steps) > limit:
@@ -83,6 +78,22 @@ def key_reused() -> FinPayError:
     return FinPayError(
         Code.IDEMPOTENCY_KEY_REUSE,
         "This key belongs to another request of yours. Send a new key with a new request.",
+    )
+
+
+async def _steps(
+    services: Services, caller: Principal, parameters: dict[str, Any], limit: int
+) -> reads.History:
+    if not parameters:
+        return await services.reader.newest(caller.account_id, limit)
+    before = reads.Position(*parameters.pop("cursor", ()))
+    return await reads.history(
+        services.database,
+        caller.user_id,
+        caller.account_id,
+        before=before,
+        filters=reads.Filters(**parameters),
+        limit=limit,
     )
 
 

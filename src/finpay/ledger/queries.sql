@@ -1,6 +1,6 @@
--- name: account_of_user
-SELECT id, balance, held, currency, status, version, sequence, created_at
-FROM ledger.accounts WHERE user_id = $1
+-- name: accounts_of_users
+SELECT user_id, id, balance, held, currency, status, version, sequence, created_at
+FROM ledger.accounts WHERE user_id = ANY($1::uuid[])
 
 -- name: entries_page
 -- Newest first, before a version; one more than asked tells whether there are more.
@@ -50,6 +50,26 @@ FROM ledger.accounts a  -- so that an empty page still tells the account's seque
 LEFT JOIN (steps s JOIN ledger.transactions t ON t.id = s.transaction_id) ON true
 WHERE a.id = $1
 ORDER BY s.sequence DESC
+
+-- name: newest_pages
+-- The first page of several accounts, each newest first, as transactions_page without filters.
+SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency, t.description,
+       t.metadata, t.failure_code, t.created_at, s.entry_version, s.sequence, s.balance_after,
+       a.sequence AS account_sequence, asked.place
+FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (account_id, place)
+JOIN ledger.accounts a ON a.id = asked.account_id
+LEFT JOIN LATERAL (
+    (SELECT e.transaction_id, e.version AS entry_version, e.sequence, e.balance_after
+     FROM ledger.entries e
+     WHERE e.account_id = asked.account_id ORDER BY e.version DESC LIMIT $2)
+    UNION ALL
+    (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
+     FROM ledger.failures f
+     WHERE f.account_id = asked.account_id ORDER BY f.sequence DESC LIMIT $2)
+    ORDER BY sequence DESC LIMIT $2
+) s ON true
+LEFT JOIN ledger.transactions t ON t.id = s.transaction_id
+ORDER BY asked.place, s.sequence DESC
 
 -- name: transaction_of_account
 -- One transaction as one of its parties sees it; a failed one is its sender's alone.

@@ -89,9 +89,11 @@ class History:
     sequence: int
 
 
-async def account_of_user(database: Database, user_id: UUID) -> Account | None:
-    row = await database.fetch_one(_SQL.account_of_user, user_id)
-    return None if row is None else Account(*row)
+async def accounts_of_users(database: Database, users: Sequence[UUID]) -> list[Account | None]:
+    """The account of each user, in their order; None for who has none."""
+    rows = await database.fetch(_SQL.accounts_of_users, users)
+    found = {row["user_id"]: Account(*tuple(row)[1:]) for row in rows}
+    return [found.get(user) for user in users]
 
 
 async def entries(
@@ -146,6 +148,19 @@ async def history(
     )
     steps = [_step(row) for row in rows if row["id"] is not None]
     return History(steps, rows[0]["account_sequence"])
+
+
+async def newest(database: Database, accounts: Sequence[UUID], limit: int) -> list[History]:
+    """The newest page of each account, in their order, without filters: at most `limit` steps."""
+    rows = await database.fetch(_SQL.newest_pages, accounts, limit)
+    pages: list[list[Step]] = [[] for _ in accounts]
+    sequences = [0] * len(accounts)
+    for row in rows:
+        place = row["place"] - 1
+        sequences[place] = row["account_sequence"]
+        if row["id"] is not None:
+            pages[place].append(_step(row))
+    return [History(*page) for page in zip(pages, sequences, strict=True)]
 
 
 async def transaction(database: Database, transaction_id: UUID, account_id: UUID) -> Step | None:

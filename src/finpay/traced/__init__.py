@@ -23,9 +23,9 @@ from finpay.gate.gate import Gate, Passage, Settlement
 from finpay.gate.limits import Tier
 from finpay.gate.verdict import Verdict
 from finpay.ledger.batcher import Batcher
-from finpay.ledger.posting import Posted
-from finpay.ledger.posting import Request as Posting
+from finpay.ledger.reader import Reader
 from finpay.settings import Settings
+from finpay.traced.company import TracedBatcher, TracedReader
 from finpay.tracing import Tracer
 from finpay.webhooks.sender import Attempt, Message, Sender
 from finpay.webhooks.targets import Rules
@@ -48,6 +48,7 @@ class Kit:
     database: Callable[..., Database] = Database
     gate: Callable[..., Gate] = Gate
     batcher: Callable[..., Batcher] = Batcher
+    reader: Callable[..., Reader] = Reader
     sender: Callable[..., Sender] = Sender
     responder: Callable[[Responder], Responder] = lambda inner: inner
 
@@ -60,6 +61,7 @@ def kit(tracer: Tracer | None) -> Kit:
         partial(TracedDatabase, tracer),
         partial(TracedGate, tracer),
         partial(TracedBatcher, tracer),
+        partial(TracedReader, tracer),
         partial(TracedSender, tracer),
         partial(TracedResponder, tracer),
     )
@@ -128,43 +130,6 @@ class TracedGate(Gate):
     async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
         with self._tracer.span("gate.fill", "client", _REDIS):
             await super().fill(passage, generation, sequence, payload)
-
-
-class TracedBatcher(Batcher):
-    """A request's wait is a span, and each batch is one that links to those that it carries."""
-
-    def __init__(
-        self, tracer: Tracer, database: Database, refusals: Sequence[str], wake: Callable[[], None]
-    ) -> None:
-        super().__init__(database, refusals, wake)
-        self._tracer = tracer
-        self._waiting: dict[int, Span] = {}  # by the identity of the request, while it waits
-
-    async def post(self, request: Posting) -> Posted:
-        with self._tracer.span("ledger.post") as span:
-            self._waiting[id(request)] = span
-            try:
-                posted = await super().post(request)
-            finally:
-                del self._waiting[id(request)]
-            span.set_attribute("finpay.outcome", posted.outcome)
-            return posted
-
-    async def _post(self, requests: Sequence[Posting]) -> list[Posted]:
-        from opentelemetry.context import Context
-        from opentelemetry.trace import Link
-
-        # Who gave up waiting is carried all the same, without a link.
-        waiting = [self._waiting[key] for each in requests if (key := id(each)) in self._waiting]
-        attributes = {
-            "finpay.batch.requests": len(requests),
-            "finpay.batch.transfers": sum(len(request.items) for request in requests),
-        }
-        links = [Link(span.get_span_context()) for span in waiting]
-        with self._tracer.span("ledger.batch", "internal", attributes, links, Context()) as batch:
-            for span in waiting:
-                span.add_link(batch.get_span_context())
-            return await super()._post(requests)
 
 
 class TracedDatabase(Database):
