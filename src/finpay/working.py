@@ -1,5 +1,5 @@
-"""`finpay worker`: the composition root of the process that delivers webhooks, and that proves the
-ledger while money moves.
+"""`finpay worker`: the composition root of the process that delivers webhooks; beside that it
+proves the ledger while money moves, and forgets refresh tokens that expired.
 
 Any number of them may run, on any machines; PostgreSQL is all that they share.
 """
@@ -7,6 +7,8 @@ Any number of them may run, on any machines; PostgreSQL is all that they share.
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Final
 
 import uvloop
@@ -15,6 +17,7 @@ from finpay import log, traced, tracing
 from finpay.app import unfit
 from finpay.db.listening import Listener
 from finpay.db.pool import Database, Unavailable, Unwelcome
+from finpay.identity import pruning
 from finpay.ledger import integrity
 from finpay.settings import Settings
 from finpay.webhooks.waking import CHANNEL
@@ -52,36 +55,49 @@ async def _work(settings: Settings, *, once: bool) -> Done:
     window = Window(settings, lambda: worker.is_well, os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
     listener = Listener(settings.database_url, CHANNEL, worker.wake)
     proof = Database(settings.database_url, size=1)
-    proving: asyncio.Task[None] | None = None
+    beside: list[asyncio.Task[None]] = []
     try:
         await _open(window)
         await _first_contact(pulse, worker, settings, once=once)
         listener.start()
-        if settings.integrity_interval_s and not once:
-            proving = asyncio.create_task(_prove(proof, settings.integrity_interval_s))
+        if not once:
+            beside = [asyncio.create_task(each) for each in _beside(proof, settings)]
         return await worker.run(once=once)
     finally:
         window.close()
-        if proving is not None:
-            proving.cancel()
-            await asyncio.wait([proving])
+        for each in beside:
+            each.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await listener.close()
         await asyncio.gather(database.close(), pulse.close(), proof.close())
         if tracer is not None:
             tracer.close()
 
 
+def _beside(database: Database, settings: Settings) -> Iterator[Coroutine[None, None, None]]:
+    """What a worker does beside its deliveries."""
+    every_s = settings.integrity_interval_s
+    if every_s:
+        yield _forever(partial(_prove, database, every_s), min(every_s, LOOK_S))
+    forget = partial(pruning.prune, database, access_ttl_s=settings.access_token_ttl_s)
+    yield _forever(forget, pruning.PAUSE_S)
+
+
 async def _prove(database: Database, every_s: int) -> None:
     """The continuous check of the ledger: whoever of all workers comes first when it is due."""
+    await integrity.check(database, every_s=every_s)
+    await integrity.look(database)
+
+
+async def _forever(work: Callable[[], Awaitable[object]], pause_s: float) -> None:
     while True:
         try:
-            await integrity.check(database, every_s=every_s)
-            await integrity.look(database)
+            await work()
         except Unavailable:
             _LOG.warning("postgres_away")
         except Exception:  # noqa: BLE001  the deliveries go on
             _LOG.exception("bug")
-        await asyncio.sleep(min(every_s, LOOK_S))
+        await asyncio.sleep(pause_s)
 
 
 async def _open(window: Window) -> None:

@@ -52,3 +52,21 @@ async def test_what_a_worker_finds_is_told_by_every_process(
     api.sql(MOVED.format(-1, account))
     await_that("right again", lambda: integrity(api) == "ok", LIMIT_S)
     assert worker.stop() == 0
+
+
+async def test_a_worker_forgets_refresh_tokens_that_expired(
+    scene: Scene, serve: Callable[..., Api]
+) -> None:
+    api = serve(DATABASE_URL=scene.url)
+    for _ in range(3):
+        api.user()
+    told = "SELECT count(*) FROM identity.refresh_tokens"
+    before = api.sql(told)[0][0]
+    gone = api.sql(
+        "UPDATE identity.refresh_tokens SET expires_at = now() - interval '1 day' "
+        "WHERE hash <> (SELECT min(hash) FROM identity.refresh_tokens) RETURNING 1"
+    )
+    worker = scene.work()
+    await_that("forgotten", lambda: api.sql(told)[0][0] == before - len(gone), LIMIT_S)
+    assert before - len(gone) == 1
+    assert worker.stop() == 0
