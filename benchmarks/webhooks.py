@@ -1,15 +1,16 @@
 """python -m benchmarks.webhooks: how fast events reach a receiver, and what telling them costs.
 
-Three figures, each on servers of its own: deliveries per second from a backlog with the worker
-alone; the time from a commit to the arrival at 100 transfers per second; and transfers per second
-at peak with a worker and 1 % of the accounts subscribed, over those without, in turns. The receiver
-is a process of its own on the same cores.
+Four figures, each on servers of its own: deliveries per second from a backlog with the worker
+alone; the time from a commit to the arrival at 100 transfers per second; transfers per second at
+peak with a worker and 1 % of the accounts subscribed, over those without, in turns; and the same
+with the rows of the events over without. The receiver is a process of its own on the same cores.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -41,11 +42,12 @@ LOOPBACK: Final = {"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"}
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SETTLE_S: Final = 3.0  # for what is still on its way when the load ends
 PEAK_CONNECTIONS: Final = 64
+_INSERT_OF_EVENTS: Final = re.compile(r"INSERT INTO outbox\.events [^;]*;")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.webhooks", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=["drain", "latency", "peak"])
+    parser.add_argument("parts", nargs="*", default=["drain", "latency", "peak", "rows"])
     parser.add_argument("--backlog", type=int, default=10_000)
     parser.add_argument("--endpoints", type=int, default=1, help="that share the backlog")
     parser.add_argument("--seconds", type=float, default=8)
@@ -57,7 +59,7 @@ def main() -> None:
         return
     for part in options.parts:
         with stack(Knobs(environment=LOOPBACK)) as running:
-            {"drain": _drain, "latency": _latency, "peak": _peak}[part](running, options)
+            _PARTS[part](running, options)
 
 
 def _drain(running: Stack, options: argparse.Namespace) -> None:
@@ -126,6 +128,42 @@ def _peak(running: Stack, options: argparse.Namespace) -> None:
         f"peak: {_told(alone)} transfers per second without, {_told(beside)} with a worker and 1 % "
         f"subscribed: {statistics.median(ratios):.1f} %"
     )
+
+
+def _rows(running: Stack, options: argparse.Namespace) -> None:
+    """The ledger of these servers is worth nothing afterwards: half of its events are missing."""
+    people = asyncio.run(make_people(running.database_url, USERS))
+    file = write_people(people, running.folder / "people")
+    load = Load("transfers", PEAK_CONNECTIONS, options.seconds)
+    wrk.run(running.url, file, Load("transfers", PEAK_CONNECTIONS, 4))
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    for turn in range(2 * options.turns):
+        told = turn % 2 == 0
+        asyncio.run(_tell_events(running.database_url, told=told))
+        rates[told].append(wrk.run(running.url, file, load).per_second)
+    ratios = [100 * a / b for a, b in zip(rates[True], rates[False], strict=True)]
+    print(
+        f"rows: {_told(rates[True])} transfers per second with the rows of events, "
+        f"{_told(rates[False])} without: {statistics.median(ratios):.1f} %"
+    )
+
+
+async def _tell_events(database_url: str, *, told: bool) -> None:
+    """Puts the posting function there as it is, or without the INSERT of events."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("CREATE TABLE IF NOT EXISTS public.whole (definition text)")
+    await connection.execute(
+        "INSERT INTO public.whole SELECT pg_get_functiondef('ledger.post_transfers'::regproc) "
+        "WHERE NOT EXISTS (SELECT FROM public.whole)"
+    )
+    whole: str = await connection.fetchval("SELECT definition FROM public.whole")
+    without, cut = _INSERT_OF_EVENTS.subn("", whole)
+    assert cut == 1, "post_transfers has one INSERT of events"
+    await connection.execute(whole if told else without)
+    await connection.close()
+
+
+_PARTS: Final = {"drain": _drain, "latency": _latency, "peak": _peak, "rows": _rows}
 
 
 def _told(rates: Sequence[float]) -> str:

@@ -92,13 +92,21 @@ def test_refusals_are_told_apart_from_answers() -> None:
 
 def test_every_goal_has_its_ratio() -> None:
     speeds = {"http uniform": 4_000, "http hot receiver": 3_800, "direct": 8_000}
-    speeds |= {"naive http": 400, "lean naive http": 800, "naive sql": 1_600, "tpcb": 2_000}
+    speeds |= {
+        "http crowd": 4_800,
+        "naive http": 400,
+        "lean naive http": 800,
+        "naive sql": 1_600,
+        "tpcb": 2_000,
+    }
     assert comparison.ratios(speeds) == {
         "http / direct": 0.5,
         "http / naive http": 10,
         "http / lean naive http": 5,
         "http / naive sql": 2.5,
         "http / tpcb": 2,
+        "crowd / naive sql": 3,
+        "crowd / tpcb": 2.4,
         "hot receiver / uniform": 0.95,
     }
 
