@@ -42,9 +42,11 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """`offered` requests/s against a peak of transfers/s; latencies in milliseconds."""
+    """`offered` requests/s against a peak of transfers/s; latencies in milliseconds. `let_in`: how
+    many a process works on at once."""
 
     connections: int
+    let_in: int
     peak_per_second: float
     offered_per_second: float
     transfers_per_second: float
@@ -86,6 +88,7 @@ def summary(peak: float, measured: Round, probed: Sequence[Probed]) -> Overload:
     statuses = {one.status for one in probed}
     return Overload(
         connections=measured.connections,
+        let_in=MAX_UNDER_WAY,
         peak_per_second=peak,
         offered_per_second=measured.requests_per_second,
         transfers_per_second=measured.transfers_per_second,

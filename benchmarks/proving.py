@@ -16,6 +16,7 @@ from benchmarks.stack import Stack
 POLL_S: Final = 0.1
 
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+_OWN: Final = re.compile(r"^RssAnon:\s+(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +59,18 @@ def _backends(running: Stack) -> list[psutil.Process]:
 
 
 def _own(process: psutil.Process) -> float:
-    """Without shared buffers, which belong to the server and not to the query."""
-    try:
-        return float(process.memory_full_info().uss) / 2**20
-    except psutil.NoSuchProcess:
-        return 0
+    """Without shared buffers, which belong to the server, even where only this query touched them."""
+    return _memory(process.pid, _OWN)
 
 
 def _peak(pid: int) -> float:
+    return _memory(pid, _PEAK)
+
+
+def _memory(pid: int, field: re.Pattern[str]) -> float:
+    """MiB of a process; 0 where it has ended."""
     try:
-        found = _PEAK.search(Path("/proc", str(pid), "status").read_text())
+        found = field.search(Path("/proc", str(pid), "status").read_text())
     except OSError:
         return 0
     return round(int(found[1]) / 1024, 1) if found else 0

@@ -54,14 +54,14 @@ async def _work(settings: Settings, *, once: bool) -> Done:
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     window = Window(settings, lambda: worker.is_well, os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
     listener = Listener(settings.database_url, CHANNEL, worker.wake)
-    proof = Database(settings.database_url, size=1)
+    other = Database(settings.database_url, size=2)  # one for each that goes on beside
     beside: list[asyncio.Task[None]] = []
     try:
         await _open(window)
         await _first_contact(pulse, worker, settings, once=once)
         listener.start()
         if not once:
-            beside = [asyncio.create_task(each) for each in _beside(proof, settings)]
+            beside = [asyncio.create_task(each) for each in _beside(other, settings)]
         return await worker.run(once=once)
     finally:
         window.close()
@@ -69,7 +69,7 @@ async def _work(settings: Settings, *, once: bool) -> Done:
             each.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await listener.close()
-        await asyncio.gather(database.close(), pulse.close(), proof.close())
+        await asyncio.gather(database.close(), pulse.close(), other.close())
         if tracer is not None:
             tracer.close()
 

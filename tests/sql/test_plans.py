@@ -12,6 +12,7 @@ import pytest
 from finpay.db import queries
 from finpay.db.pool import Database, Transaction
 from finpay.dev.postgres import Cluster
+from finpay.ledger.reader import MAX_TOGETHER
 from tests.servers import clone_template, drop_database
 from tests.sql.bank import Bank, Holder, bulk, item, transfer
 from tests.sql.planning import array, nodes, plan_of, rows_read
@@ -28,6 +29,7 @@ NO_FILTERS: Final = [None] * 7
 _SQL: Final = queries.load("finpay.ledger")
 _EVENTS: Final = queries.load("finpay.outbox")
 _IDENTITY: Final = queries.load("finpay.identity")
+_PRUNING: Final = queries.load("finpay.identity", "pruning.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +85,30 @@ async def test_accounts_of_users(connection: Transaction, asked: int) -> None:
     assert not reads
 
 
-@pytest.mark.parametrize("asked", [1, 20])
-async def test_newest_pages(connection: Transaction, busy: Busy, asked: int) -> None:
-    account = busy.holder.account_id
-    plan = await plan_of(connection, _SQL.newest_pages, array([account] * asked), PAGE)
+@pytest.mark.parametrize("others", [0, MAX_TOGETHER - 1])
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+async def test_newest_pages(connection: Transaction, busy: Busy, others: int) -> None:
+    """Each as long as it was asked for, by keys alone, however many ask."""
+    found = await connection.fetch(
+        "SELECT id FROM ledger.accounts WHERE user_id IS NOT NULL AND version = 0 LIMIT $1", others
+    )
+    asked = [busy.holder.account_id, *(account for (account,) in found)]
+    limits = [PAGE, *[101] * others]
+    plan = await plan_of(connection, _SQL.newest_pages, array(asked), array(limits))
     reads = rows_read(plan)
-    assert reads.pop("entries_pkey") == asked * PAGE
-    assert reads.pop("failures_pkey") <= asked * PAGE
-    assert reads.pop("transactions_pkey") <= asked * PAGE
-    assert reads.pop("accounts_pkey") <= asked
+    assert reads.pop("entries_pkey") == PAGE
+    assert reads.pop("failures_pkey") <= PAGE
+    assert reads.pop("transactions_pkey") == PAGE
+    assert reads.pop("accounts_pkey") == len(asked)
     assert not reads
+
+
+@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
+async def test_what_is_pruned_is_found_by_its_age(connection: Transaction) -> None:
+    """And nothing is read where nothing is old."""
+    plan = await plan_of(connection, _PRUNING.prune_refresh_tokens, 900, 1_000)
+    assert sum(rows_read(plan).values()) == 0
+    assert all(not node.get("Rows Removed by Filter") for node in nodes(plan))
 
 
 @pytest.mark.parametrize("before", [END, STEPS // 2])

@@ -5,7 +5,10 @@ import random
 from collections.abc import Sequence
 from uuid import uuid4
 
-from finpay.ledger import reads
+import pytest
+
+from finpay.db.pool import Database, Unavailable
+from finpay.ledger import reader, reads
 from finpay.ledger.reader import Reader, UserAccount
 from tests.sql.bank import Bank, Holder, transfer
 
@@ -25,7 +28,8 @@ async def test_each_gets_its_own(bank: Bank) -> None:
     )
     for (holder, limit), page in zip(asked, pages, strict=True):
         assert page == await _alone(bank, holder, limit)
-    assert {len(page.steps) for page in pages} >= {1, 4, 21}
+    assert {len(page.steps) for page in pages if page is not None} >= {1, 4, 21}
+    assert await together.newest(uuid4(), 5) is None
     accounts = await asyncio.gather(
         *(together.account(holder.user_id) for holder, _ in asked), together.account(uuid4())
     )
@@ -67,12 +71,61 @@ async def test_a_read_sees_what_was_committed_before_it_was_asked(bank: Bank) ->
             account = await together.account(b.user_id)
             page = await together.newest(b.account_id, 2)
             assert account is not None
+            assert page is not None
             assert account.balance == sent
             assert page.steps[0].balance_after == sent
     finally:
         for each in others:
             each.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_a_lost_connection_spoils_nobody(bank: Bank) -> None:
+    """Whoever shares a statement would share its loss, so it is asked once more."""
+    holder = await bank.open(5)
+    database = Database(bank.url, size=1)
+    together = Reader(database)
+    await together.account(holder.user_id)
+    await bank.owner.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'finpay' AND usename = $1 "
+        "AND pid <> pg_backend_pid() AND query LIKE '%ANY($1::uuid[])%'",
+        "postgres",
+    )
+    accounts = await asyncio.gather(*(together.account(holder.user_id) for _ in range(20)))
+    assert [account and account.balance for account in accounts] == [5] * 20
+    await database.close()
+
+
+async def test_who_gives_up_leaves_his_neighbours_alone(bank: Bank) -> None:
+    a, b = await bank.open(5), await bank.open(7)
+    together = Reader(bank.app)
+    leaver = asyncio.ensure_future(together.account(a.user_id))
+    stayer = asyncio.ensure_future(together.account(b.user_id))
+    await asyncio.sleep(0)
+    leaver.cancel()
+    account = await stayer
+    assert account is not None
+    assert account.balance == 7
+
+
+async def test_a_database_that_does_not_answer_is_unavailable_in_time(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "DEADLINE_S", 0.05)
+
+    class Hanging(Reader):
+        async def _read_accounts(
+            self, asked: Sequence[UserAccount]
+        ) -> Sequence[reads.Account | None]:
+            await asyncio.sleep(60)
+            return [None for _ in asked]
+
+    together = Hanging(bank.app)
+    results = await asyncio.gather(
+        *(together.account(uuid4()) for _ in range(3)), return_exceptions=True
+    )
+    assert all(isinstance(result, Unavailable) for result in results)
 
 
 async def _again_and_again(together: Reader, holder: Holder) -> None:

@@ -52,9 +52,8 @@ class Pipeline:
         self._under_way = 0
 
     async def respond(self, request: Request) -> bytes:
-        """The whole answer, whatever happens on the way."""
+        """The whole answer, whatever happens on the way, for one that `refuse` let in."""
         started = time.perf_counter()
-        self._under_way += 1
         request.address = self._addresses.of(request.peer, request.header(b"x-forwarded-for"))
         trail = Trail()
         try:
@@ -73,10 +72,17 @@ class Pipeline:
         return answer
 
     def refuse(self, request: Request) -> bytes | None:
-        """503 before anything was looked at, where more is under way than can be done in time."""
-        if self._under_way < MAX_UNDER_WAY or not request.path.startswith(_REFUSABLE):
-            return None
-        if request.path.startswith(_HEALTH):
+        """503 before anything was looked at, where more is under way than can be done in time.
+
+        None: it is under way from now on, as many may come in one turn of the loop.
+        """
+        path = request.path
+        if (
+            self._under_way < MAX_UNDER_WAY
+            or path.startswith(_HEALTH)
+            or not path.startswith(_REFUSABLE)
+        ):
+            self._under_way += 1
             return None
         reply = problems.reply(overloaded("Too much is under way. Try again."), request.id)
         self._notes.take(Trail(), request, reply, 0.0)

@@ -224,30 +224,30 @@ class Protocol(asyncio.Protocol):
             request.keep_alive = False
         if not request.keep_alive:
             self._last = True
-        if not self._answering:
-            refusal = self._application.refuse(request)
-            if refusal is not None:
-                self._since = self._loop.time()
-                self._transport.write(refusal)
-                if not request.keep_alive:
-                    self._transport.close()
-                return
-        self._waiting.append(request)
-        if not self._answering:
+        if self._answering:
+            self._waiting.append(request)
+            if len(self._waiting) >= MAX_WAITING:
+                self._transport.pause_reading()
+            return
+        refusal = None if self._taken is not None else self._application.refuse(request)
+        if refusal is None:
             self._answering = True
-            task = self._loop.create_task(self._answer())
+            task = self._loop.create_task(self._answer(request, let_in=self._taken is None))
             self._server.tasks.add(task)
             task.add_done_callback(self._server.tasks.discard)
-        elif len(self._waiting) >= MAX_WAITING:
-            self._transport.pause_reading()
+            return
+        self._since = self._loop.time()
+        self._transport.write(refusal)
+        if self._stopping or not request.keep_alive:
+            self._transport.close()
 
-    async def _answer(self) -> None:
-        """Until nobody waits any more on this line."""
-        while self._waiting:
-            request = self._waiting.popleft()
+    async def _answer(self, request: Request, *, let_in: bool) -> None:
+        """The request, and whoever waits behind it on this line."""
+        while True:
             if self._taken is not None:
                 await self._taken
-            answer = await self._application.respond(request)
+            refusal = None if let_in else self._application.refuse(request)
+            answer = refusal or await self._application.respond(request)
             self._server.total_requests += 1
             if self._transport.is_closing():
                 break
@@ -256,6 +256,9 @@ class Protocol(asyncio.Protocol):
                 self._transport.close()
                 break
             self._transport.resume_reading()
+            if not self._waiting:
+                break
+            request, let_in = self._waiting.popleft(), False
         self._answering = False
         if not self._reading:
             self._since = self._loop.time()

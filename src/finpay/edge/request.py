@@ -83,7 +83,8 @@ class Responder(Protocol):
         ...
 
     def refuse(self, request: Request) -> bytes | None:
-        """The answer at once to a request too many; None if it may come in."""
+        """The answer at once to a request too many. None: it is let in, and `respond` has to be
+        called for it."""
         ...
 
 

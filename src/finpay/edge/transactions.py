@@ -85,7 +85,10 @@ async def _steps(
     services: Services, caller: Principal, parameters: dict[str, Any], limit: int
 ) -> reads.History:
     if not parameters:
-        return await services.reader.newest(caller.account_id, limit)
+        newest = await services.reader.newest(caller.account_id, limit)
+        if newest is None:
+            raise FinPayError(Code.NOT_FOUND, "This user has no account.")
+        return newest
     before = reads.Position(*parameters.pop("cursor", ()))
     return await reads.history(
         services.database,

@@ -52,23 +52,29 @@ WHERE a.id = $1
 ORDER BY s.sequence DESC
 
 -- name: newest_pages
--- The first page of several accounts, each newest first, as transactions_page without filters.
+-- The first page of several accounts, each newest first and as long as it was asked for, as
+-- transactions_page without filters. OFFSET 0 keeps each look-up a look-up by key: for many of them
+-- the planner would rather read the whole table once.
 SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency, t.description,
        t.metadata, t.failure_code, t.created_at, s.entry_version, s.sequence, s.balance_after,
        a.sequence AS account_sequence, asked.place
-FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (account_id, place)
-JOIN ledger.accounts a ON a.id = asked.account_id
+FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS asked (account_id, most, place)
+CROSS JOIN LATERAL (
+    SELECT sequence FROM ledger.accounts WHERE id = asked.account_id OFFSET 0
+) a
 LEFT JOIN LATERAL (
     (SELECT e.transaction_id, e.version AS entry_version, e.sequence, e.balance_after
      FROM ledger.entries e
-     WHERE e.account_id = asked.account_id ORDER BY e.version DESC LIMIT $2)
+     WHERE e.account_id = asked.account_id ORDER BY e.version DESC LIMIT asked.most)
     UNION ALL
     (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
      FROM ledger.failures f
-     WHERE f.account_id = asked.account_id ORDER BY f.sequence DESC LIMIT $2)
-    ORDER BY sequence DESC LIMIT $2
+     WHERE f.account_id = asked.account_id ORDER BY f.sequence DESC LIMIT asked.most)
+    ORDER BY sequence DESC LIMIT asked.most
 ) s ON true
-LEFT JOIN ledger.transactions t ON t.id = s.transaction_id
+LEFT JOIN LATERAL (
+    SELECT * FROM ledger.transactions WHERE id = s.transaction_id OFFSET 0
+) t ON true
 ORDER BY asked.place, s.sequence DESC
 
 -- name: transaction_of_account

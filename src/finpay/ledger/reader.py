@@ -5,7 +5,8 @@ same moment share one. Whoever turns pages or filters asks alone, through reads.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from uuid import UUID
@@ -16,9 +17,10 @@ from finpay.gathering import Gatherer
 from finpay.ledger import reads
 from finpay.ledger.reads import Account, History
 
-MAX_TOGETHER: Final = 100  # pages of 20 rows: a few milliseconds of one connection
+MAX_TOGETHER: Final = 100  # pages, mostly of 20 rows: a few milliseconds of one connection
 FLIGHTS: Final = 2  # a connection that hangs leaves one for the others
 MAX_QUEUE: Final = 4_000
+SOON_S: Final = 0.5  # who failed later than this hung, and would hang again
 DEADLINE_S: Final = 4.5  # a request has to be answered within 5 s when PostgreSQL hangs
 
 Read = TypeVar("Read")
@@ -48,7 +50,7 @@ class Reader:
         self._accounts: Gatherer[UserAccount, Account | None] = Gatherer(
             self._read_accounts, flights=FLIGHTS, size=MAX_TOGETHER, queue=MAX_QUEUE
         )
-        self._pages: Gatherer[NewestPage, History] = Gatherer(
+        self._pages: Gatherer[NewestPage, History | None] = Gatherer(
             self._read_pages, flights=FLIGHTS, size=MAX_TOGETHER, queue=MAX_QUEUE
         )
 
@@ -56,26 +58,35 @@ class Reader:
         """The user's account; None if there is none. Unavailable if PostgreSQL is."""
         return await self._account(UserAccount(user_id))
 
-    async def newest(self, account_id: UUID, limit: int) -> History:
-        """The first page of its history, newest first. Unavailable if PostgreSQL is."""
+    async def newest(self, account_id: UUID, limit: int) -> History | None:
+        """The first page of its history, newest first; None if there is no such account.
+        Unavailable if PostgreSQL is."""
         return await self._page(NewestPage(account_id, limit))
 
     async def _account(self, asked: UserAccount) -> Account | None:
         return await _in_time(self._accounts.carry(asked))
 
-    async def _page(self, asked: NewestPage) -> History:
+    async def _page(self, asked: NewestPage) -> History | None:
         return await _in_time(self._pages.carry(asked))
 
     async def _read_accounts(self, asked: Sequence[UserAccount]) -> Sequence[Account | None]:
-        return await reads.accounts_of_users(self._database, [one.user_id for one in asked])
+        users = [one.user_id for one in asked]
+        return await _twice(lambda: reads.accounts_of_users(self._database, users))
 
-    async def _read_pages(self, asked: Sequence[NewestPage]) -> Sequence[History]:
-        most = max(page.limit for page in asked)
-        found = await reads.newest(self._database, [page.account_id for page in asked], most)
-        return [
-            History(history.steps[: page.limit], history.sequence)
-            for page, history in zip(asked, found, strict=True)
-        ]
+    async def _read_pages(self, asked: Sequence[NewestPage]) -> Sequence[History | None]:
+        accounts, limits = [one.account_id for one in asked], [one.limit for one in asked]
+        return await _twice(lambda: reads.newest(self._database, accounts, limits))
+
+
+async def _twice(read: Callable[[], Awaitable[Read]]) -> Read:
+    """A connection that is lost would take all who share it along: a fresh one may work."""
+    started_s = time.monotonic()
+    try:
+        return await read()
+    except Unavailable:
+        if time.monotonic() - started_s > SOON_S:
+            raise
+        return await read()
 
 
 async def _in_time(read: Awaitable[Read]) -> Read:

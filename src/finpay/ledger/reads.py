@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
@@ -150,17 +152,18 @@ async def history(
     return History(steps, rows[0]["account_sequence"])
 
 
-async def newest(database: Database, accounts: Sequence[UUID], limit: int) -> list[History]:
-    """The newest page of each account, in their order, without filters: at most `limit` steps."""
-    rows = await database.fetch(_SQL.newest_pages, accounts, limit)
-    pages: list[list[Step]] = [[] for _ in accounts]
-    sequences = [0] * len(accounts)
-    for row in rows:
-        place = row["place"] - 1
-        sequences[place] = row["account_sequence"]
-        if row["id"] is not None:
-            pages[place].append(_step(row))
-    return [History(*page) for page in zip(pages, sequences, strict=True)]
+async def newest(
+    database: Database, accounts: Sequence[UUID], limits: Sequence[int]
+) -> list[History | None]:
+    """The newest page of each account, in their order, without filters, at most so many steps each;
+    None for an account that is not there."""
+    rows = await database.fetch(_SQL.newest_pages, accounts, limits)
+    pages: list[History | None] = [None] * len(accounts)
+    for place, group in groupby(rows, key=itemgetter("place")):
+        of_one = list(group)
+        steps = [_step(row) for row in of_one if row["id"] is not None]
+        pages[place - 1] = History(steps, of_one[0]["account_sequence"])
+    return pages
 
 
 async def transaction(database: Database, transaction_id: UUID, account_id: UUID) -> Step | None:

@@ -82,7 +82,7 @@ class TracedReader(Reader):
         with self._company.waiting("ledger.read", asked):
             return await super()._account(asked)
 
-    async def _page(self, asked: NewestPage) -> History:
+    async def _page(self, asked: NewestPage) -> History | None:
         with self._company.waiting("ledger.read", asked):
             return await super()._page(asked)
 
@@ -90,6 +90,6 @@ class TracedReader(Reader):
         with self._company.together(asked):
             return await super()._read_accounts(asked)
 
-    async def _read_pages(self, asked: Sequence[NewestPage]) -> Sequence[History]:
+    async def _read_pages(self, asked: Sequence[NewestPage]) -> Sequence[History | None]:
         with self._company.together(asked):
             return await super()._read_pages(asked)
