@@ -59,7 +59,7 @@ def _backends(running: Stack) -> list[psutil.Process]:
 
 
 def _own(process: psutil.Process) -> float:
-    """Without shared buffers, which belong to the server, even where only this query touched them."""
+    """Without shared buffers: they are the server's, even where only this query touched them."""
     return _memory(process.pid, _OWN)
 
 

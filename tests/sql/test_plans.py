@@ -103,7 +103,6 @@ async def test_newest_pages(connection: Transaction, busy: Busy, others: int) ->
     assert not reads
 
 
-@pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
 async def test_what_is_pruned_is_found_by_its_age(connection: Transaction) -> None:
     """And nothing is read where nothing is old."""
     plan = await plan_of(connection, _PRUNING.prune_refresh_tokens, 900, 1_000)
