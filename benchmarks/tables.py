@@ -101,6 +101,7 @@ def _ratios(found: Mapping[str, Mapping[str, Any]]) -> str:
     lines = "".join(
         f"| {_RATIOS[name]} | {compared['ratios'][name]:g} | {must:g} | {aim:g} |\n"
         for name, (must, aim) in GOALS.items()
+        if name in compared["ratios"]
     )
     speeds = "".join(
         f"| {name} | {value:,.0f} |\n"

@@ -37,7 +37,7 @@ from finpay.outbox import event_ids
 USERS: Final = 1_000
 SUBSCRIBED: Final = 10  # 1 %
 FEW: Final = 20
-CHUNK: Final = 500
+CHUNK: Final = 100  # of one transaction: each version of an account makes the next one slower
 LOOPBACK: Final = {"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"}
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SETTLE_S: Final = 3.0  # for what is still on its way when the load ends
