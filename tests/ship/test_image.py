@@ -26,7 +26,10 @@ _SECRET: Final = "a-secret-of-the-test-that-is-long-enough"
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> dockerfile.Builder:
     folder = tmp_path_factory.mktemp("image")
-    python = Path(sys._base_executable).parent  # type: ignore[attr-defined]
+    # Not every machine calls it `python`, as the image does.
+    python = folder / "python"
+    python.mkdir()
+    (python / "python").symlink_to(sys._base_executable)  # type: ignore[attr-defined]
     builder = dockerfile.Builder(
         context=ROOT,
         folder=folder,

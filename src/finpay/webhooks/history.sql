@@ -13,21 +13,28 @@ ORDER BY d.endpoint_id DESC, d.id DESC
 LIMIT $4
 
 -- name: page_pending
--- Those that have not ended are in three states, each with an index of its own.
+-- Those that have not ended are in three states, each with an index of its own. Two of them are in
+-- this order, and named by bounds as above; what is leased is little, and sorted.
 SELECT d.id, d.endpoint_id, d.account_id, d.sequence, d.payload, d.event_type, d.status, d.attempts,
        d.due_at, d.created_at, d.finished_at
 FROM (
     (SELECT * FROM webhooks.deliveries d
-     WHERE d.endpoint_id = $1 AND ($2::uuid IS NULL OR d.id < $2) AND d.status = 'pending'
-     ORDER BY d.id DESC LIMIT $3)
+     WHERE d.endpoint_id >= $1 AND d.status = 'pending'
+       AND (d.endpoint_id, d.id)
+           < ($1, COALESCE($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+     ORDER BY d.endpoint_id DESC, d.id DESC LIMIT $3)
     UNION ALL
     (SELECT * FROM webhooks.deliveries d
-     WHERE d.endpoint_id = $1 AND ($2::uuid IS NULL OR d.id < $2) AND d.status = 'leased'
-     ORDER BY d.id DESC LIMIT $3)
+     WHERE d.endpoint_id >= $1 AND d.status = 'waiting'
+       AND (d.endpoint_id, d.id)
+           < ($1, COALESCE($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+     ORDER BY d.endpoint_id DESC, d.id DESC LIMIT $3)
     UNION ALL
-    (SELECT * FROM webhooks.deliveries d
-     WHERE d.endpoint_id = $1 AND ($2::uuid IS NULL OR d.id < $2) AND d.status = 'waiting'
-     ORDER BY d.id DESC LIMIT $3)
+    (SELECT * FROM (
+         SELECT * FROM webhooks.deliveries
+         WHERE endpoint_id = $1 AND status = 'leased' AND ($2::uuid IS NULL OR id < $2) OFFSET 0
+     ) leased
+     ORDER BY id DESC LIMIT $3)
 ) d
 ORDER BY d.id DESC
 LIMIT $3
