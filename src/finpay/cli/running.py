@@ -30,7 +30,7 @@ STYLE: Final[dict[str, Any]] = {
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-_BESIDE_DEV: Final = (
+BESIDE_DEV: Final = (
     "DATABASE_URL is not set. Beside a running `finpay dev`, load its servers first: "
     "set -a; . .finpay/env; set +a"
 )
@@ -131,7 +131,7 @@ def _sentence(error: Exception) -> str:
     from finpay.working import MayNotRun
 
     if isinstance(error, Unavailable):
-        hint = "" if os.environ.get("DATABASE_URL") else f"\n{_BESIDE_DEV}"
+        hint = "" if os.environ.get("DATABASE_URL") else f"\n{BESIDE_DEV}"
         return f"PostgreSQL can't be used: {error.__cause__ or error.detail}{hint}"
     if isinstance(error, (DevError, MayNotRun, MigrationError, SettingsError)):
         return str(error)

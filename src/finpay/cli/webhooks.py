@@ -98,7 +98,7 @@ def trigger(
     from finpay.client import ConnectionFailed, FinPay
     from finpay.dev.servers import DevError
     from finpay.dev.triggers import TRIGGERS, CannotTrigger, Stage, keep_login, kept_login
-    from finpay.errors import FinPayError
+    from finpay.errors import Code, FinPayError
 
     read = _development()
     if event_type not in TRIGGERS:
@@ -110,6 +110,8 @@ def trigger(
             print(f"{event_type}  {run(TRIGGERS[event_type](stage))}")
             keep_login(_SESSION, stage)
     except FinPayError as error:
+        if error.code is Code.RATE_LIMITED:
+            warn("Development has production's limits. FINPAY_RATE_LIMIT_AUTH=1000/900 make dev")
         refuse(error, as_json=False)
     except (CannotTrigger, ConnectionFailed) as error:
         raise DevError(str(error)) from None
@@ -178,16 +180,14 @@ async def _listen(
 async def _source(user: _User, types: str) -> AsyncIterator["Source"]:
     """The database of the development system beside us, or the API."""
     from finpay.client import AsyncFinPay
-    from finpay.db.pool import Database
     from finpay.dev.listening import FromApi, FromDatabase
     from finpay.outbox import catalogue
 
     kinds = catalogue.matching(types)
-    url = _servers().get("DATABASE_URL")
-    if url is not None and user.api is None and user.token is None:
-        database = Database(url, size=1)
+    if _database_url() is not None and user.api is None and user.token is None:
+        database = FromDatabase(_database_url, user.email, None if types == "*" else kinds)
         try:
-            yield FromDatabase(database, user.email, None if types == "*" else kinds)
+            yield database
         finally:
             await database.close()
         return
@@ -205,6 +205,10 @@ def _servers() -> dict[str, str]:
         beside = {}
     names = ("DATABASE_URL", "FINPAY_DATABASE_OWNER_URL")
     return beside | {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+def _database_url() -> str | None:
+    return _servers().get("DATABASE_URL")
 
 
 def _development() -> dict[str, str]:

@@ -91,7 +91,8 @@ async def listen(
             continue
         except _AWAY as error:
             if not away:
-                complain(f"FinPay is away, and waited for: {error}")
+                why = "its database does not answer" if isinstance(error, Unavailable) else error
+                complain(f"FinPay is away, and waited for: {why}")
             away = True
             await asyncio.sleep(RETRY_S)
             continue
@@ -153,24 +154,41 @@ class FromDatabase:
 
     pause_s: Final = POLL_S
 
-    def __init__(self, database: Database, email: str, types: Sequence[str] | None) -> None:
-        self._database = database
+    def __init__(
+        self, find: Callable[[], str | None], email: str, types: Sequence[str] | None
+    ) -> None:
+        self._find = find
+        self._url = ""
+        self._database: Database | None = None
         self._email = email
         self._filters = events.Filters(types)
 
     async def latest(self) -> int:
-        return int((await self._account())["sequence"])
+        return int((await self._account(await self._reached()))["sequence"])
 
     async def after(self, sequence: int) -> list[bytes]:
-        account = await self._account()
+        database = await self._reached()
+        account = await self._account(database)
         found = await events.following(
-            self._database, account["id"], self._filters, after=sequence, limit=PAGE
+            database, account["id"], self._filters, after=sequence, limit=PAGE
         )
         return [events.render(event) for event in found]
 
-    async def _account(self) -> Any:
+    async def close(self) -> None:
+        if self._database is not None:
+            await self._database.close()
+
+    async def _reached(self) -> Database:
+        """Looked for each time: `finpay dev` comes back on another port."""
+        url = self._find() or self._url
+        if self._database is None or url != self._url:
+            await self.close()
+            self._url, self._database = url, Database(url, size=1)
+        return self._database
+
+    async def _account(self, database: Database) -> Any:
         """Asked each time: a development database may be made anew below us."""
-        account = await self._database.fetch_one(_ACCOUNT, self._email)
+        account = await database.fetch_one(_ACCOUNT, self._email)
         if account is None:
             raise FinPayError(
                 Code.NOT_FOUND, f"There is no user {self._email} here; finpay seed makes alice."

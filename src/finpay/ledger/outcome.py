@@ -35,7 +35,10 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
     Outcome.RECEIVER_NOT_FOUND: (
         Code.RECEIVER_NOT_FOUND,
-        "No account can receive under that receiver_id or receiver_email. Check its spelling.",
+        (
+            "No account can receive under that receiver_id or receiver_email. Check its spelling, "
+            "and use a new idempotency key: this refusal is final for its own."
+        ),
     ),
     Outcome.RECEIVER_UNAVAILABLE: (
         Code.RECEIVER_UNAVAILABLE,
