@@ -85,21 +85,18 @@ async def test_accounts_of_users(connection: Transaction, asked: int) -> None:
     assert not reads
 
 
-@pytest.mark.parametrize("others", [0, MAX_TOGETHER - 1])
+@pytest.mark.parametrize("asked", [1, MAX_TOGETHER])
+@pytest.mark.parametrize("limit", [PAGE, 101])
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
-async def test_newest_pages(connection: Transaction, busy: Busy, others: int) -> None:
+async def test_newest_pages(connection: Transaction, busy: Busy, asked: int, limit: int) -> None:
     """Each as long as it was asked for, by keys alone, however many ask."""
-    found = await connection.fetch(
-        "SELECT id FROM ledger.accounts WHERE user_id IS NOT NULL AND version = 0 LIMIT $1", others
-    )
-    asked = [busy.holder.account_id, *(account for (account,) in found)]
-    limits = [PAGE, *[101] * others]
-    plan = await plan_of(connection, _SQL.newest_pages, array(asked), array(limits))
+    accounts, limits = [busy.holder.account_id] * asked, [limit] * asked
+    plan = await plan_of(connection, _SQL.newest_pages, array(accounts), array(limits))
     reads = rows_read(plan)
-    assert reads.pop("entries_pkey") == PAGE
-    assert reads.pop("failures_pkey") <= PAGE
-    assert reads.pop("transactions_pkey") == PAGE
-    assert reads.pop("accounts_pkey") == len(asked)
+    assert reads.pop("entries_pkey") == asked * limit
+    assert reads.pop("failures_pkey") <= asked * limit
+    assert limit <= reads.pop("transactions_pkey") <= asked * limit
+    assert reads.pop("accounts_pkey") == asked
     assert not reads
 
 
