@@ -73,6 +73,11 @@ class TestReading:
         content = f'{{"amount":{number},"receiver_id":"{NOBODY}"}}'.encode()
         assert refusal(content) == (Code.VALIDATION_FAILED, "#/amount")
 
+    def test_of_an_amount_with_a_fraction_tells_of_minor_units(self) -> None:
+        with pytest.raises(FinPayError) as caught:
+            read(f'{{"amount":25.00,"receiver_id":"{NOBODY}"}}'.encode(), Send)
+        assert caught.value.faults[0].detail.endswith("in minor units: 25.00 is 2500.")
+
     @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
     def test_of_deep_nesting_is_400_at_any_depth(self, opening: bytes) -> None:
         for depth in (1_000, 5_000, 10_000):

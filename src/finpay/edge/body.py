@@ -86,6 +86,8 @@ def _not_valid(message: str) -> FinPayError:
         steps.append(member["name"])
     pointer = "/".join(["#", *(_escape(step) for step in steps)])
     detail = what.replace("Object ", "The object ").rstrip(".") + "."
+    if steps[-1:] == ["amount"] and what.startswith("Expected `int`,"):
+        detail += " Amounts are integers in minor units: 25.00 is 2500."
     return validation_failed(detail, pointer=pointer)
 
 
