@@ -9,6 +9,8 @@ LEDGER: Final = "src/finpay/db/migrations/20261122000003_ledger.sql"
 OUTBOX: Final = "src/finpay/db/migrations/20261122000004_audit_and_outbox.sql"
 RIGHTS: Final = "src/finpay/db/migrations/20261122000007_rights.sql"
 BATCHER: Final = "src/finpay/ledger/batcher.py"
+READS: Final = "src/finpay/ledger/reads.py"
+READER: Final = "src/finpay/ledger/reader.py"
 ADMIT: Final = "src/finpay/gate/admit.lua"
 SETTLE: Final = "src/finpay/gate/settle.lua"
 FILL: Final = "src/finpay/gate/fill.lua"
@@ -117,6 +119,15 @@ MUTANTS: Final = (
            "            except Conflict:\n                raise", SQL),
     Mutant("the unknown is forgotten", BATCHER, "may_have_run |= error.may_have_run",
            "may_have_run = error.may_have_run", SQL),
+    # Reads that share a statement.
+    Mutant("somebody else's page", READS, "pages[place - 1] =", "pages[place % len(pages)] =",
+           f"{SQL}/test_reader.py"),
+    Mutant("everybody's page is as long", READER, "[one.limit for one in asked]",
+           "[asked[0].limit for one in asked]", f"{SQL}/test_reader.py"),
+    Mutant("accounts in any order", READS, "[found.get(user) for user in users]",
+           "[*found.values(), *[None] * (len(users) - len(found))]", f"{SQL}/test_reader.py"),
+    Mutant("a lost line spoils all", READER, "if time.monotonic() - started_s > SOON_S:",
+           "if True:", f"{SQL}/test_reader.py"),
     # The gate.
     Mutant("a claim belongs to everybody", SETTLE, "stored == 'C' .. ARGV[1]",
            "string.sub(stored, 1, 1) == 'C'", GATE),
