@@ -60,8 +60,14 @@ def grown(found: Mapping[str, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
             continue
         size = sizes.setdefault(int(match[2]), {"kept": []})
         for member, value in told.items():
-            size[member] = [*size["kept"], *value] if member == "kept" else value
+            size[member] = _newer(size["kept"], value) if member == "kept" else value
     return {size: told for size, told in sizes.items() if told["kept"]}
+
+
+def _newer(before: Sequence[Any], after: Sequence[Any]) -> list[Any]:
+    """Rounds that were repeated stand once."""
+    told = {(one["workload"], one["connections"]): one for one in [*before, *after]}
+    return list(told.values())
 
 
 def _rounds(

@@ -191,15 +191,17 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     assert (docs / "performance.md").read_text() == text
 
 
-def test_parts_of_a_growth_run_come_together() -> None:
+def test_parts_of_a_growth_run_come_together_and_the_newer_round_stands() -> None:
+    old = {"workload": "mix", "connections": 64, "kept": 0.5}
+    new = {**old, "kept": 0.9}
+    other = {**old, "workload": "bulk"}
     found: dict[str, Any] = {
-        "growth-rounds-1000": {"kept": [{"workload": "mix"}]},
+        "growth-all-1000": {"kept": [old, other]},
+        "growth-rounds-1000": {"kept": [new]},
         "growth-verify-1000": {"verify": {"clean": True}},
         "growth-verify-5": {"verify": {"clean": True}},
     }
-    assert tables.grown(found) == {
-        1_000: {"kept": [{"workload": "mix"}], "verify": {"clean": True}}
-    }
+    assert tables.grown(found) == {1_000: {"kept": [new, other], "verify": {"clean": True}}}
 
 
 @pytest.fixture(scope="module")
