@@ -77,7 +77,7 @@ def test_it_takes_no_more_than_the_page_says(terminal: Terminal) -> None:
         ("flask ", f"{sys.executable} -u -m flask "),
     ):
         walk = walk.replace(shown, here)
-    start, listen, receive, trigger, endpoint = BLOCK.findall(walk)
+    start, listen, receive, trigger, endpoint, ping = BLOCK.findall(walk)
     receiver_line = receive.splitlines()[1]
 
     said(terminal(start.strip(), PORT=str(api)), "Ctrl-C stops everything")
@@ -99,5 +99,9 @@ def test_it_takes_no_more_than_the_page_says(terminal: Terminal) -> None:
     receiver.wait(LIMIT_S)
     receiver = terminal(receiver_line, WEBHOOK_SECRET=made[2])
     said(receiver, "Running on")
+    login = endpoint.partition("ENDPOINT=")[0]
+    pinging = terminal(f"""{login}ENDPOINT='{{"id":"{made[1]}"}}'\n{ping}""")
+    said(receiver, r"^webhook_endpoint\.ping ")
+    said(pinging, r'"object":"list".*"event_type":"webhook_endpoint\.ping"')
     terminal(trigger.strip(), PORT=str(api)).wait(LIMIT_S)
     said(receiver, r"^transaction\.completed txn_")
