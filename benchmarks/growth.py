@@ -136,12 +136,12 @@ def compare(
     rounds: dict[str, list[Round]] = {name: [] for name in pair}
     results.print_head()
     for workload, connections in loads:
+        asked = {name: _for(workload, bench) for name, bench in pair.items()}
         for _ in range(chosen.turns):
-            for name, bench in pair.items():
-                taken = _for(workload, bench).round(workload, connections, chosen.seconds)
-                rounds[name].append(taken)
+            for name, bench in asked.items():
+                rounds[name].append(bench.round(workload, connections, chosen.seconds))
     return {
-        "rounds": {name: results.rounds_as_json(each) for name, each in rounds.items()},
+        "rounds": {name: results.rounds_as_json(taken) for name, taken in rounds.items()},
         "kept": [kept(rounds, workload, connections) for workload, connections in loads],
     }
 

@@ -1,14 +1,13 @@
 """`finpay doctor`: what an incident would find, before it."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from finpay.cli.running import BESIDE_DEV, REFUSED, AsJson, run, settings, warn
+from finpay.cli.running import REFUSED, AsJson, hints, run, settings, warn
 
 if TYPE_CHECKING:
     from finpay.doctor import Finding
@@ -29,8 +28,8 @@ def doctor(*, as_json: AsJson = False) -> None:
     else:
         warnings = sum(finding.state == "warning" for finding in findings)
         print(f"{len(findings)} checks, {failures} failed, {warnings} warnings.")
-        if failures and not os.environ.get("DATABASE_URL"):
-            warn(BESIDE_DEV)
+        for hint in hints() if failures else ():
+            warn(hint)
     raise typer.Exit(REFUSED if failures else 0)
 
 

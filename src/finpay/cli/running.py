@@ -30,7 +30,7 @@ STYLE: Final[dict[str, Any]] = {
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-BESIDE_DEV: Final = (
+_BESIDE_DEV: Final = (
     "DATABASE_URL is not set. Beside a running `finpay dev`, load its servers first: "
     "set -a; . .finpay/env; set +a"
 )
@@ -123,6 +123,11 @@ def fail(error: Exception) -> NoReturn:
     sys.exit(COULD_NOT_RUN)
 
 
+def hints() -> list[str]:
+    """What to do where PostgreSQL was looked for at the default place; none where it is named."""
+    return [] if os.environ.get("DATABASE_URL") else [_BESIDE_DEV]
+
+
 def _sentence(error: Exception) -> str:
     from finpay.db.migrate import MigrationError
     from finpay.db.pool import Unavailable
@@ -131,8 +136,7 @@ def _sentence(error: Exception) -> str:
     from finpay.working import MayNotRun
 
     if isinstance(error, Unavailable):
-        hint = "" if os.environ.get("DATABASE_URL") else f"\n{BESIDE_DEV}"
-        return f"PostgreSQL can't be used: {error.__cause__ or error.detail}{hint}"
+        return "\n".join([f"PostgreSQL can't be used: {error.__cause__ or error.detail}", *hints()])
     if isinstance(error, (DevError, MayNotRun, MigrationError, SettingsError)):
         return str(error)
     return f"Unexpected: {error!r}. FINPAY_LOG_LEVEL=debug shows where."

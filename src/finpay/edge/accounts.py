@@ -38,5 +38,10 @@ async def entries(services: Services, call: Call) -> Reply:
 async def _account(services: Services, call: Call) -> reads.Account:
     found = await services.reader.account(call.caller.user_id)
     if found is None:
-        raise FinPayError(Code.NOT_FOUND, "This user has no account.")
+        raise no_account()
     return found
+
+
+def no_account() -> FinPayError:
+    """A session that outlived its account, as after a lossy failover."""
+    return FinPayError(Code.NOT_FOUND, "This user has no account.")

@@ -6,6 +6,7 @@ import msgspec
 
 from finpay import ids, metrics
 from finpay.edge import lists, problems, replies
+from finpay.edge.accounts import no_account
 from finpay.edge.request import JSON, Call, Reply
 from finpay.edge.requests import SendCommand
 from finpay.edge.services import Services
@@ -87,7 +88,7 @@ async def _steps(
     if not parameters:
         newest = await services.reader.newest(caller.account_id, limit)
         if newest is None:
-            raise FinPayError(Code.NOT_FOUND, "This user has no account.")
+            raise no_account()
         return newest
     before = reads.Position(*parameters.pop("cursor", ()))
     return await reads.history(
