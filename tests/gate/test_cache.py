@@ -38,10 +38,10 @@ class Reader:
         _, verdict = await self.look(variant)
         return verdict.payload if verdict.kind == "hit" else None
 
-    async def write(self, sequence: int, *, known: bool = True) -> None:
-        """A whole money POST that leaves the account at this sequence."""
+    async def write(self) -> None:
+        """A whole money POST."""
         passage = await self.begin()
-        await self.gate.settle(passage, Settlement(ANSWER, sequence, known=known))
+        await self.gate.settle(passage, Settlement(ANSWER))
 
     async def begin(self) -> Passage:
         """A money POST whose key was granted: from here on a write may be under way."""
@@ -64,7 +64,7 @@ async def test_what_was_read_is_served_until_the_next_write(reader: Reader) -> N
     await reader.fill(await reader.look(), 3, b"payload \x00\xff\n1 2 3")
     for _ in range(2):
         assert await reader.cached() == b"payload \x00\xff\n1 2 3"
-    await reader.write(4)
+    await reader.write()
     assert await reader.cached() is None
 
 
@@ -79,7 +79,7 @@ async def test_nothing_is_served_or_stored_while_a_write_may_be_under_way(reader
 
 async def test_a_read_that_began_before_a_write_is_not_stored_after_it(reader: Reader) -> None:
     """Whether the write is settled by then or not, and even if it changed nothing."""
-    for settlement in (Settlement(ANSWER, 4), Settlement(ANSWER), None):
+    for settlement in (Settlement(ANSWER), Settlement(), None):
         seen = await reader.look()
         write = await reader.begin()
         if settlement is not None:
@@ -99,10 +99,10 @@ async def test_a_read_that_comes_too_late_leaves_what_is_there(reader: Reader) -
 
 async def test_each_write_removes_its_own_mark_only(reader: Reader, redis: Redis) -> None:
     first, second = await reader.begin(), await reader.begin()
-    await reader.gate.settle(first, Settlement(ANSWER, 1))
-    await reader.gate.settle(first, Settlement(ANSWER, 1))
+    await reader.gate.settle(first, Settlement(ANSWER))
+    await reader.gate.settle(first, Settlement(ANSWER))
     assert (await reader.look())[1].generation is None
-    await reader.gate.settle(second, Settlement(ANSWER, 2))
+    await reader.gate.settle(second, Settlement(ANSWER))
     await reader.fill(await reader.look(), 2, b"new")
     assert await reader.cached() == b"new"
     assert marks(redis, reader.visitor) == 0
@@ -113,6 +113,17 @@ async def test_an_unknown_outcome_leaves_the_mark(reader: Reader, redis: Redis) 
     await reader.gate.settle(write, Settlement(known=False))
     assert (await reader.look())[1].generation is None
     assert marks(redis, reader.visitor) == 1
+
+
+async def test_an_unknown_outcome_that_left_no_mark_leaves_one_now(
+    reader: Reader, redis: Redis
+) -> None:
+    seen = await reader.look()
+    await reader.gate.settle(reader.visitor.write(), Settlement(known=False))
+    assert (await reader.look())[1].generation is None
+    await reader.fill(seen, 3, b"from before it")
+    assert variants(redis, reader.visitor) == 0
+    assert lifetimes.MARK_MS < redis.pttl(reader.visitor.cache) <= lifetimes.HASH_MS
 
 
 async def test_a_mark_ends_by_itself(
@@ -143,7 +154,7 @@ async def test_an_older_sequence_never_replaces_a_newer(reader: Reader) -> None:
     await reader.fill(fast, 7, b"new")
     await reader.fill(slow, 6, b"old")
     assert await reader.cached() == b"new"
-    await reader.write(5)
+    await reader.write()
     await reader.fill(await reader.look(), 6, b"old")
     assert await reader.cached() is None
     await reader.fill(await reader.look(), 7, b"new")
@@ -162,19 +173,40 @@ async def test_the_receiver_sees_a_transfer_at_once(reader: Reader) -> None:
     await receiver.fill(await receiver.look(), 3, b"before")
     reading = await receiver.look("/transactions?")
     write = await reader.begin()
-    told = Settlement(ANSWER, 1, receivers={receiver.visitor.user: 4})
+    told = Settlement(ANSWER, receivers=[receiver.visitor.user])
     await reader.gate.settle(write, told)
     assert await receiver.cached() is None
     await receiver.fill(reading, 3, b"before")
     assert await receiver.cached("/transactions?") is None
     await receiver.fill(await receiver.look(), 4, b"after")
-    late = await reader.begin()
-    old_news = Settlement(ANSWER, 2, receivers={receiver.visitor.user: 2})
-    reading = await receiver.look("/transactions?")
-    await reader.gate.settle(late, old_news)
     assert await receiver.cached() == b"after"
-    await receiver.fill(reading, 3, b"before")
-    assert await receiver.cached("/transactions?") is None
+    await receiver.fill(await receiver.look("/transactions?"), 4, b"after")
+    assert await receiver.cached("/transactions?") == b"after"
+
+
+async def test_a_write_that_left_no_mark_ends_what_was_cached_meanwhile(
+    reader: Reader, redis: Redis
+) -> None:
+    """Redis was away when it began, or lost the mark: the answer is told all the same."""
+    unmarked = reader.visitor.write()
+    lost = await reader.begin()
+    redis.hdel(reader.visitor.cache, f"m:{lost.token}")
+    for write in (unmarked, lost):
+        await reader.fill(await reader.look(), 3, b"before")
+        seen = await reader.look("/transactions?")
+        await reader.gate.settle(write, Settlement(ANSWER))
+        assert await reader.cached() is None
+        await reader.fill(seen, 3, b"before")
+        assert await reader.cached("/transactions?") is None
+
+
+async def test_what_a_settlement_makes_ends_by_itself(reader: Reader, redis: Redis) -> None:
+    """Nothing of either side is there yet."""
+    receiver = Visitor()
+    settlement = Settlement(ANSWER, receivers=[receiver.user])
+    await reader.gate.settle(reader.visitor.write(), settlement)
+    for visitor in (reader.visitor, receiver):
+        assert 0 < redis.pttl(visitor.cache) <= lifetimes.HASH_MS
 
 
 async def test_a_replay_or_a_refused_claim_sets_no_mark(reader: Reader, redis: Redis) -> None:
@@ -183,7 +215,7 @@ async def test_a_replay_or_a_refused_claim_sets_no_mark(reader: Reader, redis: R
     again = reader.visitor.write(key=write.key)
     assert (await reader.gate.admit(again)).kind == "in_progress"
     assert marks(redis, reader.visitor) == 1
-    await reader.gate.settle(write, Settlement(ANSWER, 1))
+    await reader.gate.settle(write, Settlement(ANSWER))
     await reader.fill(await reader.look(), 1, b"new")
     assert (await reader.gate.admit(again)).kind == "replayed"
     assert await reader.cached() == b"new"
@@ -207,7 +239,7 @@ async def test_everything_of_a_user_is_one_key_that_ends(reader: Reader, redis: 
     assert lifetimes.MARK_MS < redis.pttl(reader.visitor.cache) <= lifetimes.HASH_MS
 
 
-@pytest.mark.parametrize("settlement", [None, Settlement(ANSWER, 9)], ids=["open", "settled"])
+@pytest.mark.parametrize("settlement", [None, Settlement(ANSWER)], ids=["open", "settled"])
 @pytest.mark.parametrize("first", [b"", b"an earlier read"], ids=["first read", "later read"])
 async def test_a_read_from_before_a_flush_is_not_stored_after_it(
     reader: Reader, redis: Redis, settlement: Settlement | None, first: bytes

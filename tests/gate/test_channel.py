@@ -11,6 +11,7 @@ from redis import Redis
 
 from finpay.gate.channel import read_script
 from finpay.gate.gate import Gate, Settlement
+from finpay.gate.line import MAX_CROWD
 from tests.gate.visitors import FINGERPRINT, Sessions, Visitor, left, open_gate, until
 from tests.servers import OwnValkey
 
@@ -48,9 +49,53 @@ class TestGathering:
         before, calls = reads_of(redis), script_calls_of(redis)
         verdicts = await asyncio.gather(*(gate.admit(each.passage()) for each in visitors))
         assert {verdict.kind for verdict in verdicts} == {"admitted"}
-        assert script_calls_of(redis) - calls == 12
+        assert script_calls_of(redis) - calls == 1
         # One for them all, and the three questions that stand between.
         assert reads_of(redis) - before == 1 + 3
+
+    async def test_a_key_that_somebody_spoiled_harms_nobody_else(
+        self, gate: Gate, redis: Redis
+    ) -> None:
+        """Those of one call are served each for itself."""
+        spoiled, *others = [Visitor() for _ in range(5)]
+        for visitor in (spoiled, *others):
+            await gate.admit(visitor.passage())
+        redis.delete(spoiled.cache)
+        redis.lpush(spoiled.cache, "no hash")
+        verdicts = await asyncio.gather(*(gate.admit(each.write()) for each in (spoiled, *others)))
+        assert [verdict.degraded for verdict in verdicts] == [True, *[False] * 4]
+        assert [verdict.claimed for verdict in verdicts] == [False, *[True] * 4]
+
+    async def test_two_of_one_user_in_one_call_see_each_other(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        """What the call read once for all is not what the second of them finds."""
+        await gate.admit(visitor.passage())
+        tiers = [visitor.tier("own", 3)]
+        asking = [visitor.passage(tiers=tiers) for _ in range(4)]
+        verdicts = await asyncio.gather(*map(gate.admit, asking))
+        assert [verdict.kind for verdict in verdicts] == ["admitted"] * 3 + ["limited"]
+        verdicts = await asyncio.gather(*(gate.admit(visitor.write(key="one")) for _ in range(2)))
+        assert [verdict.kind for verdict in verdicts] == ["admitted", "in_progress"]
+        first = visitor.write(key="another")
+        await gate.admit(first)
+        await asyncio.gather(
+            gate.settle(first, Settlement()),
+            gate.settle(first, Settlement((FINGERPRINT, 201, b"{}"))),
+        )
+        verdict = await gate.admit(visitor.write(key="another"))
+        assert (verdict.kind, verdict.payload) == ("replayed", b"201{}")
+
+    async def test_a_crowd_holds_redis_up_for_a_moment_at_most(
+        self, gate: Gate, redis: Redis
+    ) -> None:
+        visitors = [Visitor() for _ in range(2 * MAX_CROWD + 1)]
+        for visitor in visitors:
+            await gate.admit(visitor.passage())
+        before, calls = reads_of(redis), script_calls_of(redis)
+        await asyncio.gather(*(gate.admit(each.passage()) for each in visitors))
+        assert script_calls_of(redis) - calls == 3
+        assert reads_of(redis) - before <= 3 + 3
 
     async def test_what_comes_while_one_is_in_the_air_takes_the_next(
         self, gate: Gate, redis: Redis
@@ -72,7 +117,7 @@ class TestGathering:
         passage = visitor.write()
         await gate.admit(passage)
         other = Visitor().user
-        settlement = Settlement((FINGERPRINT, 201, b"{}"), 1, receivers={other: 1})
+        settlement = Settlement((FINGERPRINT, 201, b"{}"), receivers=[other])
         before = reads_of(redis)
         await gate.settle(passage, settlement)
         assert reads_of(redis) - before == 1 + 1

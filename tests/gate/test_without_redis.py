@@ -79,5 +79,5 @@ async def test_keys_are_left_to_the_ledger(valkey: OwnValkey, visitor: Visitor) 
         assert not any(verdict.claimed for verdict in verdicts)
         passage = visitor.read()
         assert (await gate.admit(passage)).generation is None
-        await gate.settle(visitor.write(), Settlement((FINGERPRINT, 201, b"{}"), 1))
+        await gate.settle(visitor.write(), Settlement((FINGERPRINT, 201, b"{}")))
         await gate.fill(passage, "", 1, b"nothing keeps it")

@@ -126,8 +126,5 @@ def _transfer(call: Call, command: SendCommand) -> Transfer:
 def _settlement(posted: Posted) -> Settlement:
     return Settlement(
         answer=(posted.fingerprint, posted.http_status, posted.answer),
-        sender_sequence=posted.sender_sequence,
-        receivers={
-            ids.encode("usr", user): sequence for user, sequence in posted.receivers.items()
-        },
+        receivers=[ids.encode("usr", user) for user in posted.receivers],
     )

@@ -15,14 +15,13 @@ from importlib.resources import files
 from typing import Any, Final
 
 import hiredis
-from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from finpay import log, metrics
-from finpay.gate.line import Line, LineLost
+from finpay.gate.line import Line, LineLost, pack
 
 FLIGHT_TIMEOUT_S: Final = 0.08  # no request waits longer than 100 ms for Redis …
 LAST_LOOK_S: Final = 0.01  # … this included
@@ -49,13 +48,6 @@ class Script:
 
     text: str
     sha: str
-
-
-class Sent(Struct, frozen=True):
-    """A command under way: its answer to come, and its bytes for the case that it was unknown."""
-
-    answer: asyncio.Future[Any]
-    packed: bytes
 
 
 class Channel:
@@ -93,25 +85,15 @@ class Channel:
         self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]
     ) -> Any:
         """The script's answer; calls begun together travel together. RedisAway without one."""
-        return await self.answer(self.send(script, keys, args))
-
-    def send(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Sent:
-        """A call whose `answer` is awaited later. RedisAway at once while the breaker is open."""
-        return self._ask(_packed("EVALSHA", script.sha, len(keys), *keys, *args))
-
-    async def answer(self, sent: Sent) -> Any:
-        """What a call came to. RedisAway if it did not."""
-        answer = await self._heard(sent)
-        if not isinstance(answer, hiredis.ReplyError):
-            return answer
-        if str(answer).startswith("NOSCRIPT"):
-            # Its scripts were flushed; an unknown script did nothing.
-            await self._load_scripts()
-            answer = await self._heard(self._ask(sent.packed))
-            if not isinstance(answer, hiredis.ReplyError):
-                return answer
-        self._refused(answer)
-        raise RedisAway from answer
+        try:
+            answer = await self._open_line().call(script.sha, keys, args)
+            if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("NOSCRIPT"):
+                # Its scripts were flushed; an unknown script did nothing.
+                await self._load_scripts()
+                answer = await self._open_line().call(script.sha, keys, args)
+        except LineLost as lost:
+            raise RedisAway from lost
+        return self._checked(answer)
 
     async def forget(self, key: str) -> None:
         """Deletes a key, if Redis can be told."""
@@ -121,17 +103,13 @@ class Channel:
     async def put(self, keys: Sequence[str], value: str, lifetime_ms: int) -> None:
         """Sets keys that must reach Redis: now, or before Redis is used again."""
         until_s = time.monotonic() + lifetime_ms / 1000
-        under_way: list[tuple[str, Sent]] = []
-        for key in keys:
-            try:
-                under_way.append((key, self._ask(_packed("SET", key, value, "PX", lifetime_ms))))
-            except RedisAway:
+        setting = (self._command("SET", key, value, "PX", lifetime_ms) for key in keys)
+        answers = await asyncio.gather(*setting, return_exceptions=True)
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, RedisAway):
                 self._owe(key, value, until_s)
-        for key, sent in under_way:
-            try:
-                await self.answer(sent)
-            except RedisAway:
-                self._owe(key, value, until_s)
+            elif isinstance(answer, BaseException):
+                raise answer
 
     async def ping(self) -> None:
         """Notices that Redis left, or takes no writes, while nobody asked it anything."""
@@ -139,24 +117,25 @@ class Channel:
             await self._command(*_PROBE)
 
     async def _command(self, *words: str | int) -> Any:
-        return await self.answer(self._ask(_packed(*words)))
+        try:
+            answer = await self._open_line().ask(pack(*words))
+        except LineLost as lost:
+            raise RedisAway from lost
+        return self._checked(answer)
 
-    def _ask(self, packed: bytes) -> Sent:
+    def _open_line(self) -> Line:
+        """The line, watched. RedisAway at once while the breaker is open."""
         if self.open or self._line is None:
             raise RedisAway
-        try:
-            answer = self._line.ask(packed)
-        except LineLost as lost:
-            raise RedisAway from lost
         if self._watch is None:
             self._look_in(FLIGHT_TIMEOUT_S, last=False)
-        return Sent(answer, packed)
+        return self._line
 
-    async def _heard(self, sent: Sent) -> Any:
-        try:
-            return await sent.answer
-        except LineLost as lost:
-            raise RedisAway from lost
+    def _checked(self, answer: Any) -> Any:
+        if isinstance(answer, hiredis.ReplyError):
+            self._refused(answer)
+            raise RedisAway from answer
+        return answer
 
     def _look_in(self, seconds: float, *, last: bool) -> None:
         self._watch = asyncio.get_running_loop().call_later(seconds, self._look, last)
@@ -254,21 +233,17 @@ class Channel:
 
 
 async def _told(line: Line, *words: str | int) -> None:
-    answer = await line.ask(_packed(*words))
+    answer = await line.ask(pack(*words))
     if isinstance(answer, hiredis.ReplyError):
         raise answer
 
 
-def _packed(*words: str | bytes | int) -> bytes:
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # it knows tuples of one
-    return packed
-
-
 def read_script(name: str) -> Script:
-    """A Lua file of this package; one that counts gets limits.lua in front."""
+    """A Lua file of this package behind what it calls: crowd.lua, and limits.lua if it counts."""
     folder = files("finpay.gate")
-    text = (folder / f"{name}.lua").read_text("utf-8")
-    if "count(" in text:
-        text = (folder / "limits.lua").read_text("utf-8") + text
+    crowd, limits, own = (
+        (folder / f"{each}.lua").read_text("utf-8") for each in ("crowd", "limits", name)
+    )
+    text = crowd + (limits if "count(" in own else "") + own
     sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # as Redis names it
     return Script(text, sha)

@@ -5,7 +5,7 @@ idempotency by the ledger, reads uncached.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Literal
 from uuid import UUID
@@ -23,9 +23,8 @@ Mode = Literal["count", "key", "read"]
 _ADMIT: Final = read_script("admit")
 _ADMIT_STRANGER: Final = read_script("admit_stranger")
 _SETTLE: Final = read_script("settle")
-_TOUCH: Final = read_script("touch")
 _FILL: Final = read_script("fill")
-_SCRIPTS: Final = (_ADMIT, _ADMIT_STRANGER, _SETTLE, _TOUCH, _FILL)
+_SCRIPTS: Final = (_ADMIT, _ADMIT_STRANGER, _SETTLE, _FILL)
 
 
 class Passage(Struct, frozen=True):
@@ -50,14 +49,12 @@ class Passage(Struct, frozen=True):
 class Settlement(Struct, frozen=True):
     """What a money POST leaves behind.
 
-    `answer` None releases the claim; otherwise it is stored under `fingerprint`. The sequences are
-    those of the accounts that changed: the sender's, and those of `receivers`, named by user. An
-    unknown outcome keeps the mark (`known` False).
+    `answer` None releases the claim; otherwise it is stored under `fingerprint`. `receivers` are
+    the other users whose accounts it changed. An unknown outcome keeps the mark (`known` False).
     """
 
     answer: tuple[bytes, int, bytes] | None = None  # fingerprint, status, body
-    sender_sequence: int | None = None
-    receivers: Mapping[str, int] = {}
+    receivers: Sequence[str] = ()
     known: bool = True
 
 
@@ -121,27 +118,21 @@ class Gate:
             fingerprint, status, body = settlement.answer
             if len(body) <= lifetimes.MAX_ANSWER_BYTES:
                 stored = fingerprint + str(status).encode() + body
-        sequence = settlement.sender_sequence
         keys = [
             lifetimes.idempotency_key(passage.user, passage.key),
             lifetimes.cache(passage.user),
+            *map(lifetimes.cache, settlement.receivers),
         ]
         args: list[str | bytes | int] = [
             passage.token,
             stored,
             self._answer_ms,
-            "" if sequence is None else sequence,
             int(settlement.known),
+            lifetimes.MARK_MS,
             lifetimes.HASH_MS,
         ]
         with suppress(RedisAway):
-            calls = [self._channel.send(_SETTLE, keys, args)]
-            if settlement.receivers:
-                touched = [lifetimes.cache(receiver) for receiver in settlement.receivers]
-                news = [lifetimes.HASH_MS, *settlement.receivers.values()]
-                calls.append(self._channel.send(_TOUCH, touched, news))
-            for call in calls:
-                await self._channel.answer(call)
+            await self._channel.call(_SETTLE, keys, args)
 
     async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
         """Offers a read to the cache; stored only if nothing was written meanwhile."""
@@ -153,7 +144,6 @@ class Gate:
             sequence,
             payload,
             lifetimes.VARIANT_MS,
-            lifetimes.HASH_MS,
             lifetimes.MAX_VARIANTS,
         ]
         with suppress(RedisAway):

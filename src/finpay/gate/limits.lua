@@ -1,31 +1,34 @@
 -- Fixed windows that begin with the first counted request. A tier is one string key,
--- "used end_ms"; `tiers` is a list of {key, limit, window_ms, cost}.
+-- "used end_ms"; `tiers` of them stand behind KEYS[k], with {limit, window_ms, cost} each behind
+-- ARGV[a].
 --
 -- Counts a request in all its tiers, or in none of them if one is exhausted. Returns whether it was
 -- counted, and for each tier what is left and the milliseconds until its window ends.
-local function count(tiers)
-    local now_s, now_us = unpack(redis.call('TIME'))
-    local now = now_s * 1000 + math.floor(now_us / 1000)
-    local fits = true
-    for _, tier in ipairs(tiers) do
-        local used, ends = string.match(redis.call('GET', tier.key) or '', '^(%d+) (%d+)$')
-        tier.used, tier.ends = tonumber(used) or 0, tonumber(ends) or 0
-        if tier.ends <= now then
-            tier.used, tier.ends = 0, now + tier.window_ms
+local function count(k, a, tiers)
+    local fits, report = true, {}
+    local limit, cost, used, ends = {}, {}, {}, {}
+    for n = 1, tiers do
+        local window_ms
+        limit[n], window_ms, cost[n] =
+            tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+        a = a + 3
+        local counted, until_ms = string.match(held[KEYS[k + n]] or '', '^(%d+) (%d+)$')
+        used[n], ends[n] = tonumber(counted) or 0, tonumber(until_ms) or 0
+        if ends[n] <= now then
+            used[n], ends[n] = 0, now + window_ms
         end
-        if tier.used + tier.cost > tier.limit then
+        if used[n] + cost[n] > limit[n] then
             fits = false
         end
     end
-    local report = {}
-    for _, tier in ipairs(tiers) do
+    for n = 1, tiers do
         if fits then
-            tier.used = tier.used + tier.cost
-            redis.call('SET', tier.key, string.format('%d %d', tier.used, tier.ends),
-                       'PX', tier.ends - now)
+            used[n] = used[n] + cost[n]
+            put(KEYS[k + n], string.format('%d %d', used[n], ends[n]), ends[n] - now)
         end
-        report[#report + 1] = math.max(tier.limit - tier.used, 0)
-        report[#report + 1] = tier.ends - now
+        report[#report + 1] = math.max(limit[n] - used[n], 0)
+        report[#report + 1] = ends[n] - now
     end
-    return fits, report, now
+    return fits, report
 end
+

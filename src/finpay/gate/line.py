@@ -7,7 +7,8 @@ for the same bytes, see docs/performance.md.
 
 import asyncio
 from collections import deque
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, cast
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -15,8 +16,12 @@ from redis.asyncio.connection import AbstractConnection
 from finpay import metrics
 
 MAX_WAITING: Final = 20_000  # the server's connections are the real bound; this one is the last
+MAX_CROWD: Final = 50  # of one call to a script: Redis answers nobody else for half a millisecond
 
 _INCOMPLETE: Final = object()
+
+Words: TypeAlias = Sequence[str | bytes | int]
+_Answer: TypeAlias = "asyncio.Future[Any]"
 
 
 class LineLost(Exception):
@@ -26,14 +31,17 @@ class LineLost(Exception):
 class Line(asyncio.Protocol):
     """While answers are under way, the next commands gather; then they leave in one write.
 
-    `lost` ends when the connection does.
+    Calls of one script gather in one call of it, see crowd.lua: most of a call's price, here and
+    in Redis, is not in what it does. `lost` ends when the connection does.
     """
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
-        self._gathering: list[tuple[bytes, asyncio.Future[Any]]] = []
-        self._asked: deque[asyncio.Future[Any]] = deque()
+        self._commands: list[tuple[bytes, _Answer]] = []
+        self._calls: dict[str, list[tuple[Words, Words, _Answer]]] = {}  # by the script's sha
+        self._waiting = 0
+        self._asked: deque[_Answer | list[_Answer]] = deque()
         self._asked_at_s = 0.0
         self._leaving = False
         self.lost: asyncio.Future[None] = self._loop.create_future()
@@ -43,14 +51,14 @@ class Line(asyncio.Protocol):
 
     def ask(self, packed: bytes) -> asyncio.Future[Any]:
         """The answer to come: bytes, a number, a list, or hiredis.ReplyError. LineLost if not."""
-        if self.lost.done() or len(self._gathering) >= MAX_WAITING:
-            raise LineLost
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._gathering.append((packed, answer))
-        if not self._asked and not self._leaving:
-            self._leaving = True
-            # In the next turn of the loop: whatever this turn still brings comes along.
-            self._loop.call_soon(self._leave)
+        answer = self._expect()
+        self._commands.append((packed, answer))
+        return answer
+
+    def call(self, sha: str, keys: Words, args: Words) -> asyncio.Future[Any]:
+        """The answer to come of a script that serves crowds, as of `ask`."""
+        answer = self._expect()
+        self._calls.setdefault(sha, []).append((keys, args, answer))
         return answer
 
     @property
@@ -63,51 +71,102 @@ class Line(asyncio.Protocol):
         self._transport.abort()
         self.connection_lost(None)
 
+    def _expect(self) -> _Answer:
+        if self.lost.done() or self._waiting >= MAX_WAITING:
+            raise LineLost
+        self._waiting += 1
+        if not self._asked and not self._leaving:
+            self._leaving = True
+            # In the next turn of the loop: whatever this turn still brings comes along.
+            self._loop.call_soon(self._leave)
+        return self._loop.create_future()
+
     def _leave(self) -> None:
         self._leaving = False
         if self.lost.done():
             return
         # Who was cancelled while gathering has not asked anything.
-        leaving = [(packed, answer) for packed, answer in self._gathering if not answer.done()]
-        self._gathering.clear()
-        if not leaving:
+        packed = [self._board(each, answer) for each, answer in self._commands if not answer.done()]
+        for sha, calls in self._calls.items():
+            waiting = [call for call in calls if not call[2].done()]
+            packed += [
+                self._board_crowd(sha, waiting[first : first + MAX_CROWD])
+                for first in range(0, len(waiting), MAX_CROWD)
+            ]
+        self._commands.clear()
+        self._calls.clear()
+        together, self._waiting = self._waiting, 0
+        if not packed:
             return
-        self._asked.extend(answer for _, answer in leaving)
         self._asked_at_s = self._loop.time()
-        metrics.PIPELINE_SIZE.observe(len(leaving))
-        self._transport.write(b"".join([packed for packed, _ in leaving]))
+        metrics.PIPELINE_SIZE.observe(together)
+        self._transport.write(b"".join(packed))
+
+    def _board(self, packed: bytes, answer: _Answer) -> bytes:
+        self._asked.append(answer)
+        return packed
+
+    def _board_crowd(self, sha: str, calls: Sequence[tuple[Words, Words, _Answer]]) -> bytes:
+        names: list[str | bytes | int] = []
+        words: list[str | bytes | int] = []
+        for keys, args, _ in calls:
+            names += keys
+            words += (len(keys), len(args), *args)
+        self._asked.append([answer for _, _, answer in calls])
+        return pack("EVALSHA", sha, len(names), *names, *words)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         try:
             self._read()
-        except (hiredis.ProtocolError, IndexError):  # words that nobody asked for
+        except (hiredis.ProtocolError, IndexError, ValueError):  # words that nobody asked for
             self.hang_up()
             return
-        if not self._asked and self._gathering and not self._leaving:
+        if not self._asked and self._waiting and not self._leaving:
             self._leaving = True
             self._loop.call_soon(self._leave)
 
     def _read(self) -> None:
         while True:
-            answer = self._reader.gets()
-            if answer is _INCOMPLETE:
+            told = self._reader.gets()
+            if told is _INCOMPLETE:
                 return
             asker = self._asked.popleft()
-            if not asker.done():
-                asker.set_result(answer)
+            if not isinstance(asker, list):
+                _tell(asker, told)
+            elif isinstance(told, hiredis.ReplyError):  # the script is not known, or can't be run
+                for each in asker:
+                    _tell(each, told)
+            else:
+                for each, reply in zip(asker, told, strict=True):
+                    _tell(each, reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():
             self.lost.set_result(None)
-        askers = [*self._asked, *(answer for _, answer in self._gathering)]
+        askers = [answer for _, answer in self._commands]
+        askers += [answer for calls in self._calls.values() for _, _, answer in calls]
+        for asked in self._asked:
+            askers += asked if isinstance(asked, list) else [asked]
         self._asked.clear()
-        self._gathering.clear()
+        self._commands.clear()
+        self._calls.clear()
         for asker in askers:
             if not asker.done():
                 lost = LineLost()
                 lost.__cause__ = exc
                 asker.set_exception(lost)
+
+
+def pack(*words: str | bytes | int) -> bytes:
+    """A command as Redis reads it."""
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # it knows tuples of one
+    return packed
+
+
+def _tell(asker: _Answer, answer: Any) -> None:
+    if not asker.done():
+        asker.set_result(answer)
 
 
 def _taken_from(connection: AbstractConnection) -> asyncio.StreamWriter:

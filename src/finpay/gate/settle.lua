@@ -1,22 +1,42 @@
--- What a money POST leaves behind, in its sender's keys.
+-- What a money POST leaves behind, in its sender's keys and in the caches of the other sides.
 --
--- KEYS  1 idempotency key  2 cache hash
+-- KEYS  1 idempotency key  2 cache hash  3… cache hashes of those whose accounts it changed too
 -- ARGV  1 token  2 answer to store (fingerprint, status, body), empty: release the claim
---       3 answer_ms  4 sender's new sequence or ''  5 forget the mark: 1 or 0  6 hash_ms
+--       3 answer_ms  4 what became of it is known: 1 or 0  5 mark_ms  6 hash_ms
 -- A claim belongs to its token: nobody else releases or overwrites it.
-local stored = redis.call('GET', KEYS[1])
-if not stored or stored == 'C' .. ARGV[1] then
-    if ARGV[2] ~= '' then
-        redis.call('SET', KEYS[1], 'A' .. ARGV[2], 'PX', ARGV[3])
-    elseif stored then
-        redis.call('DEL', KEYS[1])
+
+-- A new generation ends all that is cached, and all that is on its way into the cache.
+local function outdate(cache, generation, hash_ms)
+    if redis.call('HSET', cache, 'gen', generation) > 0 then
+        redis.call('PEXPIRE', cache, hash_ms)
     end
 end
-if ARGV[4] ~= '' and tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[2], 'seq') or -1) then
-    redis.call('HSET', KEYS[2], 'seq', ARGV[4])
-    redis.call('PEXPIRE', KEYS[2], ARGV[6])
+
+local function serve(k, a, keys)
+    local token, answer, cache = ARGV[a + 1], ARGV[a + 2], KEYS[k + 2]
+    local stored = held[KEYS[k + 1]]
+    if not stored or stored == 'C' .. token then
+        if answer ~= '' then
+            put(KEYS[k + 1], 'A' .. answer, ARGV[a + 3])
+        elseif stored then
+            held[KEYS[k + 1]] = false
+            redis.call('DEL', KEYS[k + 1])
+        end
+    end
+    local generation = token .. '+'  -- no read was ever admitted under it
+    if ARGV[a + 4] == '0' then
+        redis.call('HSET', cache, 'gen', generation, 'm:' .. token,
+                   string.format('%d', now + ARGV[a + 5]))
+        redis.call('PEXPIRE', cache, ARGV[a + 6])
+    elseif redis.call('HDEL', cache, 'm:' .. token) == 0 then
+        outdate(cache, generation, ARGV[a + 6])  -- it had no mark, so reads were cached meanwhile
+    end
+    for n = 3, keys do
+        outdate(KEYS[k + n], generation, ARGV[a + 6])
+    end
+    return 1
 end
-if ARGV[5] == '1' then
-    redis.call('HDEL', KEYS[2], 'm:' .. ARGV[1])
-end
-return 1
+
+return crowd(serve, function(k, _, _, names)
+    names[#names + 1] = KEYS[k + 1]
+end)
