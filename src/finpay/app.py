@@ -76,6 +76,11 @@ class Application:
         assert self._pipeline is not None  # noqa: S101  as above
         return self._pipeline.refuse(request)
 
+    def refuse_unread(self, data: bytes) -> bytes | None:
+        """What edge/protocol.py asks even before it reads."""
+        assert self._pipeline is not None  # noqa: S101  as above
+        return self._pipeline.refuse_unread(data)
+
     async def _live(self, receive: _Receive, send: _Send) -> None:
         await receive()
         try:

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from finpay.errors import overloaded
 
+TURN: Final = 32  # who is told in one turn of the loop: others have to be heard in between
 CROWD: Final = 8  # fewer are served at once: there is nothing to share
 
 Item = TypeVar("Item")
@@ -99,13 +100,15 @@ class Gatherer(Generic[Item, Result]):
             results = await self._fly([item for item, _ in boarded])
         except Exception as error:  # noqa: BLE001  every passenger is told, whatever it was
             results = [error] * len(boarded)
-        for (_, seat), result in zip(boarded, results, strict=True):
+        for at, ((_, seat), result) in enumerate(zip(boarded, results, strict=True), 1):
             if seat.done():
                 continue
             if isinstance(result, Exception):
                 seat.set_exception(result)
             else:
                 seat.set_result(result)
+            if at % TURN == 0:
+                await asyncio.sleep(0)
 
     def _board(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         """In the order of the queue: the first that does not fit waits, and all behind it."""

@@ -22,7 +22,7 @@ _DIGITS: Final = bytes(
     else ord("?")
     for byte in range(256)
 )
-_PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 SUFFIX_LENGTH: Final = 26
 
 
@@ -42,9 +42,15 @@ def new_request_id() -> str:
 
 def encode(prefix: Prefix, value: UUID | uuid_utils.UUID) -> str:
     """The public form of a UUID: `encode("acc", uuid)` is `acc_…`."""
-    number = value.int
-    pairs = [_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)]
-    return f"{prefix}_{''.join(pairs)}"
+    n = value.int
+    two = _PAIRS
+    # Spelt out it takes half the time of a loop, and a transfer has four ids to write.
+    return (
+        f"{prefix}_{two[n >> 120]}{two[n >> 110 & 1023]}{two[n >> 100 & 1023]}{two[n >> 90 & 1023]}"
+        f"{two[n >> 80 & 1023]}{two[n >> 70 & 1023]}{two[n >> 60 & 1023]}{two[n >> 50 & 1023]}"
+        f"{two[n >> 40 & 1023]}{two[n >> 30 & 1023]}{two[n >> 20 & 1023]}{two[n >> 10 & 1023]}"
+        f"{two[n & 1023]}"
+    )
 
 
 def decode(prefix: Prefix, text: str) -> UUID:

@@ -155,6 +155,9 @@ async def test_what_is_unread_on_an_old_line_keeps_it_open() -> None:
         def refuse(self, _: Request) -> bytes | None:
             return None
 
+        def refuse_unread(self, _: bytes) -> bytes | None:
+            return None
+
     config = uvicorn.Config(
         Application(),
         http=Protocol,

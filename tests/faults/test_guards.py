@@ -15,7 +15,7 @@ import pytest
 
 from finpay.db import hosts, pool
 from finpay.db.pool import Database
-from finpay.edge.deadline import REQUEST_LIMIT_S
+from finpay.edge.pipeline import REQUEST_LIMIT_S
 from finpay.ledger.batcher import CONNECTIONS
 from tests.apis import PASSWORD, Api
 from tests.faults.proxy import proxy_before

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import structs
 
 from finpay.errors import FinPayError
 from finpay.ledger import operator, posting, reads
@@ -210,7 +211,9 @@ class Life(RuleBasedStateMachine):
             fingerprint=repr(asked).encode(),
         )
         if by_email:
-            item = replace(item, receiver_id=None, receiver_email=(receiver or nobody).email)
+            item = structs.replace(
+                item, receiver_id=None, receiver_email=(receiver or nobody).email
+            )
         return item
 
     def history(self, holder: Holder) -> list[tuple[str, int, int]]:

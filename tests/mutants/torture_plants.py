@@ -121,7 +121,7 @@ PLANTS: Final = (
         (Edit(BATCHER, "may_have_run |= error.may_have_run\n            except",
               "may_have_run |= error.may_have_run\n"
               "                requests = [\n"
-              "                    __import__('dataclasses').replace(r, description='again')\n"
+              "                    __import__('msgspec').structs.replace(r, description='again')\n"
               "                    if hasattr(r, 'description') else r for r in requests\n"
               "                ]\n            except"),),
         (Fault.KILL_BACKEND, Fault.RESET_POSTGRES),

@@ -1,7 +1,7 @@
 """A bank for tests: real accounts in a real database, and short words for what happens to them."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -134,12 +134,12 @@ def transfer(sender: Holder, receiver: Holder, amount: int, **changes: Any) -> T
         address="192.0.2.1",
         reply=REPLY,
     )
-    return replace(plain, **changes)
+    return structs.replace(plain, **changes)
 
 
 def again(item: Transfer, **changes: Any) -> Transfer:
     """The same request once more: another id and request, the same key and fingerprint."""
-    return replace(item, id=ids.new_uuid(), request_id="req_again", **changes)
+    return structs.replace(item, id=ids.new_uuid(), request_id="req_again", **changes)
 
 
 def bulk(sender: Holder, *items: Item, mode: Mode = "independent", **changes: Any) -> Bulk:

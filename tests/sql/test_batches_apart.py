@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from finpay.db.pool import Conflict, Database, Unavailable
+from finpay.deadline import SWEEP_EVERY_S
 from finpay.errors import Code
 from finpay.ledger import batcher as module
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
@@ -68,7 +69,7 @@ _BUSY = Conflict(Code.UNAVAILABLE, "busy", may_have_run=False)
 async def test_what_may_have_run_once_is_unknown_to_the_end(
     bank: Bank, monkeypatch: pytest.MonkeyPatch, later: Unavailable
 ) -> None:
-    monkeypatch.setattr(module, "DEADLINE_S", 0.5)
+    monkeypatch.setattr(module, "DEADLINE_S", SWEEP_EVERY_S + 0.5)
     a, b = await bank.open(100), await bank.open()
     database: Any = _Answers(_away(may_have_run=True), later)
     with pytest.raises(Unavailable) as refused:

@@ -33,6 +33,8 @@ class _DuplicateMember(ValueError):
 
 def check_content_type(content_type: str | None) -> None:
     """415 unless the body calls itself application/json (charset absent or utf-8)."""
+    if content_type == "application/json":
+        return
     if content_type is None or _CONTENT_TYPE.fullmatch(content_type.strip()) is None:
         raise FinPayError(
             Code.UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json."

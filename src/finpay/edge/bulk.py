@@ -4,12 +4,11 @@ The word for such a request is bulk inside this server: a batch is what shares a
 """
 
 import re
-from collections import Counter
 from typing import Final
 
 import msgspec
 
-from finpay import ids, metrics
+from finpay import ids
 from finpay.edge import replies, transactions
 from finpay.edge.request import Call, Reply
 from finpay.edge.requests import SendBatchCommand, SendCommand
@@ -28,7 +27,6 @@ async def send(services: Services, call: Call) -> Reply:
     """
     bulk = _bulk(call, call.command)
     posted = await services.batcher.post(bulk)
-    _count(posted)
     return transactions.reply_to(posted, call, own=_is_own(bulk, posted))
 
 
@@ -74,9 +72,3 @@ def _is_own(bulk: Bulk, posted: Posted) -> bool:
         return False
     first = ids.decode("txn", recorded[1].decode())
     return any(item.id == first for item in bulk.items)
-
-
-def _count(posted: Posted) -> None:
-    done = Counter(outcome for outcome in posted.items if outcome is not None)
-    for outcome, times in done.items() or [(posted.outcome, 1)]:
-        metrics.OUTCOMES.labels(outcome).inc(times)

@@ -16,28 +16,26 @@ _encode: Final = msgspec.json.Encoder(order="sorted").encode
 
 def read_key(request: Request) -> str:
     """From X-Idempotency-Key or Idempotency-Key; quotes around it are dropped. 400 otherwise."""
-    given = [
-        _unquoted(value)
-        for name in (b"x-idempotency-key", b"idempotency-key")
-        if (value := request.header(name)) is not None
-    ]
-    if not given:
+    ours, standard = request.header(b"x-idempotency-key"), request.header(b"idempotency-key")
+    given = standard if ours is None else ours
+    if given is None:
         raise FinPayError(
             Code.IDEMPOTENCY_KEY_MISSING,
             "Send X-Idempotency-Key: a text of your own that is new for each payment "
             "and the same when you retry it, such as a UUID.",
         )
-    if len(set(given)) > 1:
+    key = _unquoted(given)
+    if standard is not None and key != _unquoted(standard):
         raise FinPayError(
             Code.IDEMPOTENCY_KEY_INVALID,
             "X-Idempotency-Key and Idempotency-Key differ. Send one of them.",
         )
-    if _KEY.fullmatch(given[0]) is None:
+    if _KEY.fullmatch(key) is None:
         raise FinPayError(
             Code.IDEMPOTENCY_KEY_INVALID,
             "A key has 1 to 255 visible ASCII characters and no space.",
         )
-    return given[0]
+    return key
 
 
 def fingerprint(method: str, route: str, members: Any) -> bytes:

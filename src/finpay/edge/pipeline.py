@@ -12,17 +12,18 @@ from typing import Final
 
 from finpay import log
 from finpay.db.pool import Unavailable
+from finpay.deadline import Deadlines
 from finpay.edge import lists, problems, routes, transactions
 from finpay.edge.address import Addresses
 from finpay.edge.answering import Answering
-from finpay.edge.deadline import Deadlines
 from finpay.edge.draft import Draft, prepare
+from finpay.edge.refusing import Refusals
 from finpay.edge.request import Call, Reply, Request
 from finpay.edge.routes import Route
 from finpay.edge.services import Services
 from finpay.edge.tiers import Tiers
 from finpay.edge.trail import Notes, Trail
-from finpay.errors import Code, FinPayError, overloaded, unavailable
+from finpay.errors import Code, FinPayError, unavailable
 from finpay.gate.gate import Mode, Passage, Settlement
 from finpay.gate.verdict import Verdict
 from finpay.identity.tokens import Principal
@@ -30,6 +31,9 @@ from finpay.identity.tokens import Principal
 # A fifth of a second of work of one process. Who would wait longer is better told at once: what
 # that costs is in docs/performance.md.
 MAX_UNDER_WAY: Final = 384
+# From its last byte to its answer; load balancers wait 30 or 60. Each wait has a deadline of its
+# own (90 ms for Redis, 4 s for a statement, 4.5 s for a transfer), but some requests have several.
+REQUEST_LIMIT_S: Final = 10.0
 
 _REFUSABLE: Final = f"{routes.API}/"
 _HEALTH: Final = f"{routes.API}/health"  # never limited in any way
@@ -47,8 +51,9 @@ class Pipeline:
         self._addresses = Addresses(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
         self._answering = Answering(services)
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(REQUEST_LIMIT_S, _late)
         self._notes = Notes()
+        self._refusals = Refusals(self._answering, self._notes)
         self._under_way = 0
 
     async def respond(self, request: Request) -> bytes:
@@ -84,9 +89,11 @@ class Pipeline:
         ):
             self._under_way += 1
             return None
-        reply = problems.reply(overloaded("Too much is under way. Try again."), request.id)
-        self._notes.take(Trail(), request, reply, 0.0)
-        return self._answering.encode(reply, request)
+        return self._refusals.of(request)
+
+    def refuse_unread(self, data: bytes) -> bytes | None:
+        """As `refuse`, for bytes that nobody has read. None: they have to be."""
+        return None if self._under_way < MAX_UNDER_WAY else self._refusals.unread(data)
 
     async def _reply(self, request: Request, trail: Trail) -> Reply:
         methods, path_id = routes.find(request.path)
@@ -213,6 +220,13 @@ def _in_progress() -> FinPayError:
         Code.REQUEST_IN_PROGRESS,
         "The first request with this key is still being worked on. Ask again in a second.",
         headers={"Retry-After": "1"},
+    )
+
+
+def _late() -> FinPayError:
+    return unavailable(
+        "This took too long, so what became of it is not known. Try again, with the same "
+        "idempotency key if it has one."
     )
 
 

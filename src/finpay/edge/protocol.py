@@ -117,6 +117,13 @@ class Protocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._last:
             return
+        if not (self._reading or self._answering or self._stopping or self._taken is not None):
+            refusal = self._application.refuse_unread(data)
+            if refusal is not None:
+                self._asked = True
+                self._since = self._loop.time()
+                self._transport.write(refusal)
+                return
         target_bytes = self._target_bytes
         try:
             self._parser.feed_data(data)

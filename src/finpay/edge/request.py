@@ -87,6 +87,11 @@ class Responder(Protocol):
         called for it."""
         ...
 
+    def refuse_unread(self, data: bytes) -> bytes | None:
+        """The answer at once to what came on a connection where nothing was under way. None: it
+        has to be read."""
+        ...
+
 
 class Call(Struct, frozen=True):
     """What a handler gets: everything is read, checked and admitted.

@@ -1,7 +1,6 @@
 """What comes in: the shapes of bodies, each with the checks that types can't say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -90,8 +89,7 @@ class ChangePassword(Struct, frozen=True, forbid_unknown_fields=True):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class SendCommand:
+class SendCommand(Struct, frozen=True, gc=False):
     """A checked Send: exactly one of `receiver_id` and `receiver_email` is set."""
 
     receiver_id: UUID | None
@@ -107,8 +105,7 @@ class SendCommand:
         return 1
 
 
-@dataclass(frozen=True, slots=True)
-class SendBatchCommand:
+class SendBatchCommand(Struct, frozen=True):
     """A checked SendBatch."""
 
     mode: Literal["independent", "atomic"]

@@ -25,13 +25,13 @@ class Line(Struct, kw_only=True):
     level: str = "info"
     event: str = "request"
     request_id: str
-    trace_id: str | None
-    user_id: str | None
+    trace_id: str | None = None
+    user_id: str | None = None
     method: str
-    route: str
+    route: str = "none"
     status: int
-    ms: float
-    gate: str
+    ms: float = 0.0
+    gate: str = "none"
 
 
 @dataclass(slots=True)
@@ -79,13 +79,11 @@ class Notes:
 
     def take(self, trail: Trail, request: Request, reply: Reply, seconds: float) -> None:
         """One log line, one count, one observation. No path, no e-mail, no secret."""
-        if not self._lines:
-            self._loop.call_soon(self._tell)
         method = request.method if request.method in _METHODS else "other"
         self._seconds.setdefault((method, trail.template, reply.status), []).append(seconds)
         if trail.verdict is not None:
             self._gates[trail.verdict] = self._gates.get(trail.verdict, 0) + 1
-        self._lines.append(
+        self._note(
             Line(
                 request_id=request.id,
                 trace_id=request.trace_id,
@@ -97,6 +95,16 @@ class Notes:
                 gate=trail.gate,
             )
         )
+
+    def refused(self, method: str, request_id: str) -> None:
+        """The same of one that was answered 503 unread."""
+        self._seconds.setdefault((method, "none", 503), []).append(0.0)
+        self._note(Line(request_id=request_id, method=method, status=503))
+
+    def _note(self, line: Line) -> None:
+        if not self._lines:
+            self._loop.call_soon(self._tell)
+        self._lines.append(line)
 
     def _tell(self) -> None:
         lines, self._lines = self._lines, []

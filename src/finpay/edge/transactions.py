@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from finpay import ids, metrics
+from finpay import ids
 from finpay.edge import lists, problems, replies
 from finpay.edge.accounts import no_account
 from finpay.edge.request import JSON, Call, Reply
@@ -22,7 +22,6 @@ async def send(services: Services, call: Call) -> Reply:
     """Posts one transfer. What the ledger decided is the answer, stored with its key."""
     transfer = _transfer(call, call.command)
     posted = await services.batcher.post(transfer)
-    metrics.OUTCOMES.labels(posted.outcome).inc()
     return reply_to(posted, call, own=posted.transaction_id == transfer.id)
 
 

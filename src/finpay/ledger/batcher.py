@@ -15,6 +15,7 @@ from typing import Final
 
 from finpay import metrics
 from finpay.db.pool import Conflict, Database, Unavailable
+from finpay.deadline import Deadlines
 from finpay.errors import Code, FinPayError
 from finpay.gathering import Gatherer
 from finpay.ledger import volume
@@ -70,22 +71,22 @@ class Batcher:
         self._singles: Gatherer[Request, Posted] = Gatherer(
             self._post, flights=LANES, size=1, queue=MAX_QUEUE
         )
+        self._deadlines = Deadlines(DEADLINE_S, _unheard)
 
     async def post(self, request: Request) -> Posted:
         """What became of the request, committed. Unavailable when that is not known in time."""
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                result = await self._batches.carry(request)
-                if isinstance(result, Posted):
-                    return result
-                return await self._post_alone(request, result.may_have_run)
-        except TimeoutError:
-            raise _unheard() from None
+        return await self._deadlines.hold(self._carry(request))
 
     async def drain(self) -> None:
         """Waits for what is in flight and in the queues."""
         await self._batches.land()
         await self._singles.land()
+
+    async def _carry(self, request: Request) -> Posted:
+        result = await self._batches.board(request)
+        if isinstance(result, Posted):
+            return result
+        return await self._post_alone(request, result.may_have_run)
 
     async def _fly(self, requests: Sequence[Request]) -> list[Posted | _Alone | Exception]:
         metrics.BATCH_SIZE.observe(sum(map(_weight, requests)))
@@ -177,11 +178,11 @@ def _weight(request: Request) -> int:
 
 def _without_repeats(requests: Sequence[Request]) -> tuple[list[int], list[int]]:
     """Places of the first request of each (sender, key), and of those that repeat one."""
-    seen: set[tuple[object, str]] = set()
+    seen: set[tuple[int, str]] = set()
     first: list[int] = []
     again: list[int] = []
     for at, request in enumerate(requests):
-        mark = (request.sender_id, request.key)
+        mark = (request.sender_id.int, request.key)
         (again if mark in seen else first).append(at)
         seen.add(mark)
     return first, again

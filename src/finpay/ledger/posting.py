@@ -1,9 +1,7 @@
 """One call of ledger.post_transfers: typed in, typed out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from operator import attrgetter
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
@@ -15,11 +13,9 @@ from finpay.ledger.outcome import Outcome
 Mode = Literal["one", "independent", "atomic"]
 
 _SQL = queries.load("finpay.ledger", "posting.sql")
-_number: Final = attrgetter("int")  # UUIDs in PostgreSQL's order, compared as numbers: 5 x faster
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True, gc=False):
     """One item: who sends what to whom, and what to answer.
 
     `amount` is in minor units. Exactly one of `receiver_id` and `receiver_email` is set.
@@ -79,8 +75,7 @@ class Bulk(Struct, frozen=True):
 Request: TypeAlias = Transfer | Bulk
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(Struct, frozen=True):
     """What became of one request.
 
     `answer` is the stored body, byte for byte; `fingerprint` is what its key belongs to,
@@ -112,15 +107,16 @@ async def post(
     """
     items = [item for request in requests for item in request.items]
     emails = [item.receiver_email for item in items]
-    accounts = {request.sender_id for request in requests}
-    accounts.update(item.receiver_id for item in items if item.receiver_id is not None)
-    ordered = sorted(accounts, key=_number)
-    places: dict[UUID | None, int | None] = {None: None}
-    places.update(zip(ordered, range(1, len(ordered) + 1), strict=True))
+    # By number: PostgreSQL orders UUIDs so, and to hash and compare numbers takes a fifth.
+    senders = [request.sender_id for request in requests]
+    receivers = [item.receiver_id for item in items]
+    accounts = {account.int: account for account in senders + receivers if account is not None}
+    numbers = sorted(accounts)
+    places = dict(zip(numbers, range(1, len(numbers) + 1), strict=True))
     row = await database.fetch_one(
         _SQL.post_transfers,
-        ordered,
-        [places[request.sender_id] for request in requests],
+        [accounts[number] for number in numbers],
+        [places[sender.int] for sender in senders],
         [request.key for request in requests],
         [request.fingerprint for request in requests],
         [request.request_id for request in requests],
@@ -128,7 +124,7 @@ async def post(
         [request.mode for request in requests],
         [len(request.items) for request in requests],
         [item.id for item in items],
-        [places[item.receiver_id] for item in items],
+        [None if receiver is None else places[receiver.int] for receiver in receivers],
         emails if any(emails) else None,
         [item.amount for item in items],
         [item.currency for item in items],

@@ -1,8 +1,9 @@
-"""How much money a batch moved, for the counter of it.
+"""What a batch did, for the counters: outcomes, and how much money moved.
 
 The currency is the one that the ledger put into the answer: a sender may leave it open.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,19 +18,29 @@ _LETTERS: Final = 3
 
 
 def count(requests: Sequence[Request], results: Sequence[Posted]) -> None:
-    """Adds what was moved now, once per currency; what was only found by its key is no news."""
-    moved: dict[str, int] = {}
+    """Adds each outcome of an item, and what was moved now, once per currency: what was only found
+    by its key is no news."""
+    outcomes: Counter[str] = Counter()
+    moved: Counter[str] = Counter()
     for request, posted in zip(requests, results, strict=True):
-        if posted.outcome is not Outcome.COMPLETED:
-            continue
-        place = posted.answer.find(_CURRENCY)
-        if place < 0:  # nothing of it was done
-            continue
-        place += len(_CURRENCY)
-        currency = posted.answer[place : place + _LETTERS].decode()
-        items: Sequence[Transfer | Item] = request.items
-        done = zip(items, posted.items, strict=True)
-        amount = sum(item.amount for item, outcome in done if outcome == Outcome.COMPLETED)
-        moved[currency] = moved.get(currency, 0) + amount
+        done = [outcome for outcome in posted.items if outcome is not None]
+        outcomes.update(done or [posted.outcome])
+        if posted.outcome is Outcome.COMPLETED:
+            currency, amount = _moved(request, posted)
+            moved[currency] += amount
+    for outcome, times in outcomes.items():
+        metrics.OUTCOMES.labels(outcome).inc(times)
     for currency, amount in moved.items():
-        metrics.MONEY_MOVED.labels(currency).inc(amount)
+        if amount:
+            metrics.MONEY_MOVED.labels(currency).inc(amount)
+
+
+def _moved(request: Request, posted: Posted) -> tuple[str, int]:
+    place = posted.answer.find(_CURRENCY)
+    if place < 0:  # nothing of it was done
+        return "", 0
+    place += len(_CURRENCY)
+    items: Sequence[Transfer | Item] = request.items
+    done = zip(items, posted.items, strict=True)
+    amount = sum(item.amount for item, outcome in done if outcome == Outcome.COMPLETED)
+    return posted.answer[place : place + _LETTERS].decode(), amount

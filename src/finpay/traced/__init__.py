@@ -105,6 +105,9 @@ class TracedResponder:
         """Without a span: what is refused has to cost next to nothing."""
         return self._inner.refuse(request)
 
+    def refuse_unread(self, data: bytes) -> bytes | None:
+        return self._inner.refuse_unread(data)
+
 
 class TracedGate(Gate):
     """Its round trips are client spans."""

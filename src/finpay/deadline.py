@@ -1,34 +1,31 @@
-"""No request takes longer than REQUEST_LIMIT_S, however many slow things it meets in a row.
+"""Work that may not take longer than a limit, for the price of a dictionary's entry.
 
-Each wait has a deadline of its own: 90 ms for Redis, 4 s for a statement, 4.5 s for a transfer, a
-short queue for passwords. Some requests have several of them. One sweep looks at all that run,
-since a timer for each would cost more than the token's check.
+One sweep looks at all that runs: a timer for each would cost more than a token's check.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from finpay.errors import unavailable
-
-REQUEST_LIMIT_S: Final = 10.0  # from its last byte to its answer; load balancers wait 30 or 60
 SWEEP_EVERY_S: Final = 0.5  # taken off the limit, so that none is ended late
 
 Result = TypeVar("Result")
 
 
 class Deadlines:
-    """One per process. Sweeps only while something runs."""
+    """Ends what is not done `limit_s` after its begin, or up to SWEEP_EVERY_S earlier, with what
+    `late` makes. Sweeps only while something runs."""
 
-    def __init__(self, limit_s: float = REQUEST_LIMIT_S) -> None:
+    def __init__(self, limit_s: float, late: Callable[[], Exception]) -> None:
         self._limit_s = limit_s - SWEEP_EVERY_S
+        self._late = late
         self._began: dict[asyncio.Task[Any], float] = {}  # in this order
         self._ended: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self._sweeping = False
 
     async def hold(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """What `work` comes to, in the running task. FinPayError `unavailable` if it is late."""
+        """What `work` comes to, in the running task."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  this is a coroutine
         self._began[task] = self._loop.time()
@@ -40,10 +37,7 @@ class Deadlines:
             if task not in self._ended:
                 raise
             task.uncancel()  # it may have more requests to answer
-            raise unavailable(
-                "This took too long, so what became of it is not known. Try again, with the same "
-                "idempotency key if it has one."
-            ) from None
+            raise self._late() from None
         finally:
             del self._began[task]
             self._ended.discard(task)
