@@ -46,7 +46,7 @@ def _parsed() -> argparse.Namespace:
     )
     parser.add_argument("sections", nargs="*", help=f"all, or of: {', '.join(SECTIONS)}")
     parser.add_argument("--seconds", type=float, default=8, help="per round")
-    parser.add_argument("--turns", type=int, default=3, help="of ratios")
+    parser.add_argument("--turns", type=int, default=3, help="of ratios and overload")
     parser.add_argument("--soak-seconds", type=float, default=600)
     parser.add_argument("--workers", type=int, default=2, help="API processes")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE for the API")

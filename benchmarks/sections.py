@@ -134,9 +134,8 @@ def ratios(options: Options) -> dict[str, Any]:
 def overloaded(options: Options) -> dict[str, Any]:
     """Twice the load that it can carry."""
     with bench(options, FEW) as ready:
-        workers = options.knobs.workers
-        found = overload.overload(ready.running, ready.people, ready.file, workers, options.seconds)
-        print({name: value for name, value in asdict(found).items() if name != "round"})
+        found = overload.overload(ready.contest(options, options.seconds), options.turns)
+        print({name: value for name, value in asdict(found).items() if name != "rounds"})
         return {"overload": asdict(found), **_proof(ready.running)}
 
 

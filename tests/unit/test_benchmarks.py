@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from benchmarks import comparison, gauges, growth, page, results, soak, tables, wrk
 from benchmarks.history import ACCOUNT_COLUMNS, COLUMNS, SYSTEM, History, Plan
-from benchmarks.overload import Probed, percentile, summary
+from benchmarks.overload import Probed, Turn, percentile, summary
 from benchmarks.people import OPENING_BALANCE
 from benchmarks.plots import Plot, draw
 from benchmarks.rounds import Round, others_share, per_request
@@ -82,12 +82,14 @@ def test_percentiles_are_values_that_were_seen(share: float, expected: float) ->
 def test_refusals_are_told_apart_from_answers() -> None:
     probed = [Probed(503, 0.02, patient=True), Probed(503, 0.04, patient=True)]
     probed += [Probed(201, 1.0, patient=False)]
-    found = summary(1_000, a_round(statuses={503: 9}), probed)
-    assert (found.kept, found.refused) == (0.5, 9)
+    other = Turn((400, 600), a_round(statuses={503: 1}), [])
+    found = summary([Turn((900, 1_100), a_round(statuses={503: 9}), probed), other, other])
+    assert (found.kept, found.kept_in_turns, found.refused) == (1, [0.5, 1, 1], 11)
     assert (found.refused_p50_ms, found.refused_max_ms, found.accepted_p99_ms) == (20, 40, 1_000)
     assert found.all_patient
     assert found.probes == {503: 2, 201: 1}
-    assert not summary(1_000, a_round(), [Probed(503, 0.02, patient=False)]).all_patient
+    hasty = [Probed(503, 0.02, patient=False)]
+    assert not summary([Turn((1_000, 1_000), a_round(), hasty)]).all_patient
 
 
 def test_every_goal_has_its_ratio() -> None:

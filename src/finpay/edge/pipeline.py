@@ -30,7 +30,7 @@ from finpay.identity.tokens import Principal
 
 # A fifth of a second of work of one process. Who would wait longer is better told at once: what
 # that costs is in docs/performance.md.
-MAX_UNDER_WAY: Final = 384
+MAX_UNDER_WAY: Final = 320
 # From its last byte to its answer; load balancers wait 30 or 60. Each wait has a deadline of its
 # own (90 ms for Redis, 4 s for a statement, 4.5 s for a transfer), but some requests have several.
 REQUEST_LIMIT_S: Final = 10.0
