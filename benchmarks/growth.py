@@ -132,14 +132,15 @@ def _for(workload: str, bench: Bench) -> Bench:
 def compare(
     pair: Mapping[str, Bench], chosen: Options, loads: Sequence[tuple[str, int]]
 ) -> dict[str, Any]:
-    """The rounds of both, and what the grown one keeps of the empty one's speed (medians)."""
+    """The rounds of both, and what the grown one keeps of the empty one's speed. Each turn has both,
+    once in this order and once in that."""
     rounds: dict[str, list[Round]] = {name: [] for name in pair}
     results.print_head()
     for workload, connections in loads:
         asked = {name: _for(workload, bench) for name, bench in pair.items()}
-        for _ in range(chosen.turns):
-            for name, bench in asked.items():
-                rounds[name].append(bench.round(workload, connections, chosen.seconds))
+        for turn in range(chosen.turns):
+            for name in sorted(asked, reverse=bool(turn % 2)):
+                rounds[name].append(asked[name].round(workload, connections, chosen.seconds))
     return {
         "rounds": {name: results.rounds_as_json(taken) for name, taken in rounds.items()},
         "kept": [kept(rounds, workload, connections) for workload, connections in loads],
@@ -147,21 +148,26 @@ def compare(
 
 
 def kept(rounds: Mapping[str, Sequence[Round]], workload: str, connections: int) -> dict[str, Any]:
-    """Requests/s and processor time per request of both, and the ratios grown to empty."""
-    speed: dict[str, float] = {}
-    cpu_us: dict[str, float] = {}
+    """Requests/s and processor time per request of both, and the ratios grown to empty: medians,
+    those of the ratios over turns, as the machine's speed changes from minute to minute."""
+    speeds: dict[str, list[float]] = {}
+    cpu_us: dict[str, list[float]] = {}
     for name, taken in rounds.items():
         mine = [one for one in taken if (one.workload, one.connections) == (workload, connections)]
-        speed[name] = round(median(one.requests_per_second for one in mine), 1)
-        cpu_us[name] = round(median(sum(one.cpu_us_per_request.values()) for one in mine), 1)
+        speeds[name] = [one.requests_per_second for one in mine]
+        cpu_us[name] = [sum(one.cpu_us_per_request.values()) for one in mine]
     return {
         "workload": workload,
         "connections": connections,
-        "requests_per_second": speed,
-        "cpu_us_per_request": cpu_us,
-        "kept": round(speed["grown"] / speed["empty"], 3),
-        "kept_by_cpu": round(cpu_us["empty"] / cpu_us["grown"], 3),
+        "requests_per_second": {name: round(median(each), 1) for name, each in speeds.items()},
+        "cpu_us_per_request": {name: round(median(each), 1) for name, each in cpu_us.items()},
+        "kept": _middle_ratio(speeds["grown"], speeds["empty"]),
+        "kept_by_cpu": _middle_ratio(cpu_us["empty"], cpu_us["grown"]),
     }
+
+
+def _middle_ratio(over: Sequence[float], under: Sequence[float]) -> float:
+    return round(median(one / other for one, other in zip(over, under, strict=True)), 3)
 
 
 async def pages(database_url: str, history: History) -> list[dict[str, Any]]:

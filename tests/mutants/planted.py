@@ -15,6 +15,9 @@ ADMIT: Final = "src/finpay/gate/admit.lua"
 SETTLE: Final = "src/finpay/gate/settle.lua"
 FILL: Final = "src/finpay/gate/fill.lua"
 LIMITS: Final = "src/finpay/gate/limits.lua"
+CROWD: Final = "src/finpay/gate/crowd.lua"
+LINE: Final = "src/finpay/gate/line.py"
+REFUSING: Final = "src/finpay/edge/refusing.py"
 
 SQL: Final = "tests/sql"
 GATE: Final = "tests/gate"
@@ -129,28 +132,46 @@ MUTANTS: Final = (
     Mutant("a lost line spoils all", READER, "if time.monotonic() - started_s > SOON_S:",
            "if True:", f"{SQL}/test_reader.py"),
     # The gate.
-    Mutant("a claim belongs to everybody", SETTLE, "stored == 'C' .. ARGV[1]",
+    Mutant("a claim belongs to everybody", SETTLE, "stored == 'C' .. token",
            "string.sub(stored, 1, 1) == 'C'", GATE),
     Mutant("settling an answer overwrites", SETTLE, "if not stored or stored ==",
            "if true or stored ==", GATE),
-    Mutant("an older sequence wins", SETTLE, "tonumber(ARGV[4]) >", "tonumber(ARGV[4]) ~=", GATE),
-    Mutant("marks stay", SETTLE, "if ARGV[5] == '1' then", "if false then", GATE),
-    Mutant("marks don't count", ADMIT, "if tonumber(redis.call('HGET', KEYS[3], field)) > now then",
+    Mutant("marks stay", SETTLE, "redis.call('HDEL', cache, 'm:' .. token) == 0", "false", GATE),
+    Mutant("the unknown leaves no mark", SETTLE, "'gen', generation, 'm:' .. token,",
+           "'gen', generation, 'x:' .. token,", GATE),
+    Mutant("a lost mark is not missed", SETTLE,
+           "outdate(cache, generation, ARGV[a + 6])  --", "--", GATE),
+    Mutant("receivers are not told", SETTLE, "for n = 3, keys do", "for n = 4, keys do", GATE),
+    Mutant("what is made stays for ever", SETTLE, "if redis.call('HSET', cache, 'gen', generation) > 0",
+           "if redis.call('HSET', cache, 'gen', generation) > 1", GATE),
+    Mutant("marks don't count", ADMIT, "if tonumber(redis.call('HGET', cache, field)) > now then",
            "if false then", GATE),
-    Mutant("a mark keeps the generation", ADMIT, "now + ARGV[7]), 'gen', token)",
-           "now + ARGV[7]))", GATE),
+    Mutant("a mark keeps the generation", ADMIT, "now + ARGV[a + 7]),\n               'gen', token)",
+           "now + ARGV[a + 7]))", GATE),
     Mutant("stale variants are served", ADMIT,
-           "and tonumber(sequence) >= tonumber(found[2] or 0)", "", GATE),
+           "and tonumber(sequence) >= tonumber(kept[2] or 0)", "", GATE),
     Mutant("variants live on", ADMIT, " and tonumber(ends) > now", "", GATE),
-    Mutant("another request replays", ADMIT, "string.sub(stored, 2, 17) ~= ARGV[5]", "false", GATE),
+    Mutant("another request replays", ADMIT, "string.sub(stored, 2, 17) ~= ARGV[a + 5]", "false",
+           GATE),
     Mutant("the dead go on", ADMIT, "if session == 'ended' then", "if false then", GATE),
-    Mutant("strangers to Redis pass", ADMIT, "if ARGV[2] ~= '1' then", "if false then", GATE),
-    Mutant("fills ignore writes", FILL, "~= ARGV[2] then", "== 'never' then", GATE),
-    Mutant("older fills win", FILL, "> tonumber(ARGV[3]) then", "> 9e15 then", GATE),
-    Mutant("one more than the limit", LIMITS, "tier.used + tier.cost > tier.limit",
-           "tier.used + tier.cost > tier.limit + 1", GATE),
-    Mutant("one less than the limit", LIMITS, "tier.used + tier.cost > tier.limit",
-           "tier.used + tier.cost >= tier.limit", GATE),
+    Mutant("strangers to Redis pass", ADMIT, "if ARGV[a + 2] ~= '1' then", "if false then", GATE),
+    Mutant("fills ignore writes", FILL, "~= ARGV[a + 2] or", "== 'never' or", GATE),
+    Mutant("older fills win", FILL, "> tonumber(ARGV[a + 3]) then", "> 9e15 then", GATE),
+    Mutant("one more than the limit", LIMITS, "used[n] + cost[n] > limit[n]",
+           "used[n] + cost[n] > limit[n] + 1", GATE),
+    Mutant("one less than the limit", LIMITS, "used[n] + cost[n] > limit[n]",
+           "used[n] + cost[n] >= limit[n]", GATE),
     Mutant("refused requests count", LIMITS, "        if fits then\n", "        if true then\n",
            GATE),
+    Mutant("a crowd sees what was, not what is", CROWD, "    held[name] = value\n    redis", "    redis",
+           GATE),
+    Mutant("whoever fails takes all along", CROWD, "pcall(serve, unpack(call))",
+           "true, serve(unpack(call))", GATE),
+    Mutant("answers change places", LINE, "zip(asker, told, strict=True)",
+           "zip(reversed(asker), told, strict=True)", GATE),
+    # Saying no.
+    Mutant("two requests count as one", REFUSING, "self._begun == 1 and", "",
+           "tests/unit/test_refusing.py"),
+    Mutant("a half request is refused", REFUSING, "self._begun == 1 and self._stays",
+           "self._begun == 1", "tests/unit/test_refusing.py"),
 )  # fmt: skip

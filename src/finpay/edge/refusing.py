@@ -77,13 +77,13 @@ class _Glance:
         self._renew()
 
     def is_one_request(self, data: bytes) -> bool:
-        self._begun = self._ended = 0
-        self._stays = False
+        self._begun = 0
+        self._stays = False  # and is whole
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._stays = False
-        if self._begun == self._ended == 1 and self._stays:
+        if self._begun == 1 and self._stays:
             return True
         self._renew()
         return False
@@ -92,7 +92,6 @@ class _Glance:
         self._begun += 1
 
     def on_message_complete(self) -> None:
-        self._ended += 1
         parser = self._parser
         self._stays = parser.should_keep_alive() and parser.get_http_version() != "1.0"
 
