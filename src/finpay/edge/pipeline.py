@@ -206,13 +206,14 @@ class Pipeline:
 
 def _bearer(request: Request) -> str:
     """The token of the Authorization header. 401 if there is none."""
-    if not request.bearer:
+    token = request.bearer
+    if not token:
         raise FinPayError(
             Code.UNAUTHENTICATED,
             "Log in, and send the access token as Authorization: Bearer ….",
             headers={"WWW-Authenticate": 'Bearer realm="finpay"'},
         )
-    return request.bearer
+    return token
 
 
 def _in_progress() -> FinPayError:
