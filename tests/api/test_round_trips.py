@@ -73,9 +73,9 @@ def bob(wire: Wire) -> User:
 def test_a_transfer_costs_one_pipeline_before_one_statement_and_one_pipeline_after(
     wire: Wire, alice: User, bob: User
 ) -> None:
-    """The last carries two calls: what changed for the sender, and what for the receiver."""
+    """The last tells what changed for both sides."""
     for number in range(3):
-        assert wire.during(partial(alice.send, bob, 1, f"one-{number}")) == ([1, 2], 1)
+        assert wire.during(partial(alice.send, bob, 1, f"one-{number}")) == ([1, 1], 1)
 
 
 def test_a_refused_transfer_costs_no_more(wire: Wire, alice: User, bob: User) -> None:
@@ -144,9 +144,9 @@ def test_requests_that_come_together_share_pipelines_and_commits(
     """Forty transfers of one user, sent in one moment on forty connections."""
     wire.during(lambda: asyncio.run(burst(wire.api, alice, bob, "warm")))
     pipelines, trips = wire.during(lambda: asyncio.run(burst(wire.api, alice, bob, "count")))
-    assert sum(pipelines) == 40 * 3
-    # Four and two on an idle machine; alone they would be eighty and forty.
-    assert len(pipelines) <= 16
+    # Four and two on an idle machine, with one call each; alone they would be eighty and forty.
+    assert 2 <= len(pipelines) <= 16
+    assert sum(pipelines) <= 20
     assert 1 <= trips <= 10
 
 

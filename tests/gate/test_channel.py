@@ -11,7 +11,7 @@ from redis import Redis
 
 from finpay.gate.channel import read_script
 from finpay.gate.gate import Gate, Settlement
-from finpay.gate.line import MAX_CROWD
+from finpay.gate.line import MAX_CROWD, MAX_KEYS
 from tests.gate.visitors import FINGERPRINT, Sessions, Visitor, left, open_gate, until
 from tests.servers import OwnValkey
 
@@ -85,6 +85,31 @@ class TestGathering:
         )
         verdict = await gate.admit(visitor.write(key="another"))
         assert (verdict.kind, verdict.payload) == ("replayed", b"201{}")
+
+    async def test_a_key_is_free_for_the_next_one_once_it_is_released(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        """The second was let in while Redis was away, under the same key."""
+        owner, other = visitor.write(), visitor.write()
+        await gate.admit(owner)
+        await asyncio.gather(
+            gate.settle(owner, Settlement()),
+            gate.settle(other, Settlement((FINGERPRINT, 201, b"{}"))),
+        )
+        await gate.admit(visitor.passage())
+        assert (await gate.admit(visitor.write())).kind == "replayed"
+
+    async def test_many_receivers_are_a_call_of_their_own(self, gate: Gate, redis: Redis) -> None:
+        """A thousand of them take Redis four milliseconds: others have to be heard in between."""
+        passages = [Visitor().write() for _ in range(6)]
+        users = [f"usr_{number}" for number in range(MAX_KEYS // 2)]
+        calls = script_calls_of(redis)
+        settlement = Settlement(receivers=users)
+        await asyncio.gather(*(gate.settle(passage, settlement) for passage in passages))
+        assert script_calls_of(redis) - calls == 6
+        settlement = Settlement(receivers=users[: MAX_KEYS // 3 - 2])
+        await asyncio.gather(*(gate.settle(passage, settlement) for passage in passages))
+        assert script_calls_of(redis) - calls == 6 + 2
 
     async def test_a_crowd_holds_redis_up_for_a_moment_at_most(
         self, gate: Gate, redis: Redis

@@ -136,6 +136,7 @@ MUTANTS: Final = (
            "string.sub(stored, 1, 1) == 'C'", GATE),
     Mutant("settling an answer overwrites", SETTLE, "if not stored or stored ==",
            "if true or stored ==", GATE),
+    Mutant("a released claim is still held", SETTLE, "held[KEYS[k + 1]] = false", "", GATE),
     Mutant("marks stay", SETTLE, "redis.call('HDEL', cache, 'm:' .. token) == 0", "false", GATE),
     Mutant("the unknown leaves no mark", SETTLE, "'gen', generation, 'm:' .. token,",
            "'gen', generation, 'x:' .. token,", GATE),
@@ -169,7 +170,10 @@ MUTANTS: Final = (
            "true, serve(unpack(call))", GATE),
     Mutant("answers change places", LINE, "zip(asker, told, strict=True)",
            "zip(reversed(asker), told, strict=True)", GATE),
+    Mutant("bulks hold Redis up together", LINE, "keys + len(call[0]) > MAX_KEYS", "False", GATE),
     # Saying no.
+    Mutant("goodbye comes a second late", REFUSING, "self._answering.parting or ", "",
+           "tests/unit/test_refusing.py"),
     Mutant("two requests count as one", REFUSING, "self._begun == 1 and", "",
            "tests/unit/test_refusing.py"),
     Mutant("a half request is refused", REFUSING, "self._begun == 1 and self._stays",

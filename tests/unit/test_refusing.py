@@ -17,9 +17,9 @@ POST: Final = (
 )
 
 
-def opened(*, draining: bool = False) -> Pipeline:
+def opened(probe: SimpleNamespace | None = None) -> Pipeline:
     services: Any = SimpleNamespace(
-        settings=settings.read({}), probe=SimpleNamespace(draining=draining)
+        settings=settings.read({}), probe=probe or SimpleNamespace(draining=False)
     )
     return Pipeline(services)
 
@@ -100,5 +100,11 @@ async def test_what_is_not_one_plain_request_has_to_be_read(data: bytes) -> None
 
 
 async def test_whoever_drains_says_goodbye_to_each() -> None:
-    pipeline = filled(opened(draining=True))
+    probe = SimpleNamespace(draining=False)
+    pipeline = filled(opened(probe))
+    assert pipeline.refuse_unread(GET) is not None
+    probe.draining = True
     assert pipeline.refuse_unread(GET) is None
+    read = pipeline.refuse(Request("GET", "/api/v1/accounts", b"", {}, "127.0.0.1"))
+    assert read is not None
+    assert b"\r\nconnection: close\r\n" in read

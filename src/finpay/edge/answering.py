@@ -40,6 +40,11 @@ class Answering:
         self._origins = frozenset(services.settings.cors_origins)
         self._date = (0, b"")
 
+    @property
+    def parting(self) -> bool:
+        """Whether each connection ends with its next answer."""
+        return self._probe.draining
+
     def encode(self, reply: Reply, request: Request) -> bytes:
         """The whole answer as it goes over the line."""
         body = reply.body
@@ -56,7 +61,7 @@ class Answering:
             fields.append(_field(name.lower(), value))
         if self._origins:
             fields.extend(_field(*pair) for pair in self._cors(request, reply))
-        if self._probe.draining or "Connection" in reply.headers:
+        if self.parting or "Connection" in reply.headers:
             request.keep_alive = False
         if not request.keep_alive and "Connection" not in reply.headers:
             fields.append(b"\r\nconnection: close")

@@ -34,7 +34,7 @@ class Refusals:
         self._answering = answering
         self._notes = notes
         self._glance = _Glance()
-        self._made = (0, b"")  # in which second, the answer to somebody
+        self._made = (0, b"")  # in which second; the answer to somebody
 
     def of(self, request: Request) -> bytes:
         """The answer to a request that was read."""
@@ -47,7 +47,7 @@ class Refusals:
 
         None for everything else, which has to be read.
         """
-        if len(data) > MAX_BYTES or not data.startswith(_BUSY):
+        if len(data) > MAX_BYTES or self._answering.parting or not data.startswith(_BUSY):
             return None
         lower = data.lower()
         if b"\r\nx-request-id" in lower or b"\r\norigin" in lower:  # the answer depends on it
@@ -56,15 +56,13 @@ class Refusals:
             return None
         return self._to(data.split(b" ", 1)[0].decode())
 
-    def _to(self, method: str) -> bytes | None:
+    def _to(self, method: str) -> bytes:
         second = int(time.time())
         if second != self._made[0]:
             somebody = Request("GET", routes.API, b"", {}, "unknown")
             somebody.id = _SOMEBODY
             made = self._answering.encode(problems.reply(_TOO_MUCH, _SOMEBODY), somebody)
-            self._made = (second, made if somebody.keep_alive else b"")
-        if not self._made[1]:
-            return None
+            self._made = (second, made)
         request_id = ids.new_request_id()
         self._notes.refused(method, request_id)
         return self._made[1].replace(_SOMEBODY.encode(), request_id.encode())

@@ -7,7 +7,7 @@ for the same bytes, see docs/performance.md.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import hiredis
@@ -16,12 +16,15 @@ from redis.asyncio.connection import AbstractConnection
 from finpay import metrics
 
 MAX_WAITING: Final = 20_000  # the server's connections are the real bound; this one is the last
-MAX_CROWD: Final = 50  # of one call to a script: Redis answers nobody else for half a millisecond
+# Of one call to a script: Redis answers nobody else meanwhile, for half a millisecond.
+MAX_CROWD: Final = 50
+MAX_KEYS: Final = 300  # unless one call alone has more, as that of a bulk
 
 _INCOMPLETE: Final = object()
 
 Words: TypeAlias = Sequence[str | bytes | int]
 _Answer: TypeAlias = "asyncio.Future[Any]"
+_Call: TypeAlias = tuple[Words, Words, _Answer]
 
 
 class LineLost(Exception):
@@ -39,7 +42,7 @@ class Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._commands: list[tuple[bytes, _Answer]] = []
-        self._calls: dict[str, list[tuple[Words, Words, _Answer]]] = {}  # by the script's sha
+        self._calls: dict[str, list[_Call]] = {}  # by the script's sha
         self._waiting = 0
         self._asked: deque[_Answer | list[_Answer]] = deque()
         self._asked_at_s = 0.0
@@ -89,10 +92,7 @@ class Line(asyncio.Protocol):
         packed = [self._board(each, answer) for each, answer in self._commands if not answer.done()]
         for sha, calls in self._calls.items():
             waiting = [call for call in calls if not call[2].done()]
-            packed += [
-                self._board_crowd(sha, waiting[first : first + MAX_CROWD])
-                for first in range(0, len(waiting), MAX_CROWD)
-            ]
+            packed += [self._board_crowd(sha, crowd) for crowd in _crowds(waiting)]
         self._commands.clear()
         self._calls.clear()
         together, self._waiting = self._waiting, 0
@@ -106,7 +106,7 @@ class Line(asyncio.Protocol):
         self._asked.append(answer)
         return packed
 
-    def _board_crowd(self, sha: str, calls: Sequence[tuple[Words, Words, _Answer]]) -> bytes:
+    def _board_crowd(self, sha: str, calls: Sequence[_Call]) -> bytes:
         names: list[str | bytes | int] = []
         words: list[str | bytes | int] = []
         for keys, args, _ in calls:
@@ -131,15 +131,18 @@ class Line(asyncio.Protocol):
             told = self._reader.gets()
             if told is _INCOMPLETE:
                 return
-            asker = self._asked.popleft()
+            asker = self._asked[0]  # and stays, until it is clear that this is an answer to it
             if not isinstance(asker, list):
                 _tell(asker, told)
             elif isinstance(told, hiredis.ReplyError):  # the script is not known, or can't be run
                 for each in asker:
                     _tell(each, told)
-            else:
+            elif isinstance(told, list) and len(told) == len(asker):
                 for each, reply in zip(asker, told, strict=True):
                     _tell(each, reply)
+            else:
+                raise ValueError(f"one answer to {len(asker)} calls")
+            self._asked.popleft()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():
@@ -162,6 +165,19 @@ def pack(*words: str | bytes | int) -> bytes:
     """A command as Redis reads it."""
     packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # it knows tuples of one
     return packed
+
+
+def _crowds(calls: Sequence[_Call]) -> Iterator[Sequence[_Call]]:
+    crowd: list[_Call] = []
+    keys = 0
+    for call in calls:
+        if crowd and (len(crowd) >= MAX_CROWD or keys + len(call[0]) > MAX_KEYS):
+            yield crowd
+            crowd, keys = [], 0
+        crowd.append(call)
+        keys += len(call[0])
+    if crowd:
+        yield crowd
 
 
 def _tell(asker: _Answer, answer: Any) -> None:

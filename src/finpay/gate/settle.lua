@@ -19,6 +19,7 @@ local function serve(k, a, keys)
         if answer ~= '' then
             put(KEYS[k + 1], 'A' .. answer, ARGV[a + 3])
         elseif stored then
+            held[KEYS[k + 1]] = false
             redis.call('DEL', KEYS[k + 1])
         end
     end
