@@ -97,6 +97,7 @@ def test_every_goal_has_its_ratio() -> None:
     speeds |= {
         "http crowd": 4_800,
         "naive http": 400,
+        "naive http crowd": 480,
         "lean naive http": 800,
         "naive sql": 1_600,
         "tpcb": 2_000,
@@ -107,6 +108,7 @@ def test_every_goal_has_its_ratio() -> None:
         "http / lean naive http": 5,
         "http / naive sql": 2.5,
         "http / tpcb": 2,
+        "crowd / naive http": 10,
         "crowd / naive sql": 3,
         "crowd / tpcb": 2.4,
         "hot receiver / uniform": 0.95,
