@@ -132,8 +132,10 @@ def _for(workload: str, bench: Bench) -> Bench:
 def compare(
     pair: Mapping[str, Bench], chosen: Options, loads: Sequence[tuple[str, int]]
 ) -> dict[str, Any]:
-    """The rounds of both, and what the grown one keeps of the empty one's speed. Each turn has both,
-    once in this order and once in that."""
+    """The rounds of both, and what the grown one keeps of the empty one's speed.
+
+    Each turn has both, once in this order and once in that.
+    """
     rounds: dict[str, list[Round]] = {name: [] for name in pair}
     results.print_head()
     for workload, connections in loads:

@@ -25,7 +25,7 @@ _RATIOS: Final = {
     "http / lean naive http": "over a lean naive API (Starlette, asyncpg), over HTTP",
     "http / naive sql": "over the naive transfer as bare SQL",
     "http / tpcb": "over pgbench's TPC-B-like run",
-    "crowd / naive http": "with 512 connections over the naive API with 64 or 512, whichever is more",
+    "crowd / naive http": "with 512 connections over the naive API with 64 or 512",
     "crowd / naive sql": "with 512 connections over the naive transfer as bare SQL (32 clients)",
     "crowd / tpcb": "with 512 connections over pgbench's TPC-B-like run (32 clients)",
     "hot receiver / uniform": "hot receiver over uniform",

@@ -10,9 +10,9 @@ end
 
 -- KEYS are those of each call in turn. ARGV has, of each in turn, how many keys and how many
 -- arguments are its own, and these: its keys stand behind KEYS[k], its arguments behind ARGV[a].
--- `needs(k, a, keys, names)` adds the strings that it will look at. Returns what `serve(k, a, keys)`
--- does for each. Whoever fails, on a key that somebody spoiled, gets the error, and the others
--- what they asked for.
+-- `needs(k, a, keys, names)` adds the strings that it will look at. Returns for each what
+-- `serve(k, a, keys)` does. Whoever fails, on a key that somebody spoiled, gets the error, and the
+-- others what they asked for.
 local function crowd(serve, needs)
     local time = redis.call('TIME')
     now = time[1] * 1000 + math.floor(time[2] / 1000)
