@@ -58,14 +58,14 @@ def test_a_surprise_of_the_event_loop_is_a_lost_line_like_others(
         raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
 
     async def play(channel: Channel, proxy: Proxy, redis: Redis) -> None:
-        script = read_script("touch")
+        script = read_script("admit_stranger")
         with monkeypatch.context() as patched:
             patched.setattr(channel, "_connected", closed)
             assert channel._line is not None
             channel._line.hang_up()
             await until(lambda: channel.open)
             with pytest.raises(RedisAway):
-                await channel.call(script, ["key"], [1, MINUTE_MS])
+                await channel.call(script, ["key"], [1, MINUTE_MS, 1])
             assert not await channel._try(), "and the next one surprises too"
             await asyncio.sleep(0)
         await until(lambda: not channel.open)
