@@ -73,6 +73,7 @@ def test_a_locked_door_keeps_who_came_and_sends_others_to_the_next_one() -> None
 @linux
 def test_nobody_waits_for_a_worker_that_is_not_there(two: Api) -> None:
     """One is dead and not replaced yet: the other one answers everybody."""
+    await_that("both listen", lambda: len(workers(two)) == 2 and all(map(listens, workers(two))))
     supervisor, dead = psutil.Process(two.process.pid), workers(two)[1]
     supervisor.suspend()
     try:
@@ -120,6 +121,11 @@ def door(port: int = 0) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     made.bind(("127.0.0.1", port))
     return made
+
+
+def listens(worker: psutil.Process) -> bool:
+    """The first of them to be ready makes the service ready; the other may be a moment behind."""
+    return any(line.status == psutil.CONN_LISTEN for line in worker.net_connections("tcp"))
 
 
 def knock(served: Api, outcomes: list[str], over: threading.Event) -> None:
