@@ -95,11 +95,13 @@ class Line(asyncio.Protocol):
             packed += [self._board_crowd(sha, crowd) for crowd in _crowds(waiting)]
         self._commands.clear()
         self._calls.clear()
-        together, self._waiting = self._waiting, 0
+        self._waiting = 0
         if not packed:
             return
         self._asked_at_s = self._loop.time()
-        metrics.PIPELINE_SIZE.observe(together)
+        metrics.PIPELINE_SIZE.observe(
+            sum(len(each) if isinstance(each, list) else 1 for each in self._asked)
+        )
         self._transport.write(b"".join(packed))
 
     def _board(self, packed: bytes, answer: _Answer) -> bytes:
