@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from finpay.errors import overloaded
 
-TURN: Final = 32  # who is told in one turn of the loop: others have to be heard in between
+TURN: Final = 12  # who is told in one turn of the loop: they go on, and others are heard, meanwhile
 CROWD: Final = 8  # fewer are served at once: there is nothing to share
 
 Item = TypeVar("Item")

@@ -15,24 +15,23 @@ from redis.asyncio.connection import AbstractConnection
 
 from finpay import metrics
 
-MAX_WAITING: Final = 20_000  # the server's connections are the real bound; this one is the last
-# Of one call to a script: Redis answers nobody else meanwhile, for half a millisecond.
-MAX_CROWD: Final = 50
-MAX_KEYS: Final = 300  # unless one call alone has more, as that of a bulk
+MAX_CROWD: Final = 12  # so many don't wait for more: Redis serves them while we read on
+MAX_KEYS: Final = 300  # of one call to a script, unless one caller alone has more, as a bulk
 
 _INCOMPLETE: Final = object()
 
 Words: TypeAlias = Sequence[str | bytes | int]
 _Answer: TypeAlias = "asyncio.Future[Any]"
 _Call: TypeAlias = tuple[Words, Words, _Answer]
+_Asker: TypeAlias = "_Answer | list[_Answer]"  # one command, or the calls that are one command
 
 
 class LineLost(Exception):
-    """The connection is gone, or full. Whether what was asked had an effect is unknown."""
+    """The connection is gone. Whether what was asked had an effect is unknown."""
 
 
 class Line(asyncio.Protocol):
-    """While answers are under way, the next commands gather; then they leave in one write.
+    """While answers are under way the next commands gather, up to MAX_CROWD; they leave in one write.
 
     Calls of one script gather in one call of it, see crowd.lua: most of a call's price, here and
     in Redis, is not in what it does. `lost` ends when the connection does.
@@ -44,8 +43,7 @@ class Line(asyncio.Protocol):
         self._commands: list[tuple[bytes, _Answer]] = []
         self._calls: dict[str, list[_Call]] = {}  # by the script's sha
         self._waiting = 0
-        self._asked: deque[_Answer | list[_Answer]] = deque()
-        self._asked_at_s = 0.0
+        self._asked: deque[tuple[_Asker, float]] = deque()  # and when: the loop's time
         self._leaving = False
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self._writer = _taken_from(connection)  # kept: collected, it would hang up
@@ -56,18 +54,20 @@ class Line(asyncio.Protocol):
         """The answer to come: bytes, a number, a list, or hiredis.ReplyError. LineLost if not."""
         answer = self._expect()
         self._commands.append((packed, answer))
+        self._gather()
         return answer
 
     def call(self, sha: str, keys: Words, args: Words) -> asyncio.Future[Any]:
         """The answer to come of a script that serves crowds, as of `ask`."""
         answer = self._expect()
         self._calls.setdefault(sha, []).append((keys, args, answer))
+        self._gather()
         return answer
 
     @property
     def waits_since_s(self) -> float | None:
-        """The loop's time when the commands left that are not answered yet; None without any."""
-        return self._asked_at_s if self._asked else None
+        """The loop's time when the oldest unanswered command left; None without any."""
+        return self._asked[0][1] if self._asked else None
 
     def hang_up(self) -> None:
         """Ends the connection now, answers or not."""
@@ -75,47 +75,47 @@ class Line(asyncio.Protocol):
         self.connection_lost(None)
 
     def _expect(self) -> _Answer:
-        if self.lost.done() or self._waiting >= MAX_WAITING:
+        if self.lost.done():
             raise LineLost
-        self._waiting += 1
-        if not self._asked and not self._leaving:
-            self._leaving = True
-            # In the next turn of the loop: whatever this turn still brings comes along.
-            self._loop.call_soon(self._leave)
         return self._loop.create_future()
 
-    def _leave(self) -> None:
+    def _gather(self) -> None:
+        self._waiting += 1
+        if self._waiting >= MAX_CROWD:
+            self._leave()
+        elif not self._asked and not self._leaving:
+            self._leaving = True
+            # In the next turn of the loop: whatever this turn still brings comes along.
+            self._loop.call_soon(self._leave_in_turn)
+
+    def _leave_in_turn(self) -> None:
         self._leaving = False
-        if self.lost.done():
-            return
+        if not self.lost.done():
+            self._leave()
+
+    def _leave(self) -> None:
         # Who was cancelled while gathering has not asked anything.
-        packed = [self._board(each, answer) for each, answer in self._commands if not answer.done()]
+        boarded: list[_Asker] = []
+        packed: list[bytes] = []
+        for command, answer in self._commands:
+            if not answer.done():
+                boarded.append(answer)
+                packed.append(command)
         for sha, calls in self._calls.items():
-            waiting = [call for call in calls if not call[2].done()]
-            packed += [self._board_crowd(sha, crowd) for crowd in _crowds(waiting)]
+            for crowd in _crowds([call for call in calls if not call[2].done()]):
+                boarded.append([answer for _, _, answer in crowd])
+                packed.append(_together(sha, crowd))
         self._commands.clear()
         self._calls.clear()
         self._waiting = 0
         if not packed:
             return
-        self._asked_at_s = self._loop.time()
+        now_s = self._loop.time()
+        self._asked.extend((asker, now_s) for asker in boarded)
         metrics.PIPELINE_SIZE.observe(
-            sum(len(each) if isinstance(each, list) else 1 for each in self._asked)
+            sum(len(asker) if isinstance(asker, list) else 1 for asker in boarded)
         )
         self._transport.write(b"".join(packed))
-
-    def _board(self, packed: bytes, answer: _Answer) -> bytes:
-        self._asked.append(answer)
-        return packed
-
-    def _board_crowd(self, sha: str, calls: Sequence[_Call]) -> bytes:
-        names: list[str | bytes | int] = []
-        words: list[str | bytes | int] = []
-        for keys, args, _ in calls:
-            names += keys
-            words += (len(keys), len(args), *args)
-        self._asked.append([answer for _, _, answer in calls])
-        return pack("EVALSHA", sha, len(names), *names, *words)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -126,14 +126,14 @@ class Line(asyncio.Protocol):
             return
         if not self._asked and self._waiting and not self._leaving:
             self._leaving = True
-            self._loop.call_soon(self._leave)
+            self._loop.call_soon(self._leave_in_turn)
 
     def _read(self) -> None:
         while True:
             told = self._reader.gets()
             if told is _INCOMPLETE:
                 return
-            asker = self._asked[0]  # and stays, until it is clear that this is an answer to it
+            asker, _ = self._asked[0]  # and stays, until it is clear that this is an answer to it
             if not isinstance(asker, list):
                 _tell(asker, told)
             elif isinstance(told, hiredis.ReplyError):  # the script is not known, or can't be run
@@ -151,7 +151,7 @@ class Line(asyncio.Protocol):
             self.lost.set_result(None)
         askers = [answer for _, answer in self._commands]
         askers += [answer for calls in self._calls.values() for _, _, answer in calls]
-        for asked in self._asked:
+        for asked, _ in self._asked:
             askers += asked if isinstance(asked, list) else [asked]
         self._asked.clear()
         self._commands.clear()
@@ -173,13 +173,23 @@ def _crowds(calls: Sequence[_Call]) -> Iterator[Sequence[_Call]]:
     crowd: list[_Call] = []
     keys = 0
     for call in calls:
-        if crowd and (len(crowd) >= MAX_CROWD or keys + len(call[0]) > MAX_KEYS):
+        if crowd and keys + len(call[0]) > MAX_KEYS:
             yield crowd
             crowd, keys = [], 0
         crowd.append(call)
         keys += len(call[0])
     if crowd:
         yield crowd
+
+
+def _together(sha: str, crowd: Sequence[_Call]) -> bytes:
+    """The calls as one command, as crowd.lua reads it."""
+    names: list[str | bytes | int] = []
+    words: list[str | bytes | int] = []
+    for keys, args, _ in crowd:
+        names += keys
+        words += (len(keys), len(args), *args)
+    return pack("EVALSHA", sha, len(names), *names, *words)
 
 
 def _tell(asker: _Answer, answer: Any) -> None:
