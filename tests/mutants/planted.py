@@ -171,6 +171,12 @@ MUTANTS: Final = (
     Mutant("answers change places", LINE, "zip(asker, told, strict=True)",
            "zip(reversed(asker), told, strict=True)", GATE),
     Mutant("bulks hold Redis up together", LINE, "keys + len(call[0]) > MAX_KEYS", "False", GATE),
+    Mutant("a full crowd waits for answers", LINE, "self._waiting >= MAX_CROWD", "False",
+           "tests/unit/test_line.py"),
+    Mutant("Redis is as quick as its last question", LINE, "self._asked[0][1] if",
+           "self._asked[-1][1] if", "tests/unit/test_line.py"),
+    Mutant("what is left waits for ever", LINE, "if not self._asked and self._waiting and",
+           "if False and", "tests/unit/test_line.py"),
     # Saying no.
     Mutant("goodbye comes a second late", REFUSING, "self._answering.parting or ", "",
            "tests/unit/test_refusing.py"),
