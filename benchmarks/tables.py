@@ -223,8 +223,9 @@ def _where(told: Mapping[str, Any]) -> str:
     )
     return (
         f"*{told['measured_at'][:10]}, commit {told['commit']}; {machine['cores']} cores "
-        f"({machine['processor']}), {machine['memory_gib']:g} GiB; Python "
-        f"{machine['python']}, {settings['workers']} API processes, rounds of {settings['seconds_per_round']:g} s{varied}*"
+        f"({machine['processor']}), {machine['memory_gib']:g} GiB, Python {machine['python']}; "
+        f"{settings['workers']} API processes, rounds of "
+        f"{settings['seconds_per_round']:g} s{varied}*"
     )
 
 

@@ -35,7 +35,7 @@ BREAKER_OPEN: Final = Gauge(
     multiprocess_mode="livesum",
 )
 PIPELINE_SIZE: Final = Histogram(
-    "finpay_redis_pipeline_size", "Calls that shared one round trip to Redis.", buckets=_ITEMS
+    "finpay_redis_pipeline_size", "Calls that shared one write to Redis.", buckets=range(1, 13)
 )
 BATCH_SIZE: Final = Histogram(
     "finpay_ledger_batch_size", "Transfers that shared one commit.", buckets=_ITEMS

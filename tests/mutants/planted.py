@@ -173,8 +173,11 @@ MUTANTS: Final = (
     Mutant("bulks hold Redis up together", LINE, "keys + len(call[0]) > MAX_KEYS", "False", GATE),
     Mutant("a full crowd waits for answers", LINE, "self._waiting >= MAX_CROWD", "False",
            "tests/unit/test_line.py"),
-    Mutant("Redis is as quick as its last question", LINE, "self._asked[0][1] if",
-           "self._asked[-1][1] if", "tests/unit/test_line.py"),
+    Mutant("Redis is as quick as its last question", LINE, "return self._asked[0][1]",
+           "return self._asked[-1][1]", "tests/unit/test_line.py"),
+    Mutant("who is about to leave is not watched", LINE,
+           "return self._loop.time() if self._waiting else None", "return None",
+           "tests/unit/test_line.py"),
     Mutant("what is left waits for ever", LINE, "if not self._asked and self._waiting and",
            "if False and", "tests/unit/test_line.py"),
     # Saying no.

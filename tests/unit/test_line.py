@@ -60,6 +60,7 @@ async def test_the_oldest_question_tells_how_long_redis_has_been_silent() -> Non
     line = _line(transport)
     assert line.waits_since_s is None
     line.ask(b"PING")
+    assert line.waits_since_s is not None, "it is about to leave, and must be watched"
     await asyncio.sleep(0.01)
     asked_s = line.waits_since_s
     assert asked_s is not None

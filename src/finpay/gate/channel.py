@@ -1,4 +1,4 @@
-"""The way to Redis: the calls of concurrent requests in one pipeline, behind a breaker.
+"""The way to Redis: the calls of concurrent requests on one line, behind a breaker.
 
 Commands that are not answered within FLIGHT_TIMEOUT_S open the breaker, and everything goes on
 without Redis at once; a probe in the background closes it again. Nothing is ever sent twice: a
@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from finpay import log, metrics
 from finpay.gate.line import Line, LineLost, pack
 
-FLIGHT_TIMEOUT_S: Final = 0.08  # no request waits longer than 100 ms for Redis …
+FLIGHT_TIMEOUT_S: Final = 0.08  # no call that left waits longer than 100 ms for Redis …
 LAST_LOOK_S: Final = 0.01  # … this included
 PROBE_EVERY_S: Final = 0.25
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
@@ -84,7 +84,7 @@ class Channel:
     async def call(
         self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]
     ) -> Any:
-        """The script's answer; calls begun together travel together. RedisAway without one."""
+        """The script's answer; calls begun together travel by the dozen. RedisAway without one."""
         try:
             answer = await self._open_line().call(script.sha, keys, args)
             if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("NOSCRIPT"):

@@ -31,7 +31,7 @@ class LineLost(Exception):
 
 
 class Line(asyncio.Protocol):
-    """While answers are under way the next commands gather, up to MAX_CROWD; they leave in one write.
+    """While answers are under way the next commands gather, up to MAX_CROWD, for one write.
 
     Calls of one script gather in one call of it, see crowd.lua: most of a call's price, here and
     in Redis, is not in what it does. `lost` ends when the connection does.
@@ -66,8 +66,11 @@ class Line(asyncio.Protocol):
 
     @property
     def waits_since_s(self) -> float | None:
-        """The loop's time when the oldest unanswered command left; None without any."""
-        return self._asked[0][1] if self._asked else None
+        """The loop's time when the oldest unanswered command left, now if one is about to leave;
+        None without any."""
+        if self._asked:
+            return self._asked[0][1]
+        return self._loop.time() if self._waiting else None
 
     def hang_up(self) -> None:
         """Ends the connection now, answers or not."""
@@ -94,20 +97,20 @@ class Line(asyncio.Protocol):
             self._leave()
 
     def _leave(self) -> None:
+        commands, self._commands = self._commands, []
+        scripts, self._calls = self._calls, {}
+        self._waiting = 0
         # Who was cancelled while gathering has not asked anything.
         boarded: list[_Asker] = []
         packed: list[bytes] = []
-        for command, answer in self._commands:
+        for command, answer in commands:
             if not answer.done():
                 boarded.append(answer)
                 packed.append(command)
-        for sha, calls in self._calls.items():
+        for sha, calls in scripts.items():
             for crowd in _crowds([call for call in calls if not call[2].done()]):
                 boarded.append([answer for _, _, answer in crowd])
                 packed.append(_together(sha, crowd))
-        self._commands.clear()
-        self._calls.clear()
-        self._waiting = 0
         if not packed:
             return
         now_s = self._loop.time()
