@@ -11,7 +11,8 @@ from typing import Final, Generic, TypeVar
 
 from finpay.errors import overloaded
 
-TURN: Final = 12  # who is told in one turn of the loop: they go on, and others are heard, meanwhile
+TOLD: Final = 12  # in one turn of the loop: they go on, and others are heard, meanwhile …
+TURNS: Final = 3  # … but all of a batch within so many, however long a turn is
 CROWD: Final = 8  # fewer are served at once: there is nothing to share
 
 Item = TypeVar("Item")
@@ -100,6 +101,7 @@ class Gatherer(Generic[Item, Result]):
             results = await self._fly([item for item, _ in boarded])
         except Exception as error:  # noqa: BLE001  every passenger is told, whatever it was
             results = [error] * len(boarded)
+        told = max(TOLD, -(-len(boarded) // TURNS))
         for at, ((_, seat), result) in enumerate(zip(boarded, results, strict=True), 1):
             if seat.done():
                 continue
@@ -107,7 +109,7 @@ class Gatherer(Generic[Item, Result]):
                 seat.set_exception(result)
             else:
                 seat.set_result(result)
-            if at % TURN == 0:
+            if at % told == 0:
                 await asyncio.sleep(0)
 
     def _board(self) -> list[tuple[Item, asyncio.Future[Result]]]:
