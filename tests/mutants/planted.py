@@ -178,8 +178,10 @@ MUTANTS: Final = (
     Mutant("who is about to leave is not watched", LINE,
            "return self._loop.time() if self._waiting else None", "return None",
            "tests/unit/test_line.py"),
-    Mutant("what is left waits for ever", LINE, "if not self._asked and self._waiting and",
-           "if False and", "tests/unit/test_line.py"),
+    Mutant("what is left waits for ever", LINE, "        if self._waiting:\n", "        if False:\n",
+           "tests/unit/test_line.py"),
+    Mutant("a lost line is watched for ever", LINE, "_calls.clear()\n        self._waiting = 0\n",
+           "_calls.clear()\n", "tests/unit/test_line.py"),
     # Saying no.
     Mutant("goodbye comes a second late", REFUSING, "self._answering.parting or ", "",
            "tests/unit/test_refusing.py"),

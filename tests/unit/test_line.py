@@ -74,6 +74,11 @@ async def test_the_oldest_question_tells_how_long_redis_has_been_silent() -> Non
     assert later_s > asked_s
     line.data_received(b"+PONG\r\n" * MAX_CROWD)
     assert line.waits_since_s is None
+    gathering = line.ask(b"PING")
+    line.connection_lost(None)
+    assert line.waits_since_s is None, "nobody waits on a line that is lost"
+    with pytest.raises(LineLost):
+        await gathering
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,11 @@ class Line(asyncio.Protocol):
         self._waiting += 1
         if self._waiting >= MAX_CROWD:
             self._leave()
-        elif not self._asked and not self._leaving:
+        else:
+            self._leave_soon()
+
+    def _leave_soon(self) -> None:
+        if not self._asked and not self._leaving:
             self._leaving = True
             # In the next turn of the loop: whatever this turn still brings comes along.
             self._loop.call_soon(self._leave_in_turn)
@@ -127,9 +131,8 @@ class Line(asyncio.Protocol):
         except (hiredis.ProtocolError, IndexError, ValueError):  # words that nobody asked for
             self.hang_up()
             return
-        if not self._asked and self._waiting and not self._leaving:
-            self._leaving = True
-            self._loop.call_soon(self._leave_in_turn)
+        if self._waiting:
+            self._leave_soon()
 
     def _read(self) -> None:
         while True:
@@ -159,6 +162,7 @@ class Line(asyncio.Protocol):
         self._asked.clear()
         self._commands.clear()
         self._calls.clear()
+        self._waiting = 0
         for asker in askers:
             if not asker.done():
                 lost = LineLost()
