@@ -178,7 +178,7 @@ MUTANTS: Final = (
     Mutant("who is about to leave is not watched", LINE,
            "return self._loop.time() if self._waiting else None", "return None",
            "tests/unit/test_line.py"),
-    Mutant("what is left waits for ever", LINE, "        if self._waiting:\n", "        if False:\n",
+    Mutant("what is left waits for ever", LINE, "if self._waiting:\n", "if False:\n",
            "tests/unit/test_line.py"),
     Mutant("a lost line is watched for ever", LINE, "_calls.clear()\n        self._waiting = 0\n",
            "_calls.clear()\n", "tests/unit/test_line.py"),
