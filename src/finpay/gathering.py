@@ -13,7 +13,7 @@ from finpay.errors import overloaded
 
 TOLD: Final = 12  # in one turn of the loop: they go on, and others are heard, meanwhile …
 TURNS: Final = 3  # … but all of a batch within so many, however long a turn is
-CROWD: Final = 8  # fewer are served at once: there is nothing to share
+MAX_LINGER_S: Final = 0.004  # turns that take so long bring company enough
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,8 +24,8 @@ class Gatherer(Generic[Item, Result]):
 
     `flights` batches may be in the air at once, `size` items fit in one, `queue` may wait; beyond
     that `overloaded` is raised and nothing was done. With `weigh` an item takes as many places as
-    it says, one heavier than `size` flies alone, and those that wait weigh `load` at most. After a
-    flight of CROWD and more, the next one waits `linger_s` for company. A caller that is cancelled
+    it says, one heavier than `size` flies alone, and those that wait weigh `load` at most. A flight
+    boards after `linger` turns of the event loop, or after MAX_LINGER_S. A caller that is cancelled
     before take-off leaves the queue; after it, the item is carried all the same.
     """
 
@@ -38,7 +38,7 @@ class Gatherer(Generic[Item, Result]):
         queue: int,
         weigh: Callable[[Item], int] = lambda _: 1,
         load: int | None = None,
-        linger_s: float = 0.0,
+        linger: int = 1,
     ) -> None:
         self._fly = fly
         self._flights = flights
@@ -46,8 +46,7 @@ class Gatherer(Generic[Item, Result]):
         self._queue = queue
         self._load = load or queue
         self._weigh = weigh
-        self._linger_s = linger_s
-        self._last_carried = 0
+        self._linger = linger
         self._waiting: deque[tuple[Item, int, asyncio.Future[Result]]] = deque()
         self._weight = 0  # of all that wait
         self._in_the_air: set[asyncio.Task[None]] = set()
@@ -87,13 +86,15 @@ class Gatherer(Generic[Item, Result]):
         self._take_off()
 
     async def _flight(self) -> None:
-        # A task starts in the next turn of the loop: whatever this turn still brings comes along.
-        if self._linger_s and self._last_carried >= CROWD:
-            # Those who just landed come again, and find the next flight if it is not too quick.
-            await asyncio.sleep(self._linger_s)
+        # Whatever these turns of the loop still bring comes along. The first is the task's own.
+        time = asyncio.get_running_loop().time
+        until_s = time() + MAX_LINGER_S
+        for _ in range(1, self._linger):
+            await asyncio.sleep(0)
+            if time() > until_s:
+                break
         self._boarding = False
         boarded = self._board()
-        self._last_carried = len(boarded)
         self._take_off()  # for those who did not fit
         if not boarded:
             return

@@ -17,6 +17,7 @@ FILL: Final = "src/finpay/gate/fill.lua"
 LIMITS: Final = "src/finpay/gate/limits.lua"
 CROWD: Final = "src/finpay/gate/crowd.lua"
 LINE: Final = "src/finpay/gate/line.py"
+GATHERING: Final = "src/finpay/gathering.py"
 REFUSING: Final = "src/finpay/edge/refusing.py"
 
 SQL: Final = "tests/sql"
@@ -182,6 +183,13 @@ MUTANTS: Final = (
            "tests/unit/test_line.py"),
     Mutant("a lost line is watched for ever", LINE, "_calls.clear()\n        self._waiting = 0\n",
            "_calls.clear()\n", "tests/unit/test_line.py"),
+    # Batches.
+    Mutant("nobody waits for company", GATHERING, "range(1, self._linger)", "range(1, 1)",
+           "tests/unit/test_gathering.py"),
+    Mutant("company is waited for for ever", GATHERING, "if time() > until_s:", "if False:",
+           "tests/unit/test_gathering.py"),
+    Mutant("all of a big batch at once", GATHERING, "if at % told == 0:", "if False:",
+           "tests/unit/test_gathering.py"),
     # Saying no.
     Mutant("goodbye comes a second late", REFUSING, "self._answering.parting or ", "",
            "tests/unit/test_refusing.py"),

@@ -1,13 +1,14 @@
 """The gatherer: what waits together travels together, bounded, and every passenger is told."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import pytest
 
 from finpay.errors import Code, FinPayError
-from finpay.gathering import Gatherer
+from finpay.gathering import MAX_LINGER_S, Gatherer
 
 Results: TypeAlias = Sequence[int | Exception]
 
@@ -16,7 +17,13 @@ class Flights:
     """Flights that land when the test says so; each item comes back ten times as big."""
 
     def __init__(
-        self, *, flights: int = 1, size: int = 100, queue: int = 100, load: int | None = None
+        self,
+        *,
+        flights: int = 1,
+        size: int = 100,
+        queue: int = 100,
+        load: int | None = None,
+        linger: int = 1,
     ) -> None:
         self.taken_off: list[list[int]] = []
         self.most_at_once = 0
@@ -24,7 +31,7 @@ class Flights:
         self._in_the_air = 0
         weight: dict[str, Any] = {} if load is None else {"weigh": lambda item: item, "load": load}
         self.gatherer: Gatherer[int, int] = Gatherer(
-            self._fly, flights=flights, size=size, queue=queue, **weight
+            self._fly, flights=flights, size=size, queue=queue, linger=linger, **weight
         )
 
     async def _fly(self, items: Sequence[int]) -> Results:
@@ -89,6 +96,28 @@ async def test_while_one_flies_the_next_gathers() -> None:
     assert flights.taken_off == [[1], [2, 3, 4]]
     await flights.land_all()
     assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
+
+
+async def test_what_the_turns_before_boarding_bring_comes_along() -> None:
+    flights = Flights(linger=3)
+    tasks = flights.carry(1)
+    for item in (2, 3, 4, 5, 6):  # each boards in a turn of its own, 1 in the first
+        await asyncio.sleep(0)
+        tasks += flights.carry(item)
+    await settle()
+    assert flights.taken_off == [[1, 2, 3]]
+    await flights.land_all()
+    assert flights.taken_off == [[1, 2, 3], [4, 5, 6]]
+    assert await asyncio.gather(*tasks) == [10, 20, 30, 40, 50, 60]
+
+
+async def test_nobody_waits_for_company_for_long() -> None:
+    flights = Flights(linger=10**9)
+    (one,) = flights.carry(1)
+    await asyncio.sleep(20 * MAX_LINGER_S)
+    assert flights.taken_off == [[1]]
+    await flights.land_all()
+    assert await one == 10
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
@@ -228,6 +257,21 @@ async def test_a_flight_that_fails_is_told_to_all_and_the_next_one_flies() -> No
     results = await asyncio.gather(*map(gatherer.carry, (1, 2)), return_exceptions=True)
     assert [type(result) for result in results] == [OSError, OSError]
     assert await gatherer.carry(3) == 3
+
+
+@pytest.mark.parametrize(("carried", "told"), [(30, [12, 12, 6]), (90, [30, 30, 30])])
+async def test_results_are_told_in_turns(carried: int, told: list[int]) -> None:
+    flights = Flights()
+    seats = [flights.gatherer.board(item) for item in range(carried)]
+    await settle()
+    landing = asyncio.ensure_future(flights.land_next())
+    known = [0]
+    while known[-1] < carried:
+        await asyncio.sleep(0)
+        known.append(sum(seat.done() for seat in seats))
+    steps = [after - before for before, after in itertools.pairwise(known)]
+    assert [step for step in steps if step] == told
+    await landing
 
 
 async def test_landing_waits_for_all_that_fly_and_all_that_wait() -> None:

@@ -1,4 +1,4 @@
-"""Carries requests to the ledger in batches: no timer, bounded, and honest about the unknown.
+"""Carries requests to the ledger in batches: bounded, and honest about the unknown.
 
 While a batch is in flight the next gathers. A batch that loses its connection is tried again
 with the same transaction ids and keys, so that a COMMIT whose answer was lost is found by its key
@@ -25,7 +25,7 @@ MAX_BATCH: Final = 500  # items; more gain little and keep locks longer. Bigger 
 MAX_QUEUE: Final = 4_000  # more than a second of work: beyond it, waiting only hides the overload
 MAX_LOAD: Final = 50_000  # items of all that wait: a hundred bulks of 500, a few seconds of work
 FLIGHTS: Final = 1  # two made batches half as big and 27 % fewer transfers, see docs/performance.md
-LINGER_S: Final = 0.002  # bigger batches for a fifth less CPU, see docs/decisions/0010
+LINGER: Final = 7  # turns of the loop: no time for one client, company for many, see 0010
 LANES: Final = 4  # for items that go alone: one that waits for a lock leaves room for the others
 CONNECTIONS: Final = FLIGHTS + LANES
 LOCK_TIMEOUT_MS: Final = 100  # a batch that waits longer for one account is better taken apart
@@ -63,7 +63,7 @@ class Batcher:
             self._fly,
             flights=FLIGHTS,
             size=MAX_BATCH,
-            linger_s=LINGER_S,
+            linger=LINGER,
             queue=MAX_QUEUE,
             load=MAX_LOAD,
             weigh=_weight,
