@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from finpay import gathering
 from finpay.errors import Code, FinPayError
 from finpay.gathering import MAX_LINGER_S, Gatherer
 
@@ -98,10 +99,13 @@ async def test_while_one_flies_the_next_gathers() -> None:
     assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
 
 
-async def test_what_the_turns_before_boarding_bring_comes_along() -> None:
+async def test_what_the_turns_before_boarding_bring_comes_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gathering, "MAX_LINGER_S", 60.0)  # however slow a turn of the test is
     flights = Flights(linger=3)
     tasks = flights.carry(1)
-    for item in (2, 3, 4, 5, 6):  # each boards in a turn of its own, 1 in the first
+    for item in (2, 3, 4, 5, 6):  # each comes in a turn of its own, 1 in the first
         await asyncio.sleep(0)
         tasks += flights.carry(item)
     await settle()
