@@ -19,6 +19,8 @@ CROWD: Final = "src/finpay/gate/crowd.lua"
 LINE: Final = "src/finpay/gate/line.py"
 GATHERING: Final = "src/finpay/gathering.py"
 REFUSING: Final = "src/finpay/edge/refusing.py"
+TURNSTILE: Final = "src/finpay/edge/turnstile.py"
+PIPELINE: Final = "src/finpay/edge/pipeline.py"
 
 SQL: Final = "tests/sql"
 GATE: Final = "tests/gate"
@@ -195,6 +197,15 @@ MUTANTS: Final = (
            "tests/unit/test_refusing.py"),
     Mutant("two requests count as one", REFUSING, "self._begun == 1 and", "",
            "tests/unit/test_refusing.py"),
+    Mutant("all who wait begin in one turn", TURNSTILE, "min(EACH, len(self._waiting))",
+           "len(self._waiting)", "tests/unit/test_turnstile.py"),
+    Mutant("whoever gave up holds up the others", TURNSTILE, "if not seat.done():", "if True:",
+           "tests/unit/test_turnstile.py"),
+    Mutant("who comes late goes first", TURNSTILE, "if not self._waiting:\n            if self",
+           "if True:\n            if self", "tests/unit/test_turnstile.py"),
+    Mutant("refusals unread change nothing", PIPELINE,
+           "self._turnstile.refused()\n        return self._refusals.unread(data)",
+           "return self._refusals.unread(data)", "tests/unit/test_turnstile.py"),
     Mutant("a half request is refused", REFUSING, "self._begun == 1 and self._stays",
            "self._begun == 1", "tests/unit/test_refusing.py"),
 )  # fmt: skip

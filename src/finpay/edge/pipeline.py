@@ -23,6 +23,7 @@ from finpay.edge.routes import Route
 from finpay.edge.services import Services
 from finpay.edge.tiers import Tiers
 from finpay.edge.trail import Notes, Trail
+from finpay.edge.turnstile import Turnstile
 from finpay.errors import Code, FinPayError, unavailable
 from finpay.gate.gate import Mode, Passage, Settlement
 from finpay.gate.verdict import Verdict
@@ -54,6 +55,7 @@ class Pipeline:
         self._deadlines = Deadlines(REQUEST_LIMIT_S, _late)
         self._notes = Notes()
         self._refusals = Refusals(self._answering, self._notes)
+        self._turnstile = Turnstile()
         self._under_way = 0
 
     async def respond(self, request: Request) -> bytes:
@@ -89,11 +91,15 @@ class Pipeline:
         ):
             self._under_way += 1
             return None
+        self._turnstile.refused()
         return self._refusals.of(request)
 
     def refuse_unread(self, data: bytes) -> bytes | None:
         """As `refuse`, for bytes that nobody has read. None: they have to be."""
-        return None if self._under_way < MAX_UNDER_WAY else self._refusals.unread(data)
+        if self._under_way < MAX_UNDER_WAY:
+            return None
+        self._turnstile.refused()
+        return self._refusals.unread(data)
 
     async def _reply(self, request: Request, trail: Trail) -> Reply:
         methods, path_id = routes.find(request.path)
@@ -104,6 +110,7 @@ class Pipeline:
         if route.passes == "free":
             call = Call(request.id, request.address, path_id=path_id, bearer=request.bearer)
             return await route.handler(self._services, call)
+        await self._turnstile.pass_through()
         if route.passes == "stranger":
             return await self._stranger(request, route, trail)
         return await self._user(request, route, path_id, trail)

@@ -1,0 +1,116 @@
+"""Who comes while others are refused begins in turn, a few in each turn of the loop."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from finpay import settings
+from finpay.edge import turnstile
+from finpay.edge.pipeline import MAX_UNDER_WAY, Pipeline
+from finpay.edge.request import Request
+from finpay.edge.turnstile import EACH, Turnstile
+
+GET: Final = b"GET /api/v1/accounts HTTP/1.1\r\nHost: finpay.test\r\n\r\n"
+
+
+class Entry:
+    """Many who come in one turn of the loop, and how many were through after each."""
+
+    def __init__(self, through: Turnstile, many: int) -> None:
+        self.order: list[int] = []
+        self.tasks = [asyncio.ensure_future(self._come(through, n)) for n in range(many)]
+
+    async def _come(self, through: Turnstile, number: int) -> None:
+        await through.pass_through()
+        self.order.append(number)
+
+    async def watch(self, turns: int) -> list[int]:
+        begun = []
+        for _ in range(turns):
+            before = len(self.order)
+            await asyncio.sleep(0)
+            begun.append(len(self.order) - before)
+        return begun
+
+
+async def test_all_begin_at_once_where_nobody_is_refused() -> None:
+    assert await Entry(Turnstile(), 100).watch(1) == [100]
+
+
+async def test_while_some_are_refused_a_few_begin_in_each_turn() -> None:
+    gate = Turnstile()
+    gate.refused()
+    entry = Entry(gate, 2 * EACH + 3)
+    begun = [many for many in await entry.watch(12) if many]
+    assert begun == [EACH, EACH, 3]
+    assert entry.order == sorted(entry.order)
+
+
+async def test_who_comes_later_waits_behind_the_others() -> None:
+    gate = Turnstile()
+    gate.refused()
+    first = Entry(gate, EACH + 1)
+    await first.watch(2)
+    assert not await Entry(gate, 1).watch(0)
+    second = Entry(gate, EACH)
+    begun = [many for many in await second.watch(12) if many]
+    assert len(first.order) == EACH + 1
+    assert begun == [EACH - 1, 1]
+
+
+async def test_who_gave_up_is_passed_over() -> None:
+    gate = Turnstile()
+    gate.refused()
+    entry = Entry(gate, 3)
+    await asyncio.sleep(0)
+    entry.tasks[1].cancel()
+    await entry.watch(4)
+    assert entry.order == [0, 2]
+    await Entry(gate, 1).watch(4)
+
+
+async def test_it_is_open_again_when_nobody_was_refused_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turnstile, "CALM_S", 0.0)
+    gate = Turnstile()
+    gate.refused()
+    assert await Entry(gate, 100).watch(1) == [100]
+
+
+@pytest.mark.parametrize("seen", ["read", "unread"])
+async def test_a_refusal_makes_the_others_take_turns(seen: str) -> None:
+    services: Any = SimpleNamespace(
+        settings=settings.read({}),
+        probe=SimpleNamespace(draining=False),
+        identity=SimpleNamespace(signer=SimpleNamespace(verify=None)),
+    )
+    pipeline = Pipeline(services)
+    asked = [Request("GET", "/api/v1/accounts", b"", {}, "127.0.0.1") for _ in range(100)]
+    answers: list[bytes] = []
+
+    async def respond(request: Request) -> None:
+        answers.append(await pipeline.respond(request))
+
+    async def answered_in_turns() -> list[int]:
+        tasks = [asyncio.ensure_future(respond(request)) for request in asked]
+        each = []
+        while not all(task.done() for task in tasks):
+            before = len(answers)
+            await asyncio.sleep(0)
+            each.append(len(answers) - before)
+        return each
+
+    def let_in(many: int) -> None:
+        assert all(pipeline.refuse(asked[0]) is None for _ in range(many))
+
+    let_in(len(asked))
+    assert max(await answered_in_turns()) == len(asked), "nobody was refused"
+    let_in(MAX_UNDER_WAY)
+    assert (
+        pipeline.refuse(asked[0]) if seen == "read" else pipeline.refuse_unread(GET)
+    ) is not None
+    assert max(await answered_in_turns()) == EACH
+    assert all(answer.startswith(b"HTTP/1.1 401 ") for answer in answers)
