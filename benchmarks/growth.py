@@ -30,21 +30,27 @@ from benchmarks.wrk import Load
 from finpay.db import queries
 from finpay.dev.servers import DevError
 
+# All but logins, which are a password's hash: a history's users have none.
 LOADS: Final[Sequence[tuple[str, int]]] = (
     ("transfers", 32),
     ("transfers", 64),
     ("transfers", 128),
     ("hot_receiver", 64),
+    ("hot_sender", 64),
     ("balance", 64),
     ("history", 64),
+    ("after_write", 64),
     ("mix", 64),
+    ("replays", 64),
     ("bulk", 16),
 )
 # A checkpoint comes before, and after it each page is written whole to the WAL the first time: a
 # grown ledger has many, and this is long enough to touch those of every account.
 FIRST_LOAD: Final = Load("transfers", 128, 25)
 READS: Final = frozenset({"balance", "history"})
-FEW_A_ROUND: Final = frozenset({"bulk"})  # some hundred requests: these take twice the turns
+FEW_A_ROUND: Final = frozenset(
+    {"bulk", "login"}
+)  # some hundred requests: these take twice the turns
 READERS: Final = 1_000  # whose reads a second of warming up brings into the cache
 PAGE: Final = 21  # 20 and one to know whether there are more
 END: Final = 2**63 - 1

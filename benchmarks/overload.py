@@ -17,18 +17,18 @@ from statistics import mean, median
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks import wrk
 from benchmarks.comparison import Contest
 from benchmarks.people import Person
-from benchmarks.rounds import Round, measure
+from benchmarks.rounds import WARM_UP_S, Round, measure
 from benchmarks.wrk import Load
 from finpay import ids
 from finpay.edge.pipeline import MAX_UNDER_WAY
 
 PEAK_CONNECTIONS: Final = (64, 128, 256)
 PAUSE_MS: Final = 50  # wrk walks a list of all that pause, again and again: a cost of its own
-EXCESS: Final = 2.2  # a little above twice, for what a closed loop loses to waiting
+EXCESS: Final = 2.4  # above twice, for what a closed loop loses to waiting
 PROBES: Final = 4
+PROBE_AFTER_S: Final = WARM_UP_S + 1.5  # when all of wrk's connections have been opened
 PROBE_PAUSE_S: Final = 0.05
 PROBE_LIMIT_S: Final = 10.0
 MAX_HEAD_BYTES: Final = 4_096
@@ -95,11 +95,9 @@ def overload(contest: Contest, turns: int) -> Overload:
     best, peak = max(found.items(), key=itemgetter(1))
     busy = contest.workers * MAX_UNDER_WAY  # who waits for an answer offers nothing meanwhile
     connections = busy + round(EXCESS * peak * PAUSE_MS / 1_000)
-    connecting = Load("transfers", connections, 2, pause_ms=PAUSE_MS)
     taken: list[Turn] = []
     before = peak_over(best)
     for _ in range(turns):
-        wrk.run(running.url, file, connecting)  # which is not what is measured
         probing = Probing(running.url, people)
         probing.start()
         measured = round_over(connections, PAUSE_MS)
@@ -173,6 +171,7 @@ class Probing:
         return self._probed
 
     def _probe(self, chance: random.Random) -> None:
+        self._stopping.wait(PROBE_AFTER_S)
         while not self._stopping.wait(PROBE_PAUSE_S):
             request = _request(*chance.sample(self._people, 2))
             try:
@@ -198,6 +197,5 @@ def _request(sender: Person, receiver: Person) -> bytes:
     return (
         "POST /api/v1/transactions HTTP/1.1\r\nHost: finpay.test\r\n"
         f"Authorization: Bearer {sender.token}\r\nContent-Type: application/json\r\n"
-        f"X-Idempotency-Key: probe-{ids.new_uuid()}\r\nConnection: close\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
+        f"X-Idempotency-Key: probe-{ids.new_uuid()}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()

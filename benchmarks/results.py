@@ -18,7 +18,7 @@ FOLDER: Final = Path(__file__).with_name("results")
 _HEAD: Final = (
     f"{'workload':<13}{'conns':>6}{'req/s':>8}{'tx/s':>8}{'p50 ms':>8}{'p99':>8}{'p99.9':>8}"
     f"{'errors':>7}{'batch':>7}{'WAL/tx':>7}{'others':>7}"
-    "   CPU µs per request: api, postgres, valkey, wrk"
+    "   CPU µs per request: api, postgres, valkey, wrk | seconds of each"
 )
 
 
@@ -28,12 +28,13 @@ def print_head() -> None:
 
 def print_round(one: Round) -> None:
     cpu = "  ".join(f"{one.cpu_us_per_request[name]:.0f}" for name in one.cpu_us_per_request)
+    seconds = "  ".join(f"{spent:.1f}" for spent in one.cpu_s.values())
     refused = f"  {dict(one.statuses)}" if one.statuses else ""
     print(
         f"{one.workload:<13}{one.connections:>6}{one.requests_per_second:>8.0f}"
         f"{one.transfers_per_second:>8.0f}{one.p50_ms:>8.1f}{one.p99_ms:>8.1f}{one.p999_ms:>8.1f}"
         f"{one.errors:>7}{one.mean_batch:>7.1f}{one.wal_bytes_per_transfer:>7}"
-        f"{one.others_share:>7.0%}   {cpu}{refused}",
+        f"{one.others_share:>7.0%}   {cpu} | {seconds}{refused}",
         flush=True,
     )
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from benchmarks import reached
 from benchmarks.comparison import GOALS
 
 _GROWTH: Final = re.compile(r"growth-(\w+)-(\d+)")
@@ -40,6 +41,7 @@ _ROUND_HEAD: Final = (
 def page(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Every section that was measured, with its machine and commit."""
     parts = [
+        reached.table(found),
         _rounds(found, "connections", "Transfers, 200 users", ("throughput", "latency")),
         _rounds(found, "crowd", "10 000 users", ()),
         _rounds(found, "workloads", "Reads, mixes, replays, logins; 200 users", ()),
@@ -62,6 +64,11 @@ def grown(found: Mapping[str, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
         size = sizes.setdefault(int(match[2]), {"kept": []})
         for member, value in told.items():
             size[member] = _newer(size["kept"], value) if member == "kept" else value
+        for member in ("pages", "verify"):
+            if member in told:
+                size[f"{member} where"] = _where(told)
+        if "kept" in told:
+            size["where"] = _where(told)
     return {size: told for size, told in sizes.items() if told["kept"]}
 
 
@@ -136,17 +143,18 @@ def _growth(found: Mapping[str, Mapping[str, Any]]) -> str:
             for one in told["kept"]
         )
         parts.append(
-            f"### {size:,} transactions\n\n{_where(told)}\n\n"
+            f"### {size:,} transactions\n\n{told['where']}\n\n"
             "| workload | connections | empty, requests/s | grown, requests/s | kept "
             f"| kept, by CPU per request |\n|---|--:|--:|--:|--:|--:|\n{lines}"
-            f"{_pages(told.get('pages', []))}{_verified(told)}"
+            f"{_pages(told)}{_verified(told)}"
         )
     if not parts:
         return ""
     return "## Growth\n\n![What growth leaves](performance/growth.svg)\n\n" + "\n".join(parts)
 
 
-def _pages(pages: Sequence[Mapping[str, Any]]) -> str:
+def _pages(told: Mapping[str, Any]) -> str:
+    pages = told.get("pages", [])
     if not pages:
         return ""
     lines = "".join(
@@ -156,7 +164,7 @@ def _pages(pages: Sequence[Mapping[str, Any]]) -> str:
     )
     return (
         f"\nPages of an account with {pages[0]['of_entries']:,} entries, as EXPLAIN (ANALYZE, "
-        "BUFFERS) tells:\n\n| query | page | rows | buffers | ms |\n|---|---|--:|--:|--:|\n"
+        f"BUFFERS) tells:\n\n{told['pages where']}\n\n| query | page | rows | buffers | ms |\n|---|---|--:|--:|--:|\n"
         f"{lines}"
     )
 
@@ -168,7 +176,7 @@ def _verified(told: Mapping[str, Any]) -> str:
     return (
         f"\n`ledger verify`: {'clean' if proof['clean'] else 'VIOLATIONS'} after "
         f"{proof['seconds']:,.0f} s; at most {proof['client_mib']:.0f} MiB in the command and "
-        f"{proof['server_mib']:.0f} MiB in PostgreSQL.\n"
+        f"{proof['server_mib']:.0f} MiB in PostgreSQL.\n\n{told['verify where']}\n"
     )
 
 

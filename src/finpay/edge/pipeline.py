@@ -1,6 +1,6 @@
 """The order of work around every handler, in one place.
 
-find the route (404, 405) → token (401) → body, read and checked but not yet judged → gate: session
+find the route (404, 405) → wait while some are refused → token (401) → body, read and checked but not yet judged → gate: session
 (401), limits (429) → what was wrong with the body (413, 415, 400, 422) → key (409, 422, replay) →
 cache → handler → settle → answer. A test holds each pair of this order.
 """
@@ -98,8 +98,10 @@ class Pipeline:
         """As `refuse`, for bytes that nobody has read. None: they have to be."""
         if self._under_way < MAX_UNDER_WAY:
             return None
-        self._turnstile.refused()
-        return self._refusals.unread(data)
+        refusal = self._refusals.unread(data)
+        if refusal is not None:
+            self._turnstile.refused()
+        return refusal
 
     async def _reply(self, request: Request, trail: Trail) -> Reply:
         methods, path_id = routes.find(request.path)

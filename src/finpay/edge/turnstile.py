@@ -1,7 +1,7 @@
-"""While too much comes, few begin at once: who is refused is told between them.
+"""While some requests are refused, few of the others begin at once.
 
-Requests come in turns of the event loop. One in which a hundred of them begin takes so long that
-those of the next, who may only be refused, wait for a tenth of a second to hear it.
+A refusal is made in the turn of the event loop in which its bytes are read. Where a hundred others
+begin in one turn, it takes so long that whoever comes meanwhile is refused late.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ CALM_S: Final = 0.5  # after the last refusal; many who come at once and fit all
 
 
 class Turnstile:
-    """One per process."""
+    """One per process: nobody waits in it unless somebody was refused a moment ago."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
