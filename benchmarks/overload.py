@@ -26,7 +26,7 @@ from finpay.edge.pipeline import MAX_UNDER_WAY
 
 PEAK_CONNECTIONS: Final = (64, 128, 256)
 PAUSE_MS: Final = 50  # wrk walks a list of all that pause, again and again: a cost of its own
-EXCESS: Final = 2.4  # above twice, for what a closed loop loses to waiting
+EXCESS: Final = 2.8  # above twice, for what a closed loop loses to waiting
 PROBES: Final = 4
 PROBE_AFTER_S: Final = WARM_UP_S + 1.5  # when all of wrk's connections have been opened
 PROBE_PAUSE_S: Final = 0.05
