@@ -64,11 +64,7 @@ def grown(found: Mapping[str, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
         size = sizes.setdefault(int(match[2]), {"kept": []})
         for member, value in told.items():
             size[member] = _newer(size["kept"], value) if member == "kept" else value
-        for member in ("pages", "verify"):
-            if member in told:
-                size[f"{member} where"] = _where(told)
-        if "kept" in told:
-            size["where"] = _where(told)
+            size[f"source of {member}"] = told
     return {size: told for size, told in sizes.items() if told["kept"]}
 
 
@@ -143,7 +139,7 @@ def _growth(found: Mapping[str, Mapping[str, Any]]) -> str:
             for one in told["kept"]
         )
         parts.append(
-            f"### {size:,} transactions\n\n{told['where']}\n\n"
+            f"### {size:,} transactions\n\n{_where(told['source of kept'])}\n\n"
             "| workload | connections | empty, requests/s | grown, requests/s | kept "
             f"| kept, by CPU per request |\n|---|--:|--:|--:|--:|--:|\n{lines}"
             f"{_pages(told)}{_verified(told)}"
@@ -164,8 +160,8 @@ def _pages(told: Mapping[str, Any]) -> str:
     )
     return (
         f"\nPages of an account with {pages[0]['of_entries']:,} entries, as EXPLAIN (ANALYZE, "
-        f"BUFFERS) tells:\n\n{told['pages where']}\n\n| query | page | rows | buffers | ms |\n|---|---|--:|--:|--:|\n"
-        f"{lines}"
+        f"BUFFERS) tells:\n\n{_where(told['source of pages'])}\n\n"
+        f"| query | page | rows | buffers | ms |\n|---|---|--:|--:|--:|\n{lines}"
     )
 
 
@@ -176,7 +172,7 @@ def _verified(told: Mapping[str, Any]) -> str:
     return (
         f"\n`ledger verify`: {'clean' if proof['clean'] else 'VIOLATIONS'} after "
         f"{proof['seconds']:,.0f} s; at most {proof['client_mib']:.0f} MiB in the command and "
-        f"{proof['server_mib']:.0f} MiB in PostgreSQL.\n\n{told['verify where']}\n"
+        f"{proof['server_mib']:.0f} MiB in PostgreSQL.\n\n{_where(told['source of verify'])}\n"
     )
 
 

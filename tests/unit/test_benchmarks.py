@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from benchmarks import comparison, gauges, growth, page, results, soak, tables, wrk
+from benchmarks import comparison, gauges, growth, page, reached, results, soak, tables, wrk
 from benchmarks.history import ACCOUNT_COLUMNS, COLUMNS, SYSTEM, History, Plan
 from benchmarks.overload import Probed, Turn, percentile, summary
 from benchmarks.people import OPENING_BALANCE
@@ -205,7 +205,14 @@ def test_parts_of_a_growth_run_come_together_and_the_newer_round_stands() -> Non
         "growth-verify-1000": {"verify": {"clean": True}},
         "growth-verify-5": {"verify": {"clean": True}},
     }
-    assert tables.grown(found) == {1_000: {"kept": [new, other], "verify": {"clean": True}}}
+    assert tables.grown(found) == {
+        1_000: {
+            "kept": [new, other],
+            "source of kept": found["growth-rounds-1000"],
+            "verify": {"clean": True},
+            "source of verify": found["growth-verify-1000"],
+        }
+    }
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +266,29 @@ def test_the_same_seed_makes_the_same_history() -> None:
     plan = Plan(transactions=200, accounts=5, big_entries=20)
     assert rows_of(plan) == rows_of(plan)
     assert rows_of(plan) != rows_of(Plan(200, 5, 20, seed=2))
+
+
+def test_the_table_of_goals_says_what_was_reached() -> None:
+    ratios = {"http / direct": 0.45, "http / naive http": 9.99, "http / tpcb": 2.0}
+    grown = {"workload": "bulk", "connections": 16}
+    found: dict[str, Any] = {
+        "ratios": {"comparison": {"ratios": ratios}},
+        "start": {"startup": {"median_s": 1.2}},
+        "growth-rounds-10000000": {"kept": [grown | {"kept": 0.7}]},
+        "growth-rounds_bulk-10000000": {"kept": [grown | {"kept": 0.96}]},
+    }
+    told = {
+        line.split(" | ")[0].removeprefix("| "): line.rstrip(" |").split(" | ")[-2:]
+        for line in reached.table(found).splitlines()[4:]
+    }
+    assert told == {
+        "the same over direct calls": ["0.45", "must"],
+        "over the naive API, 64 connections each": ["9.99", "**no**"],
+        "over pgbench's TPC-B, 64 connections": ["2", "aim"],
+        "ready after": ["1.2 s", "must"],
+        "10 million rows over an empty ledger, the least of all workloads": ["0.96", "aim"],
+    }
+
+
+def test_nothing_measured_has_no_goals() -> None:
+    assert reached.table({}) == ""

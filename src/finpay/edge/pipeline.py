@@ -1,8 +1,9 @@
 """The order of work around every handler, in one place.
 
-find the route (404, 405) → wait while some are refused → token (401) → body, read and checked but not yet judged → gate: session
-(401), limits (429) → what was wrong with the body (413, 415, 400, 422) → key (409, 422, replay) →
-cache → handler → settle → answer. A test holds each pair of this order.
+find the route (404, 405) → wait while some are refused → token (401) → body, read and checked but
+not yet judged → gate: session (401), limits (429) → what was wrong with the body (413, 415, 400,
+422) → key (409, 422, replay) → cache → handler → settle → answer. A test holds each pair of this
+order.
 """
 
 import secrets
