@@ -48,9 +48,7 @@ LOADS: Final[Sequence[tuple[str, int]]] = (
 # grown ledger has many, and this is long enough to touch those of every account.
 FIRST_LOAD: Final = Load("transfers", 128, 25)
 READS: Final = frozenset({"balance", "history"})
-FEW_A_ROUND: Final = frozenset(
-    {"bulk", "login"}
-)  # some hundred requests: these take twice the turns
+FEW_A_ROUND: Final = frozenset({"bulk"})  # some hundred requests: these take twice the turns
 READERS: Final = 1_000  # whose reads a second of warming up brings into the cache
 PAGE: Final = 21  # 20 and one to know whether there are more
 END: Final = 2**63 - 1

@@ -10,17 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import tables
+from benchmarks import reached, tables
 from benchmarks.plots import Plot, draw
 from benchmarks.results import FOLDER
+from benchmarks.tables import Found
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 BEGIN: Final = "<!-- measured: from here to the next mark `python -m benchmarks.page` writes -->"
 END: Final = "<!-- measured: end -->"
 
 _STAMP: Final = re.compile(r"-\d{8}-\d{6}$")
-
-Found = Mapping[str, Mapping[str, Any]]
 
 
 def main() -> None:
@@ -38,7 +37,8 @@ def write(results: Path = FOLDER, docs: Path = DOCS) -> None:
     text = page.read_text("utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    page.write_text(f"{head}{BEGIN}\n\n{tables.page(found)}\n{END}{tail}", "utf-8")
+    parts = "\n".join(part for part in (reached.table(found), tables.page(found)) if part)
+    page.write_text(f"{head}{BEGIN}\n\n{parts}\n{END}{tail}", "utf-8")
 
 
 def newest(results: Path) -> Found:

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-Found = Mapping[str, Mapping[str, Any]]
+from benchmarks import comparison, tables
+from benchmarks.tables import Found
+
+TEN_MILLION: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ def _told(section: str, *path: str) -> Callable[[Found], Any]:
     return find
 
 
-def _ratio(name: str) -> Callable[[Found], Any]:
-    return _told("ratios", "comparison", "ratios", name)
+def _ratio(text: str, name: str) -> Goal:
+    return Goal(text, *comparison.GOALS[name], _told("ratios", "comparison", "ratios", name))
 
 
 def _memory(found: Found) -> float | None:
@@ -60,27 +63,21 @@ def _rounds(told: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _kept(found: Found) -> float | None:
-    """What the workload keeps that keeps the least. A later file is a repeated measurement."""
-    kept = {
-        (one["workload"], one["connections"]): one["kept"]
-        for name, told in found.items()
-        if name.startswith("growth-") and name.endswith("-10000000")
-        for one in told.get("kept", [])
-    }
-    return min(kept.values(), default=None)
+    """What the workload keeps that keeps the least."""
+    grown = tables.grown(found).get(TEN_MILLION, {"kept": []})
+    return min((one["kept"] for one in grown["kept"]), default=None)
 
 
 GOALS: Final = (
     Goal("transfers/s, uniform, 64 connections", 4_000, 5_000,
          _round("connections", "transfers", "transfers_per_second", connections=64)),
-    Goal("the same over direct calls", 0.4, 0.5, _ratio("http / direct")),
-    Goal("over the naive API, 64 connections each", 10, 15, _ratio("http / naive http")),
-    Goal("over the naive API, 512 connections, it with its best", 10, 15,
-         _ratio("crowd / naive http")),
-    Goal("over naive bare SQL, 64 connections", 2.5, 3.5, _ratio("http / naive sql")),
-    Goal("over naive bare SQL, 512 connections", 2.5, 3.5, _ratio("crowd / naive sql")),
-    Goal("over pgbench's TPC-B, 64 connections", 1.2, 2, _ratio("http / tpcb")),
-    Goal("hot receiver over uniform", 0.9, 1, _ratio("hot receiver / uniform")),
+    _ratio("the same over direct calls", "http / direct"),
+    _ratio("over the naive API, 64 connections each", "http / naive http"),
+    _ratio("over the naive API, 512 connections, it with its best", "crowd / naive http"),
+    _ratio("over naive bare SQL, 64 connections", "http / naive sql"),
+    _ratio("over naive bare SQL, 512 connections", "crowd / naive sql"),
+    _ratio("over pgbench's TPC-B, 64 connections", "http / tpcb"),
+    _ratio("hot receiver over uniform", "hot receiver / uniform"),
     Goal("p99 with 32 connections", 20, 12,
          _round("connections", "transfers", "p99_ms", connections=32), " ms", under=True),
     Goal("balance reads/s, cached", 12_000, 15_000,

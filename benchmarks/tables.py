@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks import reached
 from benchmarks.comparison import GOALS
+
+Found = Mapping[str, Mapping[str, Any]]  # what was measured, by section
 
 _GROWTH: Final = re.compile(r"growth-(\w+)-(\d+)")
 _KINDS: Final = {
@@ -38,10 +39,9 @@ _ROUND_HEAD: Final = (
 )
 
 
-def page(found: Mapping[str, Mapping[str, Any]]) -> str:
+def page(found: Found) -> str:
     """Every section that was measured, with its machine and commit."""
     parts = [
-        reached.table(found),
         _rounds(found, "connections", "Transfers, 200 users", ("throughput", "latency")),
         _rounds(found, "crowd", "10 000 users", ()),
         _rounds(found, "workloads", "Reads, mixes, replays, logins; 200 users", ()),
@@ -55,7 +55,7 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def grown(found: Mapping[str, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+def grown(found: Found) -> dict[int, dict[str, Any]]:
     """What was measured of grown ledgers, parts put together, by their size."""
     sizes: dict[int, dict[str, Any]] = {}
     for name, told in found.items():
@@ -74,9 +74,7 @@ def _newer(before: Sequence[Any], after: Sequence[Any]) -> list[Any]:
     return list(told.values())
 
 
-def _rounds(
-    found: Mapping[str, Mapping[str, Any]], section: str, title: str, plots: Sequence[str]
-) -> str:
+def _rounds(found: Found, section: str, title: str, plots: Sequence[str]) -> str:
     if section not in found:
         return ""
     told = found[section]
@@ -103,7 +101,7 @@ def _round(one: Mapping[str, Any]) -> str:
     )
 
 
-def _ratios(found: Mapping[str, Mapping[str, Any]]) -> str:
+def _ratios(found: Found) -> str:
     if "ratios" not in found:
         return ""
     told = found["ratios"]
@@ -128,7 +126,7 @@ def _ratios(found: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _growth(found: Mapping[str, Mapping[str, Any]]) -> str:
+def _growth(found: Found) -> str:
     parts = []
     for size, told in sorted(grown(found).items()):
         lines = "".join(
@@ -176,7 +174,7 @@ def _verified(told: Mapping[str, Any]) -> str:
     )
 
 
-def _overload(found: Mapping[str, Mapping[str, Any]]) -> str:
+def _overload(found: Found) -> str:
     if "overload" not in found:
         return ""
     told = found["overload"]["overload"]
@@ -193,7 +191,7 @@ def _overload(found: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _start(found: Mapping[str, Mapping[str, Any]]) -> str:
+def _start(found: Found) -> str:
     if "start" not in found:
         return ""
     told = found["start"]["startup"]
@@ -204,7 +202,7 @@ def _start(found: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _soak(found: Mapping[str, Mapping[str, Any]]) -> str:
+def _soak(found: Found) -> str:
     if "soak" not in found:
         return ""
     told = found["soak"]["soak"]

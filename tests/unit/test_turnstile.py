@@ -13,8 +13,6 @@ from finpay.edge.request import Request
 from finpay.edge.turnstile import EACH, Turnstile
 
 GET: Final = b"GET /api/v1/accounts HTTP/1.1\r\nHost: finpay.test\r\n\r\n"
-
-
 MANY: Final = 100
 
 
@@ -56,7 +54,7 @@ class Entry:
 
 
 async def test_all_begin_at_once_where_nobody_is_refused() -> None:
-    assert await Entry(Turnstile(), 100).watch(1) == [100]
+    assert await Entry(Turnstile(), MANY).watch(1) == [MANY]
 
 
 async def test_while_some_are_refused_a_few_begin_in_each_turn() -> None:
@@ -96,7 +94,7 @@ async def test_it_is_open_again_when_nobody_was_refused_for_a_while(
     monkeypatch.setattr(turnstile, "CALM_S", 0.0)
     gate = Turnstile()
     gate.refused()
-    assert await Entry(gate, 100).watch(1) == [100]
+    assert await Entry(gate, MANY).watch(1) == [MANY]
 
 
 @pytest.mark.parametrize("seen", ["read", "unread"])
