@@ -67,6 +67,6 @@ EXPOSE 3000
 # That the process lives, not that it is ready: a container must not be replaced because PostgreSQL
 # is away. What waits for readiness asks /readyz, as docker-compose.yml does.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
-    CMD ["python", "-m", "finpay.alive", "/livez"]
+    CMD ["python", "-m", "finpay.app.healthcheck", "/livez"]
 # No ENTRYPOINT: platforms that let one replace the command give it whole, `finpay worker`.
 CMD ["finpay", "serve"]

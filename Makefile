@@ -86,10 +86,10 @@ mutants: $(SYNCED) ## Plant bugs in a copy of the money code; each must fail a t
 	$(BIN)/python -m tests.mutants
 
 torture: $(SYNCED) ## Kill and cut servers of its own under load; nothing may be lost (SEED=n MINUTES=m)
-	$(BIN)/finpay torture --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(BIN)/python -m torture --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 torture-long: $(SYNCED) ## The same with more than 300 kills: about 15 minutes
-	$(BIN)/finpay torture --minutes 13 $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(BIN)/python -m torture --minutes 13 $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 torture-plants: $(SYNCED) ## Plant bugs in a copy of the tree; the harness must find each
 	$(BIN)/python -m tests.mutants.torture

@@ -2,7 +2,8 @@
 
 Sections: connections, crowd, workloads, bulk, ratios, overload, start (together: all), quick, soak.
 Without one, the rounds that --workloads names, for a look before and after a change.
-`python -m benchmarks.growth` measures a ledger of millions; `python -m benchmarks.page` writes
+`python -m benchmarks.growth` measures a ledger of millions;
+`python -m benchmarks.report.page` writes
 tables and plots from the newest results into docs.
 """
 
@@ -10,10 +11,11 @@ import argparse
 import sys
 from typing import Final
 
-from benchmarks import page, proving, results, sections, wrk
+from benchmarks import results, sections, verify, wrk
+from benchmarks.report import page
 from benchmarks.sections import FEW, LONG, SECTIONS, Options, bench
 from benchmarks.stack import BenchError, Knobs, stop_in_good_order
-from finpay.dev.servers import DevError
+from finpay.dev.child_process import DevError
 
 WORKLOADS: Final = "transfers,balance,history"
 
@@ -69,7 +71,7 @@ def _rounds(chosen: Options, options: argparse.Namespace) -> int:
                     workload, int(connections), chosen.seconds, bulk_size=options.bulk_size
                 )
         results.print_memory(last)
-        proof = proving.prove(ready.running)
+        proof = verify.prove(ready.running)
     print(f"ledger verify: {'clean' if proof.clean else proof.told}")
     return 0 if proof.clean else 1
 

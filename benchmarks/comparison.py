@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from benchmarks import direct, rivals
-from benchmarks.people import Person
+from benchmarks import comparisons, sql_only
 from benchmarks.rounds import WARM_UP_S, Round, measure
 from benchmarks.stack import Stack
+from benchmarks.users import Person
 from benchmarks.wrk import Load, run
 from finpay.ledger.batcher import FLIGHTS
 
@@ -57,7 +57,7 @@ class Contest:
 
     def compare(self, turns: int) -> Comparison:
         """Lets everybody run `turns` times."""
-        rivals.prepare(self.running, self.people)
+        comparisons.prepare(self.running, self.people)
         taken: list[Mapping[str, float]] = []
         for _ in range(turns):
             taken.append(self._turn())
@@ -67,7 +67,7 @@ class Contest:
         middle = {name: round(median(one[name] for one in each), 2) for name in GOALS}
         return Comparison(per_second, middle, taken)
 
-    def direct_by_batch_size(self) -> list[direct.Direct]:
+    def direct_by_batch_size(self) -> list[sql_only.Direct]:
         """Direct calls over batch sizes."""
         return [asyncio.run(self._direct(size)) for size in DIRECT_SIZES]
 
@@ -88,9 +88,9 @@ class Contest:
             "lean naive http": self._naive("naive"),
         }
         self._settle()
-        told["naive sql"] = rivals.bare_sql_per_second(postgres, users, self.seconds)
+        told["naive sql"] = comparisons.bare_sql_per_second(postgres, users, self.seconds)
         self._settle()
-        told["tpcb"] = rivals.tpcb_per_second(postgres, self.seconds)
+        told["tpcb"] = comparisons.tpcb_per_second(postgres, self.seconds)
         return told
 
     def _settle(self) -> None:
@@ -105,12 +105,12 @@ class Contest:
         """Started for its turn alone: all of them at once want more connections than there are."""
         self._settle()
         load = Load("transfers", connections, self.seconds)
-        with rivals.naive_api(self.running, module, self.workers) as url:
+        with comparisons.naive_api(self.running, module, self.workers) as url:
             run(url, self.file, replace(load, seconds=WARM_UP_S))
-            return rivals.naive_over_http(self.running, url, self.file, load)
+            return comparisons.naive_over_http(self.running, url, self.file, load)
 
-    async def _direct(self, batch: float) -> direct.Direct:
-        return await direct.call(
+    async def _direct(self, batch: float) -> sql_only.Direct:
+        return await sql_only.call(
             self.running.database_url,
             self.people,
             batch=batch,

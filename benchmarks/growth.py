@@ -1,6 +1,7 @@
 """python -m benchmarks.growth: does a ledger of millions stay as fast as an empty one?
 
-Loads a made-up history (benchmarks/history.py) through COPY, then measures every workload on it and
+Loads a made-up history (benchmarks/synthetic_ledger.py) through COPY, then measures every workload
+on it and
 on an empty ledger with the same users, in turns, so that a slow moment of the machine spares
 neither. Then the pages of the account with the longest history, and `ledger verify`.
 """
@@ -19,16 +20,17 @@ from typing import Any, Final
 
 import asyncpg
 
-from benchmarks import page, proving, results, wrk
-from benchmarks.history import History, Plan
-from benchmarks.loading import load
-from benchmarks.people import write_people
+from benchmarks import results, verify, wrk
+from benchmarks.copy_loader import load
+from benchmarks.report import page
 from benchmarks.rounds import Round
 from benchmarks.sections import Bench, Options
 from benchmarks.stack import BenchError, Knobs, stack, stop_in_good_order
+from benchmarks.synthetic_ledger import History, Plan
+from benchmarks.users import write_people
 from benchmarks.wrk import Load
 from finpay.db import queries
-from finpay.dev.servers import DevError
+from finpay.dev.child_process import DevError
 
 # All but logins, which are a password's hash: a history's users have none.
 LOADS: Final[Sequence[tuple[str, int]]] = (
@@ -105,7 +107,7 @@ def _grow(home: Path, options: argparse.Namespace) -> None:
             told["pages"] = asyncio.run(pages(grown.database_url, History(plan)))
             print(json.dumps(told["pages"], indent=1))
         if options.only in {None, "verify"}:
-            proof = proving.prove(grown)
+            proof = verify.prove(grown)
             print(proof.told, proof)
             told["verify"] = asdict(proof)
             if not proof.clean:

@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from finpay.db.queries import Queries
-from finpay.identity.tokens import ALGORITHM, AUDIENCE, ISSUER
+from finpay.identity.access_tokens import ALGORITHM, AUDIENCE, ISSUER
 from finpay.settings import DEVELOPMENT_SECRET
 
 SQL: Final = Queries(Path(__file__).with_name("naive.sql").read_text("utf-8"), "naive.sql")

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from finpay.identity.tokens import ALGORITHM, AUDIENCE, ISSUER
+from finpay.identity.access_tokens import ALGORITHM, AUDIENCE, ISSUER
 from finpay.settings import DEVELOPMENT_SECRET
 
 POOL_SIZE: Final = 16  # as benchmarks/naive.py

@@ -18,8 +18,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from benchmarks.comparison import Contest
-from benchmarks.people import Person
 from benchmarks.rounds import WARM_UP_S, Round, measure
+from benchmarks.users import Person
 from benchmarks.wrk import Load
 from finpay import ids
 from finpay.edge.pipeline import MAX_UNDER_WAY

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import gauges, wrk
-from benchmarks.gauges import Memory
+from benchmarks import resource_usage, wrk
+from benchmarks.resource_usage import Memory
 from benchmarks.stack import Stack
 from benchmarks.wrk import Load
 
@@ -55,13 +55,19 @@ class Round:
 def measure(stack: Stack, people: Path, users: int, load: Load) -> Round:
     """Runs the load, after a moment of it that is not counted."""
     _warm_up(stack, people, users, load)
-    said = gauges.told(stack.url)
-    before = asyncio.run(gauges.ledger(stack.database_url))
-    cpu_before, busy_before_s = gauges.cpu_seconds(stack.pids), gauges.busy_seconds()
+    said = resource_usage.told(stack.url)
+    before = asyncio.run(resource_usage.ledger(stack.database_url))
+    cpu_before, busy_before_s = (
+        resource_usage.cpu_seconds(stack.pids),
+        resource_usage.busy_seconds(),
+    )
     sent = wrk.run(stack.url, people, load)
-    cpu_after, busy_s = gauges.cpu_seconds(stack.pids), gauges.busy_seconds() - busy_before_s
-    after = asyncio.run(gauges.ledger(stack.database_url))
-    says = gauges.told(stack.url)
+    cpu_after, busy_s = (
+        resource_usage.cpu_seconds(stack.pids),
+        resource_usage.busy_seconds() - busy_before_s,
+    )
+    after = asyncio.run(resource_usage.ledger(stack.database_url))
+    says = resource_usage.told(stack.url)
     cpu_s = {name: cpu_after[name] - cpu_before[name] for name in cpu_after}
     committed = after.completed - before.completed
     # Those in the air when the load ended were committed as well, but nobody was told in time.
@@ -89,8 +95,8 @@ def measure(stack: Stack, people: Path, users: int, load: Load) -> Round:
         if transfers
         else 0,
         mean_batch=round((says.batched - said.batched) / batches, 1) if batches else 0,
-        memory_mib=gauges.memory(stack.api.pid),
-        peak_mib=gauges.peaks(stack.pids),
+        memory_mib=resource_usage.memory(stack.api.pid),
+        peak_mib=resource_usage.peaks(stack.pids),
         bulk_size=load.bulk_size if load.workload == "bulk" else 0,
         bulk_mode=load.bulk_mode if load.workload == "bulk" else "",
     )

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import overload, proving, results, soak, startup, wrk
+from benchmarks import overload, results, soak, startup, verify, wrk
 from benchmarks.comparison import Contest
-from benchmarks.people import Person, make_people, write_people
 from benchmarks.rounds import Round, measure
 from benchmarks.stack import BenchError, Knobs, Stack, stack
+from benchmarks.users import Person, make_people, write_people
 from benchmarks.wrk import Load
 
 FEW: Final = 200
@@ -209,6 +209,6 @@ def _told(ready: Bench, rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def _proof(running: Stack) -> dict[str, Any]:
-    proof = proving.prove(running)
+    proof = verify.prove(running)
     print(f"ledger verify: {'clean' if proof.clean else 'VIOLATIONS'} in {proof.seconds} s")
     return {"verify": asdict(proof)}

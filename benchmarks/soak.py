@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import gauges
+from benchmarks import resource_usage
 from benchmarks.rounds import measure
 from benchmarks.stack import Stack
 from benchmarks.wrk import Load
@@ -25,7 +25,7 @@ def soak(running: Stack, people: Path, users: int, seconds: float) -> dict[str, 
     def sample() -> None:
         started_s = time.monotonic()
         while not stopping.wait(SAMPLE_EACH_S):
-            found = gauges.memory(running.api.pid)
+            found = resource_usage.memory(running.api.pid)
             samples.append(
                 {
                     "second": round(time.monotonic() - started_s),

@@ -17,9 +17,9 @@ import asyncpg
 import httpx
 
 from finpay.db import migrate
-from finpay.dev.place import open_place, remove_place
+from finpay.dev.child_process import free_port
+from finpay.dev.data_dir import open_place, remove_place
 from finpay.dev.postgres import Postgres, start_postgres
-from finpay.dev.servers import free_port
 from finpay.dev.valkey import Valkey, start_valkey
 
 DATABASE: Final = "finpay"

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.stack import LIMITS_OFF, STOP_LIMIT_S, Stack, await_ready
-from finpay.dev.servers import free_port
+from finpay.dev.child_process import free_port
 
 STARTS: Final = 5
 

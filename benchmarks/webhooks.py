@@ -27,11 +27,11 @@ import psutil
 import uvloop
 
 from benchmarks import wrk
-from benchmarks.people import Person, make_people, write_people
 from benchmarks.stack import Knobs, Stack, await_ready, stack
+from benchmarks.users import Person, make_people, write_people
 from benchmarks.wrk import Load
 from finpay import ids, signing
-from finpay.dev.servers import free_port
+from finpay.dev.child_process import free_port
 from finpay.outbox import event_ids
 
 USERS: Final = 1_000

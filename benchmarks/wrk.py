@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.people import PASSWORD
 from benchmarks.stack import BenchError
+from benchmarks.users import PASSWORD
 
 SCRIPT: Final = Path(__file__).with_name("load.lua")
 TIMEOUT_S: Final = 10  # above the 5 s within which every request has its answer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from finpay.errors import KINDS
-from finpay.outbox import catalogue, documents
+from finpay.outbox import event_types, schemas
 from finpay.settings import RateLimit, Settings
 
 HERE: Final = Path(__file__).parent
@@ -110,10 +110,10 @@ def events() -> str:
         "| type | `data.object` | schema |",
         "|---|---|---|",
     ]
-    for name, kind in catalogue.KINDS.items():
+    for name, kind in event_types.KINDS.items():
         link = f"[schemas/{name}.json](schemas/{name}.json)"
         lines.append(f"| [`{name}`](#{name.replace('.', '')}) | {_noun(kind)} | {link} |")
-    for name, kind in catalogue.KINDS.items():
+    for name, kind in event_types.KINDS.items():
         members = ", ".join(f"`{member}`" for member in kind.subject.__struct_fields__)
         changed = ", ".join(f"`{member}`" for member in kind.previous) or "nothing"
         lines += ["", f"## {name}", "", kind.told, "", f"`data.object`: {members}."]
@@ -121,7 +121,7 @@ def events() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _noun(kind: catalogue.Kind) -> str:
+def _noun(kind: event_types.Kind) -> str:
     return kind.subject.__name__.replace("Webhook", "webhook ").lower()
 
 
@@ -143,10 +143,10 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "errors.md": errors,
     "settings.md": settings,
     "events/types.md": events,
-    "events/asyncapi.json": partial(_json, documents.asyncapi),
+    "events/asyncapi.json": partial(_json, schemas.asyncapi),
     **{
-        f"events/schemas/{name}.json": partial(_json, partial(documents.schema, name))
-        for name in catalogue.KINDS
+        f"events/schemas/{name}.json": partial(_json, partial(schemas.schema, name))
+        for name in event_types.KINDS
     },
 }
 

@@ -46,7 +46,7 @@ MENU: Final[dict[str, list[str]]] = {
         "deployment/kubernetes.md",
     ],
     "Operations": [
-        "degraded.md",
+        "failure-modes.md",
         "operations/",
         "SECURITY.md",
     ],

@@ -14,10 +14,10 @@ from typing import Any, Final
 import pytest
 from hypothesis import settings
 
-from finpay.dev.place import remove_place
+from finpay.dev.data_dir import remove_place
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
-from tests.apis import Api, await_ready, running_api, start_api
+from tests.api_process import Api, await_ready, running_api, start_api
 from tests.servers import (
     OwnPostgres,
     OwnValkey,

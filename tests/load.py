@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.apis import Api, User
+from tests.api_process import Api, User
 
 # A test that needs more than this is a benchmark.
 MAX_REQUESTS: Final = 20_000

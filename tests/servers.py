@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from finpay.db import migrate
-from finpay.dev.place import Place, open_place
+from finpay.dev.data_dir import Place, open_place
 from finpay.dev.postgres import Cluster, Postgres, start_postgres
 from finpay.dev.valkey import Valkey, start_valkey
 

@@ -9,7 +9,7 @@ import pytest
 
 from finpay.edge.routes import ROUTES
 from finpay.errors import Code
-from finpay.outbox.catalogue import KINDS
+from finpay.outbox.event_types import KINDS
 from finpay.settings import Settings
 
 ROOT: Final = Path(__file__).parents[1]

@@ -39,7 +39,7 @@ def _files(*folders: str) -> list[Path]:
     return [path for path in paths if path.suffix in _CODE and path.exists()]
 
 
-CODE: Final = _files("src", "tests", "benchmarks", "docs")
+CODE: Final = _files("src", "tests", "benchmarks", "torture", "docs")
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

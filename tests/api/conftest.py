@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from finpay.client import FinPay
-from tests.apis import PASSWORD, Api, User, running_api
+from tests.api_process import PASSWORD, Api, User, running_api
 from tests.servers import Run
 
 ORIGIN: Final = "https://shop.example"

@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 
 from tests.api.conftest import Strict
-from tests.api.reading import budgets_of
-from tests.apis import Api, User, running_api
+from tests.api.rate_limit_headers import budgets_of
+from tests.api_process import Api, User, running_api
 
 CLIENT: Final = "198.51.100.7"
 LIMITS: Final = {

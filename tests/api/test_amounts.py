@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from finpay.client import Answer
-from tests.api.contract import NOBODY, invalid, post, problem, sending, transaction
-from tests.apis import Api, User
+from tests.api.assertions import NOBODY, invalid, post, problem, sending, transaction
+from tests.api_process import Api, User
 
 LIMIT = 2**53 - 1
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.api.assertions import ID, TIME, invalid, problem
 from tests.api.conftest import Strict
-from tests.api.contract import ID, TIME, invalid, problem
-from tests.apis import PASSWORD, Api, User
+from tests.api_process import PASSWORD, Api, User
 
 TOKEN_MEMBERS: Final = ["access_token", "token_type", "expires_in", "refresh_token"]
 USER_MEMBERS: Final = ["id", "object", "email", "name", "created_at"]

@@ -6,8 +6,8 @@ import pytest
 
 from finpay import ids
 from finpay.client import Answer
-from tests.api.contract import NOBODY, problem, transaction
-from tests.apis import Api, User
+from tests.api.assertions import NOBODY, problem, transaction
+from tests.api_process import Api, User
 
 # Balances that can be told apart from every other number in an answer.
 ALICE_HAS: Final = 987_654_321

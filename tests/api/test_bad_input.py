@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from finpay.client import Answer
-from tests.api.contract import NOBODY, TRANSACTIONS, invalid, problem, sending
-from tests.apis import PASSWORD, Api, User
+from tests.api.assertions import NOBODY, TRANSACTIONS, invalid, problem, sending
+from tests.api_process import PASSWORD, Api, User
 
 MAX_BODY: Final = 64 * 1024
 SEND: Final = f'"receiver_id":"{NOBODY}","amount":5'

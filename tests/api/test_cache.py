@@ -12,9 +12,9 @@ import httpx
 import pytest
 from redis import Redis
 
-from finpay.gate import lifetimes
-from tests.api.contract import TRANSACTIONS, problem, transaction
-from tests.apis import Api, User
+from finpay.gate import redis_keys
+from tests.api.assertions import TRANSACTIONS, problem, transaction
+from tests.api_process import Api, User
 
 ACCOUNT: Final = "/accounts"
 HISTORY: Final = "/transactions"
@@ -28,7 +28,7 @@ def valkey(redis_url: str) -> Iterator[Redis]:
 
 def kept(valkey: Redis, user: User) -> dict[str, bytes]:
     """The user's cache: variants `v:…`, marks `m:…`, generation and sequence."""
-    found: Any = valkey.hgetall(lifetimes.cache(user.user_id))
+    found: Any = valkey.hgetall(redis_keys.cache(user.user_id))
     return {name.decode(): value for name, value in found.items()}
 
 
@@ -44,7 +44,7 @@ def expire(valkey: Redis, user: User) -> None:
             assert ends_ms is not None, "a variant tells when it ends"
             assert int(ends_ms[0]) <= time.time() * 1000 + 10_000
             ended = value[: ends_ms.start()] + b"1" + value[ends_ms.end() :]
-            valkey.hset(lifetimes.cache(user.user_id), name, ended)
+            valkey.hset(redis_keys.cache(user.user_id), name, ended)
 
 
 @asynccontextmanager
@@ -159,8 +159,8 @@ class TestKept:
         """The mark that an unknown outcome leaves behind."""
         user = api.user(100)
         assert user.balance == 100
-        name = lifetimes.cache(user.user_id)
-        ends_ms = int(time.time() * 1000) + lifetimes.MARK_MS
+        name = redis_keys.cache(user.user_id)
+        ends_ms = int(time.time() * 1000) + redis_keys.MARK_MS
         valkey.hset(name, mapping={"m:unknown": ends_ms, "gen": "unknown"})
         before = variants(valkey, user)
         api.fund(user, 11)

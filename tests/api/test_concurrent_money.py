@@ -11,8 +11,8 @@ import pytest
 from redis import Redis
 
 from finpay.client import Answer
-from tests.api.crowd import Connection, crowd, transfer
-from tests.apis import Api, User, running_api
+from tests.api.load_client import Connection, crowd, transfer
+from tests.api_process import Api, User, running_api
 
 
 @pytest.fixture(scope="module")

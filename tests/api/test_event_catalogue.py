@@ -7,16 +7,15 @@ from typing import Any, Final
 import jsonschema_rs
 import pytest
 
-from finpay.outbox import documents
-from finpay.outbox.catalogue import KINDS
-from tests.api.contract import ID
-from tests.apis import PASSWORD, Api, User
+from finpay.outbox import schemas
+from finpay.outbox.event_types import KINDS
+from tests.api.assertions import ID
+from tests.api_process import PASSWORD, Api, User
 
 # Written by the worker, where it gives an endpoint up: tests/delivery has its scenario.
 ELSEWHERE: Final = {"webhook_endpoint.disabled"}
 VALIDATORS: Final = {
-    kind: jsonschema_rs.validator_for(documents.schema(kind), validate_formats=True)
-    for kind in KINDS
+    kind: jsonschema_rs.validator_for(schemas.schema(kind), validate_formats=True) for kind in KINDS
 }
 
 
@@ -49,7 +48,7 @@ def test_is_of_the_catalogue_and_as_its_schema_says(caused: list[Any]) -> None:
 
 def test_has_no_member_that_its_schema_does_not_name(caused: list[Any]) -> None:
     """Schemas let receivers meet newer members; ours are all written down."""
-    strict = {kind: _strict(documents.schema(kind)) for kind in KINDS}
+    strict = {kind: _strict(schemas.schema(kind)) for kind in KINDS}
     for event in caused:
         jsonschema_rs.validator_for(strict[event["type"]]).validate(event)
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 import pytest
 
 from finpay import ids
-from tests.api.contract import problem, sending
+from tests.api.assertions import problem, sending
 from tests.api.test_lists import page, walk
-from tests.apis import Api, User
+from tests.api_process import Api, User
 
 EVENTS: Final = "/events"
 ENDINGS: Final = ["transaction.completed", "transaction.failed"]

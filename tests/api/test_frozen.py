@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from finpay.errors import Code, FinPayError
-from tests.api.contract import NOBODY, post, problem, replays, transaction
-from tests.apis import Api, User
+from tests.api.assertions import NOBODY, post, problem, replays, transaction
+from tests.api_process import Api, User
 
 
 @pytest.fixture(scope="module")

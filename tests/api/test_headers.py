@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.api.assertions import ID, problem
 from tests.api.conftest import ORIGIN, Strict
-from tests.api.contract import ID, problem
-from tests.apis import Api, User
+from tests.api_process import Api, User
 
 # One for each kind of answer: method, path, status.
 ANSWERS: Final = [

@@ -9,9 +9,9 @@ from urllib.parse import urljoin
 import pytest
 
 from finpay.errors import Code
+from tests.api.assertions import problem
 from tests.api.conftest import METRICS_TOKEN, Strict
-from tests.api.contract import problem
-from tests.apis import Api, running_api
+from tests.api_process import Api, running_api
 
 HTML: Final = "text/html; charset=utf-8"
 # DESIGN §3.2, and what stands at the root.

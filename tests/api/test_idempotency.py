@@ -8,8 +8,8 @@ import pytest
 from redis import Redis
 
 from finpay.client import Answer
-from tests.api.contract import NOBODY, TRANSACTIONS, post, problem, replays, transaction
-from tests.apis import PASSWORD, Api, User
+from tests.api.assertions import NOBODY, TRANSACTIONS, post, problem, replays, transaction
+from tests.api_process import PASSWORD, Api, User
 
 
 @pytest.fixture(scope="module")

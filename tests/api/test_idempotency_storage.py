@@ -12,9 +12,9 @@ from redis import Redis
 
 from finpay.client import Answer
 from finpay.db.pool import Database
-from finpay.gate import lifetimes
-from tests.api.contract import NOBODY, post, problem, replays, transaction
-from tests.apis import PASSWORD, Api, User
+from finpay.gate import redis_keys
+from tests.api.assertions import NOBODY, post, problem, replays, transaction
+from tests.api_process import PASSWORD, Api, User
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def valkey(redis_url: str) -> Iterator[Redis]:
 
 
 def claim_name(user: User, key: str) -> str:
-    return lifetimes.idempotency_key(user.user_id, key)
+    return redis_keys.idempotency_key(user.user_id, key)
 
 
 def listed(user: User, key: str) -> list[str]:
@@ -88,7 +88,7 @@ class TestInProgress:
         self, alice: User, bob: User, valkey: Redis
     ) -> None:
         name = claim_name(alice, "claimed")
-        valkey.set(name, "Csomebody-else", px=lifetimes.CLAIM_MS)
+        valkey.set(name, "Csomebody-else", px=redis_keys.CLAIM_MS)
         for amount in (5, 6):
             answer = alice.send(bob, amount, "claimed")
             problem(answer, 409, "request_in_progress")
@@ -174,7 +174,7 @@ class TestNotStored:
         assert problem(answer, 429, "rate_limited")["policy"] == "transaction"
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
         problem(user.send(bob, 5, "within"), 429, "rate_limited")  # a replay counts too
-        valkey.delete(lifetimes.user_tier(user.user_id, "transaction"))
+        valkey.delete(redis_keys.user_tier(user.user_id, "transaction"))
         transaction(user.send(bob, 5, "free-limit"), 201)
         assert listed(user, "free-limit") != []
         assert user.balance == 90

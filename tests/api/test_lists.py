@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from finpay.client import Answer
-from tests.api.contract import problem, sending
-from tests.apis import Api, User
+from tests.api.assertions import problem, sending
+from tests.api_process import Api, User
 
 HISTORY: Final = "/transactions"
 ENTRIES: Final = "/accounts/entries"

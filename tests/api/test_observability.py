@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import pytest
 
-from finpay.dev.servers import free_port
-from tests.apis import Api, User, running_api
-from tests.faults.watching import ask, await_new_workers, await_that, workers
+from finpay.dev.child_process import free_port
+from tests.api_process import Api, User, running_api
+from tests.faults.api_probes import ask, await_new_workers, await_that, workers
 
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 MEMBERS: Final = {"request_id", "trace_id", "user_id", "route", "status", "ms", "gate"}

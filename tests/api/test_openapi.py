@@ -12,8 +12,8 @@ from schemathesis.config import SchemathesisConfig
 
 from finpay.edge import openapi, routes
 from finpay.edge.routes import ROUTES
-from tests.apis import Api, User
-from tests.faults.watching import ask
+from tests.api_process import Api, User
+from tests.faults.api_probes import ask
 
 EXAMPLES: Final = 40  # of each operation, beside those that cover its schema systematically
 ENDS_SESSIONS: Final = frozenset({"/api/v1/auth/logout", "/api/v1/auth/password"})

@@ -13,10 +13,10 @@ import pytest
 
 from finpay import ids
 from finpay.db.pool import Database
-from finpay.gate import lifetimes
+from finpay.gate import redis_keys
+from tests.api.assertions import problem
 from tests.api.conftest import Strict
-from tests.api.contract import problem
-from tests.api.faulty import (
+from tests.api.invalid_requests import (
     Fault,
     Sent,
     World,
@@ -46,7 +46,7 @@ from tests.api.faulty import (
     wrong_password,
     wrong_type,
 )
-from tests.apis import PASSWORD
+from tests.api_process import PASSWORD
 
 _NUMBERS: Final = count(1)
 
@@ -172,7 +172,7 @@ async def test_a_key_in_progress_is_answered_before_anything_the_ledger_knows(
         first = asyncio.create_task(
             asyncio.to_thread(world.sender.send, world.receiver, 1, "in-progress")
         )
-        claim = lifetimes.idempotency_key(world.sender.user_id, "in-progress")
+        claim = redis_keys.idempotency_key(world.sender.user_id, "in-progress")
         while not world.strict.redis.exists(claim):
             await asyncio.sleep(0.01)
         answers = [

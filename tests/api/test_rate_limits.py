@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from finpay import ids
+from tests.api.assertions import NOBODY, post, problem
 from tests.api.conftest import Strict
-from tests.api.contract import NOBODY, post, problem
-from tests.api.reading import budgets_of
-from tests.apis import PASSWORD, User
+from tests.api.rate_limit_headers import budgets_of
+from tests.api_process import PASSWORD, User
 
 GLOBAL: Final = (100, 900)
 TRANSACTION: Final = (20, 60)

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from finpay.dev.seed import seed
-from tests.apis import Api
+from tests.api_process import Api
 
 README: Final = Path(__file__).parents[2] / "README.md"
 WALK: Final = re.compile(r"<!-- walk:.*?-->\n```sh\n(.*?)```", re.DOTALL)

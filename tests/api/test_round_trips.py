@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
-from finpay.gate import lifetimes
-from tests.apis import PASSWORD, Api, User, running_api
-from tests.recording import Recorder, recorder_before
+from finpay.gate import redis_keys
+from tests.api_process import PASSWORD, Api, User, running_api
+from tests.round_trip_proxy import Recorder, recorder_before
 
 # The health probe has a connection of its own; what it asks is nobody's request.
 PROBE: Final = b"pg_is_in_recovery"
@@ -126,7 +126,7 @@ def test_a_cold_session_costs_one_question_more(wire: Wire, alice: User, redis_u
         alice.email,
     )[0]["id"]
     with Redis.from_url(redis_url) as redis:
-        assert redis.delete(lifetimes.session_marker(alice.user_id, session)) == 1
+        assert redis.delete(redis_keys.session_marker(alice.user_id, session)) == 1
     work = partial(alice.client.request, "POST", "/api/v1/transactions", json={})
     assert wire.during(work) == ([1, 1], 1)
     assert wire.during(work) == ([1], 0)

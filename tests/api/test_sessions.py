@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from finpay import ids
+from tests.api.assertions import invalid, problem
 from tests.api.conftest import GRACE_S, Strict
-from tests.api.contract import invalid, problem
-from tests.apis import PASSWORD, Api, User
+from tests.api_process import PASSWORD, Api, User
 
 CONNECTIONS: Final = 16  # with two processes, all in one is as likely as a coin 15 times heads
 

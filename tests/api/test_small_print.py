@@ -1,6 +1,6 @@
 """What only a strict reading of the contract asks for."""
 
-from tests.apis import Api
+from tests.api_process import Api
 
 
 def test_logout_reads_no_body_but_refuses_what_is_not_json(api: Api) -> None:

@@ -1,6 +1,6 @@
 """The ten-minute walk, once, over real HTTP."""
 
-from tests.apis import Api
+from tests.api_process import Api
 
 
 def test_money_moves_and_a_retry_is_the_same_answer(api: Api) -> None:

@@ -16,8 +16,8 @@ import pytest
 from finpay import ids
 from finpay.settings import DEVELOPMENT_SECRET
 from tests.api.conftest import Strict
-from tests.api.reading import budgets_of
-from tests.apis import Api, User
+from tests.api.rate_limit_headers import budgets_of
+from tests.api_process import Api, User
 
 HEADER: Final = {"alg": "HS256", "typ": "at+jwt"}
 OTHER_SECRET: Final = "another-secret-of-thirty-two-bytes-or-more"

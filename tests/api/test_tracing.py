@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.apis import Api, User, running_api
-from tests.collector import Collector, Span, collecting
-from tests.faults.watching import await_that
+from tests.api_process import Api, User, running_api
+from tests.faults.api_probes import await_that
+from tests.otlp_collector import Collector, Span, collecting
 
 TRANSACTIONS = "/api/v1/transactions"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -81,7 +81,7 @@ def test_a_transfer_is_a_request_a_gate_a_batch_and_a_statement(
     )
     inside = children(collector, span)
     assert inside.keys() == {"gate.admit", "ledger.post", "gate.settle"}
-    assert inside["gate.admit"].attributes["finpay.gate.verdict"] == "admitted"
+    assert inside["gate.admit"].attributes["finpay.gate.decision"] == "admitted"
     posted = inside["ledger.post"]
     assert posted.attributes["finpay.outcome"] == "completed"
     (batch,) = [s for s in collector.named("ledger.batch") if posted.place in s.links]

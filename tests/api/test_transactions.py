@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from finpay.client import Answer
-from tests.api.contract import NOBODY, TRANSACTIONS, invalid, problem, transaction
-from tests.apis import Api, User
+from tests.api.assertions import NOBODY, TRANSACTIONS, invalid, problem, transaction
+from tests.api_process import Api, User
 
 LIMIT = 2**53 - 1
 

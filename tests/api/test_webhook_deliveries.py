@@ -8,9 +8,9 @@ import pytest
 
 from finpay import ids
 from finpay.client import Answer
-from tests.api.contract import ID, TIME, invalid, problem, sending
-from tests.api.webhook_contract import PATH, ask, made
-from tests.apis import Api, User
+from tests.api.assertions import ID, TIME, invalid, problem, sending
+from tests.api.webhook_assertions import PATH, ask, made
+from tests.api_process import Api, User
 
 DELIVERIES: Final = "/api/v1/deliveries"
 MEMBERS: Final = [

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from finpay import ids
-from finpay.outbox import catalogue
-from tests.api.contract import TIME, invalid, problem, sending
-from tests.api.webhook_contract import MEMBERS, PATH, SECRET, URL, ask, endpoint, made
-from tests.apis import Api, User
+from finpay.outbox import event_types
+from tests.api.assertions import TIME, invalid, problem, sending
+from tests.api.webhook_assertions import MEMBERS, PATH, SECRET, URL, ask, endpoint, made
+from tests.api_process import Api, User
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_new_endpoint_is_shown_with_its_secret(user: User) -> None:
 
 
 def test_every_pattern_of_the_catalogue_is_a_type_and_nothing_else_is(user: User) -> None:
-    patterns = catalogue.patterns()
+    patterns = event_types.patterns()
     shown = made(user, event_types=[*patterns, *patterns])
     assert shown["event_types"] == patterns, "each once"
     for wrong in ("", "transaction", "transaction.", "transaction.x", "*.*", "t*", "Transaction.*"):

@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 
 from finpay import ids
-from tests.api.contract import invalid, sending
-from tests.api.webhook_contract import MEMBERS, SECRET, URL, ask, endpoint, made
-from tests.apis import Api, User
+from tests.api.assertions import invalid, sending
+from tests.api.webhook_assertions import MEMBERS, SECRET, URL, ask, endpoint, made
+from tests.api_process import Api, User
 
 A_DAY: Final = timedelta(days=1)
 

@@ -19,9 +19,9 @@ import pytest
 import standardwebhooks
 
 from finpay import signing
+from finpay.dev.child_process import free_port
 from finpay.dev.seed import seed
-from finpay.dev.servers import free_port
-from tests.apis import PASSWORD, Api, User
+from tests.api_process import PASSWORD, Api, User
 
 LIMIT_S: Final = 30
 

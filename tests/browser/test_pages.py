@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect
 
-from tests.apis import Api
+from tests.api_process import Api
 
 PHONE: Final = {"width": 390, "height": 844}
 DESK: Final = {"width": 1440, "height": 900}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import Receiver, receiving
-from tests.delivery.scene import Scene
-from tests.sql.bank import Bank
+from tests.sql.ledger_fixtures import Bank
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Final
 import asyncpg
 
 from finpay.webhooks import endpoints
+from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import Receiver
-from tests.delivery.scene import Scene
-from tests.sql.bank import Holder, fresh_key, transfer
+from tests.sql.ledger_fixtures import Holder, fresh_key, transfer
 
 ROLLED_BACK: Final = 1_000
 OTHERS: Final = 100

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import httpx
 
 from finpay import ids
-from finpay.dev.servers import free_port
-from tests.apis import Api
-from tests.delivery.scene import Scene
-from tests.faults.watching import ask, await_that
+from finpay.dev.child_process import free_port
+from tests.api_process import Api
+from tests.delivery.fixtures import Scene
+from tests.faults.api_probes import ask, await_that
 
 LIMIT_S = 20.0
 MOVED = "UPDATE ledger.accounts SET balance = balance + {} WHERE id = '{}'"

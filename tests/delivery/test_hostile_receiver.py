@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
+from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import DROP, HANG, OK, Behaviour, Receiver, Request, receiving, status
-from tests.delivery.scene import Scene
 
 EVENTS: Final = 1_000
 KILLS: Final = 20

@@ -13,9 +13,9 @@ import pytest
 
 from finpay import ids, settings, signing
 from finpay.webhooks.sender import Message, Sender
-from finpay.webhooks.targets import Rules
+from finpay.webhooks.ssrf.url_policy import Rules
+from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import Receiver, receiving
-from tests.delivery.scene import Scene
 
 # {port} is where a canary listens on loopback.
 LITERALS: Final = (

@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from finpay.webhooks import retention
+from tests.delivery.fixtures import Hooked, Scene
 from tests.delivery.receiver import Receiver
-from tests.delivery.scene import Hooked, Scene
 
 DAY_S: Final = 86_400
 

@@ -14,9 +14,9 @@ import pytest
 import trustme
 
 from finpay import ids, settings, signing
-from finpay.webhooks.connection import MAX_ANSWER_BYTES
+from finpay.webhooks.http_connection import MAX_ANSWER_BYTES
 from finpay.webhooks.sender import Attempt, Message, Sender
-from finpay.webhooks.targets import Rules
+from finpay.webhooks.ssrf.url_policy import Rules
 from tests.delivery.receiver import DROP, HANG, OK, Receiver, status
 
 TIMEOUT_S: Final = 0.5

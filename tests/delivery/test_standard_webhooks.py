@@ -8,8 +8,8 @@ from standardwebhooks.webhooks import Webhook
 from finpay import ids
 from finpay.outbox import events
 from finpay.webhooks import endpoints
+from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import Receiver
-from tests.delivery.scene import Scene
 
 DELIVERIES: Final = 1_000
 

@@ -12,7 +12,7 @@ import pytest
 import standardwebhooks
 
 from finpay.client import FinPay, WebhookEndpoint, webhooks
-from tests.apis import Api, User
+from tests.api_process import Api, User
 from tests.delivery.receiver import Receiver, Request, status
 
 LIMIT_S: Final = 30

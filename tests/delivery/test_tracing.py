@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.apis import Api
-from tests.collector import Collector, Span, collecting
+from tests.api_process import Api
+from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import Receiver, status
-from tests.delivery.scene import Scene
-from tests.faults.watching import await_that
+from tests.faults.api_probes import await_that
+from tests.otlp_collector import Collector, Span, collecting
 
 
 async def test_an_attempt_is_linked_to_its_request(

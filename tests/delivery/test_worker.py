@@ -9,8 +9,8 @@ from typing import Final
 
 import asyncpg
 
+from tests.delivery.fixtures import Hooked, Scene
 from tests.delivery.receiver import HANG, OK, Receiver, receiving, status, until
-from tests.delivery.scene import Hooked, Scene
 
 WAITS: Final = 60
 

@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 from tests.servers import Run
 
-from finpay.dev.place import remove_place
-from finpay.dev.servers import free_port
+from finpay.dev.child_process import free_port
+from finpay.dev.data_dir import remove_place
 
 ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 60

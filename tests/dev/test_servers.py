@@ -14,9 +14,9 @@ import psutil
 import pytest
 from tests.servers import Run, signal_tree
 
-from finpay.dev.place import open_place, remove_place, wheel
+from finpay.dev.child_process import DevError
+from finpay.dev.data_dir import open_place, remove_place, wheel
 from finpay.dev.postgres import Postgres
-from finpay.dev.servers import DevError
 from finpay.dev.valkey import Valkey
 
 _GONE_LIMIT_S: Final = 10.0
@@ -164,7 +164,7 @@ def test_valkey_on_a_taken_port_is_a_clear_error(run: Run, home: Path) -> None:
 def test_servers_are_gone_when_we_are_killed(home: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from finpay.dev.place import open_place\n"
+        "from finpay.dev.data_dir import open_place\n"
         "from finpay.dev.postgres import start_postgres\n"
         "from finpay.dev.valkey import start_valkey\n"
         "place = open_place(Path(sys.argv[1]))\n"

@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from finpay.dev.servers import port_is_free
-from tests.apis import Api
-from tests.drills.stage import DATABASE, Stage, installed, seconds_until, show, stage
-from tests.faults.proxy import Proxy, proxy_before
+from finpay.dev.child_process import port_is_free
+from tests.api_process import Api
+from tests.drills.cluster import DATABASE, Stage, installed, seconds_until, show, stage
+from tests.faults.tcp_proxy import Proxy, proxy_before
 from tests.load import Load, Sent, load, prove, resolve, send_all
 from tests.servers import create_migrated
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.apis import Api, User
-from tests.drills.stage import DATABASE, Node, Stage, installed, seconds_until, show, stage
+from tests.api_process import Api, User
+from tests.drills.cluster import DATABASE, Node, Stage, installed, seconds_until, show, stage
 from tests.load import Load, Payment, Sent, load, send_all
 from tests.servers import create_migrated
 

@@ -8,8 +8,8 @@ import pytest
 import uvloop
 from redis import Redis
 
-from finpay.gate.channel import Channel, RedisAway, read_script
-from tests.faults.proxy import Proxy, proxy_before
+from finpay.gate.redis_client import Channel, RedisAway, read_script
+from tests.faults.tcp_proxy import Proxy, proxy_before
 from tests.servers import OwnValkey
 
 LIMIT_S: Final = 5.0
@@ -58,7 +58,7 @@ def test_a_surprise_of_the_event_loop_is_a_lost_line_like_others(
         raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
 
     async def play(channel: Channel, proxy: Proxy, redis: Redis) -> None:
-        script = read_script("admit_stranger")
+        script = read_script("admit_anonymous")
         with monkeypatch.context() as patched:
             patched.setattr(channel, "_connected", closed)
             assert channel._line is not None

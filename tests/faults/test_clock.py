@@ -13,7 +13,7 @@ from typing import Final
 import jwt
 import pytest
 
-from tests.apis import Api, User
+from tests.api_process import Api, User
 
 MINUTES: Final = 10
 TRANSFERS: Final = 12

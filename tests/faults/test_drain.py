@@ -15,11 +15,11 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from finpay.edge.drain import DRAIN_S
+from finpay.edge.graceful_shutdown import DRAIN_S
 from finpay.edge.protocol import FIRST_REQUEST_S, Protocol
-from finpay.edge.request import Request
-from tests.apis import Api, User
-from tests.faults.watching import (
+from finpay.edge.request.model import Request
+from tests.api_process import Api, User
+from tests.faults.api_probes import (
     ASKED,
     ask,
     await_that,

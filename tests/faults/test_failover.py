@@ -1,7 +1,7 @@
 """One round of the failover drill: nothing acknowledged is lost, and service is back in time."""
 
+from tests.drills.cluster import installed, stage
 from tests.drills.failover import BACK_LIMIT_S, drill
-from tests.drills.stage import installed, stage
 
 
 def test_a_synchronous_standby_takes_over_without_a_loss() -> None:

@@ -11,10 +11,10 @@ from typing import Final
 import pytest
 from redis import Redis
 
-from finpay.gate import gate, lifetimes
-from tests.apis import Api, await_ready, running_api
-from tests.faults.proxy import Proxy, proxy_before
-from tests.faults.watching import await_new_workers, await_that, locked, truth, workers
+from finpay.gate import gate, redis_keys
+from tests.api_process import Api, await_ready, running_api
+from tests.faults.api_probes import await_new_workers, await_that, locked, truth, workers
+from tests.faults.tcp_proxy import Proxy, proxy_before
 from tests.load import Payment, load, prove, resolve, send_all
 
 KILLS: Final = 4
@@ -73,7 +73,7 @@ def test_after_a_death_between_commit_and_settle_nothing_is_stale(
     busy = alice.send(bob, 1, "unsettled")
     assert (busy.status, busy.json()["code"]) == (409, "request_in_progress")
     assert busy.headers["Retry-After"] == "1"
-    let_expire(redis_url, lifetimes.idempotency_key(alice.user_id, "unsettled"), CLAIM_S)
+    let_expire(redis_url, redis_keys.idempotency_key(alice.user_id, "unsettled"), CLAIM_S)
     again = alice.send(bob, 1, "unsettled")
     assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
     assert alice.balance == alice.balance == 999
@@ -94,13 +94,13 @@ def test_what_was_read_while_a_transfer_waited_is_not_served_after_its_retry(
         sending.start()
         lock.await_waiter()
         if evicted:
-            client.delete(lifetimes.cache(alice.user_id))
+            client.delete(redis_keys.cache(alice.user_id))
         assert alice.balance == alice.balance == 1_000, "nothing was committed yet"
         lock.release()
         sending.join()
         assert truth(api, alice) == 999
         assert evicted or alice.balance == 999
-        client.delete(lifetimes.idempotency_key(alice.user_id, "forgotten"))
+        client.delete(redis_keys.idempotency_key(alice.user_id, "forgotten"))
     assert alice.send(bob, 1, "forgotten").headers["Idempotent-Replayed"] == "true"
     assert alice.balance == alice.balance == 999
 

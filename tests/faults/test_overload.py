@@ -12,10 +12,10 @@ import pytest
 from finpay.errors import Code, FinPayError
 from finpay.ledger.batcher import FLIGHTS, MAX_BATCH, MAX_QUEUE, Batcher
 from finpay.ledger.posting import Posted
-from tests.apis import PASSWORD, Api
-from tests.faults.watching import ask
+from tests.api_process import PASSWORD, Api
+from tests.faults.api_probes import ask
 from tests.load import http_client
-from tests.sql.bank import REFUSALS, Bank, transfer
+from tests.sql.ledger_fixtures import REFUSALS, Bank, transfer
 
 NEWCOMERS: Final = 90  # two cores hash two passwords at once and let 32 wait
 EXTRA: Final = 100

@@ -9,8 +9,8 @@ from http.client import HTTPResponse
 from typing import Final
 
 from finpay.edge.pipeline import MAX_UNDER_WAY
-from tests.apis import Api, User
-from tests.faults.watching import ask, await_that, connected, locked, status_of, truth
+from tests.api_process import Api, User
+from tests.faults.api_probes import ask, await_that, connected, locked, status_of, truth
 
 EXTRA: Final = 40
 LIMIT_S: Final = 10.0

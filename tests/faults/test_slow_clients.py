@@ -14,10 +14,10 @@ from typing import Final
 
 import pytest
 
+from finpay.edge.malformed_request import MAX_HEADERS_BYTES
 from finpay.edge.protocol import MAX_TARGET_BYTES
-from finpay.edge.unreadable import MAX_HEADERS_BYTES
-from tests.apis import Api, User
-from tests.faults.watching import connected
+from tests.api_process import Api, User
+from tests.faults.api_probes import connected
 
 CUT_S: Final = 30.0
 DRIP_S: Final = 1.0

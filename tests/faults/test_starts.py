@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from finpay.db import migrate
-from tests.apis import PASSWORD, Api, await_ready
-from tests.faults.watching import ask, await_that
+from tests.api_process import PASSWORD, Api, await_ready
+from tests.faults.api_probes import ask, await_that
 from tests.servers import OwnPostgres, Run
 
 RECOVERY_S: Final = 10.0

@@ -9,10 +9,10 @@ from typing import Any, Final
 import pytest
 
 from finpay.client import Answer
-from finpay.dev.servers import DevError
-from tests.apis import PASSWORD, Api, User, running_api
-from tests.faults.proxy import Proxy, proxy_before
-from tests.faults.watching import ask, await_that, truth
+from finpay.dev.child_process import DevError
+from tests.api_process import PASSWORD, Api, User, running_api
+from tests.faults.api_probes import ask, await_that, truth
+from tests.faults.tcp_proxy import Proxy, proxy_before
 from tests.load import load, prove, resolve
 from tests.servers import OwnPostgres, Run
 

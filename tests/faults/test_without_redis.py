@@ -7,10 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.apis import PASSWORD, Api, running_api
-from tests.faults.proxy import Proxy, proxy_before
-from tests.faults.redis_faults import assert_redis_refuses, full, hung, info, redis, stopped
-from tests.faults.watching import (
+from tests.api_process import PASSWORD, Api, running_api
+from tests.faults.api_probes import (
     RECOVERY_S,
     ask,
     await_new_workers,
@@ -21,6 +19,8 @@ from tests.faults.watching import (
     truth,
     workers,
 )
+from tests.faults.redis_faults import assert_redis_refuses, full, hung, info, redis, stopped
+from tests.faults.tcp_proxy import Proxy, proxy_before
 from tests.load import Payment, load, percentile, prove, resolve, send_all
 from tests.servers import OwnValkey, Run
 

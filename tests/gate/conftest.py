@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from finpay.gate.gate import Gate
-from tests.gate.visitors import Sessions, Visitor, open_gate
+from tests.gate.requests import Sessions, Visitor, open_gate
 from tests.servers import OwnValkey
 
 

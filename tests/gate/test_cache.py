@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from finpay.gate import lifetimes
+from finpay.gate import redis_keys
+from finpay.gate.decision import Verdict
 from finpay.gate.gate import Gate, Passage, Settlement
-from finpay.gate.verdict import Verdict
-from tests.gate.visitors import FINGERPRINT, Visitor
+from tests.gate.requests import FINGERPRINT, Visitor
 
 ANSWER = (FINGERPRINT, 201, b"{}")
 
@@ -123,15 +123,15 @@ async def test_an_unknown_outcome_that_left_no_mark_leaves_one_now(
     assert (await reader.look())[1].generation is None
     await reader.fill(seen, 3, b"from before it")
     assert variants(redis, reader.visitor) == 0
-    assert lifetimes.MARK_MS < redis.pttl(reader.visitor.cache) <= lifetimes.HASH_MS
+    assert redis_keys.MARK_MS < redis.pttl(reader.visitor.cache) <= redis_keys.HASH_MS
 
 
 async def test_a_mark_ends_by_itself(
     reader: Reader, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """30 seconds: longer than any statement can still commit. Here a tenth of a second."""
-    assert lifetimes.MARK_MS == 30_000
-    monkeypatch.setattr(lifetimes, "MARK_MS", 100)
+    assert redis_keys.MARK_MS == 30_000
+    monkeypatch.setattr(redis_keys, "MARK_MS", 100)
     await reader.begin()
     assert (await reader.look())[1].generation is None
     await until(lambda: generation_of(reader))
@@ -142,8 +142,8 @@ async def test_a_mark_ends_by_itself(
 
 async def test_a_variant_ends_by_itself(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """10 seconds: so late do the writes of others show. Here a tenth of a second."""
-    assert lifetimes.VARIANT_MS == 10_000
-    monkeypatch.setattr(lifetimes, "VARIANT_MS", 100)
+    assert redis_keys.VARIANT_MS == 10_000
+    monkeypatch.setattr(redis_keys, "VARIANT_MS", 100)
     await reader.fill(await reader.look(), 1, b"soon old")
     assert await reader.cached() == b"soon old"
     await until(lambda: missing(reader))
@@ -206,7 +206,7 @@ async def test_what_a_settlement_makes_ends_by_itself(reader: Reader, redis: Red
     settlement = Settlement(ANSWER, receivers=[receiver.user])
     await reader.gate.settle(reader.visitor.write(), settlement)
     for visitor in (reader.visitor, receiver):
-        assert 0 < redis.pttl(visitor.cache) <= lifetimes.HASH_MS
+        assert 0 < redis.pttl(visitor.cache) <= redis_keys.HASH_MS
 
 
 async def test_a_replay_or_a_refused_claim_sets_no_mark(reader: Reader, redis: Redis) -> None:
@@ -236,7 +236,7 @@ async def test_everything_of_a_user_is_one_key_that_ends(reader: Reader, redis: 
     keys: Any = redis.keys(f"fp:{{{reader.visitor.user}}}:*")
     others = [key for key in keys if b"}:session:" not in key and b"}:key:" not in key]
     assert others == [reader.visitor.cache.encode()]
-    assert lifetimes.MARK_MS < redis.pttl(reader.visitor.cache) <= lifetimes.HASH_MS
+    assert redis_keys.MARK_MS < redis.pttl(reader.visitor.cache) <= redis_keys.HASH_MS
 
 
 @pytest.mark.parametrize("settlement", [None, Settlement(ANSWER)], ids=["open", "settled"])

@@ -6,18 +6,11 @@ import time
 import pytest
 from redis import Redis
 
-from finpay.gate import lifetimes
+from finpay.gate import redis_keys
 from finpay.gate.gate import Gate, Settlement
-from finpay.gate.limits import Tier
+from finpay.gate.rate_limits import Tier
 from finpay.settings import RateLimit
-from tests.gate.visitors import (
-    FINGERPRINT,
-    OTHER_FINGERPRINT,
-    Sessions,
-    Visitor,
-    left,
-    open_gate,
-)
+from tests.gate.requests import FINGERPRINT, OTHER_FINGERPRINT, Sessions, Visitor, left, open_gate
 
 ANSWER = b'{"id":"txn_1","note":"\x00 \xff and \\u0000"}'
 
@@ -29,7 +22,7 @@ class TestSession:
         for _ in range(3):
             assert (await gate.admit(visitor.passage())).kind == "admitted"
         assert sessions.asked == 1
-        assert 0 < redis.pttl(visitor.marker) <= lifetimes.SESSION_MARKER_MS
+        assert 0 < redis.pttl(visitor.marker) <= redis_keys.SESSION_MARKER_MS
 
     async def test_that_postgresql_does_not_know_is_refused_and_counts_nothing(
         self, gate: Gate, sessions: Sessions, visitor: Visitor
@@ -142,8 +135,8 @@ class TestKey:
         for fingerprint in (FINGERPRINT, OTHER_FINGERPRINT):
             again = await gate.admit(visitor.write(fingerprint=fingerprint))
             assert (again.kind, again.claimed) == ("in_progress", False)
-        key = lifetimes.idempotency_key(visitor.user, "k")
-        assert 0 < redis.pttl(key) <= lifetimes.CLAIM_MS
+        key = redis_keys.idempotency_key(visitor.user, "k")
+        assert 0 < redis.pttl(key) <= redis_keys.CLAIM_MS
 
     async def test_is_claimed_once_of_many_at_once(self, redis_url: str, visitor: Visitor) -> None:
         async with open_gate(redis_url) as one, open_gate(redis_url) as other:
@@ -164,7 +157,7 @@ class TestKey:
             assert (again.kind, again.payload) == ("replayed", b"201" + ANSWER)
             other = await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))
             assert (other.kind, other.payload) == ("reuse", b"")
-        key = lifetimes.idempotency_key(visitor.user, "k")
+        key = redis_keys.idempotency_key(visitor.user, "k")
         assert 770_000 < redis.pttl(key) <= 777_000
 
     async def test_stores_the_fingerprint_that_the_ledger_knows(
@@ -201,7 +194,7 @@ class TestKey:
     async def test_that_redis_lost_is_stored_by_its_owner_unless_claimed_anew(
         self, gate: Gate, visitor: Visitor, redis: Redis
     ) -> None:
-        key = lifetimes.idempotency_key(visitor.user, "k")
+        key = redis_keys.idempotency_key(visitor.user, "k")
         first, second = visitor.write(), visitor.write()
         await gate.admit(first)
         redis.delete(key)
@@ -221,8 +214,8 @@ class TestKey:
     async def test_is_not_looked_at_by_a_refused_request(
         self, gate: Gate, visitor: Visitor, redis: Redis
     ) -> None:
-        tiers = [Tier("none", lifetimes.user_tier(visitor.user, "none"), RateLimit(1, 60))]
+        tiers = [Tier("none", redis_keys.user_tier(visitor.user, "none"), RateLimit(1, 60))]
         passages = [visitor.passage("key", tiers, key="k", fingerprint=FINGERPRINT) for _ in "ab"]
         await gate.admit(visitor.passage(tiers=tiers))
         assert [(await gate.admit(each)).kind for each in passages] == ["limited"] * 2
-        assert not redis.exists(lifetimes.idempotency_key(visitor.user, "k"), visitor.cache)
+        assert not redis.exists(redis_keys.idempotency_key(visitor.user, "k"), visitor.cache)

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from finpay.gate.gate import Settlement
-from tests.gate.visitors import FINGERPRINT, Sessions, Visitor, left, open_gate, until
+from tests.gate.requests import FINGERPRINT, Sessions, Visitor, left, open_gate, until
 from tests.servers import OwnValkey
 
 

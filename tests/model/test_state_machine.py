@@ -24,13 +24,13 @@ from hypothesis.stateful import (
 from msgspec import structs
 
 from finpay.errors import FinPayError
-from finpay.ledger import operator, posting, reads
+from finpay.ledger import administration, posting, reads
 from finpay.ledger.batcher import Batcher
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Bulk, Posted, Transfer
 from finpay.ledger.verify import verify
 from tests.model.ledger import LIMIT, Account, Ledger, Many, Request
-from tests.sql.bank import REFUSALS, Bank, Holder, bulk, fresh_key, item, transfer
+from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder, bulk, fresh_key, item, transfer
 
 # Some ten seconds; MODEL_RUNS=2000 is for a night.
 RUNS: Final = int(os.environ.get("MODEL_RUNS", "30"))
@@ -129,10 +129,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(name=NAMES, frozen=st.booleans())
     def set_status(self, name: str, *, frozen: bool) -> None:
-        status: operator.Status = "frozen" if frozen else "active"
+        status: administration.Status = "frozen" if frozen else "active"
         target = self.holders[name].public_id
         self.world.do(
-            operator.set_status(self.world.bank.owner, target, status, "model", fresh_key())
+            administration.set_status(self.world.bank.owner, target, status, "model", fresh_key())
         )
         self.model.accounts[name].frozen = frozen
 

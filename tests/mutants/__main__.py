@@ -6,8 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from tests.mutants.planted import MUTANTS, Mutant
-from tests.mutants.planting import copied_tree, replace_once
+from tests.mutants.apply import copied_tree, replace_once
+from tests.mutants.mutations import MUTANTS, Mutant
 
 AT_ONCE: Final = int(os.environ.get("WORKERS", "2"))
 LIMIT_S: Final = 300

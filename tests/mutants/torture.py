@@ -1,4 +1,4 @@
-"""python -m tests.mutants.torture [name …]: plants bugs in a copy that `finpay torture` judges.
+"""python -m tests.mutants.torture [name …]: plants bugs in a copy that the fault harness judges.
 
 A harness that can't fail proves nothing. Each plant runs with the faults that bring it to light;
 the table at the end goes into docs/reliability.md.
@@ -10,9 +10,9 @@ import subprocess
 import sys
 from typing import Any, Final
 
-from finpay.dev.torture.run import Options, run
-from tests.mutants.planting import copied_tree, replace_once
-from tests.mutants.torture_plants import PLANTS, Plant
+from tests.mutants.apply import copied_tree, replace_once
+from tests.mutants.torture_mutations import PLANTS, Plant
+from torture.run import Options, run
 
 SEED: Final = 11
 WINDOW_S: Final = 4.0  # short: the figures matter to one plant, and that one stops it all

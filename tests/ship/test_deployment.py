@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-from finpay.cli.root import _app as cli
+from finpay.cli.main import _app as cli
 from finpay.settings import Settings
 from tests.ship import dockerfile, kubernetes
 

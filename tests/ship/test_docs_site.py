@@ -22,7 +22,7 @@ import pytest
 
 from finpay.dev.seed import seed
 from finpay.edge.openapi import document
-from tests.apis import Api
+from tests.api_process import Api
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -148,7 +148,7 @@ def test_the_reference_has_every_operation_and_shape() -> None:
     [
         ("[a](settings.md)", "[a](settings.md)"),
         ("[a](../SECURITY.md#x)", "[a](SECURITY.md#x)"),
-        ("[`a.py`](../src/finpay/app.py)", "`a.py`"),
+        ("[`a.py`](../src/finpay/app/api.py)", "`a.py`"),
         ("[a](https://example.com)", "[a](https://example.com)"),
         ("```sh\n[a](../Makefile)\n```", "```sh\n[a](../Makefile)\n```"),
     ],

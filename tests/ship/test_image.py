@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 import pytest
 
-from finpay.dev.servers import free_port
+from finpay.dev.child_process import free_port
 from tests.ship import dockerfile
 
 ROOT: Final = Path(__file__).parents[2]

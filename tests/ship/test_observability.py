@@ -13,8 +13,8 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
-from finpay import metrics
-from finpay.edge.trail import Line
+from finpay.edge.access_log import Line
+from finpay.telemetry import metrics
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs/operations/observability.md").read_text("utf-8")

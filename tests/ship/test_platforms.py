@@ -15,7 +15,7 @@ import pytest
 from finpay.db import migrate
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
-from tests.apis import Api
+from tests.api_process import Api
 from tests.servers import Run
 from tests.ship.tls import Certificate, ended_tls, make_certificate
 

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from finpay.dev.servers import free_port
-from tests.apis import Api
+from finpay.dev.child_process import free_port
+from tests.api_process import Api
 
 CADDYFILE: Final = Path(__file__).parents[2] / "deploy/caddy/Caddyfile"
 _CADDY: Final = Path(sys.executable).with_name("caddy")

@@ -15,8 +15,8 @@ from typing import Final
 import httpx
 import pytest
 
-from finpay.dev.place import remove_place
-from finpay.dev.servers import free_port
+from finpay.dev.child_process import free_port
+from finpay.dev.data_dir import remove_place
 
 ROOT: Final = Path(__file__).parents[2]
 _INSTALL_LIMIT_S: Final = 200.0

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.sql.bank import Bank
+from tests.sql.ledger_fixtures import Bank
 
 
 @pytest.fixture

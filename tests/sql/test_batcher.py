@@ -10,7 +10,16 @@ import pytest
 from finpay import ids
 from finpay.ledger.batcher import MAX_BATCH, Batcher
 from finpay.ledger.posting import Bulk, Transfer
-from tests.sql.bank import REFUSALS, Bank, Holder, again, bulk, bulk_again, item, transfer
+from tests.sql.ledger_fixtures import (
+    REFUSALS,
+    Bank,
+    Holder,
+    again,
+    bulk,
+    bulk_again,
+    item,
+    transfer,
+)
 
 
 @pytest.fixture

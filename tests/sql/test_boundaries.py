@@ -3,7 +3,7 @@
 import pytest
 
 from finpay.errors import Code, FinPayError
-from tests.sql.bank import LIMIT, Bank, transfer
+from tests.sql.ledger_fixtures import LIMIT, Bank, transfer
 
 
 @pytest.mark.parametrize(

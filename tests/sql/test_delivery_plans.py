@@ -16,7 +16,7 @@ RARE: Final = 5  # of each other state
 PAGE: Final = 21
 MAX_BLOCKS: Final = 150  # 8 kB each; all of it is a thousand and more
 
-_SQL: Final = queries.load("finpay.webhooks", "history.sql")
+_SQL: Final = queries.load("finpay.webhooks", "deliveries.sql")
 _FILL: Final = """
 INSERT INTO webhooks.deliveries (id, endpoint_id, account_id, sequence, created_at, due_at,
                                  finished_at, worker_id, status, event_type)

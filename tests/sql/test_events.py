@@ -12,13 +12,13 @@ import pytest
 
 from finpay import ids
 from finpay.db.pool import Database, Transaction
-from finpay.ledger import operator
+from finpay.formats import time
+from finpay.ledger import administration
 from finpay.ledger.posting import Transfer, post
 from finpay.outbox import event_ids, events
 from finpay.outbox.events import Filters
-from finpay.outbox.shapes import Event
-from finpay.wire import time
-from tests.sql.bank import REFUSALS, Bank, Holder, fresh_key, transfer
+from finpay.outbox.resources import Event
+from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder, fresh_key, transfer
 
 EVERYTHING: Final = Filters()
 WRITERS: Final = 6
@@ -273,7 +273,7 @@ async def _change_status(bank: Bank, holder: Holder) -> None:
     statuses: tuple[Literal["frozen", "active"], ...] = ("frozen", "active")
     for status in statuses * 4:
         key = fresh_key()
-        await operator.set_status(bank.owner, holder.public_id, status, "a test", key)
+        await administration.set_status(bank.owner, holder.public_id, status, "a test", key)
 
 
 async def _spread_over_hours(bank: Bank, holder: Holder) -> None:

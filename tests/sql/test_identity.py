@@ -11,9 +11,9 @@ from argon2 import PasswordHasher, extract_parameters
 from finpay import ids
 from finpay.db.pool import UniqueViolation
 from finpay.errors import Code, FinPayError
-from finpay.identity.records import LoggedIn
+from finpay.identity.models import LoggedIn
 from finpay.identity.users import MAX_ATTEMPTS
-from tests.sql.people import (
+from tests.sql.identity_fixtures import (
     ACCESS_TTL_S,
     PASSWORD,
     People,

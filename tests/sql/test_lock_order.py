@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from finpay.db.pool import Unavailable
-from tests.sql.bank import Bank, Holder, transfer
+from tests.sql.ledger_fixtures import Bank, Holder, transfer
 
 CLIENTS: Final = 64
 ROUNDS: Final = 4

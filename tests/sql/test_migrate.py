@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from finpay.db import migrate
-from finpay.dev.place import remove_place
+from finpay.dev.child_process import free_port
+from finpay.dev.data_dir import remove_place
 from finpay.dev.postgres import Cluster
-from finpay.dev.servers import free_port
 from tests.servers import Run
 
 _SECRET: Final = "not-for-the-log"

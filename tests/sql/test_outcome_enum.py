@@ -2,7 +2,7 @@
 
 from finpay.errors import KINDS, Code
 from finpay.ledger.outcome import REFUSALS, Outcome
-from tests.sql.bank import Bank
+from tests.sql.ledger_fixtures import Bank
 
 
 async def test_the_enums_are_the_same_in_order(bank: Bank) -> None:

@@ -12,10 +12,10 @@ import pytest
 from finpay.db import queries
 from finpay.db.pool import Database, Transaction
 from finpay.dev.postgres import Cluster
-from finpay.ledger.reader import MAX_TOGETHER
+from finpay.ledger.batched_reads import MAX_TOGETHER
 from tests.servers import clone_template, drop_database
-from tests.sql.bank import Bank, Holder, bulk, item, transfer
-from tests.sql.planning import array, nodes, plan_of, rows_read
+from tests.sql.ledger_fixtures import Bank, Holder, bulk, item, transfer
+from tests.sql.plans import array, nodes, plan_of, rows_read
 
 STEPS: Final = 10_000
 BATCH: Final = 500
@@ -29,7 +29,7 @@ NO_FILTERS: Final = [None] * 7
 _SQL: Final = queries.load("finpay.ledger")
 _EVENTS: Final = queries.load("finpay.outbox")
 _IDENTITY: Final = queries.load("finpay.identity")
-_PRUNING: Final = queries.load("finpay.identity", "pruning.sql")
+_PRUNING: Final = queries.load("finpay.identity", "cleanup.sql")
 
 
 @dataclass(frozen=True, slots=True)

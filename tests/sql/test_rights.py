@@ -9,7 +9,7 @@ import pytest
 
 from finpay import ids
 from finpay.ledger.posting import Transfer
-from tests.sql.bank import Bank, Holder, transfer
+from tests.sql.ledger_fixtures import Bank, Holder, transfer
 
 # Everything in these goes through functions. The column is one to try an UPDATE on.
 TABLES: Final = {

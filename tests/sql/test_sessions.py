@@ -7,11 +7,11 @@ import pytest
 
 from finpay import ids
 from finpay.errors import Code, FinPayError
+from finpay.identity.errors import refresh_token_reused
+from finpay.identity.models import Reused, Tokens
 from finpay.identity.origin import Origin
-from finpay.identity.records import Reused, Tokens
-from finpay.identity.refusals import refresh_token_reused
 from finpay.identity.sessions import hash_of
-from tests.sql.people import (
+from tests.sql.identity_fixtures import (
     GRACE_S,
     PASSWORD,
     REFRESH_TTL_S,

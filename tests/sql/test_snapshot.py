@@ -4,7 +4,7 @@ import pytest
 
 from finpay.db.pool import Database, Unavailable
 from finpay.db.snapshot import snapshot
-from tests.sql.bank import Bank
+from tests.sql.ledger_fixtures import Bank
 
 LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 

@@ -7,7 +7,7 @@ import pytest
 
 from finpay import ids
 from finpay.ledger.outcome import Outcome
-from tests.sql.bank import Bank, Holder, again, transfer
+from tests.sql.ledger_fixtures import Bank, Holder, again, transfer
 
 
 async def test_the_answer_of_a_completed_transfer_is_filled_in(bank: Bank) -> None:

@@ -4,7 +4,7 @@ from random import Random
 from uuid import UUID
 
 from finpay import ids
-from tests.sql.bank import Bank
+from tests.sql.ledger_fixtures import Bank
 
 
 async def test_sql_and_python_spell_every_id_alike(bank: Bank) -> None:

@@ -21,18 +21,18 @@ from finpay import ids
 from finpay.db.pool import Database
 from finpay.db.queries import Queries
 from finpay.dev.postgres import Cluster
-from finpay.ledger import operator
+from finpay.ledger import administration
 from finpay.ledger import verify as proof
 from finpay.ledger.verify import Check, Report, verify
 from tests.servers import clone_template, drop_database
-from tests.sql.bank import Bank, again, bulk, bulk_again, fresh_key, item, transfer
+from tests.sql.ledger_fixtures import Bank, again, bulk, bulk_again, fresh_key, item, transfer
 
 MOVED_S: Final = 10.0  # for one transfer, on a busy machine
 
 CORRUPTIONS: Final = Queries(
     "".join(
         Path(__file__).with_name(name).read_text("utf-8")
-        for name in ("corruptions.sql", "corruptions_of_bulks.sql")
+        for name in ("corruptions.sql", "corruptions_of_transfer_batches.sql")
     ),
     "corruptions.sql",
 )
@@ -203,8 +203,8 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         transfer(dollars, dollars, 1),
     )
     await bank.freeze(alice)
-    await operator.set_status(bank.owner, alice.public_id, "active", "a test", fresh_key())
-    await operator.set_status(bank.owner, alice.public_id, "active", "a test", fresh_key())
+    await administration.set_status(bank.owner, alice.public_id, "active", "a test", fresh_key())
+    await administration.set_status(bank.owner, alice.public_id, "active", "a test", fresh_key())
     dice = random.Random(4)
     for _ in range(20):
         pairs = [dice.sample([bob, *crowd], 2) for _ in range(10)]

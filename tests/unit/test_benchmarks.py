@@ -7,13 +7,14 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from benchmarks import comparison, gauges, growth, page, reached, results, soak, tables, wrk
-from benchmarks.history import ACCOUNT_COLUMNS, COLUMNS, SYSTEM, History, Plan
+from benchmarks import comparison, growth, resource_usage, results, soak, wrk
 from benchmarks.overload import Probed, Turn, percentile, summary
-from benchmarks.people import OPENING_BALANCE
-from benchmarks.plots import Plot, draw
+from benchmarks.report import goals, page, tables
+from benchmarks.report.plots import Plot, draw
 from benchmarks.rounds import Round, others_share, per_request
 from benchmarks.stack import BenchError
+from benchmarks.synthetic_ledger import ACCOUNT_COLUMNS, COLUMNS, SYSTEM, History, Plan
+from benchmarks.users import OPENING_BALANCE
 
 SVG = "{http://www.w3.org/2000/svg}svg"
 
@@ -39,7 +40,7 @@ def a_round(**changed: Any) -> Round:
         "others_share": 0.02,
         "wal_bytes_per_transfer": 2_500,
         "mean_batch": 12.5,
-        "memory_mib": [gauges.Memory(60.0, 59.0, 40.0, 38.0)],
+        "memory_mib": [resource_usage.Memory(60.0, 59.0, 40.0, 38.0)],
         "peak_mib": {"api": 60.0, "postgres": 120.0, "valkey": 30.0},
     }
     return Round(**{**members, **changed})
@@ -279,7 +280,7 @@ def test_the_table_of_goals_says_what_was_reached() -> None:
     }
     told = {
         line.split(" | ")[0].removeprefix("| "): line.rstrip(" |").split(" | ")[-2:]
-        for line in reached.table(found).splitlines()[4:]
+        for line in goals.table(found).splitlines()[4:]
     }
     assert told == {
         "the same over direct calls": ["0.45", "must"],
@@ -291,4 +292,4 @@ def test_the_table_of_goals_says_what_was_reached() -> None:
 
 
 def test_nothing_measured_has_no_goals() -> None:
-    assert reached.table({}) == ""
+    assert goals.table({}) == ""

@@ -8,9 +8,9 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from finpay.edge import lists
-from finpay.outbox import catalogue, documents
-from finpay.outbox.catalogue import KINDS
+from finpay.edge.request import query_params
+from finpay.outbox import event_types, schemas
+from finpay.outbox.event_types import KINDS
 
 ID = "01h455vb4pex5vsknk084sn02q"
 NOW = "2026-01-31T12:00:00.000000Z"
@@ -61,21 +61,21 @@ def example(kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", KINDS)
 class TestSchema:
     def test_is_one(self, kind: str) -> None:
-        jsonschema_rs.meta.validate(documents.schema(kind))
+        jsonschema_rs.meta.validate(schemas.schema(kind))
 
     def test_takes_what_is_right(self, kind: str) -> None:
-        validator = jsonschema_rs.validator_for(documents.schema(kind))
+        validator = jsonschema_rs.validator_for(schemas.schema(kind))
         validator.validate(example(kind))
         validator.validate(example(kind) | {"request": None, "actor": None})
 
     def test_refuses_another_type(self, kind: str) -> None:
-        validator = jsonschema_rs.validator_for(documents.schema(kind))
+        validator = jsonschema_rs.validator_for(schemas.schema(kind))
         others = [other for other in KINDS if other != kind]
         assert not any(validator.is_valid(example(other)) for other in others)
         assert not validator.is_valid(example(kind) | {"type": "transaction.unknown"})
 
     def test_refuses_what_lacks_a_member(self, kind: str) -> None:
-        validator = jsonschema_rs.validator_for(documents.schema(kind))
+        validator = jsonschema_rs.validator_for(schemas.schema(kind))
         for path in _members(example(kind)):
             broken = json.loads(json.dumps(example(kind)))
             parent = broken
@@ -85,7 +85,7 @@ class TestSchema:
             assert not validator.is_valid(broken), path
 
     def test_refuses_a_previous_that_says_more(self, kind: str) -> None:
-        validator = jsonschema_rs.validator_for(documents.schema(kind))
+        validator = jsonschema_rs.validator_for(schemas.schema(kind))
         broken = example(kind)
         broken["data"]["previous"] = {**broken["data"]["previous"], "balance": 5}
         assert not validator.is_valid(broken)
@@ -101,16 +101,16 @@ def _members(value: dict[str, Any], *path: str) -> list[tuple[str, ...]]:
 
 class TestPatterns:
     def test_are_types_groups_and_everything(self) -> None:
-        assert catalogue.matching("transaction.failed") == ("transaction.failed",)
-        assert catalogue.matching("transaction.*") == (
+        assert event_types.matching("transaction.failed") == ("transaction.failed",)
+        assert event_types.matching("transaction.*") == (
             "transaction.completed",
             "transaction.failed",
         )
-        assert catalogue.matching("*") == tuple(KINDS)
-        for pattern in catalogue.patterns():
-            assert catalogue.matching(pattern)
-        assert catalogue.patterns()[0] == "*"
-        assert set(KINDS) < set(catalogue.patterns())
+        assert event_types.matching("*") == tuple(KINDS)
+        for pattern in event_types.patterns():
+            assert event_types.matching(pattern)
+        assert event_types.patterns()[0] == "*"
+        assert set(KINDS) < set(event_types.patterns())
 
     @pytest.mark.parametrize(
         "text",
@@ -120,17 +120,17 @@ class TestPatterns:
     )  # fmt: skip
     def test_that_stand_for_nothing_are_refused_with_what_there_is(self, text: str) -> None:
         with pytest.raises(ValueError, match=re.escape("account.*, account.created")) as caught:
-            lists.event_types(text)
+            query_params.event_types(text)
         assert all(kind in str(caught.value) for kind in KINDS)
 
     def test_everything_is_no_filter(self) -> None:
-        assert lists.event_types("*") is None
+        assert query_params.event_types("*") is None
 
 
 def test_types_are_group_and_past_participle_in_order() -> None:
     assert list(KINDS) == sorted(KINDS)
     assert all(re.fullmatch(r"[a-z_]+\.[a-z]+", kind) for kind in KINDS)
-    assert catalogue.COMMON_TYPE in KINDS
+    assert event_types.COMMON_TYPE in KINDS
 
 
 def test_what_a_type_changes_are_members_of_its_subject() -> None:
@@ -143,7 +143,7 @@ def test_what_a_type_changes_are_members_of_its_subject() -> None:
 
 class TestAsyncApi:
     def test_has_a_message_for_each_type_and_no_other(self) -> None:
-        document = documents.asyncapi()
+        document = schemas.asyncapi()
         assert document["asyncapi"] == "3.0.0"
         assert {"title", "version"} <= document["info"].keys()
         channel = document["channels"]["webhook"]
@@ -158,7 +158,7 @@ class TestAsyncApi:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_describes_payloads_as_the_schemas_do(self, kind: str) -> None:
-        document = documents.asyncapi()
+        document = schemas.asyncapi()
         message = document["components"]["messages"][kind]
         assert message["name"] == kind
         assert message["headers"]["required"] == [
@@ -171,7 +171,7 @@ class TestAsyncApi:
         assert not any(validator.is_valid(example(other)) for other in KINDS if other != kind)
 
     def test_refers_to_nothing_that_is_not_there(self) -> None:
-        document = documents.asyncapi()
+        document = schemas.asyncapi()
         references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
         assert len(references) > len(KINDS)
         for reference in references:

@@ -4,10 +4,12 @@ import sys
 
 import pytest
 
-from finpay import ids, traced, tracing
+from finpay import ids
+from finpay.app import instrumentation
 from finpay.db.pool import Database
 from finpay.gate.gate import Gate
 from finpay.ledger.batcher import Batcher
+from finpay.telemetry import tracing
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -33,7 +35,7 @@ def test_it_is_off_without_the_extra(
 
 def test_off_costs_nothing() -> None:
     """The parts are the plain ones: not even a check per request is left."""
-    kit = traced.kit(None)
+    kit = instrumentation.kit(None)
     assert (kit.database, kit.gate, kit.batcher) == (Database, Gate, Batcher)
     inner = object()
     assert kit.responder(inner) is inner  # type: ignore[arg-type]

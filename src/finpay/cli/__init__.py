@@ -4,6 +4,6 @@ One module per group of commands. Imports of the parts are inside the commands, 
 `finpay --help` is quick.
 """
 
-from finpay.cli.root import main
+from finpay.cli.main import main
 
 __all__ = ["main"]

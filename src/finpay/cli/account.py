@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from finpay.cli.running import STYLE, AsJson, answer, fresh_key, operate
+from finpay.cli.context import STYLE, AsJson, answer, fresh_key, operate
 
 if TYPE_CHECKING:
-    from finpay.ledger.operator import Status
+    from finpay.ledger.administration import Status
 
 group = typer.Typer(
     **STYLE, help="Operate an account: put money in, freeze it. Needs FINPAY_DATABASE_OWNER_URL."
@@ -34,11 +34,11 @@ def fund(
     as_json: AsJson = False,
 ) -> None:
     """Move money from the outside world into an account."""
-    from finpay.ledger import operator
+    from finpay.ledger import administration
     from finpay.money import Money
 
     key = key or fresh_key()
-    funding = operate(lambda db: operator.fund(db, target, amount, key), key, as_json=as_json)
+    funding = operate(lambda db: administration.fund(db, target, amount, key), key, as_json=as_json)
     members = asdict(funding) | {"key": key}
     if not as_json:
         members["amount"] = Money(funding.amount, funding.currency)
@@ -63,10 +63,10 @@ def unfreeze(
 def _set_status(
     target: str, status: "Status", reason: str, key: str | None, *, as_json: bool
 ) -> None:
-    from finpay.ledger import operator
+    from finpay.ledger import administration
 
     key = key or fresh_key()
     change = operate(
-        lambda db: operator.set_status(db, target, status, reason, key), key, as_json=as_json
+        lambda db: administration.set_status(db, target, status, reason, key), key, as_json=as_json
     )
     answer(asdict(change) | {"key": key}, as_json=as_json)

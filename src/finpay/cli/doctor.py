@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from finpay.cli.running import REFUSED, AsJson, hints, run, settings, warn
+from finpay.cli.context import REFUSED, AsJson, hints, run, settings, warn
 
 if TYPE_CHECKING:
     from finpay.doctor import Finding

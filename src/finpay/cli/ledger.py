@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from finpay.cli.running import REFUSED, STYLE, AsJson, open_database, run, settings
+from finpay.cli.context import REFUSED, STYLE, AsJson, open_database, run, settings
 
 if TYPE_CHECKING:
     from finpay.ledger.verify import Check

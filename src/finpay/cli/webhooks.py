@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from finpay.cli.running import STYLE, AsJson, refuse, run, settings, warn
+from finpay.cli.context import STYLE, AsJson, refuse, run, settings, warn
 
 if TYPE_CHECKING:
     from finpay.client.webhooks import Event
-    from finpay.dev.listening import Forwarded, Source
+    from finpay.dev.event_forwarder import Forwarded, Source
 
 group = typer.Typer(**STYLE, help="Write a receiver of webhooks: see events, and cause them.")
 
@@ -96,7 +96,7 @@ def trigger(
     Exit code 1: FinPay refused. 2: there is no such event to cause, or this is production.
     """
     from finpay.client import ConnectionFailed, FinPay
-    from finpay.dev.servers import DevError
+    from finpay.dev.child_process import DevError
     from finpay.dev.triggers import TRIGGERS, CannotTrigger, Stage, keep_login, kept_login
     from finpay.errors import Code, FinPayError
 
@@ -130,10 +130,10 @@ def _checked_secret(secret: str | None) -> str:
 
 
 def _check_types(types: str) -> None:
-    from finpay.outbox import catalogue
+    from finpay.outbox import event_types
 
     try:
-        catalogue.matching(types)
+        event_types.matching(types)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--types") from None
 
@@ -159,7 +159,7 @@ async def _listen(
     *,
     as_json: bool,
 ) -> None:
-    from finpay.dev.listening import Receiver, listen
+    from finpay.dev.event_forwarder import Receiver, listen
 
     receiver = None if forward is None else Receiver(forward, secret)
     try:
@@ -180,10 +180,10 @@ async def _listen(
 async def _source(user: _User, types: str) -> AsyncIterator["Source"]:
     """The database of the development system beside us, or the API."""
     from finpay.client import AsyncFinPay
-    from finpay.dev.listening import FromApi, FromDatabase
-    from finpay.outbox import catalogue
+    from finpay.dev.event_forwarder import FromApi, FromDatabase
+    from finpay.outbox import event_types
 
-    kinds = catalogue.matching(types)
+    kinds = event_types.matching(types)
     if _database_url() is not None and user.api is None and user.token is None:
         database = FromDatabase(_database_url, user.email, None if types == "*" else kinds)
         try:
@@ -213,7 +213,7 @@ def _database_url() -> str | None:
 
 def _development() -> dict[str, str]:
     """The servers, if this is no production system."""
-    from finpay.dev.servers import DevError
+    from finpay.dev.child_process import DevError
 
     if settings().production:
         raise DevError("finpay webhooks trigger moves money: not with FINPAY_ENV=production")

@@ -18,18 +18,9 @@ without I/O; `_sync` and `_async` only carry it out over httpx.
 """
 
 from finpay.client._async import AsyncFinPay
-from finpay.client._conversation import Options
-from finpay.client._failures import ApiError, ConnectionFailed, UnexpectedAnswer
-from finpay.client._listing import AsyncListing, Listing
-from finpay.client._messages import Answer
-from finpay.client._operations import (
-    BatchTransfer,
-    EntryFilters,
-    EventFilters,
-    TransactionFilters,
-    Transfer,
-)
-from finpay.client._shapes import (
+from finpay.client._errors import ApiError, ConnectionFailed, UnexpectedAnswer
+from finpay.client._flow import Options
+from finpay.client._models import (
     Account,
     Attempt,
     Batch,
@@ -46,6 +37,15 @@ from finpay.client._shapes import (
     User,
     WebhookEndpoint,
 )
+from finpay.client._operations import (
+    BatchTransfer,
+    EntryFilters,
+    EventFilters,
+    TransactionFilters,
+    Transfer,
+)
+from finpay.client._pager import AsyncListing, Listing
+from finpay.client._requests import Answer
 from finpay.client._sync import FinPay
 from finpay.client._webhook_operations import DeliveryFilters, EndpointChange
 from finpay.errors import Code, Fault, FinPayError

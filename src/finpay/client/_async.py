@@ -8,8 +8,9 @@ from typing import Literal, Self, TypeVar, Unpack
 
 import httpx
 
-from finpay.client import _core, _operations, _webhook_operations
-from finpay.client._conversation import (
+from finpay.client import _operations, _retry, _webhook_operations
+from finpay.client._errors import FAILURES, NETWORK_ERRORS, connection_failed
+from finpay.client._flow import (
     DEFAULT_TIMEOUT_S,
     Conversation,
     Flow,
@@ -19,18 +20,7 @@ from finpay.client._conversation import (
     Send,
     Step,
 )
-from finpay.client._failures import FAILURES, NETWORK_ERRORS, connection_failed
-from finpay.client._listing import AsyncListing
-from finpay.client._messages import Answer, Request, encode
-from finpay.client._operations import (
-    BatchTransfer,
-    EntryFilters,
-    EventFilters,
-    Operation,
-    TransactionFilters,
-    Transfer,
-)
-from finpay.client._shapes import (
+from finpay.client._models import (
     Account,
     Batch,
     Delivery,
@@ -43,6 +33,16 @@ from finpay.client._shapes import (
     User,
     WebhookEndpoint,
 )
+from finpay.client._operations import (
+    BatchTransfer,
+    EntryFilters,
+    EventFilters,
+    Operation,
+    TransactionFilters,
+    Transfer,
+)
+from finpay.client._pager import AsyncListing
+from finpay.client._requests import Answer, Request, encode
 from finpay.client._webhook_operations import DeliveryFilters, EndpointChange
 
 T = TypeVar("T")
@@ -241,7 +241,7 @@ class AsyncFinPay:
         json: object = None,
         content: bytes | None = None,
         headers: Mapping[str, str | None] | None = None,
-        params: _core.Params | None = None,
+        params: _retry.Params | None = None,
     ) -> Answer:
         """Send one request as told, once, and give its answer whatever its status.
 

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, Generic, Literal, Required, TypedDict, TypeVar
 
 from finpay import ids
-from finpay.client._messages import encode
-from finpay.client._shapes import (
+from finpay.client._models import (
     Account,
     Batch,
     Entry,
@@ -22,6 +21,7 @@ from finpay.client._shapes import (
     Transaction,
     User,
 )
+from finpay.client._requests import encode
 from finpay.errors import Code, FinPayError
 
 T = TypeVar("T")

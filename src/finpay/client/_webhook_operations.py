@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Final, Literal, TypedDict
 
 from finpay import ids
-from finpay.client._messages import encode
+from finpay.client._models import Delivery, Page, Replayed, WebhookEndpoint
 from finpay.client._operations import Operation, json_body, parameter, query
-from finpay.client._shapes import Delivery, Page, Replayed, WebhookEndpoint
+from finpay.client._requests import encode
 from finpay.errors import Code, FinPayError
 
 _ENDPOINTS: Final = "/api/v1/webhook_endpoints"

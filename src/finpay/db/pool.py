@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import asyncpg
 
-from finpay import metrics
-from finpay.db.hosts import Hosts
+from finpay.db.failover import Hosts
 from finpay.errors import Code, FinPayError
+from finpay.telemetry import metrics
 
 DEADLINE_S: Final = 4.0  # a request has to be answered within 5 s when PostgreSQL hangs
 CONNECT_TIMEOUT_S: Final = 2.0

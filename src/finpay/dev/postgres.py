@@ -12,8 +12,16 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Final
 
-from finpay.dev.place import Place, wheel
-from finpay.dev.servers import Account, Child, DevError, port_is_free, ports_to_try, run, start
+from finpay.dev.child_process import (
+    Account,
+    Child,
+    DevError,
+    port_is_free,
+    ports_to_try,
+    run,
+    start,
+)
+from finpay.dev.data_dir import Place, wheel
 
 SUPERUSER: Final = "postgres"
 

@@ -11,7 +11,7 @@ from finpay import ids
 from finpay.db import migrate, queries
 from finpay.db.pool import Database
 from finpay.identity.passwords import Hasher
-from finpay.ledger import operator
+from finpay.ledger import administration
 
 PASSWORD: Final = "password123"  # noqa: S105  as the documentation says
 CURRENCY: Final = "ZAR"
@@ -66,7 +66,7 @@ async def seed(owner_url: str) -> list[Seeded]:
 async def _seed(database: Database, hasher: Hasher, person: Person) -> Seeded:
     known = await database.fetch_one(_SQL.account_of_email, person.email)
     created = await _create(database, hasher, person) if known is None else False
-    funding = await operator.fund(database, person.email, person.amount, person.key)
+    funding = await administration.fund(database, person.email, person.amount, person.key)
     return Seeded(person.email, funding.account_id, created, funded=not funding.repeated)
 
 

@@ -20,7 +20,7 @@ import msgspec
 from finpay.client import ApiError, FinPay, Options
 from finpay.db.pool import Database
 from finpay.errors import Code
-from finpay.ledger import operator
+from finpay.ledger import administration
 from finpay.money import MAX_AMOUNT
 
 GONE_POLL_S: Final = 0.5
@@ -29,7 +29,7 @@ AMOUNT: Final = 100  # ZAR 1.00: alice can be asked ten thousand times
 PARTNERS: Final = ("bob@finpay.dev", "alice@finpay.dev")
 
 
-_THERE_AND_BACK: Final[tuple[operator.Status, ...]] = ("frozen", "active")
+_THERE_AND_BACK: Final[tuple[administration.Status, ...]] = ("frozen", "active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,9 @@ async def account_updated(stage: Stage) -> str:
     try:
         for status in _THERE_AND_BACK:
             key = f"trigger-{os.urandom(16).hex()}"
-            await operator.set_status(database, stage.email, status, "finpay webhooks trigger", key)
+            await administration.set_status(
+                database, stage.email, status, "finpay webhooks trigger", key
+            )
     finally:
         await database.close()
     return f"the account of {stage.email} was frozen and unfrozen"

@@ -8,8 +8,8 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import Final
 
-from finpay.dev.place import Place, wheel
-from finpay.dev.servers import Child, DevError, environment, port_is_free, ports_to_try, start
+from finpay.dev.child_process import Child, DevError, environment, port_is_free, ports_to_try, start
+from finpay.dev.data_dir import Place, wheel
 
 # Nothing is written to disk: everything in here may vanish at any moment, and PostgreSQL is the
 # truth. Without a password, as PostgreSQL beside it; loopback only.

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-from finpay.doctor import configuration, postgres, redis
-from finpay.doctor.finding import Finding, ok
+from finpay.doctor import postgres, redis
+from finpay.doctor import settings as configuration
+from finpay.doctor.checks import Finding, ok
 from finpay.settings import Settings
 
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from finpay.app import READERS
+from finpay.app.api import READERS
 from finpay.db import migrate
 from finpay.db.pool import Database, Record, Unavailable, Unwelcome
-from finpay.doctor.finding import Finding, failed, is_own_host, ok, serious, warning
+from finpay.doctor.checks import Finding, failed, is_own_host, ok, serious, warning
 from finpay.ledger.batcher import CONNECTIONS
 from finpay.settings import Settings
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from finpay.doctor.finding import Finding, failed, is_own_host, ok, warning
-from finpay.gate.inspection import RedisFacts, RedisUnfit, inspect
+from finpay.doctor.checks import Finding, failed, is_own_host, ok, warning
+from finpay.gate.server_info import RedisFacts, RedisUnfit, inspect
 from finpay.settings import Settings
 
 OLDEST: Final = {"redis": 7, "valkey": 8}

@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from finpay.edge import deliveries, problems, requests, routes, webhook_endpoints
+from finpay.edge import routes
+from finpay.edge.handlers import deliveries, webhook_endpoints
 from finpay.edge.routes import ROUTES, Route
+from finpay.edge.schemas import problems, requests
 from finpay.errors import KINDS, Code
-from finpay.outbox import catalogue
-from finpay.webhooks import history
+from finpay.outbox import event_types
+from finpay.webhooks.deliveries import STATUSES
 
 _ANYWHERE: Final = (Code.INTERNAL_ERROR, Code.UNAVAILABLE, Code.OVERLOADED)
 _WITH_BODY: Final = (
@@ -30,7 +32,7 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "amount_max": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
     "counterparty_id": {"type": "string", "pattern": "^acc_[0-7][0-9a-hjkmnp-tv-z]{25}$"},
     "idempotency_key": {"type": "string", "pattern": "^[!-~]{1,255}$"},
-    "type": {"enum": catalogue.patterns(), "description": "A type, a group of them, or all."},
+    "type": {"enum": event_types.patterns(), "description": "A type, a group of them, or all."},
     "after_sequence": {
         "type": "integer",
         "minimum": 0,
@@ -40,7 +42,7 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
 }
 # Where one name means different things, its parser tells which.
 _BY_PARSER: Final[dict[Any, dict[str, Any]]] = {
-    deliveries.STATUS: {"enum": list(history.STATUSES)},
+    deliveries.STATUS: {"enum": list(STATUSES)},
 }
 # What the docs page fills in: works as it stands beside `finpay dev`.
 _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {

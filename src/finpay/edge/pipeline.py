@@ -11,24 +11,27 @@ import time
 from itertools import count
 from typing import Final
 
-from finpay import log
+from finpay.concurrency.deadlines import Deadlines
 from finpay.db.pool import Unavailable
-from finpay.deadline import Deadlines
-from finpay.edge import lists, problems, routes, transactions
-from finpay.edge.address import Addresses
-from finpay.edge.answering import Answering
-from finpay.edge.draft import Draft, prepare
-from finpay.edge.refusing import Refusals
-from finpay.edge.request import Call, Reply, Request
+from finpay.edge import routes
+from finpay.edge.access_log import Notes, Trail
+from finpay.edge.handlers import transactions
+from finpay.edge.load_shedding import Refusals
+from finpay.edge.pacer import Turnstile
+from finpay.edge.request import query_params
+from finpay.edge.request.client_ip import Addresses
+from finpay.edge.request.model import Call, Reply, Request
+from finpay.edge.request.parse import Draft, prepare
+from finpay.edge.request.rate_limits import Tiers
+from finpay.edge.response_encoder import Answering
 from finpay.edge.routes import Route
+from finpay.edge.schemas import problems
 from finpay.edge.services import Services
-from finpay.edge.tiers import Tiers
-from finpay.edge.trail import Notes, Trail
-from finpay.edge.turnstile import Turnstile
 from finpay.errors import Code, FinPayError, unavailable
+from finpay.gate.decision import Verdict
 from finpay.gate.gate import Mode, Passage, Settlement
-from finpay.gate.verdict import Verdict
-from finpay.identity.tokens import Principal
+from finpay.identity.access_tokens import Principal
+from finpay.telemetry import logs
 
 # A fifth of a second of work of one process. Who would wait longer is better told at once: what
 # that costs is in docs/performance.md.
@@ -39,7 +42,7 @@ REQUEST_LIMIT_S: Final = 10.0
 
 _REFUSABLE: Final = f"{routes.API}/"
 _HEALTH: Final = f"{routes.API}/health"  # never limited in any way
-_LOG: Final = log.get()
+_LOG: Final = logs.get()
 
 
 class Pipeline:
@@ -165,7 +168,7 @@ class Pipeline:
             mode = "key"
         elif draft.fault is None and route.cached and "cursor" not in draft.query:
             mode = "read"
-            variant = f"{route.path}?{lists.canonical(draft.query)}"
+            variant = f"{route.path}?{query_params.canonical(draft.query)}"
         return Passage(
             user=principal.user,
             session=principal.session,

@@ -18,10 +18,10 @@ import httptools
 import uvicorn
 from uvicorn.server import ServerState
 
-from finpay import log
-from finpay.edge import routes, unreadable
-from finpay.edge.request import Headers, Request, Responder
-from finpay.edge.unreadable import MAX_HEADERS_BYTES
+from finpay.edge import malformed_request, routes
+from finpay.edge.malformed_request import MAX_HEADERS_BYTES
+from finpay.edge.request.model import Headers, Request, Responder
+from finpay.telemetry import logs
 
 # No path or query of ours is nearly as long, so what is cut off changes no answer.
 MAX_TARGET_BYTES: Final = 32 * 1024
@@ -31,7 +31,7 @@ LOOK_EVERY_S: Final = 5.0  # how late that may be: one timer per connection, non
 MIN_TAKEN_BYTES: Final = 8 * 1024  # of an answer between two looks; slower is no client of ours
 FIRST_REQUEST_S: Final = 1.0  # from a connection to its request; only a stopping server counts it
 
-_LOG: Final = log.get()
+_LOG: Final = logs.get()
 
 
 class Protocol(asyncio.Protocol):
@@ -285,7 +285,7 @@ class Protocol(asyncio.Protocol):
     def _say_unreadable(self) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(unreadable.answer())
+        self._transport.write(malformed_request.answer())
         self._transport.close()
 
 

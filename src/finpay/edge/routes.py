@@ -6,44 +6,43 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from finpay.edge import (
+from finpay.edge.handlers import (
     accounts,
     auth,
-    bulk,
     deliveries,
     events,
-    lists,
-    pages,
-    replies,
-    requests,
+    service,
     transactions,
+    transfer_batches,
     webhook_endpoints,
 )
-from finpay.edge.body import MAX_BATCH_BYTES, MAX_BODY_BYTES
-from finpay.edge.request import Call, Reply
+from finpay.edge.request import query_params
+from finpay.edge.request.json_body import MAX_BATCH_BYTES, MAX_BODY_BYTES
+from finpay.edge.request.model import Call, Reply
+from finpay.edge.schemas import requests, responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
-from finpay.identity.shapes import User
-from finpay.ledger.shapes import Account, Transaction
-from finpay.outbox.shapes import Event
+from finpay.identity.resources import User
+from finpay.ledger.resources import Account, Transaction
+from finpay.outbox.resources import Event
 
 Handler = Callable[[Services, Call], Awaitable[Reply]]
 Passes = Literal["user", "stranger", "free"]
 
-_DIRECTION: Final = lists.one_of("sent", "received")
-_STATUS: Final = lists.one_of("pending", "completed", "failed", "reversed")
-_TIMES: Final[Mapping[str, lists.Parser]] = {
-    "created_from": lists.time,
-    "created_to": lists.time,
+_DIRECTION: Final = query_params.one_of("sent", "received")
+_STATUS: Final = query_params.one_of("pending", "completed", "failed", "reversed")
+_TIMES: Final[Mapping[str, query_params.Parser]] = {
+    "created_from": query_params.time,
+    "created_to": query_params.time,
 }
-_FILTERS: Final[Mapping[str, lists.Parser]] = {
+_FILTERS: Final[Mapping[str, query_params.Parser]] = {
     "direction": _DIRECTION,
     "status": _STATUS,
     **_TIMES,
-    "amount_min": lists.amount,
-    "amount_max": lists.amount,
-    "counterparty_id": lists.account_id,
-    "idempotency_key": lists.idempotency_key,
+    "amount_min": query_params.amount,
+    "amount_max": query_params.amount,
+    "counterparty_id": query_params.account_id,
+    "idempotency_key": query_params.idempotency_key,
 }
 
 
@@ -73,7 +72,9 @@ class Route:
     passes: Passes = "user"
     body: type[Any] | None = None
     body_optional: bool = False
-    parameters: Mapping[str, lists.Parser | lists.Cursors] = field(default_factory=dict)
+    parameters: Mapping[str, query_params.Parser | query_params.Cursors] = field(
+        default_factory=dict
+    )
     max_body_bytes: int = MAX_BODY_BYTES
     tier: Literal["auth"] | None = None
     money: bool = False
@@ -85,13 +86,13 @@ API: Final = "/api/v1"
 
 ROUTES: Final = (
     Route("POST", f"{API}/auth/register", auth.register, "Register a user with an account",
-          {201: replies.LoggedIn}, "stranger", requests.Register, tier="auth",
+          {201: responses.LoggedIn}, "stranger", requests.Register, tier="auth",
           refusals=(Code.EMAIL_TAKEN,)),
     Route("POST", f"{API}/auth/login", auth.login, "Log in",
-          {200: replies.LoggedIn}, "stranger", requests.Login, tier="auth",
+          {200: responses.LoggedIn}, "stranger", requests.Login, tier="auth",
           refusals=(Code.INVALID_CREDENTIALS,)),
     Route("POST", f"{API}/auth/refresh", auth.refresh, "Get a new pair of tokens",
-          {200: replies.Tokens}, "stranger", requests.Refresh,
+          {200: responses.Tokens}, "stranger", requests.Refresh,
           refusals=(Code.REFRESH_TOKEN_INVALID, Code.REFRESH_TOKEN_REUSED)),
     Route("POST", f"{API}/auth/logout", auth.logout, "End this session", {204: None}),
     Route("POST", f"{API}/auth/password", auth.change_password,
@@ -101,23 +102,25 @@ ROUTES: Final = (
     Route("GET", f"{API}/accounts", accounts.account, "The account and its balance",
           {200: Account}, cached=True),
     Route("GET", f"{API}/accounts/entries", accounts.entries, "The account's ledger entries",
-          {200: replies.EntryList}, refusals=(Code.CURSOR_INVALID,),
-          parameters={"limit": lists.limit, "cursor": lists.ENTRIES, **_TIMES}),
+          {200: responses.EntryList}, refusals=(Code.CURSOR_INVALID,),
+          parameters={"limit": query_params.limit, "cursor": query_params.ENTRIES, **_TIMES}),
     Route("POST", f"{API}/transactions", transactions.send, "Send money",
           {201: Transaction}, body=requests.Send, money=True, refusals=_TRANSFER_REFUSALS),
-    Route("POST", f"{API}/transactions/batch", bulk.send, "Send money many times at once",
-          {200: replies.Batch, 201: replies.Batch}, body=requests.SendBatch, money=True,
+    Route("POST", f"{API}/transactions/batch", transfer_batches.send,
+          "Send money many times at once",
+          {200: responses.Batch, 201: responses.Batch}, body=requests.SendBatch, money=True,
           max_body_bytes=MAX_BATCH_BYTES, refusals=_TRANSFER_REFUSALS),
     Route("GET", f"{API}/transactions", transactions.history, "The history, newest first",
-          {200: replies.TransactionList}, cached=True,
-          parameters={"limit": lists.limit, "cursor": lists.TRANSACTIONS, **_FILTERS},
+          {200: responses.TransactionList}, cached=True,
+          parameters={"limit": query_params.limit, "cursor": query_params.TRANSACTIONS, **_FILTERS},
           refusals=(Code.CURSOR_INVALID,)),
     Route("GET", f"{API}/transactions/{{id}}", transactions.one, "One transaction",
           {200: Transaction}, refusals=(Code.NOT_FOUND,)),
     Route("GET", f"{API}/events", events.page, "What happened, newest first",
-          {200: replies.EventList}, refusals=(Code.CURSOR_INVALID,),
-          parameters={"limit": lists.limit, "cursor": lists.EVENTS, "type": lists.event_types,
-                      "after_sequence": lists.sequence, **_TIMES}),
+          {200: responses.EventList}, refusals=(Code.CURSOR_INVALID,),
+          parameters={"limit": query_params.limit, "cursor": query_params.EVENTS,
+                      "type": query_params.event_types,
+                      "after_sequence": query_params.sequence, **_TIMES}),
     Route("GET", f"{API}/events/{{id}}", events.one, "One event", {200: Event},
           refusals=(Code.NOT_FOUND,)),
     Route("POST", f"{API}/webhook_endpoints", webhook_endpoints.create,
@@ -125,7 +128,7 @@ ROUTES: Final = (
           body=webhook_endpoints.NewEndpoint),
     Route("GET", f"{API}/webhook_endpoints", webhook_endpoints.page,
           "The webhook endpoints, newest first", {200: webhook_endpoints.EndpointList},
-          parameters={"limit": lists.limit, "cursor": lists.ENDPOINTS},
+          parameters={"limit": query_params.limit, "cursor": query_params.ENDPOINTS},
           refusals=(Code.CURSOR_INVALID,)),
     Route("GET", f"{API}/webhook_endpoints/{{id}}", webhook_endpoints.one,
           "One webhook endpoint", {200: webhook_endpoints.Endpoint}, refusals=(Code.NOT_FOUND,)),
@@ -139,7 +142,7 @@ ROUTES: Final = (
           body=webhook_endpoints.Rotation, body_optional=True, refusals=(Code.NOT_FOUND,)),
     Route("GET", f"{API}/webhook_endpoints/{{id}}/deliveries", deliveries.page,
           "The endpoint's deliveries, newest first", {200: deliveries.DeliveryList},
-          parameters={"limit": lists.limit, "cursor": lists.DELIVERIES,
+          parameters={"limit": query_params.limit, "cursor": query_params.DELIVERIES,
                       "status": deliveries.STATUS},
           refusals=(Code.CURSOR_INVALID, Code.NOT_FOUND)),
     Route("POST", f"{API}/webhook_endpoints/{{id}}/test", deliveries.ping,
@@ -152,19 +155,19 @@ ROUTES: Final = (
           {200: deliveries.Delivery}, refusals=(Code.NOT_FOUND,)),
     Route("POST", f"{API}/deliveries/{{id}}/retry", deliveries.retry, "Send it once more",
           {200: deliveries.Delivery}, refusals=(Code.NOT_FOUND, Code.VALIDATION_FAILED)),
-    Route("GET", f"{API}/health", pages.health, "Whether money can move",
-          {200: replies.Health, 503: replies.Health}, "free"),
-    Route("GET", "/livez", pages.livez, "Whether the process lives", {200: None}, "free"),
-    Route("GET", "/readyz", pages.readyz, "Whether to send requests here",
-          {200: replies.Readiness, 503: replies.Readiness}, "free"),
-    Route("GET", "/metrics", pages.metrics, "Prometheus metrics", {200: None}, "free",
+    Route("GET", f"{API}/health", service.health, "Whether money can move",
+          {200: responses.Health, 503: responses.Health}, "free"),
+    Route("GET", "/livez", service.livez, "Whether the process lives", {200: None}, "free"),
+    Route("GET", "/readyz", service.readyz, "Whether to send requests here",
+          {200: responses.Readiness, 503: responses.Readiness}, "free"),
+    Route("GET", "/metrics", service.metrics, "Prometheus metrics", {200: None}, "free",
           refusals=(Code.UNAUTHENTICATED, Code.NOT_FOUND)),
-    Route("GET", "/openapi.json", pages.openapi, "This document", {200: None}, "free"),
-    Route("GET", "/docs", pages.docs, "The API, to read and to try", {200: None}, "free"),
-    Route("GET", "/docs/assets/{id}", pages.asset, "A file of the docs page", {200: None}, "free",
+    Route("GET", "/openapi.json", service.openapi, "This document", {200: None}, "free"),
+    Route("GET", "/docs", service.docs, "The API, to read and to try", {200: None}, "free"),
+    Route("GET", "/docs/assets/{id}", service.asset, "A file of the docs page", {200: None}, "free",
           refusals=(Code.NOT_FOUND,)),
-    Route("GET", "/docs/errors", pages.errors, "All errors", {200: None}, "free"),
-    Route("GET", "/docs/errors/{id}", pages.error, "One error, explained", {200: None}, "free",
+    Route("GET", "/docs/errors", service.errors, "All errors", {200: None}, "free"),
+    Route("GET", "/docs/errors/{id}", service.error, "One error, explained", {200: None}, "free",
           refusals=(Code.NOT_FOUND,)),
 )  # fmt: skip
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from finpay.db.pool import Database
-from finpay.edge.probe import Probe
+from finpay.edge.health_monitor import Probe
 from finpay.gate.gate import Gate
 from finpay.identity.users import Identity
+from finpay.ledger.batched_reads import Reader
 from finpay.ledger.batcher import Batcher
-from finpay.ledger.reader import Reader
 from finpay.settings import Settings
-from finpay.webhooks.waking import Waker
+from finpay.webhooks.notifier import Waker
 
 
 @dataclass(frozen=True, slots=True)

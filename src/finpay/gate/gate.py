@@ -12,18 +12,18 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from finpay.gate import lifetimes
-from finpay.gate.channel import Channel, RedisAway, read_script
-from finpay.gate.limits import LocalLimits, Tier, budgets_of
-from finpay.gate.verdict import Verdict
+from finpay.gate import redis_keys
+from finpay.gate.decision import Verdict
+from finpay.gate.rate_limits import LocalLimits, Tier, budgets_of
+from finpay.gate.redis_client import Channel, RedisAway, read_script
 from finpay.settings import Settings
 
 Mode = Literal["count", "key", "read"]
 
 _ADMIT: Final = read_script("admit")
-_ADMIT_STRANGER: Final = read_script("admit_stranger")
-_SETTLE: Final = read_script("settle")
-_FILL: Final = read_script("fill")
+_ADMIT_STRANGER: Final = read_script("admit_anonymous")
+_SETTLE: Final = read_script("complete")
+_FILL: Final = read_script("store_read")
 _SCRIPTS: Final = (_ADMIT, _ADMIT_STRANGER, _SETTLE, _FILL)
 
 
@@ -116,42 +116,42 @@ class Gate:
         stored = b""
         if settlement.answer is not None:
             fingerprint, status, body = settlement.answer
-            if len(body) <= lifetimes.MAX_ANSWER_BYTES:
+            if len(body) <= redis_keys.MAX_ANSWER_BYTES:
                 stored = fingerprint + str(status).encode() + body
         keys = [
-            lifetimes.idempotency_key(passage.user, passage.key),
-            lifetimes.cache(passage.user),
-            *map(lifetimes.cache, settlement.receivers),
+            redis_keys.idempotency_key(passage.user, passage.key),
+            redis_keys.cache(passage.user),
+            *map(redis_keys.cache, settlement.receivers),
         ]
         args: list[str | bytes | int] = [
             passage.token,
             stored,
             self._answer_ms,
             int(settlement.known),
-            lifetimes.MARK_MS,
-            lifetimes.HASH_MS,
+            redis_keys.MARK_MS,
+            redis_keys.HASH_MS,
         ]
         with suppress(RedisAway):
             await self._channel.call(_SETTLE, keys, args)
 
     async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
         """Offers a read to the cache; stored only if nothing was written meanwhile."""
-        if len(payload) > lifetimes.MAX_VARIANT_BYTES:
+        if len(payload) > redis_keys.MAX_VARIANT_BYTES:
             return
         args: list[str | bytes | int] = [
             passage.variant,
             generation,
             sequence,
             payload,
-            lifetimes.VARIANT_MS,
-            lifetimes.MAX_VARIANTS,
+            redis_keys.VARIANT_MS,
+            redis_keys.MAX_VARIANTS,
         ]
         with suppress(RedisAway):
-            await self._channel.call(_FILL, [lifetimes.cache(passage.user)], args)
+            await self._channel.call(_FILL, [redis_keys.cache(passage.user)], args)
 
     async def end_sessions(self, user: str, sessions: Sequence[str]) -> None:
         """Tombstones, after the commit and before the answer: they outlive every access token."""
-        markers = [lifetimes.session_marker(user, session) for session in sessions]
+        markers = [redis_keys.session_marker(user, session) for session in sessions]
         await self._channel.put(markers, "ended", self._tombstone_ms)
 
     async def clear(self, tiers: Sequence[Tier], name: str) -> None:
@@ -163,20 +163,20 @@ class Gate:
 
     async def _admit(self, passage: Passage, *, proven: bool) -> Verdict:
         keys = [
-            lifetimes.session_marker(passage.user, passage.session),
-            lifetimes.idempotency_key(passage.user, passage.key),
-            lifetimes.cache(passage.user),
+            redis_keys.session_marker(passage.user, passage.session),
+            redis_keys.idempotency_key(passage.user, passage.key),
+            redis_keys.cache(passage.user),
             *(tier.key for tier in passage.tiers),
         ]
         args: list[str | bytes | int] = [
             passage.mode,
             int(proven),
-            lifetimes.SESSION_MARKER_MS,
+            redis_keys.SESSION_MARKER_MS,
             passage.token,
             passage.fingerprint,
-            lifetimes.CLAIM_MS,
-            lifetimes.MARK_MS,
-            lifetimes.HASH_MS,
+            redis_keys.CLAIM_MS,
+            redis_keys.MARK_MS,
+            redis_keys.HASH_MS,
             passage.variant,
             *(part for tier in passage.tiers for part in _tier_args(tier)),
         ]

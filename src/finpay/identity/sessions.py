@@ -15,10 +15,10 @@ from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Database, Executor
+from finpay.identity.access_tokens import Principal, Signer
+from finpay.identity.errors import refresh_token_invalid
+from finpay.identity.models import Reused, Tokens
 from finpay.identity.origin import Origin
-from finpay.identity.records import Reused, Tokens
-from finpay.identity.refusals import refresh_token_invalid
-from finpay.identity.tokens import Principal, Signer
 
 REFRESH_TOKEN_BYTES: Final = 32  # 256 random bits: nobody guesses one, and a plain hash hides it
 

@@ -13,12 +13,12 @@ from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Record, UniqueViolation
 from finpay.errors import FinPayError, unavailable
-from finpay.identity import refusals
+from finpay.identity import errors
+from finpay.identity.access_tokens import Principal, Signer
+from finpay.identity.models import Account, LoggedIn, Reused, Tokens, User
 from finpay.identity.origin import Origin
 from finpay.identity.passwords import Hasher
-from finpay.identity.records import Account, LoggedIn, Reused, Tokens, User
 from finpay.identity.sessions import RefreshToken, Sessions, end_others
-from finpay.identity.tokens import Principal, Signer
 
 # Between our check and our write another login may renew the hash, which happens once, or the
 # password may be changed, which takes longer than one round of ours.
@@ -89,7 +89,7 @@ class Identity:
         except UniqueViolation as violation:
             if violation.constraint != "users_email_key":
                 raise
-            raise refusals.email_taken() from None
+            raise errors.email_taken() from None
         return self._logged_in(row, session_id, refresh)
 
     async def login(self, email: str, password: str, origin: Origin) -> LoggedIn:
@@ -101,7 +101,7 @@ class Identity:
             verified = await self._hasher.verify(known and known["password_hash"], password)
             if known is None or not verified.ok:
                 await self._record_failed_login(known and known["id"], origin)
-                raise refusals.wrong_login()
+                raise errors.wrong_login()
             password_hash = known["password_hash"]
             if verified.needs_rehash:
                 password_hash = await self._renew_hash(known["id"], password_hash, password)
@@ -118,7 +118,7 @@ class Identity:
             password_hash = await self._password_hash(principal.user_id)
             if not (await self._hasher.verify(password_hash, current)).ok:
                 await self._record_failed_change(principal.user_id, origin)
-                raise refusals.wrong_current_password()
+                raise errors.wrong_current_password()
             new_hash = await self._hasher.hash(new)
             async with self._database.transaction() as transaction:
                 if await transaction.fetch_one(
@@ -138,7 +138,7 @@ class Identity:
         """The user. FinPayError `unauthenticated` when there is none any more."""
         row = await self._database.fetch_one(_SQL.user, user_id)
         if row is None:
-            raise refusals.unauthenticated("The user of this access token no longer exists.")
+            raise errors.unauthenticated("The user of this access token no longer exists.")
         return User(*row)
 
     async def refresh(self, token: str, origin: Origin) -> Tokens | Reused:

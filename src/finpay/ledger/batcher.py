@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from finpay import metrics
+from finpay.concurrency.deadlines import Deadlines
+from finpay.concurrency.micro_batcher import Gatherer
 from finpay.db.pool import Conflict, Database, Unavailable
-from finpay.deadline import Deadlines
 from finpay.errors import Code, FinPayError
-from finpay.gathering import Gatherer
-from finpay.ledger import volume
+from finpay.ledger import transfer_metrics
 from finpay.ledger.posting import Posted, Request, post
+from finpay.telemetry import metrics
 
 MAX_BATCH: Final = 500  # items; more gain little and keep locks longer. Bigger bulks fly alone
 MAX_QUEUE: Final = 4_000  # more than a second of work: beyond it, waiting only hides the overload
@@ -143,7 +143,7 @@ class Batcher:
 
     async def _post(self, requests: Sequence[Request]) -> list[Posted]:
         results = await post(self._database, requests, self._refusals, self._wake)
-        volume.count(requests, results)
+        transfer_metrics.count(requests, results)
         return results
 
 

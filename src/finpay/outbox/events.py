@@ -15,14 +15,14 @@ import msgspec
 from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Executor, Record
-from finpay.identity import records
-from finpay.identity.shapes import user
+from finpay.formats import time
+from finpay.identity import models
+from finpay.identity.resources import user
 from finpay.ledger.reads import Step
-from finpay.ledger.shapes import transaction
+from finpay.ledger.resources import transaction
 from finpay.outbox import event_ids
-from finpay.outbox.catalogue import COMMON_TYPE
-from finpay.outbox.shapes import Cause, Event, Subject
-from finpay.wire import time
+from finpay.outbox.event_types import COMMON_TYPE
+from finpay.outbox.resources import Cause, Event, Subject
 
 Place = tuple[UUID, int]
 """An account and a number of its sequence."""
@@ -128,5 +128,5 @@ def _subject(row: Record) -> Any:
         step = Step(*row[_OWN_COLUMNS : _OWN_COLUMNS + _STEP_COLUMNS])
         return transaction(step, row["account_id"])
     if row["user_id"] is not None:
-        return user(records.User(*row[_OWN_COLUMNS + _STEP_COLUMNS :]))
+        return user(models.User(*row[_OWN_COLUMNS + _STEP_COLUMNS :]))
     return msgspec.json.decode(row["data"])

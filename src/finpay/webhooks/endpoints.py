@@ -15,9 +15,9 @@ import msgspec
 from finpay import ids, signing
 from finpay.db import queries
 from finpay.db.pool import Database, Record, Transaction
+from finpay.formats import time
 from finpay.identity.origin import Origin
-from finpay.outbox.shapes import WebhookEndpoint
-from finpay.wire import time
+from finpay.outbox.resources import WebhookEndpoint
 
 MAX_PER_USER: Final = 16  # each costs a row per event; who needs more fans out behind one of them
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
-from finpay import ids, log, signing
-from finpay.webhooks import connection, targets
-from finpay.webhooks.connection import Answer, Connection
-from finpay.webhooks.targets import Rules, Target
+from finpay import ids, signing
+from finpay.telemetry import logs
+from finpay.webhooks import http_connection
+from finpay.webhooks.http_connection import Answer, Connection
+from finpay.webhooks.ssrf import url_policy
+from finpay.webhooks.ssrf.url_policy import Rules, Target
 
 IDLE_LIMIT_S: Final = 4.0  # common servers let go after 5 s; a call must not meet that
 AGE_LIMIT_S: Final = 60.0  # then the name is asked again: receivers move
@@ -32,15 +34,15 @@ Error = Literal[
     "internal_error",
 ]
 
-_LOG: Final = log.get()
+_LOG: Final = logs.get()
 _NAMES: Final[dict[type[Exception], Error]] = {
-    targets.AddressRefused: "address_refused",
-    targets.UrlRefused: "url_refused",
-    targets.NameUnknown: "dns_failed",
-    connection.ConnectFailed: "connect_failed",
-    connection.TlsFailed: "tls_failed",
-    connection.ConnectionLost: "connection_lost",
-    connection.NoHttp: "invalid_response",
+    url_policy.AddressRefused: "address_refused",
+    url_policy.UrlRefused: "url_refused",
+    url_policy.NameUnknown: "dns_failed",
+    http_connection.ConnectFailed: "connect_failed",
+    http_connection.TlsFailed: "tls_failed",
+    http_connection.ConnectionLost: "connection_lost",
+    http_connection.NoHttp: "invalid_response",
     TimeoutError: "timeout",
 }
 
@@ -120,12 +122,14 @@ class Sender:
                 del self._idle[key]
 
     async def _call(self, message: Message) -> Answer:
-        target = targets.parse(message.url, self._rules)
+        target = url_policy.parse(message.url, self._rules)
         key = (message.endpoint_id, message.url)
         wire = self._waiting(key)
         if wire is None:
-            found = await targets.resolve(target, self._rules)
-            wire = await connection.connect(target, found, self._context() if target.tls else None)
+            found = await url_policy.resolve(target, self._rules)
+            wire = await http_connection.connect(
+                target, found, self._context() if target.tls else None
+            )
         answer = await wire.exchange(_request(target, message))
         if wire.reusable and self._idle_count < MAX_IDLE:
             self._idle.setdefault(key, []).append((time.monotonic(), wire))
@@ -137,7 +141,7 @@ class Sender:
     def _context(self) -> ssl.SSLContext:
         """Reading the authorities takes 50 ms: once, and only where somebody wants TLS."""
         if self._tls is None:
-            self._tls = connection.tls_context()
+            self._tls = http_connection.tls_context()
         return self._tls
 
     def _waiting(self, key: tuple[UUID, str]) -> Connection | None:

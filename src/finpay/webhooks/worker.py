@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from uuid import UUID
 
-from finpay import ids, log, metrics
+from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Unavailable
 from finpay.settings import Settings
-from finpay.webhooks import claims, outcomes, retention
-from finpay.webhooks.claims import Lease
-from finpay.webhooks.outcomes import Outcomes
+from finpay.telemetry import logs, metrics
+from finpay.webhooks import attempts, leasing, retention
+from finpay.webhooks.attempts import Outcomes
+from finpay.webhooks.leasing import Lease
 from finpay.webhooks.sender import Sender
-from finpay.webhooks.targets import Rules
+from finpay.webhooks.ssrf.url_policy import Rules
 
 CONNECTIONS: Final = 3  # claims, outcomes, retention; the pulse has one of its own
 MAX_IN_FLIGHT: Final = 512  # each may hold a body of 20 kB and a connection
@@ -39,7 +40,7 @@ DRAIN_S: Final = 8.0  # for attempts on their way at the end; what hangs longer 
 
 Result = TypeVar("Result")
 
-_LOG: Final = log.get()
+_LOG: Final = logs.get()
 _SQL: Final = queries.load("finpay.webhooks")
 
 
@@ -71,10 +72,10 @@ class Worker:
         self._keep_s = settings.event_retention_s
         self._bound = settings.webhook_concurrency
         self._sender = make_sender(Rules.of(settings), settings.webhook_timeout_s)
-        rules = outcomes.Rules(settings.webhook_retry_schedule_s, settings.webhook_disable_after_s)
+        rules = attempts.Rules(settings.webhook_retry_schedule_s, settings.webhook_disable_after_s)
         self._outcomes = Outcomes(database, self.id, rules)
         self._attempts: dict[asyncio.Task[None], UUID] = {}
-        self._after = claims.FIRST
+        self._after = leasing.FIRST
         self._look = asyncio.Event()
         self._stopping = asyncio.Event()
         self._once = False
@@ -143,7 +144,7 @@ class Worker:
             await self._database.execute(_SQL.let_go, self.id, list(self._attempts.values()))
             self._unsure = False
         began = self._after
-        turn = await claims.claim(
+        turn = await leasing.claim(
             self._database, self.id, after=began, places=places, bound=self._bound
         )
         self._after = turn.after
@@ -153,7 +154,7 @@ class Worker:
             self._attempts[task] = lease.id
             task.add_done_callback(self._landed)
         metrics.LEASES.set(len(self._attempts))
-        all_seen = began == turn.after == claims.FIRST
+        all_seen = began == turn.after == leasing.FIRST
         return bool(turn.leases and turn.more) or turn.canceled or not all_seen
 
     async def _deliver(self, lease: Lease) -> None:

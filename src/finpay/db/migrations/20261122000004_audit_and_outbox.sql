@@ -65,7 +65,7 @@ SELECT e.account_id, e.sequence, e.type, e.created_at, e.actor_id, e.request_id,
        COALESCE(n.version, f.version + 1) AS entry_version,
        COALESCE(n.sequence, f.sequence) AS entry_sequence,
        COALESCE(n.balance_after, f.balance_after) AS balance_after,
-       -- in the order of finpay.identity.records.User
+       -- in the order of finpay.identity.models.User
        u.id AS user_id, u.email, u.name, u.created_at AS user_created_at
 FROM outbox.events e
 LEFT JOIN ledger.transactions t ON t.id = e.transaction_id

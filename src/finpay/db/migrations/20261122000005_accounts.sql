@@ -20,7 +20,7 @@ AS $$
     SELECT to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 $$;
 
--- An account as the API shows it to its owner, for events: finpay.ledger.shapes.Account.
+-- An account as the API shows it to its owner, for events: finpay.ledger.resources.Account.
 CREATE FUNCTION ledger.account_object(account ledger.accounts) RETURNS json
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp

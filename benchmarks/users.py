@@ -1,0 +1,96 @@
+"""Users for the load: made by SQL in bulk, with tokens that the app's own Signer issued.
+
+Registering 10 000 users over HTTP would hash 10 000 passwords first. All users here share one hash
+instead, so a login costs what it always costs; accounts are opened and funded by the ledger's own
+functions, so that the proof holds afterwards.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+from argon2 import PasswordHasher
+
+from finpay import ids
+from finpay.identity.access_tokens import Signer
+from finpay.identity.passwords import LANES, MEMORY_KIB, PASSES
+from finpay.settings import DEVELOPMENT_SECRET
+
+OPENING_BALANCE: Final = 10**12
+PASSWORD: Final = "one password for all of the load"  # noqa: S105  of users made for the load
+TOKEN_LIFETIME_S: Final = 86_400
+# Each funding is one more version of the system account's row, and a transaction sees all its own.
+CHUNK: Final = 500
+
+_USERS: Final = """
+INSERT INTO identity.users (id, email, password_hash)
+SELECT u.id, u.email, $3 FROM unnest($1::uuid[], $2::text[]) AS u (id, email)
+"""
+_ACCOUNTS: Final = """
+SELECT count(ledger.open_account(u.account, u.id, 'ZAR'))
+FROM unnest($1::uuid[], $2::uuid[]) AS u (account, id)
+"""
+_SESSIONS: Final = """
+INSERT INTO identity.sessions (id, user_id)
+SELECT u.session, u.id FROM unnest($1::uuid[], $2::uuid[]) AS u (session, id)
+"""
+_FUNDS: Final = """
+SELECT count((ledger.fund(u.funding, u.account, $3, 'bench-' || u.account, 'bench')).answer)
+FROM unnest($1::uuid[], $2::uuid[]) AS u (account, funding)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One user with a living session. `token` is good for a day."""
+
+    user_id: UUID
+    account_id: UUID
+    session_id: UUID
+    email: str
+    token: str
+
+
+async def make_people(
+    database_url: str, count: int, balance: int = OPENING_BALANCE
+) -> list[Person]:
+    """`count` more users with accounts, sessions, and `balance` minor units each."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("SET ROLE finpay_owner")
+    password_hash = PasswordHasher(PASSES, MEMORY_KIB, LANES).hash(PASSWORD)
+    made: list[Person] = []
+    while len(made) < count:
+        chunk = _new_people(min(CHUNK, count - len(made)))
+        users = [one.user_id for one in chunk]
+        accounts = [one.account_id for one in chunk]
+        async with connection.transaction():
+            await connection.execute(_USERS, users, [one.email for one in chunk], password_hash)
+            await connection.execute(_ACCOUNTS, accounts, users)
+            await connection.execute(_SESSIONS, [one.session_id for one in chunk], users)
+            fundings = [ids.new_uuid() for _ in chunk]
+            await connection.execute(_FUNDS, accounts, fundings, balance)
+        made += chunk
+    await connection.close()
+    return made
+
+
+def write_people(people: list[Person], path: Path) -> Path:
+    """The file that load.lua reads: a line "token account email" for each."""
+    lines = [f"{one.token} {ids.encode('acc', one.account_id)} {one.email}\n" for one in people]
+    path.write_text("".join(lines))
+    return path
+
+
+def _new_people(count: int) -> list[Person]:
+    signer = Signer([DEVELOPMENT_SECRET], TOKEN_LIFETIME_S)
+    now_s = time.time()
+    made = []
+    for _ in range(count):
+        user, account, session = ids.new_uuid(), ids.new_uuid(), ids.new_uuid()
+        token = signer.issue(user, account, session, now_s)
+        email = f"bench-{user.hex}@example.com"
+        made.append(Person(user, account, session, email, token))
+    return made

@@ -1,0 +1,1 @@
+"""Composition: the processes of FinPay and the parts that each is built from."""

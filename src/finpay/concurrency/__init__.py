@@ -1,0 +1,1 @@
+"""Batching of concurrent work, and deadlines for it."""

@@ -1,0 +1,1 @@
+"""One module per resource: a function per route, from checked input to a response."""

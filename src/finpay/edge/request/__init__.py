@@ -1,0 +1,1 @@
+"""Reading a request: headers, query, body, idempotency key, client address, rate limits."""

@@ -1,0 +1,29 @@
+"""A user as the API and its events show one. Every field is always present."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from finpay import ids
+from finpay.formats import Time, time
+from finpay.identity import models
+
+
+class User(Struct, frozen=True):
+    """Who is logged in."""
+
+    id: str
+    object: Literal["user"]
+    email: str
+    name: str | None
+    created_at: Time
+
+
+def user(known: models.User) -> User:
+    return User(
+        id=ids.encode("usr", known.id),
+        object="user",
+        email=known.email,
+        name=known.name,
+        created_at=time(known.created_at),
+    )

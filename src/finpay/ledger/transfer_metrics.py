@@ -1,0 +1,46 @@
+"""What a batch did, for the counters: outcomes, and how much money moved.
+
+The currency is the one that the ledger put into the answer: a sender may leave it open.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from finpay.ledger.outcome import Outcome
+from finpay.ledger.posting import Item, Posted, Request, Transfer
+from finpay.telemetry import metrics
+
+# A transaction's own currency stands before its description and metadata, and whatever moves in a
+# bulk has the sender's. In a client's text the quotes would be escaped.
+_CURRENCY: Final = b'"currency":"'
+_LETTERS: Final = 3
+
+
+def count(requests: Sequence[Request], results: Sequence[Posted]) -> None:
+    """Adds each outcome of an item, and what was moved now, once per currency: what was only found
+    by its key is no news."""
+    outcomes: Counter[str] = Counter()
+    moved: Counter[str] = Counter()
+    for request, posted in zip(requests, results, strict=True):
+        done = [outcome for outcome in posted.items if outcome is not None]
+        outcomes.update(done or [posted.outcome])
+        if posted.outcome is Outcome.COMPLETED:
+            currency, amount = _moved(request, posted)
+            moved[currency] += amount
+    for outcome, times in outcomes.items():
+        metrics.OUTCOMES.labels(outcome).inc(times)
+    for currency, amount in moved.items():
+        if amount:
+            metrics.MONEY_MOVED.labels(currency).inc(amount)
+
+
+def _moved(request: Request, posted: Posted) -> tuple[str, int]:
+    place = posted.answer.find(_CURRENCY)
+    if place < 0:  # nothing of it was done
+        return "", 0
+    place += len(_CURRENCY)
+    items: Sequence[Transfer | Item] = request.items
+    done = zip(items, posted.items, strict=True)
+    amount = sum(item.amount for item, outcome in done if outcome == Outcome.COMPLETED)
+    return posted.answer[place : place + _LETTERS].decode(), amount

@@ -1,0 +1,163 @@
+"""What became of attempts, written in batches: while one batch is being written the next gathers.
+
+It also decides what a failure means for the delivery (again later, or the end of its schedule) and
+for the endpoint (gone, or failing for days: disabled, and its owner told).
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from finpay import ids
+from finpay.concurrency.micro_batcher import Gatherer
+from finpay.db import queries
+from finpay.db.pool import Database, Transaction, Unavailable
+from finpay.telemetry import logs, metrics
+from finpay.webhooks import endpoints, retry_policy
+from finpay.webhooks.leasing import Lease
+from finpay.webhooks.sender import Attempt
+
+MAX_BATCH: Final = 500  # rows per statement; more gain nothing
+MAX_QUEUE: Final = 4_000  # never reached: a worker holds fewer leases
+RETRY_PAUSE_S: Final = 0.5  # while PostgreSQL is away there is nowhere to write to
+
+_LOG: Final = logs.get()
+_SQL: Final = queries.load("finpay.webhooks")
+_Outcome = Literal["delivered", "waiting", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say about failures."""
+
+    schedule_s: Sequence[int]
+    disable_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    lease: Lease
+    attempt: Attempt
+    outcome: _Outcome
+    wait_s: float
+
+
+class Outcomes:
+    """The one place where attempts end. `worker_id` holds the leases, `database` is its own."""
+
+    def __init__(self, database: Database, worker_id: UUID, rules: Rules) -> None:
+        self._database = database
+        self._worker_id = worker_id
+        self._rules = rules
+        self._batches: Gatherer[_Result, None] = Gatherer(
+            self._write, flights=1, size=MAX_BATCH, queue=MAX_QUEUE
+        )
+
+    async def record(self, lease: Lease, attempt: Attempt) -> None:
+        """Returns when it is committed, however long PostgreSQL is away."""
+        result = self._judge(lease, attempt)
+        metrics.DELIVERIES.labels(attempt.error or "delivered").inc()
+        metrics.ATTEMPT_DURATION.observe(attempt.duration_s)
+        while True:
+            try:
+                return await self._batches.carry(result)
+            except Unavailable:
+                await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def give_up(self, lease: Lease) -> None:
+        """Ends a delivery whose event is no longer there."""
+        await self._database.execute(_SQL.give_up, lease.id)
+
+    def _judge(self, lease: Lease, attempt: Attempt) -> _Result:
+        if attempt.error is None:
+            return _Result(lease, attempt, "delivered", 0)
+        wait_s = retry_policy.next_wait_s(self._rules.schedule_s, lease.step, attempt.retry_after)
+        if wait_s is None or attempt.error == "gone":
+            return _Result(lease, attempt, "failed", 0)
+        return _Result(lease, attempt, "waiting", wait_s)
+
+    async def _write(self, results: Sequence[_Result]) -> list[None]:
+        failures = _failures_in_row(results)
+        async with self._database.transaction() as transaction:
+            await transaction.execute(_SQL.record, self._worker_id, *_columns(results))
+            hopeless = await self._note_health(transaction, failures)
+        gone = {result.lease.endpoint_id for result in results if result.attempt.error == "gone"}
+        try:
+            for endpoint_id in gone | hopeless:
+                await self._disable(endpoint_id, "gone" if endpoint_id in gone else "failing")
+        except Unavailable as error:
+            # What the attempts were is written and must not be twice; the next one finds the same.
+            _LOG.warning("webhook_endpoint_not_disabled", reason=str(error))
+        return [None] * len(results)
+
+    async def _note_health(self, transaction: Transaction, failures: dict[UUID, int]) -> set[UUID]:
+        """The endpoints that failed for so long that they are to be disabled."""
+        if not failures:
+            return set()
+        rows = await transaction.fetch(
+            _SQL.note_health,
+            list(failures),
+            list(failures.values()),
+            self._rules.disable_after_s,
+        )
+        return {row["id"] for row in rows if row["hopeless"]}
+
+    async def _disable(self, endpoint_id: UUID, reason: Literal["gone", "failing"]) -> None:
+        """Once, whoever else finds the same; with an audit row and an event to the others."""
+        async with self._database.transaction() as transaction:
+            # It takes a number of the account and tells of it, so it may not be undone.
+            await transaction.execute("SET LOCAL synchronous_commit = on")
+            row = await transaction.fetch_one(_SQL.disable, endpoint_id, reason)
+            if row is None:
+                return
+            detail = {"reason": reason, "first_failing_at": row["first_failing_at"]}
+            await transaction.execute(
+                _SQL.tell_disabled,
+                row["user_id"],
+                endpoint_id,
+                _json(endpoints.in_event(row)),
+                _json({"enabled": True, "disabled_reason": None}),
+                _json(detail),
+            )
+        _LOG.warning(
+            "webhook_endpoint_disabled", endpoint=ids.encode("whe", endpoint_id), reason=reason
+        )
+
+
+def _failures_in_row(results: Sequence[_Result]) -> dict[UUID, int]:
+    """Per endpoint that has to be noted: 0 after a success, else how many failed."""
+    noted: Counter[UUID] = Counter()
+    succeeded = set()
+    for result in results:
+        endpoint = result.lease.endpoint_id
+        if result.attempt.error is not None:
+            noted[endpoint] += 1
+        else:
+            succeeded.add(endpoint)
+            if result.lease.failing:
+                noted[endpoint] += 0
+    return {key: 0 if key in succeeded else count for key, count in noted.items()}
+
+
+def _columns(results: Sequence[_Result]) -> tuple[list[Any], ...]:
+    """In the order of the query `record`."""
+    attempts = [result.attempt for result in results]
+    return (
+        [result.lease.id for result in results],
+        [result.outcome for result in results],
+        [result.wait_s for result in results],
+        [attempt.duration_s for attempt in attempts],
+        [round(attempt.duration_s * 1_000) for attempt in attempts],
+        [attempt.http_status for attempt in attempts],
+        [attempt.error for attempt in attempts],
+        [attempt.answer for attempt in attempts],
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,80 @@
+-- Named queries of finpay.webhooks.redelivery: what the owner of an endpoint may ask for.
+
+-- name: now
+SELECT clock_timestamp() AS now
+
+-- name: endpoint
+SELECT id, account_id, url, description, event_types, enabled, disabled_reason, created_at
+FROM webhooks.endpoints WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL
+
+-- name: delivery
+SELECT d.id, e.enabled
+FROM webhooks.deliveries d
+JOIN webhooks.endpoints e ON e.id = d.endpoint_id AND e.deleted_at IS NULL
+WHERE d.id = $1 AND e.user_id = $2
+
+-- name: retry
+UPDATE webhooks.deliveries
+SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
+WHERE id = $1 AND status IN ('waiting', 'delivered', 'failed', 'canceled')
+
+-- name: ping
+INSERT INTO webhooks.deliveries (id, endpoint_id, account_id, created_at, due_at, event_type,
+                                 payload)
+VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp(), $4, $5)
+
+-- name: edges
+-- The numbers that the events from $2 to $3 are among. What happens from now on is not part of it.
+SELECT n.after, n.before, u.until
+FROM (SELECT COALESCE($3::timestamptz, clock_timestamp()) AS until) u
+CROSS JOIN LATERAL outbox.numbers_within($1, $2, u.until) n
+
+-- name: replay
+-- Events of $4 to $5, between the numbers $2 and $3, that match the endpoint, at most $6: those
+-- that had a delivery get it once more, the others their first. `seen` < $6 says that there are no
+-- more.
+WITH endpoint AS (
+    SELECT id, account_id, event_types FROM webhooks.endpoints WHERE id = $1
+), wanted AS MATERIALIZED (
+    SELECT v.sequence, v.type
+    FROM outbox.events v
+    WHERE v.account_id = (SELECT account_id FROM endpoint) AND v.sequence > $2
+      AND v.sequence < $3 AND v.created_at >= $4 AND v.created_at < $5
+      AND (SELECT event_types FROM endpoint)
+          && ARRAY[v.type, split_part(v.type, '.', 1) || '.*', '*']
+    ORDER BY v.sequence
+    LIMIT $6
+), queued AS (
+    INSERT INTO webhooks.deliveries AS d (
+        id, endpoint_id, account_id, sequence, created_at, due_at, event_type
+    )
+    SELECT webhooks.new_id(), e.id, e.account_id, w.sequence, clock_timestamp(), clock_timestamp(),
+           w.type
+    FROM wanted w CROSS JOIN endpoint e
+    ON CONFLICT (endpoint_id, sequence) DO UPDATE
+        SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
+        WHERE d.status IN ('waiting', 'delivered', 'failed', 'canceled')
+    RETURNING d.id
+)
+SELECT (SELECT count(*) FROM queued) AS queued, count(*) AS seen, max(sequence) AS last FROM wanted
+
+-- name: replay_failed
+-- As `replay`, but only what has a delivery that did not succeed: failed, canceled, or still in its
+-- schedule. By the time of the event, which is not that of the delivery.
+WITH wanted AS MATERIALIZED (
+    SELECT d.id, d.sequence
+    FROM webhooks.deliveries d
+    JOIN outbox.events v ON v.account_id = d.account_id AND v.sequence = d.sequence
+    WHERE d.endpoint_id = $1 AND d.sequence > $2 AND d.sequence < $3
+      AND d.status IN ('waiting', 'failed', 'canceled')
+      AND v.created_at >= $4 AND v.created_at < $5
+    ORDER BY d.sequence
+    LIMIT $6
+), queued AS (
+    UPDATE webhooks.deliveries d
+    SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
+    WHERE d.id = ANY (ARRAY(SELECT id FROM wanted))
+      AND d.status IN ('waiting', 'failed', 'canceled')
+    RETURNING d.id
+)
+SELECT (SELECT count(*) FROM queued) AS queued, count(*) AS seen, max(sequence) AS last FROM wanted

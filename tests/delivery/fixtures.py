@@ -1,0 +1,169 @@
+"""A scene for delivery tests: a database, owners with endpoints, and real worker processes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from finpay.identity.origin import Origin
+from finpay.ledger import verify
+from finpay.webhooks import endpoints
+from tests.sql.ledger_fixtures import Bank, Holder
+
+LOOPBACK: Final = "127.0.0.0/8,::1/128"
+CHUNK: Final = 500  # each is one more version of the system account's row
+STOP_LIMIT_S: Final = 20.0
+_NUMBERS: Final = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """An owner with an endpoint. `secret` is as the receiver has it."""
+
+    holder: Holder
+    endpoint_id: UUID
+    secret: str
+
+    @property
+    def owner(self) -> endpoints.Owner:
+        return endpoints.Owner(
+            self.holder.user_id, self.holder.account_id, Origin("req_test", None)
+        )
+
+
+@dataclass
+class Worker:
+    """One `finpay worker`."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_LIMIT_S)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_LIMIT_S)
+
+    def wait(self, limit_s: float = 60) -> int:
+        return self.process.wait(limit_s)
+
+
+@dataclass
+class Scene:
+    """Everything happens in one database of its own."""
+
+    url: str
+    folder: Path
+    bank: Bank
+    workers: list[Worker] = field(default_factory=list)
+
+    async def hook(
+        self,
+        url: str,
+        *event_types: str,
+        holder: Holder | None = None,
+        enabled: bool = True,
+    ) -> Hooked:
+        """A new owner (or `holder`) with an endpoint, as POST /webhook_endpoints makes it."""
+        holder = holder or await self.bank.open()
+        owner = endpoints.Owner(holder.user_id, holder.account_id, Origin("req_test", None))
+        draft = endpoints.Draft(url, None, event_types or ("transaction.*",), enabled)
+        made = await endpoints.add(self.bank.app, owner, draft)
+        assert made is not None
+        return Hooked(holder, made[0].id, made[1])
+
+    async def events(self, hooked: Hooked, number: int) -> None:
+        """So many transaction.completed of the owner, each committed alone."""
+        for _ in range(number):
+            await self.bank.fund(hooked.holder, 1)
+
+    async def many_events(self, hooked: Hooked, number: int) -> None:
+        """The same in few commits."""
+        for first in range(0, number, CHUNK):
+            await self.bank.owner.execute(
+                "SELECT count((ledger.fund(gen_random_uuid(), $1, 1, gen_random_uuid()::text, '')"
+                ").answer) FROM generate_series(1, $2)",
+                hooked.holder.account_id,
+                min(CHUNK, number - first),
+            )
+
+    def work(self, *arguments: str, **settings: str) -> Worker:
+        """Starts `finpay worker`; `settings` are environment names."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": self.url,
+            "FINPAY_WEBHOOK_ALLOWED_CIDRS": LOOPBACK,
+            **({"COVERAGE_PROCESS_START": os.environ["COVERAGE_PROCESS_START"]}
+               if "COVERAGE_PROCESS_START" in os.environ else {}),
+            **settings,
+        }  # fmt: skip
+        log = self.folder / f"worker-{next(_NUMBERS)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "finpay", "worker", *arguments],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.workers.append(Worker(process, log))
+        return self.workers[-1]
+
+    def drain(self, **settings: str) -> None:
+        """Delivers what is due, in a worker that ends by itself."""
+        worker = self.work("--once", **settings)
+        assert worker.wait() == 0, worker.log.read_text()
+
+    async def statuses(self) -> dict[str, int]:
+        """How many deliveries there are of each status."""
+        rows = await self.bank.app.fetch(
+            "SELECT status, count(*) AS n FROM webhooks.deliveries GROUP BY status"
+        )
+        return {row["status"]: row["n"] for row in rows}
+
+    async def attempts(self, hooked: Hooked) -> Sequence[Any]:
+        """Of all deliveries to the endpoint, in order."""
+        return await self.bank.app.fetch(
+            "SELECT a.* FROM webhooks.attempts a JOIN webhooks.deliveries d ON d.id = delivery_id "
+            "WHERE endpoint_id = $1 ORDER BY a.started_at, a.number",
+            hooked.endpoint_id,
+        )
+
+    async def until_status(self, limit_s: float = 20, **expected: int) -> None:
+        """Until the deliveries are these: `until_status(delivered=5)`."""
+        async with asyncio.timeout(limit_s):
+            while (found := await self.statuses()) != expected:
+                assert found is not None
+                await asyncio.sleep(0.02)
+
+    async def until_workers(self, count: int, limit_s: float = 20) -> None:
+        """Until so many workers are at work."""
+        async with asyncio.timeout(limit_s):
+            while len(await self.bank.app.fetch("SELECT id FROM webhooks.workers")) != count:
+                await asyncio.sleep(0.02)
+
+    async def endpoint(self, hooked: Hooked) -> Any:
+        return await self.bank.row(
+            "SELECT * FROM webhooks.endpoints WHERE id = $1", hooked.endpoint_id
+        )
+
+    async def verify(self) -> None:
+        """The ledger's own proof."""
+        report = await verify.verify(self.bank.owner)
+        assert report.ok, [check for check in report.checks if not check.ok]
+
+    async def close(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.kill()
+        await self.bank.close()

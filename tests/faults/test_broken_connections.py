@@ -1,0 +1,157 @@
+"""Lines that break in the worst places: in a COMMIT's answer, in both directions, at the client.
+
+Each fault alone, with what DESIGN promises for it; `python -m torture` mixes them.
+"""
+
+import json
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.api_process import Api, User, running_api
+from tests.faults.api_probes import ask, await_redis, await_that, truth
+from tests.faults.tcp_proxy import Proxy, proxy_before
+from tests.load import load, percentile, prove, resolve
+from tests.servers import OwnPostgres, Run
+
+RECOVERY_S: Final = 10.0
+ANSWER_S: Final = 5.0
+CUT_CLIENTS: Final = 50
+HOLE_S: Final = 4.0  # longer than a statement may take
+# What the answer to a posted transfer contains, and nothing else that passes the proxy.
+_POSTED: Final = b'"status":"completed"'
+_POSTING: Final = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'finpay' "
+    "AND query LIKE '%post_transfers%' ORDER BY query_start DESC LIMIT 1"
+)
+
+
+@pytest.fixture(scope="module")
+def postgres(run: Run, worker_id: str) -> Iterator[OwnPostgres]:
+    server = OwnPostgres(run, f"cut-postgres-{worker_id}", {})
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def line(postgres: OwnPostgres) -> Iterator[tuple[Proxy, str]]:
+    with proxy_before(postgres.url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def redis_line(redis_url: str) -> Iterator[tuple[Proxy, str]]:
+    with proxy_before(redis_url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def api(
+    postgres: OwnPostgres,
+    line: tuple[Proxy, str],
+    redis_line: tuple[Proxy, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("cut-lines")
+    with running_api(folder, line[1], redis_line[1]) as running:
+        running.database_url = postgres.url
+        yield running
+
+
+def test_a_commit_whose_answer_is_cut_in_its_middle_is_found_by_its_key(
+    api: Api, line: tuple[Proxy, str]
+) -> None:
+    alice, bob = api.user(1_000), api.user()
+    trap = line[0].set_trap("answer", _POSTED, "tear")
+    answer = alice.send(bob, 5, "torn")
+    assert trap.sprung == 1, "the money had moved when the line was cut"
+    assert (answer.status, truth(api, bob)) == (201, 5), answer.body
+    assert "Idempotent-Replayed" not in answer.headers, "it is this request's own answer"
+    again = alice.send(bob, 5, "torn")
+    assert (again.status, again.body) == (201, answer.body)
+    assert (truth(api, alice), truth(api, bob)) == (995, 5)
+
+
+def test_backends_that_the_kernel_kills_lose_nothing(api: Api, postgres: OwnPostgres) -> None:
+    """PostgreSQL then ends all its other processes too, and recovers from its log."""
+    senders, receiver = [api.user(3_000) for _ in range(2)], api.user()
+    with load(api, senders, receiver, clients=8, pause_s=0) as running:
+        for _ in range(3):
+            running.wait_for(20)
+            os.kill(int(postgres.server.sql(_POSTING)), signal.SIGKILL)
+            running.wait_for(1, limit_s=RECOVERY_S)
+            await_that("ready", lambda: ask(api, "/readyz").status_code == 200, RECOVERY_S)
+    assert set(running.counts) <= {201, 503}, running.counts
+    prove(api, running, resolve(api, running))
+
+
+def test_what_was_sent_into_a_black_hole_and_arrives_late_doubles_nothing(
+    api: Api, line: tuple[Proxy, str]
+) -> None:
+    """Statements given up long ago reach PostgreSQL when the network comes back."""
+    senders, receiver = [api.user(3_000) for _ in range(2)], api.user()
+    with load(api, senders, receiver, clients=8) as running:
+        running.wait_for(20)
+        line[0].fall_into_a_hole()
+        running.wait_for(2, status=503)
+        await_that("told", lambda: ask(api, "/readyz").status_code == 503, ANSWER_S)
+        time.sleep(HOLE_S)
+        line[0].climb_out()
+        running.wait_for(20, limit_s=RECOVERY_S)
+    assert set(running.counts) == {201, 503}, running.counts
+    assert max(one.seconds for one in running.sent) < ANSWER_S
+    prove(api, running, resolve(api, running))
+
+
+def test_nobody_waits_for_a_redis_that_swallows_everything(
+    api: Api, redis_line: tuple[Proxy, str]
+) -> None:
+    senders, receiver = [api.user(3_000) for _ in range(2)], api.user()
+    with load(api, senders, receiver, clients=4) as running:
+        running.wait_for(20)
+        redis_line[0].fall_into_a_hole()
+        since = time.monotonic()
+        await_redis(api, "down")
+        running.wait_for(50)
+        redis_line[0].climb_out()
+        await_redis(api, "ok")
+    assert set(running.counts) == {201}, running.counts
+    blind = [one for one in running.sent if one.at_s > since]
+    assert percentile(blind, 0.99) < 0.5
+    prove(api, running, resolve(api, running))
+
+
+def test_clients_that_are_cut_after_the_commit_find_their_answer(api: Api) -> None:
+    alice, bob = api.user(1_000), api.user()
+    keys = [f"cut-{number}" for number in range(CUT_CLIENTS)]
+    for key in keys:
+        send_and_vanish(api, alice, bob, key)
+    assert truth(api, bob) == CUT_CLIENTS, "all had committed before their clients were gone"
+    answers = [alice.send(bob, 1, key) for key in keys]
+    assert {answer.status for answer in answers} == {201}
+    assert all(answer.headers["Idempotent-Replayed"] == "true" for answer in answers)
+    assert len({answer.json()["id"] for answer in answers}) == CUT_CLIENTS
+    assert (truth(api, alice), truth(api, bob)) == (1_000 - CUT_CLIENTS, CUT_CLIENTS)
+    api.verify()
+
+
+def send_and_vanish(api: Api, sender: User, receiver: User, key: str) -> None:
+    """Reads one byte of the answer, then resets the connection."""
+    at = urlsplit(api.url)
+    body = json.dumps({"receiver_id": receiver.account_id, "amount": 1})
+    request = (
+        f"POST /api/v1/transactions HTTP/1.1\r\nHost: {at.netloc}\r\n"
+        f"Authorization: Bearer {sender.token}\r\nX-Idempotency-Key: {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+    with socket.create_connection((at.hostname, at.port or 80), timeout=ANSWER_S) as raw:
+        raw.sendall(request.encode())
+        assert raw.recv(1) == b"H"
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,0 +1,108 @@
+"""People at the gate: what a request of theirs looks like to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final
+from uuid import UUID
+
+from finpay import ids, settings
+from finpay.gate import redis_keys
+from finpay.gate.decision import Verdict
+from finpay.gate.gate import Gate, Mode, Passage
+from finpay.gate.rate_limits import Tier
+from finpay.settings import RateLimit
+
+FINGERPRINT: Final = b"sixteen bytes: 1"
+OTHER_FINGERPRINT: Final = b"sixteen bytes: 2"
+_NUMBERS: Final = count(1)
+
+
+@dataclass
+class Sessions:
+    """Stands for PostgreSQL: knows who lives, and how often it was asked.
+
+    `meanwhile` happens after PostgreSQL has looked and before its answer is heard.
+    """
+
+    ended: set[UUID] = field(default_factory=set)
+    asked: int = 0
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def lives(self, session_id: UUID, _user_id: UUID) -> bool:
+        self.asked += 1
+        living = session_id not in self.ended
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return living
+
+
+@asynccontextmanager
+async def open_gate(
+    redis_url: str, sessions: Sessions | None = None, **environment: str
+) -> AsyncIterator[Gate]:
+    """A gate as the composition root builds it."""
+    read = settings.read({"REDIS_URL": redis_url, **environment})
+    gate = Gate(read, (sessions or Sessions()).lives)
+    await gate.start()
+    try:
+        yield gate
+    finally:
+        await gate.close()
+
+
+@dataclass
+class Visitor:
+    """A user with one session, whom no gate has seen."""
+
+    user_id: UUID = field(default_factory=ids.new_uuid)
+    session_id: UUID = field(default_factory=ids.new_uuid)
+
+    @property
+    def user(self) -> str:
+        return ids.encode("usr", self.user_id)
+
+    @property
+    def session(self) -> str:
+        return ids.encode("ses", self.session_id)
+
+    @property
+    def marker(self) -> str:
+        return redis_keys.session_marker(self.user, self.session)
+
+    @property
+    def cache(self) -> str:
+        return redis_keys.cache(self.user)
+
+    def tier(self, name: str, limit: int, window_s: int = 900) -> Tier:
+        return Tier(name, redis_keys.user_tier(self.user, name), RateLimit(limit, window_s))
+
+    def passage(self, mode: Mode = "count", tiers: Sequence[Tier] = (), **more: Any) -> Passage:
+        """One request; its token is its own unless it is given."""
+        return Passage(
+            user=self.user,
+            session=self.session,
+            session_id=self.session_id,
+            user_id=self.user_id,
+            mode=mode,
+            tiers=tiers,
+            **{"token": f"token-{next(_NUMBERS)}", **more},
+        )
+
+    def read(self, variant: str = "/accounts?") -> Passage:
+        return self.passage("read", variant=variant)
+
+    def write(self, key: str = "k", fingerprint: bytes = FINGERPRINT) -> Passage:
+        return self.passage("key", key=key, fingerprint=fingerprint)
+
+
+def left(verdict: Verdict) -> dict[str, int]:
+    return {budget.tier.name: budget.remaining for budget in verdict.budgets}
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -1,0 +1,292 @@
+"""The way to Redis: one pipeline for all who ask at once, and a breaker that lets nobody wait."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+import pytest
+import uvloop
+from redis import Redis
+
+from finpay.gate.gate import Gate, Settlement
+from finpay.gate.pipelined_connection import MAX_CROWD, MAX_KEYS
+from finpay.gate.redis_client import read_script
+from tests.gate.requests import FINGERPRINT, Sessions, Visitor, left, open_gate, until
+from tests.servers import OwnValkey
+
+PATIENCE_S: Final = 0.1  # no request waits longer for Redis …
+SLACK_S: Final = 0.15  # … and this machine may be busy with other tests
+
+
+async def timed(work: Awaitable[Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    return await work, time.perf_counter() - started
+
+
+async def in_turn(times: int, work: Callable[[], Awaitable[Any]]) -> list[Any]:
+    return [await work() for _ in range(times)]
+
+
+def reads_of(redis: Redis) -> int:
+    """How often the server read from a socket, this question included."""
+    return cast("dict[str, int]", redis.info("stats"))["total_reads_processed"]
+
+
+def script_calls_of(redis: Redis) -> int:
+    commands = cast("dict[str, dict[str, int]]", redis.info("commandstats"))
+    return commands.get("cmdstat_evalsha", {"calls": 0})["calls"]
+
+
+class TestGathering:
+    @pytest.fixture
+    def redis_url(self, valkey: OwnValkey) -> str:
+        """Nobody else's: on the shared one the probes of other tests' servers are counted too."""
+        return valkey.url
+
+    async def test_calls_begun_together_share_one_round_trip(
+        self, gate: Gate, redis: Redis
+    ) -> None:
+        """Requests of many users, counted by the server itself."""
+        visitors = [Visitor() for _ in range(12)]
+        for visitor in visitors:
+            await gate.admit(visitor.passage())
+        before, calls = reads_of(redis), script_calls_of(redis)
+        verdicts = await asyncio.gather(*(gate.admit(each.passage()) for each in visitors))
+        assert {verdict.kind for verdict in verdicts} == {"admitted"}
+        assert script_calls_of(redis) - calls == 1
+        # One for them all, and the three questions that stand between.
+        assert reads_of(redis) - before == 1 + 3
+
+    async def test_a_key_that_somebody_spoiled_harms_nobody_else(
+        self, gate: Gate, redis: Redis
+    ) -> None:
+        """Those of one call are served each for itself."""
+        spoiled, *others = [Visitor() for _ in range(5)]
+        for visitor in (spoiled, *others):
+            await gate.admit(visitor.passage())
+        redis.delete(spoiled.cache)
+        redis.lpush(spoiled.cache, "no hash")
+        verdicts = await asyncio.gather(*(gate.admit(each.write()) for each in (spoiled, *others)))
+        assert [verdict.degraded for verdict in verdicts] == [True, *[False] * 4]
+        assert [verdict.claimed for verdict in verdicts] == [False, *[True] * 4]
+
+    async def test_two_of_one_user_in_one_call_see_each_other(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        """What the call read once for all is not what the second of them finds."""
+        await gate.admit(visitor.passage())
+        tiers = [visitor.tier("own", 3)]
+        asking = [visitor.passage(tiers=tiers) for _ in range(4)]
+        verdicts = await asyncio.gather(*map(gate.admit, asking))
+        assert [verdict.kind for verdict in verdicts] == ["admitted"] * 3 + ["limited"]
+        verdicts = await asyncio.gather(*(gate.admit(visitor.write(key="one")) for _ in range(2)))
+        assert [verdict.kind for verdict in verdicts] == ["admitted", "in_progress"]
+        first = visitor.write(key="another")
+        await gate.admit(first)
+        await asyncio.gather(
+            gate.settle(first, Settlement()),
+            gate.settle(first, Settlement((FINGERPRINT, 201, b"{}"))),
+        )
+        verdict = await gate.admit(visitor.write(key="another"))
+        assert (verdict.kind, verdict.payload) == ("replayed", b"201{}")
+
+    async def test_a_key_is_free_for_the_next_one_once_it_is_released(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        """The second was let in while Redis was away, under the same key."""
+        owner, other = visitor.write(), visitor.write()
+        await gate.admit(owner)
+        await asyncio.gather(
+            gate.settle(owner, Settlement()),
+            gate.settle(other, Settlement((FINGERPRINT, 201, b"{}"))),
+        )
+        await gate.admit(visitor.passage())
+        assert (await gate.admit(visitor.write())).kind == "replayed"
+
+    async def test_many_receivers_are_a_call_of_their_own(self, gate: Gate, redis: Redis) -> None:
+        """A thousand of them take Redis four milliseconds: others have to be heard in between."""
+        passages = [Visitor().write() for _ in range(6)]
+        users = [f"usr_{number}" for number in range(MAX_KEYS // 2)]
+        calls = script_calls_of(redis)
+        settlement = Settlement(receivers=users)
+        await asyncio.gather(*(gate.settle(passage, settlement) for passage in passages))
+        assert script_calls_of(redis) - calls == 6
+        settlement = Settlement(receivers=users[: MAX_KEYS // 3 - 2])
+        await asyncio.gather(*(gate.settle(passage, settlement) for passage in passages))
+        assert script_calls_of(redis) - calls == 6 + 2
+
+    async def test_a_crowd_holds_redis_up_for_a_moment_at_most(
+        self, gate: Gate, redis: Redis
+    ) -> None:
+        visitors = [Visitor() for _ in range(2 * MAX_CROWD + 1)]
+        for visitor in visitors:
+            await gate.admit(visitor.passage())
+        before, calls = reads_of(redis), script_calls_of(redis)
+        await asyncio.gather(*(gate.admit(each.passage()) for each in visitors))
+        assert script_calls_of(redis) - calls == 3
+        assert reads_of(redis) - before <= 3 + 3
+
+    async def test_what_comes_while_one_is_in_the_air_takes_the_next(
+        self, gate: Gate, redis: Redis
+    ) -> None:
+        visitors = [Visitor() for _ in range(9)]
+        for visitor in visitors:
+            await gate.admit(visitor.passage())
+        before = reads_of(redis)
+        first = asyncio.create_task(gate.admit(visitors[0].passage()))
+        for _ in range(3):  # it boards, takes off and waits for its answer
+            await asyncio.sleep(0)
+        await asyncio.gather(*(gate.admit(each.passage()) for each in visitors[1:]))
+        await first
+        assert reads_of(redis) - before == 2 + 1
+
+    async def test_a_write_settles_both_sides_in_one_round_trip(
+        self, gate: Gate, visitor: Visitor, redis: Redis
+    ) -> None:
+        passage = visitor.write()
+        await gate.admit(passage)
+        other = Visitor().user
+        settlement = Settlement((FINGERPRINT, 201, b"{}"), receivers=[other])
+        before = reads_of(redis)
+        await gate.settle(passage, settlement)
+        assert reads_of(redis) - before == 1 + 1
+
+    async def test_one_answer_never_reaches_another(self, gate: Gate) -> None:
+        visitors = [Visitor() for _ in range(40)]
+        tiers = [[visitor.tier("own", 1_000 + at)] for at, visitor in enumerate(visitors)]
+        for spent in (1, 2, 3):
+            verdicts = await asyncio.gather(
+                *(
+                    gate.admit(visitor.passage(tiers=own))
+                    for visitor, own in zip(visitors, tiers, strict=True)
+                )
+            )
+            assert [left(verdict)["own"] for verdict in verdicts] == [
+                1_000 + at - spent for at in range(40)
+            ]
+
+
+class TestScripts:
+    async def test_are_loaded_again_when_redis_forgot_them(
+        self, valkey: OwnValkey, inside: Redis, visitor: Visitor
+    ) -> None:
+        """A script that was not known did nothing, so nothing counts twice."""
+        tiers = [visitor.tier("global", 10)]
+        async with open_gate(valkey.url) as gate:
+            for remaining in (9, 8, 7):
+                inside.script_flush()
+                verdict = await gate.admit(visitor.passage(tiers=tiers))
+                assert (verdict.kind, verdict.degraded) == ("admitted", False)
+                assert left(verdict) == {"global": remaining}
+
+    async def test_of_a_mixed_pipeline_are_each_carried_out_once(
+        self, valkey: OwnValkey, inside: Redis
+    ) -> None:
+        visitors = [Visitor() for _ in range(5)]
+        async with open_gate(valkey.url) as gate:
+            for each in visitors:
+                await gate.admit(each.passage())
+            inside.script_flush()
+            inside.script_load(read_script("admit").text)
+            await asyncio.gather(
+                *(gate.admit(each.passage(tiers=[each.tier("g", 9)])) for each in visitors),
+                *(gate.admit_stranger([each.tier("s", 9)]) for each in visitors),
+            )
+            for each in visitors:
+                verdict = await gate.admit(each.passage(tiers=[each.tier("g", 9)]))
+                assert left(verdict) == {"g": 7}
+                assert left(await gate.admit_stranger([each.tier("s", 9)])) == {"s": 7}
+
+
+class TestBreaker:
+    async def test_opens_when_redis_hangs_and_closes_by_itself(
+        self, valkey: OwnValkey, visitor: Visitor
+    ) -> None:
+        sessions = Sessions()
+        async with open_gate(valkey.url, sessions) as gate:
+            await gate.admit(visitor.passage())
+            valkey.hang()
+            verdict, waited_s = await timed(gate.admit(visitor.passage()))
+            assert (verdict.kind, verdict.degraded) == ("admitted", True)
+            assert waited_s < PATIENCE_S + SLACK_S
+            assert gate.redis_away
+            verdicts, waited_s = await timed(in_turn(5, lambda: gate.admit(visitor.passage())))
+            assert all(verdict.degraded for verdict in verdicts)
+            assert waited_s < PATIENCE_S * 2  # all five together: none of them waits for Redis
+            assert sessions.asked == 7
+            valkey.resume()
+            await until(lambda: not gate.redis_away)
+            assert not (await gate.admit(visitor.passage())).degraded
+            assert sessions.asked == 7
+
+    async def test_lets_all_who_wait_go_on_at_once(self, valkey: OwnValkey) -> None:
+        """Also those who came later, while the first were still waiting."""
+        async with open_gate(valkey.url) as gate:
+            valkey.hang()
+            early = [asyncio.create_task(timed(gate.admit(Visitor().passage()))) for _ in "123"]
+            await asyncio.sleep(0.05)
+            late = [asyncio.create_task(timed(gate.admit(Visitor().passage()))) for _ in "123"]
+            answers = await asyncio.gather(*early, *late)
+            assert all(verdict.degraded for verdict, _ in answers)
+            assert max(waited_s for _, waited_s in answers) < PATIENCE_S + SLACK_S
+
+    async def test_opens_when_redis_stops_and_closes_when_it_starts(
+        self, valkey: OwnValkey, visitor: Visitor
+    ) -> None:
+        async with open_gate(valkey.url) as gate:
+            await gate.admit(visitor.passage())
+            valkey.stop()
+            assert (await gate.admit(visitor.passage())).degraded
+            assert gate.redis_away
+            valkey.start()
+            await until(lambda: not gate.redis_away)
+            assert not (await gate.admit(visitor.passage())).degraded
+
+    async def test_opens_when_redis_is_full(
+        self, valkey: OwnValkey, inside: Redis, visitor: Visitor
+    ) -> None:
+        """It answers, and takes nothing: as good as away, until there is room again."""
+        tiers = [visitor.tier("global", 100)]
+        async with open_gate(valkey.url) as gate:
+            await gate.admit(visitor.passage())
+            inside.config_set("maxmemory", "1kb")
+            assert (await gate.admit(visitor.passage(tiers=tiers))).degraded
+            assert gate.redis_away
+            inside.config_set("maxmemory", "0")
+            await until(lambda: not gate.redis_away)
+            verdict = await gate.admit(visitor.passage(tiers=tiers))
+            assert (left(verdict), verdict.degraded) == ({"global": 99}, False)
+
+    @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+    def test_does_not_open_because_this_process_was_busy(
+        self, redis_url: str, visitor: Visitor, new_loop: Callable[[], asyncio.AbstractEventLoop]
+    ) -> None:
+        """The answer lay in the socket all the time. Loops differ in whether they look there before
+        they look at the clock, so the computation begins at every step of the question."""
+
+        async def ask_and_compute() -> None:
+            async with open_gate(redis_url) as gate:
+                await gate.admit(visitor.passage())
+                for work in (lambda: gate.admit(visitor.passage()), gate.ping):
+                    for steps in range(8):
+                        asking = asyncio.ensure_future(work())
+                        for _ in range(steps):
+                            await asyncio.sleep(0)
+                        time.sleep(PATIENCE_S)  # as a long computation would
+                        await asking
+                        assert not gate.redis_away, steps
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(ask_and_compute())
+
+    async def test_is_open_from_the_start_where_no_redis_is(
+        self, valkey: OwnValkey, visitor: Visitor
+    ) -> None:
+        valkey.stop()
+        async with open_gate(valkey.url) as gate:
+            assert gate.redis_away
+            assert (await gate.admit(visitor.passage())).degraded
+            valkey.start()
+            await until(lambda: not gate.redis_away)
+            assert not (await gate.admit(visitor.passage())).degraded

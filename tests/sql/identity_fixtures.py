@@ -1,0 +1,174 @@
+"""People for tests: registered for real, with everything at hand that they left in the database."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from finpay import ids
+from finpay.db.pool import Database
+from finpay.errors import FinPayError
+from finpay.identity.access_tokens import Principal, Signer
+from finpay.identity.models import LoggedIn, Tokens
+from finpay.identity.origin import Origin
+from finpay.identity.passwords import Hasher, Verified
+from finpay.identity.users import Identity
+
+PASSWORD: Final = "correct horse battery"
+ADDRESS: Final = "192.0.2.7"
+ACCESS_TTL_S: Final = 900
+REFRESH_TTL_S: Final = 3_600
+GRACE_S: Final = 30
+BLOCKED_LIMIT_S: Final = 5.0  # how long a test waits for a statement to meet a lock
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user as one of their logins knows them."""
+
+    logged_in: LoggedIn
+    principal: Principal
+
+    @property
+    def email(self) -> str:
+        return self.logged_in.user.email
+
+    @property
+    def id(self) -> UUID:
+        return self.logged_in.user.id
+
+    @property
+    def refresh_token(self) -> str:
+        return self.logged_in.tokens.refresh_token
+
+
+class CountingHasher(Hasher):
+    """Keeps which hashes were compared, and lets a test act right after a comparison."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compared: list[str | None] = []
+        self.hashed = 0
+        self.afterwards: Callable[[], Awaitable[object]] | None = None
+
+    async def hash(self, password: str) -> str:
+        self.hashed += 1
+        return await super().hash(password)
+
+    async def verify(self, password_hash: str | None, password: str) -> Verified:
+        self.compared.append(password_hash)
+        verified = await super().verify(password_hash, password)
+        act, self.afterwards = self.afterwards, None
+        if act is not None:
+            await act()
+        return verified
+
+
+class People:
+    """Identity on a real database, with the rights of the app."""
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url, size=16)
+        self.hasher = CountingHasher()
+        self.signer = Signer(["s" * 32], ACCESS_TTL_S)
+        self.identity = Identity(
+            self.database,
+            self.hasher,
+            self.signer,
+            refresh_ttl_s=REFRESH_TTL_S,
+            refresh_grace_s=GRACE_S,
+        )
+
+    async def close(self) -> None:
+        self.identity.close()
+        await self.database.close()
+
+    async def register(self, name: str | None = None) -> Person:
+        logged_in = await self.identity.register(
+            fresh_email(), PASSWORD, name, "ZAR", fresh_origin()
+        )
+        return self.person(logged_in)
+
+    async def login(self, person: Person, password: str = PASSWORD) -> Person:
+        return self.person(await self.identity.login(person.email, password, fresh_origin()))
+
+    def person(self, logged_in: LoggedIn) -> Person:
+        return Person(logged_in, self.principal(logged_in.tokens))
+
+    def principal(self, tokens: Tokens) -> Principal:
+        return self.signer.verify(tokens.access_token, time.time())
+
+    async def refresh(self, token: str) -> Tokens:
+        outcome = await self.identity.refresh(token, fresh_origin())
+        assert isinstance(outcome, Tokens)
+        return outcome
+
+    async def lives(self, person: Person) -> bool:
+        return await self.identity.session_is_alive(person.principal.session_id, person.id)
+
+    async def one(self, query: str, *args: object) -> Any:
+        """The only value of the only row."""
+        (row,) = await self.database.fetch(query, *args)
+        (value,) = row
+        return value
+
+    async def audit(self, origin: Origin) -> list[tuple[str, UUID | None, UUID | None]]:
+        """(action, actor, subject) of everything that one request left, in order."""
+        rows = await self.database.fetch(
+            "SELECT action, actor_id, subject_id, address FROM audit.log"
+            " WHERE request_id = $1 ORDER BY id",
+            origin.request_id,
+        )
+        assert {row["address"] for row in rows} <= {ADDRESS}
+        return [(row["action"], row["actor_id"], row["subject_id"]) for row in rows]
+
+    async def events(self, person: Person) -> list[tuple[int, str, str]]:
+        """(sequence, type, data) of everything that the person's account saw."""
+        rows = await self.database.fetch(
+            "SELECT e.sequence, e.type, e.data::text FROM outbox.events e"
+            " JOIN ledger.accounts a ON a.id = e.account_id"
+            " WHERE a.user_id = $1 ORDER BY e.sequence",
+            person.id,
+        )
+        return [tuple(row) for row in rows]
+
+    async def rows(self) -> list[int]:
+        """How much there is of everything that identity writes."""
+        tables = (
+            "identity.users",
+            "identity.sessions",
+            "identity.refresh_tokens",
+            "ledger.accounts",
+            "outbox.events",
+            "audit.log",
+        )
+        return [await self.one(f"SELECT count(*) FROM {table}") for table in tables]
+
+    async def until_blocked(self) -> None:
+        """Returns once a statement of this database waits for somebody's lock."""
+        query = (
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE NOT granted AND datname = current_database()"
+        )
+        async with asyncio.timeout(BLOCKED_LIMIT_S):
+            while not await self.one(query):
+                await asyncio.sleep(0.01)
+
+
+async def refusal(call: Awaitable[object]) -> FinPayError:
+    """What the call is refused with; anything else fails the test."""
+    try:
+        answer = await call
+    except FinPayError as error:
+        return error
+    raise AssertionError(f"not refused: {answer!r}")
+
+
+def fresh_email() -> str:
+    return f"{ids.new_uuid()}@example.com"
+
+
+def fresh_origin() -> Origin:
+    return Origin(ids.encode("req", ids.new_uuid()), ADDRESS)

@@ -1,0 +1,183 @@
+"""A bank for tests: real accounts in a real database, and short words for what happens to them."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import structs
+
+from finpay import ids
+from finpay.db.pool import Database, Record
+from finpay.ledger import administration
+from finpay.ledger.outcome import Outcome
+from finpay.ledger.posting import Bulk, Item, Mode, Posted, Request, Transfer, post
+
+LIMIT: Final = 2**53 - 1
+REPLY: Final = '{"currency":"%s","receiver":"%s","balance_after":%s,"created_at":"%s"}'
+REFUSALS: Final = [
+    f'{{"code":"{outcome}","request_id":"%1$s","transaction_id":"%2$s"}}' for outcome in Outcome
+] + [f'{{"code":"{outcome}","request_id":"%1$s","index":%2$s%3$s}}' for outcome in Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A user with an account."""
+
+    user_id: UUID
+    account_id: UUID
+    email: str
+
+    @property
+    def public_id(self) -> str:
+        return ids.encode("acc", self.account_id)
+
+
+class Bank:
+    """One database, seen with the rights of the app and with those of the owner."""
+
+    def __init__(self, url: str, *, size: int = 4) -> None:
+        self.url = url
+        self.app = Database(url, size=size)
+        self.owner = Database(url, size=2, role="finpay_owner")
+
+    async def close(self) -> None:
+        await self.app.close()
+        await self.owner.close()
+
+    async def open(
+        self, balance: int = 0, *, currency: str = "ZAR", frozen: bool = False
+    ) -> Holder:
+        """A new user, with money from the system account."""
+        user_id, account_id = ids.new_uuid(), ids.new_uuid()
+        holder = Holder(user_id, account_id, f"{user_id}@example.com")
+        async with self.app.transaction() as transaction:
+            await transaction.execute(
+                "INSERT INTO identity.users (id, email, password_hash) VALUES ($1, $2, 'none')",
+                user_id,
+                holder.email,
+            )
+            await transaction.execute(
+                "SELECT ledger.open_account($1, $2, $3)", account_id, user_id, currency
+            )
+        if balance:
+            await self.fund(holder, balance)
+        if frozen:
+            await self.freeze(holder)
+        return holder
+
+    async def fund(self, holder: Holder, amount: int) -> administration.Funding:
+        return await administration.fund(self.owner, holder.public_id, amount, fresh_key())
+
+    async def freeze(self, holder: Holder) -> None:
+        await administration.set_status(
+            self.owner, holder.public_id, "frozen", "a test", fresh_key()
+        )
+
+    async def hold(self, holder: Holder, amount: int) -> None:
+        """Money set aside, as holds will do it: there is no function for it yet."""
+        await self.owner.execute(
+            "UPDATE ledger.accounts SET held = $2 WHERE id = $1", holder.account_id, amount
+        )
+
+    async def post(self, *requests: Request) -> list[Posted]:
+        return await post(self.app, requests, REFUSALS)
+
+    async def outcomes(self, *requests: Request) -> list[Outcome]:
+        return [posted.outcome for posted in await self.post(*requests)]
+
+    async def outcome(self, request: Request) -> Outcome:
+        return (await self.outcomes(request))[0]
+
+    async def account(self, holder: Holder) -> Record:
+        return await self.row("SELECT * FROM ledger.accounts WHERE id = $1", holder.account_id)
+
+    async def balance(self, holder: Holder) -> int:
+        balance: int = (await self.account(holder))["balance"]
+        return balance
+
+    async def transaction(self, transfer: Transfer) -> Record:
+        return await self.row("SELECT * FROM ledger.transactions WHERE id = $1", transfer.id)
+
+    async def row(self, query: str, *args: object) -> Record:
+        """The only row."""
+        (row,) = await self.app.fetch(query, *args)
+        return row
+
+    async def until_somebody_waits(self) -> None:
+        """Until a statement in this database waits for a lock."""
+        async with asyncio.timeout(10):
+            while not await self.count(
+                "pg_locks JOIN pg_stat_activity USING (pid)",
+                "NOT granted AND datname = current_database()",
+            ):
+                await asyncio.sleep(0.01)
+
+    async def count(self, table: str, where: str, *args: object) -> int:
+        row = await self.row(f"SELECT count(*) AS n FROM {table} WHERE {where}", *args)
+        count: int = row["n"]
+        return count
+
+
+def transfer(sender: Holder, receiver: Holder, amount: int, **changes: Any) -> Transfer:
+    """A well-formed item with a key of its own; `changes` are fields of Transfer."""
+    plain = Transfer(
+        id=ids.new_uuid(),
+        sender_id=sender.account_id,
+        receiver_id=receiver.account_id,
+        receiver_email=None,
+        amount=amount,
+        currency=None,
+        description=None,
+        metadata="{}",
+        key=fresh_key(),
+        fingerprint=b"fingerprint",
+        request_id="req_test",
+        address="192.0.2.1",
+        reply=REPLY,
+    )
+    return structs.replace(plain, **changes)
+
+
+def again(item: Transfer, **changes: Any) -> Transfer:
+    """The same request once more: another id and request, the same key and fingerprint."""
+    return structs.replace(item, id=ids.new_uuid(), request_id="req_again", **changes)
+
+
+def bulk(sender: Holder, *items: Item, mode: Mode = "independent", **changes: Any) -> Bulk:
+    """A well-formed bulk with a key of its own; `changes` are fields of Bulk."""
+    plain = Bulk(
+        sender_id=sender.account_id,
+        mode=mode,
+        items=items,
+        key=fresh_key(),
+        fingerprint=b"fingerprint",
+        request_id="req_test",
+        address="192.0.2.1",
+    )
+    return structs.replace(plain, **changes)
+
+
+def item(receiver: Holder, amount: int, **changes: Any) -> Item:
+    """One transfer of a bulk; `changes` are fields of Item."""
+    plain = Item(
+        id=ids.new_uuid(),
+        receiver_id=receiver.account_id,
+        receiver_email=None,
+        amount=amount,
+        currency=None,
+        description=None,
+        metadata="{}",
+        reply=REPLY,
+    )
+    return structs.replace(plain, **changes)
+
+
+def bulk_again(request: Bulk, **changes: Any) -> Bulk:
+    """The same bulk once more: other ids and another request, the same key and fingerprint."""
+    items = [structs.replace(one, id=ids.new_uuid()) for one in request.items]
+    return structs.replace(request, items=items, request_id="req_again", **changes)
+
+
+def fresh_key() -> str:
+    return str(ids.new_uuid())

@@ -1,0 +1,97 @@
+"""Whose request it is: X-Forwarded-For counts exactly as far as proxies are trusted."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finpay.edge.request.client_ip import CACHED_ADDRESSES, Addresses
+from finpay.settings import Network
+
+PEER = "203.0.113.9"
+
+
+def networks(*texts: str) -> tuple[Network, ...]:
+    return tuple(ip_network(text) for text in texts)
+
+
+INSIDE = networks("10.0.0.0/8", "fd00::/8")
+
+# trusted, peer, X-Forwarded-For, the address that counts
+CASES: list[tuple[tuple[Network, ...] | int, str, str | None, str]] = [
+    # Nobody is trusted: the header is only noise.
+    ((), PEER, None, PEER),
+    ((), PEER, "1.1.1.1", PEER),
+    (0, PEER, "1.1.1.1", PEER),
+    # Networks: the rightmost address outside of them.
+    (INSIDE, PEER, "1.1.1.1", PEER),
+    (INSIDE, "10.1.1.1", None, "10.1.1.1"),
+    (INSIDE, "10.1.1.1", "1.1.1.1", "1.1.1.1"),
+    (INSIDE, "10.1.1.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),
+    (INSIDE, "10.1.1.1", "6.6.6.6, 1.1.1.1, 10.2.2.2", "1.1.1.1"),
+    (INSIDE, "10.1.1.1", "10.3.3.3, 10.2.2.2", "10.3.3.3"),
+    (INSIDE, "fd00::1", "1.1.1.1", "1.1.1.1"),
+    (INSIDE, "::ffff:10.1.1.1", "1.1.1.1", "1.1.1.1"),
+    # A hop that is no address: nothing behind it is believed, and the peer itself counts.
+    (INSIDE, "10.1.1.1", "1.1.1.1, garbage", "10.1.1.1"),
+    (INSIDE, "10.1.1.1", "garbage, 1.1.1.1", "1.1.1.1"),
+    (INSIDE, "10.1.1.1", "1.1.1.1,", "10.1.1.1"),
+    # A count: that many hops from the right.
+    (1, "10.1.1.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),
+    (2, "10.1.1.1", "6.6.6.6, 1.1.1.1, 10.2.2.2", "1.1.1.1"),
+    (2, "10.1.1.1", "1.1.1.1", "1.1.1.1"),
+    (1, "10.1.1.1", None, "10.1.1.1"),
+    (9, "10.1.1.1", "6.6.6.6, 1.1.1.1", "6.6.6.6"),
+    # One spelling for one client.
+    (1, PEER, " 1.1.1.1:4711 ", "1.1.1.1"),
+    (1, PEER, "[2001:db8:1:2:3::4]:80", "2001:db8:1:2::/64"),
+    (1, PEER, "2001:DB8:1:2:ffff::", "2001:db8:1:2::/64"),
+    (1, PEER, "2001:db8:1:2::1%eth0", "2001:db8:1:2::/64"),
+    (1, PEER, "::ffff:1.1.1.1", "1.1.1.1"),
+    (1, PEER, "01.1.1.1", PEER),
+    (1, PEER, "1.1.1", PEER),
+    (1, PEER, "", PEER),
+    ((), "unknown", None, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("trusted", "peer", "forwarded", "address"), CASES)
+def test_the_address_that_counts(
+    trusted: tuple[Network, ...] | int, peer: str, forwarded: str | None, address: str
+) -> None:
+    assert Addresses(trusted).of(peer, forwarded) == address
+
+
+@given(st.text(max_size=80), st.sampled_from([INSIDE, (), 1, 3]))
+def test_any_header_is_an_address_or_unknown(
+    forwarded: str, trusted: tuple[Network, ...] | int
+) -> None:
+    address = Addresses(trusted).of("10.1.1.1", forwarded)
+    if address != "unknown":
+        ip_network(address)
+
+
+@given(st.text(alphabet="0123456789abcdef.:, []", max_size=60))
+def test_what_a_client_adds_to_the_header_changes_nothing(forged: str) -> None:
+    for trusted in (INSIDE, 1):
+        said = Addresses(trusted).of("10.1.1.1", f"{forged}, 198.51.100.7")
+        assert said == "198.51.100.7"
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    addresses = Addresses(1)
+    for number in range(CACHED_ADDRESSES + 500):
+        addresses.of(PEER, f"10.0.{number // 256}.{number % 256}")
+    assert addresses._remembered.cache_info().currsize == CACHED_ADDRESSES
+
+
+def test_a_header_that_nobody_vouches_for_is_not_kept() -> None:
+    addresses = Addresses(())
+    for number in range(10):
+        addresses.of(PEER, f"{number}" * 100_000)
+    assert addresses._remembered.cache_info().currsize == 1
+
+
+def test_only_the_end_of_a_long_header_is_read() -> None:
+    assert Addresses(1).of("10.1.1.1", "6.6.6.6, " * 10_000 + "1.1.1.1") == "1.1.1.1"

@@ -1,0 +1,176 @@
+"""Strict JSON: bytes to members, members to a shape, and the place of what is wrong."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finpay.edge.request import idempotency_key, json_body
+from finpay.edge.schemas.requests import Login, Send
+from finpay.errors import Code, FinPayError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**17), 10**17) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+NOBODY = "acc_01h455vb4pex5vsknk084sn02q"
+
+
+def read(content: bytes, shape: Any) -> Any:
+    """As the edge does it."""
+    members = json_body.read_members(content)
+    json_body.check_texts(content, members)
+    return json_body.convert(members, shape).checked()
+
+
+def refusal(content: bytes, shape: Any = Send) -> tuple[Code, str | None]:
+    """The code, and the pointer to the place."""
+    with pytest.raises(FinPayError) as caught:
+        read(content, shape)
+    faults = caught.value.faults
+    return caught.value.code, faults[0].pointer if faults else None
+
+
+class TestReading:
+    @given(JSON)
+    def test_gives_what_any_json_reader_gives(self, value: Any) -> None:
+        for ascii_only in (True, False):
+            try:
+                content = json.dumps(value, ensure_ascii=ascii_only).encode()
+            except UnicodeEncodeError:  # a lone surrogate is only possible as an escape
+                continue
+            assert json_body.read_members(content) == value
+
+    @given(st.binary(max_size=40))
+    def test_of_any_bytes_gives_a_value_or_400(self, content: bytes) -> None:
+        try:
+            json_body.read_members(content)
+        except FinPayError as error:
+            code = error.code
+        else:
+            code = Code.MALFORMED_JSON
+            json.loads(content)  # what we read, others read too
+        assert code is Code.MALFORMED_JSON
+
+    @pytest.mark.parametrize(
+        "content",
+        [b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b'[{"x":{"y":1,"y":2}}]', b'{"":1,"":2}'],
+    )
+    def test_refuses_a_member_that_stands_twice(self, content: bytes) -> None:
+        assert refusal(content) == (Code.MALFORMED_JSON, None)
+
+    @pytest.mark.parametrize("digits", [19, 20, 400, 5_000, 60_000])
+    def test_of_a_long_integer_is_quick_and_out_of_range(self, digits: int) -> None:
+        for sign in ("", "-"):
+            content = f'{{"amount":{sign}{"9" * digits},"receiver_id":"{NOBODY}"}}'.encode()
+            assert refusal(content) == (Code.VALIDATION_FAILED, "#/amount")
+
+    @pytest.mark.parametrize("number", ["1.0", "1e0", "1E+2", "0.0", "1e400", "-0.0", "1e-400"])
+    def test_of_a_float_fits_no_integer(self, number: str) -> None:
+        content = f'{{"amount":{number},"receiver_id":"{NOBODY}"}}'.encode()
+        assert refusal(content) == (Code.VALIDATION_FAILED, "#/amount")
+
+    def test_of_an_amount_with_a_fraction_tells_of_minor_units(self) -> None:
+        with pytest.raises(FinPayError) as caught:
+            read(f'{{"amount":25.00,"receiver_id":"{NOBODY}"}}'.encode(), Send)
+        assert caught.value.faults[0].detail.endswith("in minor units: 25.00 is 2500.")
+
+    @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+    def test_of_deep_nesting_is_400_at_any_depth(self, opening: bytes) -> None:
+        for depth in (1_000, 5_000, 10_000):
+            assert refusal(opening * depth) == (Code.MALFORMED_JSON, None)
+
+    @pytest.mark.parametrize("depth", range(1, 1_100, 3))
+    def test_and_the_check_of_texts_never_stumble(self, depth: int) -> None:
+        """They recurse in different ways, so one may come deeper than the other."""
+        content = b"[" * depth + b'"\\ud800"' + b"]" * depth
+        assert refusal(content)[0] in {Code.MALFORMED_JSON, Code.VALIDATION_FAILED}
+
+    def test_the_check_of_texts_alone_survives_any_depth(self) -> None:
+        value: Any = "\ud800"
+        for _ in range(20_000):
+            value = [value]
+        with pytest.raises(FinPayError) as caught:
+            json_body.check_texts(b"\\u", value)
+        assert caught.value.code is Code.MALFORMED_JSON
+
+
+class TestPlace:
+    @pytest.mark.parametrize(
+        ("content", "pointer"),
+        [
+            (b"[]", "#"),
+            (b"5", "#"),
+            (b"{}", "#/amount"),
+            (b'{"amount":"5"}', "#/amount"),
+            (b'{"amount":5,"unknown":1}', "#/unknown"),
+            (b'{"amount":5,"a/b~c":1}', "#/a~1b~0c"),
+            (b'{"amount":5,"metadata":{"k":5}}', "#/metadata"),
+            (b'{"amount":5,"description":"\\u0000"}', "#/description"),
+            (b'{"amount":5,"metadata":{"k/":"\\ud800"}}', "#/metadata/k~1"),
+            (b'{"amount":5,"x":["a",{"y":"\\u0000"}]}', "#/x/1/y"),
+            (b'{"amount":5,"\\u0000":1}', "#"),
+            (b'{"amount":5}', "#"),
+            (b'{"amount":5,"receiver_id":"x"}', "#/receiver_id"),
+            (b'{"amount":5,"receiver_email":"x"}', "#/receiver_email"),
+        ],
+    )
+    def test_is_a_json_pointer(self, content: bytes, pointer: str) -> None:
+        code, place = refusal(content)
+        assert code is Code.VALIDATION_FAILED
+        assert place is not None
+        assert place.startswith(pointer)
+        assert pointer in {place, "#/metadata"}
+
+    @given(st.text(min_size=1).filter(lambda name: name not in Login.__struct_fields__))
+    def test_of_any_unknown_member_can_be_told(self, name: str) -> None:
+        content = json.dumps({"email": "a@example.com", "password": "x", name: 1}).encode()
+        code, place = refusal(content, Login)
+        assert code is Code.VALIDATION_FAILED
+        assert place is not None
+        place.encode()
+
+
+class TestContentType:
+    @pytest.mark.parametrize(
+        "text",
+        ["application/json", "APPLICATION/JSON", " application/json ",
+         "application/json;charset=utf-8",
+         'application/json; charset="UTF-8"', "application/json ; Charset = utf-8"],
+    )  # fmt: skip
+    def test_is_json_in_utf_8(self, text: str) -> None:
+        json_body.check_content_type(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [None, "", "text/json", "application/json;", "application/jsonx", "application/json; a=b",
+         "application/json; charset=utf-16", "application/json, application/json"],
+    )  # fmt: skip
+    def test_is_nothing_else(self, text: str | None) -> None:
+        with pytest.raises(FinPayError) as caught:
+            json_body.check_content_type(text)
+        assert caught.value.code is Code.UNSUPPORTED_MEDIA_TYPE
+
+
+class TestFingerprint:
+    @settings(max_examples=30)
+    @given(st.dictionaries(st.text(), JSON, min_size=2, max_size=5))
+    def test_does_not_know_the_order_of_members(self, members: dict[str, Any]) -> None:
+        turned = dict(reversed(members.items()))
+        one, other = (idempotency_key.fingerprint("POST", "/t", m) for m in (members, turned))
+        assert one == other
+        assert len(one) == idempotency_key.FINGERPRINT_BYTES
+
+    @given(JSON, JSON)
+    def test_tells_different_requests_apart(self, one: Any, other: Any) -> None:
+        same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+        prints = [idempotency_key.fingerprint("POST", "/t", value) for value in (one, other)]
+        assert (prints[0] == prints[1]) is same
+
+    def test_knows_method_and_route(self) -> None:
+        prints = {idempotency_key.fingerprint(method, route, {})
+                  for method in ("POST", "PUT") for route in ("/a", "/b")}  # fmt: skip
+        assert len(prints) == 4

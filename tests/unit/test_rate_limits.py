@@ -1,0 +1,83 @@
+"""Rate limits without Redis: fixed windows in one process, and what is told of them."""
+
+import pytest
+
+from finpay.gate import rate_limits
+from finpay.gate.rate_limits import Budget, LocalLimits, Tier, exhausted, headers_of
+from finpay.settings import RateLimit
+
+NOW = 1_000.0
+
+
+def tier(name: str, count: int, window_s: int = 900) -> Tier:
+    return Tier(name, f"key-of-{name}", RateLimit(count, window_s))
+
+
+def left(budgets: tuple[Budget, ...]) -> list[tuple[int, int]]:
+    return [(budget.remaining, budget.reset_s) for budget in budgets]
+
+
+@pytest.mark.parametrize(("workers", "limit", "share"), [(1, 5, 5), (2, 5, 2), (4, 3, 1)])
+def test_a_process_keeps_its_share_and_at_least_one(workers: int, limit: int, share: int) -> None:
+    local = LocalLimits(workers)
+    passed = [local.count([tier("a", limit)], NOW)[0] for _ in range(share + 3)]
+    assert passed == [True] * share + [False] * 3
+
+
+def test_all_tiers_are_counted_or_none() -> None:
+    local = LocalLimits(1)
+    wide, narrow = tier("wide", 5), tier("narrow", 1)
+    assert local.count([wide, narrow], NOW) == (
+        True,
+        (Budget(wide, 4, 900), Budget(narrow, 0, 900)),
+    )
+    for _ in range(3):
+        fits, budgets = local.count([narrow, wide], NOW)
+        assert (fits, left(budgets)) == (False, [(0, 900), (4, 900)])
+    assert left(local.count([wide], NOW)[1]) == [(3, 900)]
+
+
+def test_a_window_begins_with_the_first_counted_request_and_ends_whatever_comes() -> None:
+    local, short = LocalLimits(1), tier("short", 2, 60)
+    told = [local.count([short], NOW + at) for at in (0, 59.2, 59.3, 59.9, 60, 61)]
+    assert [fits for fits, _ in told] == [True, True, False, False, True, True]
+    assert [left(budgets) for _, budgets in told] == [
+        [(1, 60)], [(0, 1)], [(0, 1)], [(0, 1)], [(1, 60)], [(0, 59)],
+    ]  # fmt: skip
+
+
+def test_a_refused_request_begins_no_window() -> None:
+    local, full, fresh = LocalLimits(1), tier("full", 1), tier("fresh", 5, 60)
+    local.count([full], NOW)
+    assert not local.count([full, fresh], NOW)[0]
+    assert left(local.count([fresh], NOW + 59)[1]) == [(4, 60)]
+
+
+def test_what_is_cleared_begins_anew() -> None:
+    local, short = LocalLimits(1), tier("short", 1)
+    local.count([short], NOW)
+    local.clear(short.key)
+    local.clear("a key that nobody counted")
+    assert local.count([short], NOW)[0]
+
+
+def test_the_memory_of_windows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that began longest ago goes first, also if its key was there before."""
+    monkeypatch.setattr(rate_limits, "MAX_LOCAL_WINDOWS", 3)
+    local = LocalLimits(1)
+    for at, name in enumerate("abcad"):
+        local.count([tier(name, 5, 3)], NOW + at)
+    assert [*local._windows] == [f"key-of-{name}" for name in "cad"]
+
+
+def test_headers_tell_the_whole_limit_and_what_is_left() -> None:
+    budgets = (Budget(tier("global", 100), 99, 899), Budget(tier("transaction", 20, 60), 0, 7))
+    assert headers_of(budgets) == (
+        '"global";q=100;w=900, "transaction";q=20;w=60',
+        '"global";r=99;t=899, "transaction";r=0;t=7',
+    )
+
+
+def test_the_tier_that_stays_shut_longest_is_the_one_to_wait_for() -> None:
+    shut = [Budget(tier(name, 5), 0, reset_s) for name, reset_s in (("a", 5), ("b", 9), ("c", 7))]
+    assert exhausted([*shut, Budget(tier("open", 5), 1, 99)]).tier.name == "b"

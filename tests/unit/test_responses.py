@@ -1,0 +1,145 @@
+"""What goes out: the stored answer of a transfer is, to the byte, what a later GET says."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finpay import ids
+from finpay.edge.schemas import problems, responses
+from finpay.errors import KINDS, Code, Fault, FinPayError
+from finpay.formats import time
+from finpay.ledger import reads, resources
+from finpay.ledger.outcome import REFUSALS, Outcome
+from finpay.money import MAX_AMOUNT
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
+ALICE, BOB = UUID(int=2**100 + 1), UUID(int=2**100 + 2)
+NOW = datetime(2026, 1, 31, 12, 0, 0, 5, UTC)
+
+
+def step(**changes: Any) -> reads.Step:
+    plain: dict[str, Any] = {
+        "id": UUID(int=7), "type": "transfer", "status": "completed", "sender_id": ALICE,
+        "receiver_id": BOB, "amount": 5, "currency": "ZAR", "description": None, "metadata": "{}",
+        "failure_code": None, "created_at": NOW, "entry_version": 1, "sequence": 1,
+        "balance_after": 95,
+    }  # fmt: skip
+    return reads.Step(**plain | changes)
+
+
+def formatted(template: str, *values: object) -> str:
+    """PostgreSQL's format(), as far as our templates go: %1$s … and %%."""
+    parts = template.split("%%")
+    for number, value in enumerate(values, 1):
+        parts = [part.replace(f"%{number}$s", str(value)) for part in parts]
+    return "%".join(parts)
+
+
+@given(
+    st.uuids(),
+    st.integers(1, MAX_AMOUNT),
+    st.none() | TEXT,
+    st.dictionaries(TEXT, TEXT, max_size=4),
+    st.integers(0, MAX_AMOUNT),
+    st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+)
+def test_the_template_of_a_transfer_is_the_transactions_own_encoding(  # noqa: PLR0917
+    transaction_id: UUID,
+    amount: int,
+    description: str | None,
+    metadata: dict[str, str],
+    balance_after: int,
+    created_at: datetime,
+) -> None:
+    stored = msgspec.json.encode(metadata)
+    template = responses.transfer_template(
+        transaction_id, amount, ids.encode("acc", ALICE), description, stored
+    )
+    written = formatted(template, "ZAR", ids.encode("acc", BOB), balance_after, time(created_at))
+    read = step(
+        id=transaction_id,
+        amount=amount,
+        description=description,
+        metadata=stored.decode(),
+        balance_after=balance_after,
+        created_at=created_at,
+    )
+    assert written.encode() == responses.encode(resources.transaction(read, ALICE))
+
+
+@pytest.mark.parametrize("outcome", REFUSALS)
+def test_the_template_of_a_refusal_is_the_problems_own_encoding(outcome: Outcome) -> None:
+    code, detail = REFUSALS[outcome]
+    template = problems.refusal_templates()[list(Outcome).index(outcome)]
+    extensions = {"transaction_id": "txn_x"} if code is Code.INSUFFICIENT_FUNDS else {}
+    told = problems.body(FinPayError(code, detail, extensions=extensions), "req-1")
+    assert formatted(template, "req-1", "txn_x").encode() == told
+
+
+def test_only_refusals_have_a_template() -> None:
+    templates = zip([*Outcome, *Outcome], problems.refusal_templates(), strict=True)
+    assert [outcome for outcome, template in templates if template] == [*REFUSALS, *REFUSALS]
+
+
+@pytest.mark.parametrize("outcome", REFUSALS)
+def test_the_template_of_an_item_s_refusal_is_its_problem_s_encoding(outcome: Outcome) -> None:
+    code, detail = REFUSALS[outcome]
+    template = problems.refusal_templates()[len(Outcome) + list(Outcome).index(outcome)]
+    fault = Fault(detail, pointer="#/transactions/3")
+    told = FinPayError(code, detail, (fault,), {"transaction_id": "txn_x"})
+    written = formatted(template, "req-1", 3, ',"transaction_id":"txn_x"').encode()
+    assert written == problems.body(told, "req-1")
+
+
+def test_the_template_of_an_item_is_a_batch_item_s_encoding() -> None:
+    transaction = resources.transaction(step(), ALICE)
+    template = responses.item_template(3, responses.encode(transaction).decode())
+    item = responses.BatchItem(3, "completed", transaction, None)
+    assert template.encode() == responses.encode(item)
+
+
+def test_a_transaction_is_told_from_its_readers_side() -> None:
+    assert resources.transaction(step(), ALICE).direction == "sent"
+    assert resources.transaction(step(), BOB).direction == "received"
+
+
+def test_times_are_utc_with_microseconds() -> None:
+    assert time(NOW) == "2026-01-31T12:00:00.000005Z"
+    assert time(NOW.replace(microsecond=0)) == "2026-01-31T12:00:00.000000Z"
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=2)))
+    assert time(elsewhere.astimezone(UTC)) == time(NOW)
+
+
+@given(st.uuids())
+def test_the_two_sides_of_a_transaction_have_ids_of_their_own(transaction_id: UUID) -> None:
+    ids_ = [
+        responses.entry(reads.Entry(account, transaction_id, 1, amount, 0, NOW), "ZAR").id
+        for account, amount in ((ALICE, -5), (BOB, 5))
+    ]
+    assert len(set(ids_)) == 2
+    again = reads.Entry(ALICE, transaction_id, 1, -5, 0, NOW)
+    assert responses.entry(again, "ZAR").id == ids_[0]
+
+
+@pytest.mark.parametrize("code", Code)
+def test_a_problem_has_every_member_and_a_page(code: Code) -> None:
+    faults = (Fault("Wrong.", pointer="#/amount"), Fault("Bad.", parameter="limit"), Fault("No."))
+    reply = problems.reply(FinPayError(code, "Told.", faults=faults), "req-1")
+    assert (reply.status, reply.content_type) == (KINDS[code].status, b"application/problem+json")
+    assert json.loads(reply.body) == {
+        "type": f"/docs/errors/{code}", "title": KINDS[code].title, "status": KINDS[code].status,
+        "detail": "Told.", "code": code, "request_id": "req-1", "retryable": KINDS[code].retryable,
+        "errors": [{"detail": "Wrong.", "pointer": "#/amount"},
+                   {"detail": "Bad.", "parameter": "limit"}, {"detail": "No.", "pointer": "#"}],
+    }  # fmt: skip
+
+
+def test_an_empty_page_has_every_member() -> None:
+    page = json.loads(responses.page(responses.TransactionList, [], None))
+    assert page == {"object": "list", "data": [], "has_more": False, "next_cursor": None}

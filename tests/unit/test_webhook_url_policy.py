@@ -1,0 +1,202 @@
+"""Which URLs and addresses a webhook may have. Nothing here opens a connection."""
+
+import socket
+from ipaddress import ip_address
+from typing import Any, Final
+
+import pytest
+
+from finpay import settings
+from finpay.errors import FinPayError
+from finpay.webhooks.ssrf import ip_policy, url_policy
+from finpay.webhooks.ssrf.url_policy import Rules
+
+DEVELOPMENT: Final = Rules.of(settings.read({}))
+PRODUCTION: Final = Rules(production=True, ports=frozenset({443, 8443}), opened=())
+OPENED: Final = Rules.of(settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8,::1/128"}))
+
+REFUSED_ADDRESSES: Final = """
+0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16
+169.254.0.1 169.254.169.254 169.254.170.2 172.16.0.1 172.31.255.255 192.0.0.1 192.0.0.192 192.0.2.1
+192.31.196.1 192.52.193.1 192.88.99.1 192.168.0.1 192.175.48.1 198.18.0.1 198.19.255.255
+198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
+:: ::1 ::127.0.0.1 ::7f00:1 ::ffff:127.0.0.1 ::ffff:8.8.8.8 ::ffff:0:127.0.0.1 64:ff9b::7f00:1
+64:ff9b::808:808 64:ff9b:1::7f00:1 100::1 2001::1 2001:0:7f00:1:: 2001:2::1 2001:10::1 2001:20::1
+2001:db8::1 2002:7f00:1:: 2002:808:808:: 2620:4f:8000::1 3ffe::1 3fff::1 5f00::1 fc00::1
+fd00:ec2::254 fd12:3456::1 fe80::1 fec0::1 ff02::1 ff0e::1
+""".split()  # noqa: SIM905  a table
+PUBLIC_ADDRESSES: Final = """
+1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.1 100.63.255.255 100.128.0.1 126.255.255.255 128.0.0.1
+172.15.255.255 172.32.0.1 192.0.1.1 198.17.255.255 198.20.0.1 223.255.255.255
+2001:200::1 2400:cb00::1 2606:4700::1111 2620:fe::fe 2a00:1450::1
+""".split()  # noqa: SIM905  a table
+REFUSED_URLS: Final = (
+    "",
+    "example.com",
+    "ftp://example.com/",
+    "file:///etc/passwd",
+    "gopher://example.com/",
+    "https:/example.com",
+    "https:///example.com",
+    "//example.com/",
+    " https://example.com/",
+    "https://example.com/ ",
+    "https://exa mple.com/",
+    "https://example.com/\r\nX: y",
+    "https://example.com/\x00",
+    "https://user@example.com/",
+    "https://user:secret@example.com/",
+    "https://example.com@127.0.0.1/",
+    "https://127.0.0.1\\@example.com/",
+    "https://example.com\\.evil.com/",
+    "https://example.com/#fragment",
+    "https://0x7f.1/",
+    "https://0x7f000001/",
+    "https://2130706433/",
+    "https://017700000001/",
+    "https://0177.0.0.1/",
+    "https://127.1/",
+    "https://127.0.1/",
+    "https://127.0.0.1./",
+    "https://1.2.3.4.5/",
+    "https://256.1.1.1/",
+    "https://1.1.1.0x1/",
+    "https://localhost/",
+    "https://localhost./",
+    "https://LOCALHOST/",
+    "https://a.localhost/",
+    "https://printer.local/",
+    "https://metadata.google.internal/",
+    "https://router.home.arpa/",
+    "https://postgres/",
+    "https://example.com./",
+    "https://.example.com/",
+    "https://a..example.com/",
+    "https://-a.example.com/",
+    "https://a-.example.com/",
+    f"https://{'a' * 64}.example.com/",
+    "https://exämple.com/",
+    "https://ⓔxample.com/",
+    "https://1。1。1。1/",
+    "https://%31%32%37.0.0.1/",
+    "https://[::1",
+    "https://::1/",
+    "https://[fe80::1%eth0]/",
+    "https://[fe80::1%25eth0]/",
+    "https://[v1.a]/",
+    "https://[]/",
+    "https://example.com:0/",
+    "https://example.com:00443/",
+    "https://example.com:65536/",
+    "https://example.com:99999/",
+    "https://example.com:443x/",
+    "https://example.com:/",
+    "https://example.com/" + "a" * 2_048,
+)
+
+
+@pytest.mark.parametrize("text", REFUSED_ADDRESSES)
+def test_an_address_that_is_not_public_is_refused(text: str) -> None:
+    assert not ip_policy.may_be_reached(ip_address(text), ())
+
+
+@pytest.mark.parametrize("text", PUBLIC_ADDRESSES)
+def test_a_public_address_is_reached(text: str) -> None:
+    assert ip_policy.may_be_reached(ip_address(text), ())
+
+
+@pytest.mark.parametrize("text", ["::ffff:127.0.0.1", "0.0.0.1", "::", "10.0.0.1", "fe80::1"])
+def test_opening_loopback_opens_nothing_else(text: str) -> None:
+    assert not ip_policy.may_be_reached(ip_address(text), OPENED.opened)
+
+
+def test_opening_loopback_opens_it() -> None:
+    assert ip_policy.may_be_reached(ip_address("127.0.0.1"), OPENED.opened)
+    assert ip_policy.may_be_reached(ip_address("::1"), OPENED.opened)
+
+
+def test_a_zone_changes_nothing() -> None:
+    assert not ip_policy.may_be_reached(ip_policy.parse("fe80::1%eth0"), ())
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS)
+def test_what_could_be_read_in_two_ways_is_no_url(url: str) -> None:
+    with pytest.raises(url_policy.UrlRefused):
+        url_policy.parse(url, DEVELOPMENT)
+
+
+@pytest.mark.parametrize("url", ["https://0x7f.1/", "http://2130706433/", "http://localhost./"])
+def test_odd_spellings_are_refused_whatever_is_opened(url: str) -> None:
+    with pytest.raises(url_policy.UrlRefused):
+        url_policy.parse(url, OPENED)
+
+
+def test_production_wants_https() -> None:
+    with pytest.raises(url_policy.UrlRefused, match="https"):
+        url_policy.parse("http://example.com/", PRODUCTION)
+    assert url_policy.parse("https://example.com/", PRODUCTION).tls
+
+
+def test_the_parts_of_a_url() -> None:
+    target = url_policy.parse("HTTPS://Example.COM:8443/a/b%20c?d=e&f", DEVELOPMENT)
+    assert (target.tls, target.host, target.port, target.path) == (
+        True,
+        "example.com",
+        8443,
+        "/a/b%20c?d=e&f",
+    )
+    assert target.authority == "example.com:8443"
+    assert url_policy.parse("https://example.com", DEVELOPMENT).authority == "example.com"
+    assert url_policy.parse("https://example.com?a", DEVELOPMENT).path == "/?a"
+    assert url_policy.parse("http://[2606:4700::1111]:80/", DEVELOPMENT).authority == (
+        "[2606:4700::1111]"
+    )
+
+
+async def test_one_private_address_of_several_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    _resolve_to(monkeypatch, "8.8.8.8", "10.0.0.1")
+    target = url_policy.parse("https://example.com/", DEVELOPMENT)
+    with pytest.raises(url_policy.AddressRefused):
+        await url_policy.resolve(target, DEVELOPMENT)
+
+
+@pytest.mark.parametrize(
+    "answer", ["127.0.0.1", "::ffff:7f00:1", "fe80::1%eth0", "169.254.169.254"]
+)
+async def test_a_name_that_leads_inside_is_refused(
+    monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    _resolve_to(monkeypatch, answer)
+    with pytest.raises(FinPayError) as refused:
+        await url_policy.check_url("https://rebound.example.com/", settings.read({}))
+    assert refused.value.faults[0].pointer == "#/url"
+
+
+async def test_a_name_that_leads_nowhere_yet_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    _resolve_to(monkeypatch)
+    await url_policy.check_url("https://soon.example.com/", settings.read({}))
+
+
+@pytest.mark.parametrize("port", [22, 25, 5432, 6379, 8080])
+async def test_ports_that_are_not_named_are_refused(
+    monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    for found in ([], ["8.8.8.8"]):
+        _resolve_to(monkeypatch, *found)
+        with pytest.raises(FinPayError, match="port"):
+            await url_policy.check_url(f"https://example.com:{port}/", settings.read({}))
+
+
+async def test_what_is_opened_may_have_any_port() -> None:
+    await url_policy.check_url(
+        "http://127.0.0.1:9000/hook", settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
+    )
+
+
+def _resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
+    def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        if not answers:
+            raise socket.gaierror
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answer, 0)) for answer in answers]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
