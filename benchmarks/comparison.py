@@ -14,7 +14,7 @@ from typing import Final
 from benchmarks import comparisons, sql_only
 from benchmarks.rounds import WARM_UP_S, Round, measure
 from benchmarks.stack import Stack
-from benchmarks.users import Person
+from benchmarks.users import User
 from benchmarks.wrk import Load, run
 from finpay.ledger.batcher import FLIGHTS
 
@@ -50,7 +50,7 @@ class Contest:
     """Who takes part: servers, users, as many processes for each API, `seconds` for each run."""
 
     running: Stack
-    people: Sequence[Person]
+    people: Sequence[User]
     file: Path
     workers: int
     seconds: float

@@ -18,7 +18,7 @@ import asyncpg
 from benchmarks import wrk
 from benchmarks.naive import SQL
 from benchmarks.stack import STOP_LIMIT_S, BenchError, Stack, await_ready
-from benchmarks.users import OPENING_BALANCE, Person
+from benchmarks.users import OPENING_BALANCE, User
 from benchmarks.wrk import Load
 from finpay import ids
 from finpay.dev.child_process import free_port
@@ -52,7 +52,7 @@ def pgbench(postgres: Postgres, database: str, *options: str) -> str:
     return done.stdout
 
 
-def prepare(running: Stack, people: Sequence[Person]) -> None:
+def prepare(running: Stack, people: Sequence[User]) -> None:
     """Databases of their own for the rivals, filled."""
     for database in (NAIVE, TPCB):
         running.postgres.ensure_database(database)
@@ -110,7 +110,7 @@ def _tps(text: str) -> float:
     return float(found[1])
 
 
-async def _fill_naive(url: str, people: Sequence[Person]) -> None:
+async def _fill_naive(url: str, people: Sequence[User]) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute(SQL.schema)
     public = [ids.encode("acc", one.account_id) for one in people]

@@ -19,7 +19,7 @@ import asyncpg
 
 from benchmarks.stack import DATABASE, BenchError, Knobs, databases
 from benchmarks.synthetic_ledger import ACCOUNT_COLUMNS, CHUNK, COLUMNS, History, Plan
-from benchmarks.users import Person
+from benchmarks.users import User
 from finpay.dev.postgres import Cluster
 
 # For the load alone: no WAL for tables that the same transaction emptied, and room for the indexes.
@@ -122,7 +122,7 @@ def fill(cluster: Cluster, database: str, history: History) -> None:
     _say("done", started_s)
 
 
-async def _people(database_url: str, people: Sequence[Person]) -> None:
+async def _people(database_url: str, people: Sequence[User]) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         if await connection.fetchval("SELECT count(*) FROM ledger.transactions"):

@@ -27,7 +27,7 @@ from benchmarks.rounds import Round
 from benchmarks.sections import Bench, Options
 from benchmarks.stack import BenchError, Knobs, stack, stop_in_good_order
 from benchmarks.synthetic_ledger import History, Plan
-from benchmarks.users import write_people
+from benchmarks.users import write_users
 from benchmarks.wrk import Load
 from finpay.db import queries
 from finpay.dev.child_process import DevError
@@ -123,7 +123,7 @@ def _loads(names: str | None) -> Sequence[tuple[str, int]]:
 
 def _bench(running: Any, plan: Plan) -> Bench:
     people = History(plan).people()
-    bench = Bench(running, people, write_people(people, running.folder / "people"))
+    bench = Bench(running, people, write_users(people, running.folder / "people"))
     wrk.run(running.url, bench.file, FIRST_LOAD)
     return bench
 
@@ -133,7 +133,7 @@ def _for(workload: str, bench: Bench) -> Bench:
     if workload not in READS:
         return bench
     few = list(bench.people[:READERS])
-    return replace(bench, people=few, file=write_people(few, bench.running.folder / "readers"))
+    return replace(bench, people=few, file=write_users(few, bench.running.folder / "readers"))
 
 
 def compare(

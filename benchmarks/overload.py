@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.comparison import Contest
 from benchmarks.rounds import WARM_UP_S, Round, measure
-from benchmarks.users import Person
+from benchmarks.users import User
 from benchmarks.wrk import Load
 from finpay import ids
 from finpay.edge.pipeline import MAX_UNDER_WAY
@@ -148,7 +148,7 @@ class Probing:
     """Probes in threads of their own, until `stop`: plain sockets, as what they take is missing
     to those who are measured."""
 
-    def __init__(self, url: str, people: Sequence[Person]) -> None:
+    def __init__(self, url: str, people: Sequence[User]) -> None:
         parts = urlsplit(url)
         self._address = str(parts.hostname), parts.port or 80
         self._people = people
@@ -192,7 +192,7 @@ class Probing:
         return Probed(int(status[1]), seconds, b"\r\nretry-after:" in head.lower())
 
 
-def _request(sender: Person, receiver: Person) -> bytes:
+def _request(sender: User, receiver: User) -> bytes:
     body = f'{{"receiver_id":"{ids.encode("acc", receiver.account_id)}","amount":1}}'
     return (
         "POST /api/v1/transactions HTTP/1.1\r\nHost: finpay.test\r\n"

@@ -14,7 +14,7 @@ from benchmarks import overload, results, soak, startup, verify, wrk
 from benchmarks.comparison import Contest
 from benchmarks.rounds import Round, measure
 from benchmarks.stack import BenchError, Knobs, Stack, stack
-from benchmarks.users import Person, make_people, write_people
+from benchmarks.users import User, make_users, write_users
 from benchmarks.wrk import Load
 
 FEW: Final = 200
@@ -57,7 +57,7 @@ class Bench:
     """Servers with users in them; `file` is what wrk reads."""
 
     running: Stack
-    people: Sequence[Person]
+    people: Sequence[User]
     file: Path
 
     def round(self, workload: str, connections: int, seconds: float, **more: Any) -> Round:
@@ -183,8 +183,8 @@ LONG: Final = frozenset({"soak", "quick"})  # not part of `all`: hours, or the s
 def bench(options: Options, users: int) -> Iterator[Bench]:
     """Servers, users and a first load that is not counted."""
     with stack(options.knobs) as running:
-        people = asyncio.run(make_people(running.database_url, users))
-        file = write_people(people, running.folder / "people")
+        people = asyncio.run(make_users(running.database_url, users))
+        file = write_users(people, running.folder / "people")
         wrk.run(running.url, file, FIRST_LOAD)
         results.print_head()
         yield Bench(running, people, file)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from benchmarks.users import Person
+from benchmarks.users import User
 from finpay import ids
 from finpay.db.pool import Database
 from finpay.edge.schemas.problems import refusal_templates
@@ -38,7 +38,7 @@ class Direct:
 
 
 async def call(
-    database_url: str, people: Sequence[Person], *, batch: float, flights: int, seconds: float
+    database_url: str, people: Sequence[User], *, batch: float, flights: int, seconds: float
 ) -> Direct:
     """Posts for so long. A fractional `batch` is the mean of two sizes next to each other."""
     # Batches take turns on the same accounts, and nobody here takes one apart that had to wait.
@@ -53,7 +53,7 @@ async def call(
 
 
 async def _loop(
-    database: Database, people: Sequence[Person], batch: float, until_s: float, seed: int
+    database: Database, people: Sequence[User], batch: float, until_s: float, seed: int
 ) -> int:
     chance = random.Random(seed)
     refusals = refusal_templates()
@@ -66,7 +66,7 @@ async def _loop(
     return completed
 
 
-def _item(sender: Person, receiver: Person) -> Transfer:
+def _item(sender: User, receiver: User) -> Transfer:
     transaction_id = ids.new_uuid()
     key = f"direct-{transaction_id}"
     return Transfer(

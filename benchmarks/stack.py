@@ -18,7 +18,7 @@ import httpx
 
 from finpay.db import migrate
 from finpay.dev.child_process import free_port
-from finpay.dev.data_dir import open_place, remove_place
+from finpay.dev.data_dir import open_data_dir, remove_data_dir
 from finpay.dev.postgres import Postgres, start_postgres
 from finpay.dev.valkey import Valkey, start_valkey
 
@@ -85,13 +85,13 @@ def stack(knobs: Knobs, home: Path | None = None) -> Iterator[Stack]:
             yield Stack(folder, url, postgres, valkey, process)
     finally:
         if home is None:
-            remove_place(folder)
+            remove_data_dir(folder)
 
 
 @contextmanager
 def databases(folder: Path, knobs: Knobs) -> Iterator[tuple[Postgres, Valkey]]:
     """PostgreSQL with every migration and Valkey, as `finpay dev` would start them."""
-    place = open_place(folder)
+    place = open_data_dir(folder)
     postgres = start_postgres(place, settings=knobs.postgres)
     try:
         valkey = start_valkey(place, settings=VALKEY_SETTINGS)

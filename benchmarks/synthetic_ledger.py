@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from benchmarks.users import OPENING_BALANCE, TOKEN_LIFETIME_S, Person
+from benchmarks.users import OPENING_BALANCE, TOKEN_LIFETIME_S, User
 from finpay import ids
 from finpay.edge.schemas.problems import refusal_templates
 from finpay.edge.schemas.responses import transfer_template
@@ -75,12 +75,12 @@ class History:
         self._completed = _answer_template()
         self._refused = _refusal_template()
 
-    def people(self) -> list[Person]:
+    def people(self) -> list[User]:
         """The users, with tokens that are good from now on."""
         signer = Signer([DEVELOPMENT_SECRET], TOKEN_LIFETIME_S)
         now_s = time.time()
         return [
-            Person(user, account, session, _email(n), signer.issue(user, account, session, now_s))
+            User(user, account, session, _email(n), signer.issue(user, account, session, now_s))
             for n, (user, account, session) in enumerate(
                 zip(self._users, self._ids, self._sessions, strict=True)
             )

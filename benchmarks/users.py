@@ -44,7 +44,7 @@ FROM unnest($1::uuid[], $2::uuid[]) AS u (account, funding)
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class User:
     """One user with a living session. `token` is good for a day."""
 
     user_id: UUID
@@ -54,14 +54,12 @@ class Person:
     token: str
 
 
-async def make_people(
-    database_url: str, count: int, balance: int = OPENING_BALANCE
-) -> list[Person]:
+async def make_users(database_url: str, count: int, balance: int = OPENING_BALANCE) -> list[User]:
     """`count` more users with accounts, sessions, and `balance` minor units each."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("SET ROLE finpay_owner")
     password_hash = PasswordHasher(PASSES, MEMORY_KIB, LANES).hash(PASSWORD)
-    made: list[Person] = []
+    made: list[User] = []
     while len(made) < count:
         chunk = _new_people(min(CHUNK, count - len(made)))
         users = [one.user_id for one in chunk]
@@ -77,14 +75,14 @@ async def make_people(
     return made
 
 
-def write_people(people: list[Person], path: Path) -> Path:
+def write_users(people: list[User], path: Path) -> Path:
     """The file that load.lua reads: a line "token account email" for each."""
     lines = [f"{one.token} {ids.encode('acc', one.account_id)} {one.email}\n" for one in people]
     path.write_text("".join(lines))
     return path
 
 
-def _new_people(count: int) -> list[Person]:
+def _new_people(count: int) -> list[User]:
     signer = Signer([DEVELOPMENT_SECRET], TOKEN_LIFETIME_S)
     now_s = time.time()
     made = []
@@ -92,5 +90,5 @@ def _new_people(count: int) -> list[Person]:
         user, account, session = ids.new_uuid(), ids.new_uuid(), ids.new_uuid()
         token = signer.issue(user, account, session, now_s)
         email = f"bench-{user.hex}@example.com"
-        made.append(Person(user, account, session, email, token))
+        made.append(User(user, account, session, email, token))
     return made

@@ -28,7 +28,7 @@ import uvloop
 
 from benchmarks import wrk
 from benchmarks.stack import Knobs, Stack, await_ready, stack
-from benchmarks.users import Person, make_people, write_people
+from benchmarks.users import User, make_users, write_users
 from benchmarks.wrk import Load
 from finpay import ids, signing
 from finpay.dev.child_process import free_port
@@ -64,7 +64,7 @@ def main() -> None:
 
 def _drain(running: Stack, options: argparse.Namespace) -> None:
     running.api.terminate()  # the worker alone
-    people = asyncio.run(make_people(running.database_url, options.endpoints))
+    people = asyncio.run(make_users(running.database_url, options.endpoints))
     with _receiver(running) as (port, seen):
         asyncio.run(_subscribe(running.database_url, people, port))
         asyncio.run(_fund(running.database_url, people, options.backlog // len(people)))
@@ -86,8 +86,8 @@ def _drain(running: Stack, options: argparse.Namespace) -> None:
 
 
 def _latency(running: Stack, options: argparse.Namespace) -> None:
-    people = asyncio.run(make_people(running.database_url, FEW))
-    file = write_people(people, running.folder / "people")
+    people = asyncio.run(make_users(running.database_url, FEW))
+    file = write_users(people, running.folder / "people")
     load = Load("transfers", 10, options.seconds, pause_ms=100)
     with _receiver(running) as (port, seen):
         asyncio.run(_subscribe(running.database_url, people, port))
@@ -107,8 +107,8 @@ def _latency(running: Stack, options: argparse.Namespace) -> None:
 
 
 def _peak(running: Stack, options: argparse.Namespace) -> None:
-    people = asyncio.run(make_people(running.database_url, USERS))
-    file = write_people(people, running.folder / "people")
+    people = asyncio.run(make_users(running.database_url, USERS))
+    file = write_users(people, running.folder / "people")
     load = Load("transfers", PEAK_CONNECTIONS, options.seconds)
     wrk.run(running.url, file, Load("transfers", PEAK_CONNECTIONS, 4))
     alone, beside = [], []
@@ -132,8 +132,8 @@ def _peak(running: Stack, options: argparse.Namespace) -> None:
 
 def _rows(running: Stack, options: argparse.Namespace) -> None:
     """The ledger of these servers is worth nothing afterwards: half of its events are missing."""
-    people = asyncio.run(make_people(running.database_url, USERS))
-    file = write_people(people, running.folder / "people")
+    people = asyncio.run(make_users(running.database_url, USERS))
+    file = write_users(people, running.folder / "people")
     load = Load("transfers", PEAK_CONNECTIONS, options.seconds)
     wrk.run(running.url, file, Load("transfers", PEAK_CONNECTIONS, 4))
     rates: dict[bool, list[float]] = {True: [], False: []}
@@ -229,7 +229,7 @@ async def _receive(port: int, file: Path) -> None:
     file.write_text(json.dumps(_Answering.arrived))
 
 
-async def _subscribe(database_url: str, people: Sequence[Person], port: int) -> None:
+async def _subscribe(database_url: str, people: Sequence[User], port: int) -> None:
     connection = await asyncpg.connect(database_url)
     for one in people:
         endpoint = ids.new_uuid()
@@ -260,7 +260,7 @@ async def _switch(database_url: str, *, enabled: bool) -> None:
     await connection.close()
 
 
-async def _fund(database_url: str, people: Sequence[Person], each: int) -> None:
+async def _fund(database_url: str, people: Sequence[User], each: int) -> None:
     """So many events for each, without a transfer's other side."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("SET ROLE finpay_owner")
@@ -285,7 +285,7 @@ async def _waits(database_url: str, arrived: dict[str, float]) -> list[float]:
     await connection.close()
     waits = []
     for row in rows:
-        name = ids.encode("evt", event_ids.of_place(row["account_id"], row["sequence"]))
+        name = ids.encode("evt", event_ids.derive(row["account_id"], row["sequence"]))
         if name in arrived:
             waits.append(1_000 * (arrived[name] - row["at_s"]))
     return waits

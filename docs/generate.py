@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from finpay.errors import KINDS
+from finpay.errors import ERROR_SPECS
 from finpay.outbox import event_types, schemas
 from finpay.settings import RateLimit, Settings
 
@@ -69,7 +69,7 @@ def errors() -> str:
         "`code` is for programs and never changes its meaning, `detail` is for people. "
         "`type` is a page of the server that answered.",
     ]
-    for code, kind in KINDS.items():
+    for code, kind in ERROR_SPECS.items():
         again = "yes, with the same idempotency key" if kind.retryable else "no"
         lines += [
             "",
@@ -110,10 +110,10 @@ def events() -> str:
         "| type | `data.object` | schema |",
         "|---|---|---|",
     ]
-    for name, kind in event_types.KINDS.items():
+    for name, kind in event_types.EVENT_TYPES.items():
         link = f"[schemas/{name}.json](schemas/{name}.json)"
         lines.append(f"| [`{name}`](#{name.replace('.', '')}) | {_noun(kind)} | {link} |")
-    for name, kind in event_types.KINDS.items():
+    for name, kind in event_types.EVENT_TYPES.items():
         members = ", ".join(f"`{member}`" for member in kind.subject.__struct_fields__)
         changed = ", ".join(f"`{member}`" for member in kind.previous) or "nothing"
         lines += ["", f"## {name}", "", kind.told, "", f"`data.object`: {members}."]
@@ -121,7 +121,7 @@ def events() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _noun(kind: event_types.Kind) -> str:
+def _noun(kind: event_types.EventType) -> str:
     return kind.subject.__name__.replace("Webhook", "webhook ").lower()
 
 
@@ -146,7 +146,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "events/asyncapi.json": partial(_json, schemas.asyncapi),
     **{
         f"events/schemas/{name}.json": partial(_json, partial(schemas.schema, name))
-        for name in event_types.KINDS
+        for name in event_types.EVENT_TYPES
     },
 }
 

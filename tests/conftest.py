@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import settings
 
-from finpay.dev.data_dir import remove_place
+from finpay.dev.data_dir import remove_data_dir
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
 from tests.api_process import Api, await_ready, running_api, start_api
@@ -70,8 +70,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     folder = Path(config.stash[_RUN].folder)
     for home in folder.iterdir():
         if home.is_dir():
-            remove_place(home)
-    remove_place(folder)
+            remove_data_dir(home)
+    remove_data_dir(folder)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from finpay.db import migrate
-from finpay.dev.data_dir import Place, open_place
+from finpay.dev.data_dir import DataDir, open_data_dir
 from finpay.dev.postgres import Cluster, Postgres, start_postgres
 from finpay.dev.valkey import Valkey, start_valkey
 
@@ -34,17 +34,17 @@ class Run(NamedTuple):
     postgres_bin: str | None
     redis_server: str | None
 
-    def place(self, name: str) -> Place:
-        return open_place(Path(self.folder, name))
+    def place(self, name: str) -> DataDir:
+        return open_data_dir(Path(self.folder, name))
 
     def start_postgres(
-        self, place: Place, *, port: int = 0, settings: dict[str, str] | None = None
+        self, place: DataDir, *, port: int = 0, settings: dict[str, str] | None = None
     ) -> Postgres:
         binaries = Path(self.postgres_bin) if self.postgres_bin else None
         return start_postgres(place, port=port, settings=settings, binaries=binaries)
 
     def start_valkey(
-        self, place: Place, *, port: int = 0, settings: dict[str, str] | None = None
+        self, place: DataDir, *, port: int = 0, settings: dict[str, str] | None = None
     ) -> Valkey:
         binary = Path(self.redis_server) if self.redis_server else None
         return start_valkey(place, port=port, settings=settings, binary=binary)

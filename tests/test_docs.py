@@ -9,7 +9,7 @@ import pytest
 
 from finpay.edge.routes import ROUTES
 from finpay.errors import Code
-from finpay.outbox.event_types import KINDS
+from finpay.outbox.event_types import EVENT_TYPES
 from finpay.settings import Settings
 
 ROOT: Final = Path(__file__).parents[1]
@@ -28,9 +28,9 @@ def test_generated_pages_are_fresh(page: str) -> None:
 
 
 def test_every_type_of_event_has_a_schema_and_nothing_else_has() -> None:
-    assert {path.stem for path in (DOCS / "events/schemas").iterdir()} == KINDS.keys()
+    assert {path.stem for path in (DOCS / "events/schemas").iterdir()} == EVENT_TYPES.keys()
     text = (DOCS / "events/types.md").read_text("utf-8")
-    assert re.findall(r"^## (\S+)$", text, re.MULTILINE) == list(KINDS)
+    assert re.findall(r"^## (\S+)$", text, re.MULTILINE) == list(EVENT_TYPES)
 
 
 @pytest.mark.parametrize("code", Code)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from finpay.errors import KINDS, Code
+from finpay.errors import ERROR_SPECS, Code
 from torture.history import BATCHES, Intent, Read
 from torture.raw_http import Answer
 
@@ -75,7 +75,7 @@ def refused(intent: Intent, answer: Answer) -> Iterator[str]:
 
 def _refusal_fault(what: str, answer: Answer, expected: frozenset[Code]) -> str:
     code = answer.code
-    if code not in set(Code) or KINDS[Code(code)].status != answer.status:
+    if code not in set(Code) or ERROR_SPECS[Code(code)].status != answer.status:
         return _strange(what, answer)
     return "" if Code(code) in expected | _NOT_NOW else _strange(what, answer)
 

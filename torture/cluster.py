@@ -20,7 +20,7 @@ import psutil
 
 from finpay.db import migrate
 from finpay.dev.child_process import Child, free_port, start
-from finpay.dev.data_dir import Place, open_place
+from finpay.dev.data_dir import DataDir, open_data_dir
 from finpay.dev.postgres import Postgres, start_postgres
 from finpay.dev.valkey import Valkey, start_valkey
 from torture.fault_plan import API_COUNT
@@ -110,7 +110,7 @@ class Rig:
     """All of them. `start` and `stop` bracket a run; the rest is for the nemesis."""
 
     folder: Path
-    place: Place
+    place: DataDir
     postgres_proxy: Proxy = field(init=False)
     valkey_proxy: Proxy = field(init=False)
     apis: list[Service] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Rig:
     def make(cls) -> "Rig":
         folder = Path(tempfile.mkdtemp(prefix="finpay-torture-"))
         folder.chmod(_ENTERABLE)
-        return cls(folder, open_place(folder / "servers"))
+        return cls(folder, open_data_dir(folder / "servers"))
 
     @property
     def postgres(self) -> Postgres:

@@ -14,7 +14,7 @@ from typing import Final
 import uvloop
 
 from finpay.db.pool import Database
-from finpay.dev.data_dir import remove_place
+from finpay.dev.data_dir import remove_data_dir
 from torture import fault_plan, ledger_snapshot, setup
 from torture.checker import judge
 from torture.cluster import Rig
@@ -136,7 +136,7 @@ async def _stage(say: Callable[[str], None]) -> AsyncIterator[Stage]:
 
 
 def _remove(folder: Path) -> None:
-    remove_place(folder / "servers")
+    remove_data_dir(folder / "servers")
     shutil.rmtree(folder, ignore_errors=True)
 
 

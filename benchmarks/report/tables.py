@@ -45,7 +45,7 @@ def page(found: Found) -> str:
         _rounds(found, "connections", "Transfers, 200 users", ("throughput", "latency")),
         _rounds(found, "crowd", "10 000 users", ()),
         _rounds(found, "workloads", "Reads, mixes, replays, logins; 200 users", ()),
-        _rounds(found, "bulk", "Bulk", ("batches",)),
+        _rounds(found, "bulk", "TransferBatch", ("batches",)),
         _ratios(found),
         _growth(found),
         _overload(found),

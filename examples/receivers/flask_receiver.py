@@ -18,7 +18,7 @@ done: set[str] = set()  # in your database in earnest: an event may come twice
 def hook() -> tuple[str, int]:
     try:
         event = webhooks.verify(request.get_data(), request.headers, SECRET)
-    except webhooks.NotVerified as why:
+    except webhooks.InvalidSignature as why:
         return str(why), 400
     if event.id not in done:
         print(event.type, event.data["object"]["id"])

@@ -18,7 +18,7 @@ done: set[str] = set()  # in your database in earnest: an event may come twice
 async def hook(request: Request[Any, Any, Any]) -> Response[str]:
     try:
         event = webhooks.verify(await request.body(), request.headers, SECRET)
-    except webhooks.NotVerified as why:
+    except webhooks.InvalidSignature as why:
         return Response(str(why), status_code=400)
     if event.id not in done:
         print(event.type, event.data["object"]["id"])

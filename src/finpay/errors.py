@@ -43,7 +43,7 @@ class Code(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ErrorSpec:
     """What never changes about an error: HTTP status, title, whether to retry, what to do."""
 
     status: int
@@ -52,149 +52,149 @@ class Kind:
     retryable: bool = False
 
 
-KINDS: Final[Mapping[Code, Kind]] = {
-    Code.MALFORMED_JSON: Kind(
+ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
+    Code.MALFORMED_JSON: ErrorSpec(
         400,
         "The body is not well-formed JSON.",
         "Send one JSON object in UTF-8: no member twice, no NaN, nothing behind it.",
     ),
-    Code.IDEMPOTENCY_KEY_MISSING: Kind(
+    Code.IDEMPOTENCY_KEY_MISSING: ErrorSpec(
         400,
         "This request needs an X-Idempotency-Key header.",
         "Make a key of your own before you send, such as a UUID, store it with the "
         "payment, and send the same one when you retry.",
     ),
-    Code.IDEMPOTENCY_KEY_INVALID: Kind(
+    Code.IDEMPOTENCY_KEY_INVALID: ErrorSpec(
         400,
         "The idempotency key is not valid.",
         "Use 1 to 255 visible ASCII characters. If you send both headers, they have to be equal.",
     ),
-    Code.CURSOR_INVALID: Kind(
+    Code.CURSOR_INVALID: ErrorSpec(
         400,
         "The cursor is not one that this list gave.",
         "Send next_cursor back unchanged, to the list and the account that gave it; "
         "start without one.",
     ),
-    Code.UNAUTHENTICATED: Kind(
+    Code.UNAUTHENTICATED: ErrorSpec(
         401,
         "A valid access token is needed.",
         "Log in, or refresh, and send the access token as Authorization: Bearer ….",
     ),
-    Code.INVALID_CREDENTIALS: Kind(
+    Code.INVALID_CREDENTIALS: ErrorSpec(
         401,
         "The e-mail or the password is wrong.",
         "Check the e-mail and the password. Which of them is wrong is not told.",
     ),
-    Code.REFRESH_TOKEN_INVALID: Kind(
+    Code.REFRESH_TOKEN_INVALID: ErrorSpec(
         401,
         "The refresh token is not valid.",
         "Log in again. Keep the refresh token of the last answer only.",
     ),
-    Code.REFRESH_TOKEN_REUSED: Kind(
+    Code.REFRESH_TOKEN_REUSED: ErrorSpec(
         401,
         "The refresh token was used before; its session ended.",
         "Log in again. If you did not send the token twice, somebody else may have "
         "it: change the password.",
     ),
-    Code.INSUFFICIENT_FUNDS: Kind(
+    Code.INSUFFICIENT_FUNDS: ErrorSpec(
         402,
         "The account does not hold enough money.",
         "The transaction is in the history as failed, under transaction_id. Try a "
         "smaller amount or top up, with a new idempotency key: the refusal is final "
         "for its own.",
     ),
-    Code.ACCOUNT_FROZEN: Kind(
+    Code.ACCOUNT_FROZEN: ErrorSpec(
         403,
         "The account is frozen.",
         "A frozen account neither sends nor receives. Ask the operator.",
     ),
-    Code.NOT_FOUND: Kind(
+    Code.NOT_FOUND: ErrorSpec(
         404,
         "There is nothing here.",
         "Check the path and the id. What belongs to others looks the same as what does not exist.",
     ),
-    Code.RECEIVER_NOT_FOUND: Kind(
+    Code.RECEIVER_NOT_FOUND: ErrorSpec(
         404,
         "The receiver does not exist.",
         "Check receiver_id or receiver_email. With a new idempotency key you may try again.",
     ),
-    Code.METHOD_NOT_ALLOWED: Kind(
+    Code.METHOD_NOT_ALLOWED: ErrorSpec(
         405,
         "This path does not know that method.",
         "Use one of the methods in the Allow header.",
     ),
-    Code.EMAIL_TAKEN: Kind(
+    Code.EMAIL_TAKEN: ErrorSpec(
         409,
         "The e-mail address is registered already.",
         "Log in instead, or register another address.",
     ),
-    Code.REQUEST_IN_PROGRESS: Kind(
+    Code.REQUEST_IN_PROGRESS: ErrorSpec(
         409,
         "A request with this idempotency key is still being worked on.",
         "Wait for as long as Retry-After says and send the same request with the same key.",
         retryable=True,
     ),
-    Code.BODY_TOO_LARGE: Kind(
+    Code.BODY_TOO_LARGE: ErrorSpec(
         413,
         "The body is too large.",
         "Send at most 64 KiB, or 1 MiB to /transactions/batch.",
     ),
-    Code.UNSUPPORTED_MEDIA_TYPE: Kind(
+    Code.UNSUPPORTED_MEDIA_TYPE: ErrorSpec(
         415,
         "The body has to be application/json in UTF-8.",
         "Send Content-Type: application/json, without a charset or with utf-8.",
     ),
-    Code.VALIDATION_FAILED: Kind(
+    Code.VALIDATION_FAILED: ErrorSpec(
         422,
         "The request is not valid.",
         "See errors: each names the member (pointer) or the query parameter that is "
         "wrong. Nothing was done, so the idempotency key is still free.",
     ),
-    Code.IDEMPOTENCY_KEY_REUSE: Kind(
+    Code.IDEMPOTENCY_KEY_REUSE: ErrorSpec(
         422,
         "The idempotency key was used before, with another request.",
         "A key belongs to one request for ever. Send another request with another key.",
     ),
-    Code.SAME_ACCOUNT: Kind(
+    Code.SAME_ACCOUNT: ErrorSpec(
         422,
         "Sender and receiver are the same account.",
         "Name an account that is not your own.",
     ),
-    Code.RECEIVER_UNAVAILABLE: Kind(
+    Code.RECEIVER_UNAVAILABLE: ErrorSpec(
         422,
         "The receiver can't take money now.",
         "The receiver's account is frozen. Nothing was sent.",
     ),
-    Code.CURRENCY_MISMATCH: Kind(
+    Code.CURRENCY_MISMATCH: ErrorSpec(
         422,
         "The accounts and the request differ in currency.",
         "Sender, receiver and request need the same currency. Nothing was sent.",
     ),
-    Code.BALANCE_LIMIT: Kind(
+    Code.BALANCE_LIMIT: ErrorSpec(
         422,
         "The receiver's balance would pass its limit.",
         "No balance may pass 9007199254740991 minor units. Nothing was sent.",
     ),
-    Code.RATE_LIMITED: Kind(
+    Code.RATE_LIMITED: ErrorSpec(
         429,
         "Too many requests.",
         "Wait for as long as Retry-After says. The member policy names the limit, "
         "RateLimit tells what is left of each.",
         retryable=True,
     ),
-    Code.INTERNAL_ERROR: Kind(
+    Code.INTERNAL_ERROR: ErrorSpec(
         500,
         "Something went wrong on our side.",
         "Try again with the same idempotency key; report the request_id if it stays.",
         retryable=True,
     ),
-    Code.UNAVAILABLE: Kind(
+    Code.UNAVAILABLE: ErrorSpec(
         503,
         "The service can't answer now.",
         "Try again after Retry-After with the same idempotency key: it is done once at most.",
         retryable=True,
     ),
-    Code.OVERLOADED: Kind(
+    Code.OVERLOADED: ErrorSpec(
         503,
         "The service has more work than it can take.",
         "Nothing was done. Try again after Retry-After, and slower.",
@@ -204,7 +204,7 @@ KINDS: Final[Mapping[Code, Kind]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """One place in the request that is wrong: a JSON pointer (`#/amount`) or a query parameter."""
 
     detail: str
@@ -222,21 +222,21 @@ class FinPayError(Exception):
 
     code: Code
     detail: str
-    faults: tuple[Fault, ...] = ()
+    field_errors: tuple[FieldError, ...] = ()
     extensions: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def kind(self) -> Kind:
-        return KINDS[self.code]
+    def spec(self) -> ErrorSpec:
+        return ERROR_SPECS[self.code]
 
     @property
     def status(self) -> int:
-        return self.kind.status
+        return self.spec.status
 
     @property
     def retryable(self) -> bool:
-        return self.kind.retryable
+        return self.spec.retryable
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
@@ -245,13 +245,15 @@ class FinPayError(Exception):
 def validation_failed(detail: str, *, pointer: str | None = None) -> FinPayError:
     """422 for one member of the body, named by its JSON pointer."""
     return FinPayError(
-        Code.VALIDATION_FAILED, detail, faults=(Fault(detail, pointer=pointer or "#"),)
+        Code.VALIDATION_FAILED, detail, field_errors=(FieldError(detail, pointer=pointer or "#"),)
     )
 
 
 def invalid_parameter(parameter: str, detail: str) -> FinPayError:
     """422 for one query parameter."""
-    return FinPayError(Code.VALIDATION_FAILED, detail, faults=(Fault(detail, parameter=parameter),))
+    return FinPayError(
+        Code.VALIDATION_FAILED, detail, field_errors=(FieldError(detail, parameter=parameter),)
+    )
 
 
 def unavailable(detail: str, *, retry_after_s: int = 1) -> FinPayError:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-Time = Annotated[
+Timestamp = Annotated[
     str, Meta(description="RFC 3339, UTC, microseconds.", examples=["2026-01-31T12:00:00.000000Z"])
 ]
 MinorUnits = Annotated[int, Meta(description="Minor units of the currency.")]

@@ -26,11 +26,11 @@ _VERSION: Final = "v1,"
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
-class BadSecret(ValueError):
+class InvalidSecret(ValueError):
     """The text is not a webhook secret. The message doesn't repeat it."""
 
 
-class NotVerified(ValueError):
+class InvalidSignature(ValueError):
     """The message is not what somebody with the secret sent just now. The message says why."""
 
 
@@ -42,7 +42,7 @@ def new_secret() -> str:
 def sign(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> str:
     """The value of `webhook-signature`: one signature for each secret, in their order.
 
-    `timestamp` is the second of this attempt, since 1970. BadSecret if a secret is not one.
+    `timestamp` is the second of this attempt, since 1970. InvalidSecret if a secret is not one.
     """
     signed = _signed(message_id, str(timestamp), body)
     return " ".join(_signature(secret, signed) for secret in secrets)
@@ -60,11 +60,11 @@ def verify(
 ) -> None:
     """Returns if one of the signatures is of one of the secrets, and the time is near `now_s`.
 
-    The texts are those of the three headers. NotVerified says what is wrong, BadSecret that a
+    The texts are those of the three headers. InvalidSignature says what is wrong, InvalidSecret that a
     secret is not one.
     """
     if not secrets:
-        raise BadSecret("there is no secret to verify with")
+        raise InvalidSecret("there is no secret to verify with")
     _check_time(timestamp, now_s, tolerance_s)
     signed = _signed(message_id, timestamp, body)
     expected = [_signature(secret, signed).encode() for secret in secrets]
@@ -72,7 +72,7 @@ def verify(
     # Each pair is compared, in constant time: how long it takes tells nothing about a match.
     matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in given]
     if not any(matches):
-        raise NotVerified(
+        raise InvalidSignature(
             "none of the signatures is of this secret: is it this endpoint's secret, and the "
             "body as it came, byte for byte?"
         )
@@ -80,12 +80,12 @@ def verify(
 
 def _check_time(timestamp: str, now_s: float, tolerance_s: int) -> None:
     if _TIMESTAMP.fullmatch(timestamp) is None:
-        raise NotVerified("webhook-timestamp is not a whole number of seconds")
+        raise InvalidSignature("webhook-timestamp is not a whole number of seconds")
     age_s = now_s - int(timestamp)
     if age_s > tolerance_s:
-        raise NotVerified(f"the message is {age_s:.0f} s old, and {tolerance_s} s are allowed")
+        raise InvalidSignature(f"the message is {age_s:.0f} s old, and {tolerance_s} s are allowed")
     if age_s < -tolerance_s:
-        raise NotVerified(f"the message is of a time {-age_s:.0f} s ahead: check this clock")
+        raise InvalidSignature(f"the message is of a time {-age_s:.0f} s ahead: check this clock")
 
 
 def _signed(message_id: str, timestamp: str, body: bytes) -> bytes:
@@ -101,9 +101,9 @@ def _key(secret: str) -> bytes:
     try:
         key = base64.b64decode(_padded(secret.removeprefix(SECRET_PREFIX)), validate=True)
     except (binascii.Error, ValueError):
-        raise BadSecret(f"a secret is {SECRET_PREFIX} and base64") from None
+        raise InvalidSecret(f"a secret is {SECRET_PREFIX} and base64") from None
     if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
-        raise BadSecret(f"a secret has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes")
+        raise InvalidSecret(f"a secret has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes")
     return key
 
 

@@ -10,7 +10,7 @@ _ITEM: Final = re.compile(r'"([a-z_]+)";([a-z])=(\d+);([a-z])=(\d+)')
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class LimitState:
     """One tier as an answer tells it: its limit, what is left, and the seconds it has to run."""
 
     limit: int
@@ -19,13 +19,13 @@ class Budget:
     reset_s: int
 
 
-def budgets_of(answer: Any) -> dict[str, Budget]:
+def parse_report(answer: Any) -> dict[str, LimitState]:
     """The tiers of RateLimit-Policy and RateLimit by name, in order; they have to agree."""
     policies = list(_items(answer.headers["RateLimit-Policy"], "q", "w"))
     states = list(_items(answer.headers["RateLimit"], "r", "t"))
     assert [name for name, *_ in policies] == [name for name, *_ in states]
     budgets = {
-        name: Budget(limit, window_s, left, reset_s)
+        name: LimitState(limit, window_s, left, reset_s)
         for (name, limit, window_s), (_, left, reset_s) in zip(policies, states, strict=True)
     }
     for budget in budgets.values():

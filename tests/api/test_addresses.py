@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from tests.api.conftest import Strict
-from tests.api.rate_limit_headers import budgets_of
+from tests.api.rate_limit_headers import parse_report
 from tests.api_process import Api, User, running_api
 
 CLIENT: Final = "198.51.100.7"
@@ -21,7 +21,7 @@ def left(api: Api, forwarded: str | None) -> int:
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     answer = api.client().request("POST", "/api/v1/auth/login", json={}, headers=headers)
     assert answer.status in {422, 429}
-    return budgets_of(answer)["auth_address"].left
+    return parse_report(answer)["auth_address"].left
 
 
 def assert_same(api: Api, one: str | None, other: str | None) -> None:
@@ -120,9 +120,9 @@ class TestProxiesByNetwork:
         login = proxied.client().request(
             "POST", "/api/v1/auth/login", json={"email": "a@b.example"}
         )
-        assert list(budgets_of(login)) == ["auth_address"]
+        assert list(parse_report(login)) == ["auth_address"]
         alice = proxied.user(10)
-        assert list(budgets_of(alice.send(alice, 1, "off"))) == ["transaction"]
+        assert list(parse_report(alice.send(alice, 1, "off"))) == ["transaction"]
         assert not {"RateLimit", "RateLimit-Policy"} & {*alice.get("/auth/me").headers}
 
 

@@ -160,7 +160,7 @@ class TestKept:
         user = api.user(100)
         assert user.balance == 100
         name = redis_keys.cache(user.user_id)
-        ends_ms = int(time.time() * 1000) + redis_keys.MARK_MS
+        ends_ms = int(time.time() * 1000) + redis_keys.WRITE_MARKER_TTL_MS
         valkey.hset(name, mapping={"m:unknown": ends_ms, "gen": "unknown"})
         before = variants(valkey, user)
         api.fund(user, 11)

@@ -8,14 +8,15 @@ import jsonschema_rs
 import pytest
 
 from finpay.outbox import schemas
-from finpay.outbox.event_types import KINDS
+from finpay.outbox.event_types import EVENT_TYPES
 from tests.api.assertions import ID
 from tests.api_process import PASSWORD, Api, User
 
 # Written by the worker, where it gives an endpoint up: tests/delivery has its scenario.
 ELSEWHERE: Final = {"webhook_endpoint.disabled"}
 VALIDATORS: Final = {
-    kind: jsonschema_rs.validator_for(schemas.schema(kind), validate_formats=True) for kind in KINDS
+    kind: jsonschema_rs.validator_for(schemas.schema(kind), validate_formats=True)
+    for kind in EVENT_TYPES
 }
 
 
@@ -48,18 +49,18 @@ def test_is_of_the_catalogue_and_as_its_schema_says(caused: list[Any]) -> None:
 
 def test_has_no_member_that_its_schema_does_not_name(caused: list[Any]) -> None:
     """Schemas let receivers meet newer members; ours are all written down."""
-    strict = {kind: _strict(schemas.schema(kind)) for kind in KINDS}
+    strict = {kind: _strict(schemas.schema(kind)) for kind in EVENT_TYPES}
     for event in caused:
         jsonschema_rs.validator_for(strict[event["type"]]).validate(event)
 
 
 def test_every_type_was_caused(caused: list[Any]) -> None:
-    assert {event["type"] for event in caused} == KINDS.keys() - ELSEWHERE
+    assert {event["type"] for event in caused} == EVENT_TYPES.keys() - ELSEWHERE
 
 
 def test_no_event_passes_for_another_type(caused: list[Any]) -> None:
     for event in caused:
-        assert [kind for kind in KINDS if VALIDATORS[kind].is_valid(event)] == [event["type"]]
+        assert [kind for kind in EVENT_TYPES if VALIDATORS[kind].is_valid(event)] == [event["type"]]
         unknown = event | {"type": "transaction.unknown"}
         assert not any(validator.is_valid(unknown) for validator in VALIDATORS.values())
 

@@ -88,7 +88,7 @@ class TestInProgress:
         self, alice: User, bob: User, valkey: Redis
     ) -> None:
         name = claim_name(alice, "claimed")
-        valkey.set(name, "Csomebody-else", px=redis_keys.CLAIM_MS)
+        valkey.set(name, "Csomebody-else", px=redis_keys.CLAIM_TTL_MS)
         for amount in (5, 6):
             answer = alice.send(bob, amount, "claimed")
             problem(answer, 409, "request_in_progress")
@@ -174,7 +174,7 @@ class TestNotStored:
         assert problem(answer, 429, "rate_limited")["policy"] == "transaction"
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
         problem(user.send(bob, 5, "within"), 429, "rate_limited")  # a replay counts too
-        valkey.delete(redis_keys.user_tier(user.user_id, "transaction"))
+        valkey.delete(redis_keys.user_limit(user.user_id, "transaction"))
         transaction(user.send(bob, 5, "free-limit"), 201)
         assert listed(user, "free-limit") != []
         assert user.balance == 90

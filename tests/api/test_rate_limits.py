@@ -12,7 +12,7 @@ import pytest
 from finpay import ids
 from tests.api.assertions import NOBODY, post, problem
 from tests.api.conftest import Strict
-from tests.api.rate_limit_headers import budgets_of
+from tests.api.rate_limit_headers import parse_report
 from tests.api_process import PASSWORD, User
 
 GLOBAL: Final = (100, 900)
@@ -22,11 +22,11 @@ EMAIL: Final = (20, 600)
 
 
 def tiers_of(answer: Any) -> dict[str, tuple[int, int]]:
-    return {name: (tier.limit, tier.window_s) for name, tier in budgets_of(answer).items()}
+    return {name: (tier.limit, tier.window_s) for name, tier in parse_report(answer).items()}
 
 
 def left_of(answer: Any) -> dict[str, int]:
-    return {name: tier.left for name, tier in budgets_of(answer).items()}
+    return {name: tier.left for name, tier in parse_report(answer).items()}
 
 
 def spend(user: User) -> dict[str, int]:
@@ -160,7 +160,7 @@ def test_a_refusal_names_its_tier_and_counts_in_none(strict: Strict, bob: User) 
         assert alice.send(bob, 1, f"k{number}").status == 201
     replay = alice.send(bob, 1, "k0")
     members = problem(replay, 429, "rate_limited")
-    budgets = budgets_of(replay)
+    budgets = parse_report(replay)
     assert members["policy"] == "transaction"
     assert left_of(replay) == {"global": 80, "transaction": 0}
     assert replay.headers["Retry-After"] == str(budgets["transaction"].reset_s)
@@ -178,7 +178,7 @@ def test_of_two_exhausted_tiers_the_one_that_lasts_longer_is_named(strict: Stric
     refused = post(alice, b"{}")
     assert left_of(refused) == {"global": 0, "transaction": 0}
     assert problem(refused, 429, "rate_limited")["policy"] == "global"
-    assert refused.headers["Retry-After"] == str(budgets_of(refused)["global"].reset_s)
+    assert refused.headers["Retry-After"] == str(parse_report(refused)["global"].reset_s)
     assert int(refused.headers["Retry-After"]) > 60
 
 

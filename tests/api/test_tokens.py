@@ -16,7 +16,7 @@ import pytest
 from finpay import ids
 from finpay.settings import DEVELOPMENT_SECRET
 from tests.api.conftest import Strict
-from tests.api.rate_limit_headers import budgets_of
+from tests.api.rate_limit_headers import parse_report
 from tests.api_process import Api, User
 
 HEADER: Final = {"alg": "HS256", "typ": "at+jwt"}
@@ -250,7 +250,7 @@ def test_two_authorization_headers_are_no_login(api: Api, alice: User) -> None:
 def test_a_refused_token_is_counted_nowhere(strict: Strict, address: str) -> None:
     """Neither for the user it names nor for the address it comes from."""
     user = strict.user()
-    before = budgets_of(user.get("/auth/me"))["global"].left
+    before = parse_report(user.get("/auth/me"))["global"].left
     for authorization in (
         forged(user.token, {"exp": 1}),
         forged(user.token, secret=OTHER_SECRET),
@@ -258,6 +258,6 @@ def test_a_refused_token_is_counted_nowhere(strict: Strict, address: str) -> Non
     ):
         headers = {"Authorization": f"Bearer {authorization}", "X-Forwarded-For": address}
         assert_refused(strict.stranger().request("GET", "/api/v1/auth/me", headers=headers))
-    assert budgets_of(user.get("/auth/me"))["global"].left == before - 1
+    assert parse_report(user.get("/auth/me"))["global"].left == before - 1
     unknown = strict.from_address(address)("/auth/refresh", refresh_token="x")
-    assert budgets_of(unknown)["global"].left == 99
+    assert parse_report(unknown)["global"].left == 99

@@ -11,7 +11,7 @@ from redis import Redis
 from finpay.client import Answer
 from tests.api.assertions import NOBODY, PROBLEM_MEMBERS, TRANSACTION_MEMBERS, problem, replays
 from tests.api.conftest import Strict
-from tests.api.rate_limit_headers import budgets_of
+from tests.api.rate_limit_headers import parse_report
 from tests.api_process import Api, User
 
 BATCH: Final = "/api/v1/transactions/batch"
@@ -245,7 +245,7 @@ def test_batches_and_single_transfers_at_once_keep_the_total(api: Api) -> None:
 
 
 def left_of(answer: Answer) -> dict[str, int]:
-    return {name: tier.left for name, tier in budgets_of(answer).items()}
+    return {name: tier.left for name, tier in parse_report(answer).items()}
 
 
 def test_a_batch_counts_once_globally_and_each_item_as_a_transfer(strict: Strict) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from finpay.identity.origin import Origin
+from finpay.identity.origin import RequestOrigin
 from finpay.ledger import verify
 from finpay.webhooks import endpoints
 from tests.sql.ledger_fixtures import Bank, Holder
@@ -34,7 +34,7 @@ class Hooked:
     @property
     def owner(self) -> endpoints.Owner:
         return endpoints.Owner(
-            self.holder.user_id, self.holder.account_id, Origin("req_test", None)
+            self.holder.user_id, self.holder.account_id, RequestOrigin("req_test", None)
         )
 
 
@@ -77,8 +77,8 @@ class Scene:
     ) -> Hooked:
         """A new owner (or `holder`) with an endpoint, as POST /webhook_endpoints makes it."""
         holder = holder or await self.bank.open()
-        owner = endpoints.Owner(holder.user_id, holder.account_id, Origin("req_test", None))
-        draft = endpoints.Draft(url, None, event_types or ("transaction.*",), enabled)
+        owner = endpoints.Owner(holder.user_id, holder.account_id, RequestOrigin("req_test", None))
+        draft = endpoints.EndpointSpec(url, None, event_types or ("transaction.*",), enabled)
         made = await endpoints.add(self.bank.app, owner, draft)
         assert made is not None
         return Hooked(holder, made[0].id, made[1])

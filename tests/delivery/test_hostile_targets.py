@@ -13,7 +13,7 @@ import pytest
 
 from finpay import ids, settings, signing
 from finpay.webhooks.sender import Message, Sender
-from finpay.webhooks.ssrf.url_policy import Rules
+from finpay.webhooks.ssrf.url_policy import UrlPolicy
 from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import Receiver, receiving
 
@@ -112,7 +112,7 @@ async def test_hostile_names(
 async def test_the_canary_would_sing(canary: Receiver, opened: list[Any]) -> None:
     """The two tests above can fail."""
     read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
-    attempt = await _send(canary.url, Rules.of(read))
+    attempt = await _send(canary.url, UrlPolicy.of(read))
     assert attempt.error is None
     assert len(opened) == canary.connections == 1
 
@@ -123,7 +123,7 @@ async def test_the_name_is_asked_once(
     """A resolver that changes its answer between the check and the connection changes nothing."""
     asked = _resolve_to(monkeypatch, ["127.0.0.1"])
     read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.1/32"})
-    attempt = await _send(f"http://rebound.example.com:{canary.port}/", Rules.of(read))
+    attempt = await _send(f"http://rebound.example.com:{canary.port}/", UrlPolicy.of(read))
     assert attempt.error is None
     assert asked == ["rebound.example.com"]
     assert [args[1] for args in opened] == ["127.0.0.1"]
@@ -142,11 +142,11 @@ async def test_a_worker_refuses_them_too(scene: Scene, canary: Receiver) -> None
     assert not canary.connections
 
 
-def _rules(*, production: bool = False) -> Rules:
-    return Rules(production=production, ports=frozenset(range(1, 65536)), opened=())
+def _rules(*, production: bool = False) -> UrlPolicy:
+    return UrlPolicy(production=production, ports=frozenset(range(1, 65536)), opened=())
 
 
-async def _send(url: str, rules: Rules) -> Any:
+async def _send(url: str, rules: UrlPolicy) -> Any:
     sender = Sender(rules, timeout_s=5)
     try:
         return await sender.send(

@@ -82,13 +82,13 @@ async def test_a_claim_reads_no_queue_to_its_end(scene: Scene, crowded: list[Hoo
     rows = await connection.fetch("SELECT id FROM webhooks.deliveries LIMIT $1", LARGE)
     some = [row["id"] for row in rows]
     for query, args in (
-        (_SQL.ready_endpoints, (leasing.FIRST, leasing.ENDPOINTS_PER_TURN)),
-        (_SQL.lease, (ready, [64] * 4, worker, 512, 128)),
-        (_SQL.record, (worker, *_columns(some))),
-        (_SQL.cancel, (ready[:1], LARGE)),
-        (_SQL.promote, (LARGE,)),
-        (_SQL.take_back, (1,)),
-        (_SQL.oldest, ()),
+        (_SQL.list_ready_endpoints, (leasing.FIRST, leasing.ENDPOINTS_PER_TURN)),
+        (_SQL.lease_deliveries, (ready, [64] * 4, worker, 512, 128)),
+        (_SQL.record_attempts, (worker, *_columns(some))),
+        (_SQL.cancel_deliveries, (ready[:1], LARGE)),
+        (_SQL.enqueue_due_retries, (LARGE,)),
+        (_SQL.reclaim_leases, (1,)),
+        (_SQL.get_oldest_unfinished_age, ()),
     ):
         plan = await _plan(connection, query, *args)
         nodes = list(_nodes(plan))
@@ -108,7 +108,7 @@ def _columns(deliveries: list[Any]) -> tuple[list[Any], ...]:
 
 async def _worker(scene: Scene) -> Any:
     worker = ids.new_uuid()
-    await scene.bank.app.execute(_SQL.beat, worker, 60.0, 1)
+    await scene.bank.app.execute(_SQL.record_heartbeat, worker, 60.0, 1)
     return worker
 
 

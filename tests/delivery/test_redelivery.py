@@ -8,7 +8,7 @@ import pytest
 from finpay import ids
 from finpay.errors import FinPayError
 from finpay.webhooks import endpoints, redelivery
-from finpay.webhooks.redelivery import Range
+from finpay.webhooks.redelivery import ReplayRange
 from tests.delivery.fixtures import Hooked, Scene
 from tests.delivery.receiver import OK, Receiver, status
 
@@ -37,7 +37,8 @@ async def test_others_can_ask_for_nothing(scene: Scene, receiver: Receiver) -> N
     app = scene.bank.app
     assert not await redelivery.retry(app, stranger.user_id, row["id"])
     assert (
-        await redelivery.replay(app, stranger.user_id, hooked.endpoint_id, Range(LONG_AGO)) is None
+        await redelivery.replay(app, stranger.user_id, hooked.endpoint_id, ReplayRange(LONG_AGO))
+        is None
     )
     assert await redelivery.ping(app, stranger.user_id, hooked.endpoint_id, "req_1") is None
 
@@ -50,11 +51,11 @@ async def test_a_replay_brings_what_was_before_the_endpoint(
     scene.drain()
     second = await scene.hook(f"{receiver.url}/second", holder=first.holder)
     await scene.events(first, 1)
-    assert await _replay(scene, second, Range(LONG_AGO)) == 3  # the fourth is pending anyway
+    assert await _replay(scene, second, ReplayRange(LONG_AGO)) == 3  # the fourth is pending anyway
     scene.drain()
     arrived = [request.id for request in receiver.requests if "/second" in request.line]
     assert len(arrived) == len(set(arrived)) == 4
-    assert await _replay(scene, second, Range(LONG_AGO)) == 4
+    assert await _replay(scene, second, ReplayRange(LONG_AGO)) == 4
     scene.drain()
     assert len(receiver.ids) == 4
     assert len(receiver.requests) == 4 + 4 + 4
@@ -69,9 +70,9 @@ async def test_a_replay_has_edges(scene: Scene, receiver: Receiver) -> None:
         "SELECT created_at FROM outbox.events WHERE type = 'account.updated'"
     )
     at, tick = row["created_at"], timedelta(microseconds=1)
-    assert await _replay(scene, hooked, Range(at + tick)) == 0
-    assert await _replay(scene, hooked, Range(LONG_AGO, at)) == 0
-    assert await _replay(scene, hooked, Range(at, at + tick)) == 1
+    assert await _replay(scene, hooked, ReplayRange(at + tick)) == 0
+    assert await _replay(scene, hooked, ReplayRange(LONG_AGO, at)) == 0
+    assert await _replay(scene, hooked, ReplayRange(at, at + tick)) == 1
 
 
 async def test_a_replay_of_failures_alone(scene: Scene, receiver: Receiver) -> None:
@@ -82,7 +83,7 @@ async def test_a_replay_of_failures_alone(scene: Scene, receiver: Receiver) -> N
     before = await scene.statuses()
     assert before == {"delivered": 5, "waiting": 5}
     receiver.behave = lambda _: OK
-    assert await _replay(scene, hooked, Range(LONG_AGO, only_failed=True)) == 5
+    assert await _replay(scene, hooked, ReplayRange(LONG_AGO, only_failed=True)) == 5
     scene.drain()
     assert await scene.statuses() == {"delivered": 10}
     assert len(receiver.requests) == 15
@@ -110,14 +111,14 @@ async def test_nothing_is_queued_for_a_disabled_endpoint(scene: Scene, receiver:
     app, user_id = scene.bank.app, hooked.holder.user_id
     for asked in (
         redelivery.retry(app, user_id, row["id"]),
-        redelivery.replay(app, user_id, hooked.endpoint_id, Range(LONG_AGO)),
+        redelivery.replay(app, user_id, hooked.endpoint_id, ReplayRange(LONG_AGO)),
         redelivery.ping(app, user_id, hooked.endpoint_id, "req_1"),
     ):
         with pytest.raises(FinPayError, match="disabled"):
             await asked
 
 
-async def _replay(scene: Scene, hooked: Hooked, wanted: Range) -> int | None:
+async def _replay(scene: Scene, hooked: Hooked, wanted: ReplayRange) -> int | None:
     return await redelivery.replay(
         scene.bank.app, hooked.holder.user_id, hooked.endpoint_id, wanted
     )

@@ -16,7 +16,7 @@ import trustme
 from finpay import ids, settings, signing
 from finpay.webhooks.http_connection import MAX_ANSWER_BYTES
 from finpay.webhooks.sender import Attempt, Message, Sender
-from finpay.webhooks.ssrf.url_policy import Rules
+from finpay.webhooks.ssrf.url_policy import UrlPolicy
 from tests.delivery.receiver import DROP, HANG, OK, Receiver, status
 
 TIMEOUT_S: Final = 0.5
@@ -26,7 +26,7 @@ ENDPOINT: Final = ids.new_uuid()
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
     read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
-    made = Sender(Rules.of(read), TIMEOUT_S)
+    made = Sender(UrlPolicy.of(read), TIMEOUT_S)
     yield made
     made.close()
 
@@ -189,7 +189,7 @@ async def test_tls_wants_the_right_name(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ("theirs", "hooks.example.com", "tls_failed"),
     ):
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / f"{trusted}.pem"))
-        sender = Sender(Rules.of(read), 5)
+        sender = Sender(UrlPolicy.of(read), 5)
         with _speaking_tls(context) as port:
             attempt = await _send(sender, f"https://{host}:{port}/")
             sender.close()

@@ -39,7 +39,7 @@ async def test_the_request(scene: Scene, receiver: Receiver) -> None:
     assert request.headers["user-agent"].startswith("FinPay")
     place = (hooked.holder.account_id, 1)
     told = (await events.by_places(scene.bank.app, [place]))[place]
-    assert request.body == events.render(told)
+    assert request.body == events.encode_event(told)
     assert request.id == told.id
     assert ids.decode("evt", request.id).version == 8
     assert len(request.body) < 20_000

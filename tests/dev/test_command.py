@@ -19,7 +19,7 @@ import pytest
 from tests.servers import OwnPostgres, OwnValkey, Run
 
 from finpay.dev.child_process import free_port
-from finpay.dev.data_dir import remove_place
+from finpay.dev.data_dir import remove_data_dir
 
 _LIMIT_S: Final = 30.0
 _LAST_LINE: Final = "Ctrl-C stops everything"
@@ -64,7 +64,7 @@ def project(run: Run) -> Iterator[Path]:
     path = Path(run.folder, f"project-{os.getpid()}-{next(_NUMBERS)}")
     path.mkdir()
     yield path
-    remove_place(path / ".finpay")
+    remove_data_dir(path / ".finpay")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from tests.servers import Run
 
 from finpay.dev.child_process import free_port
-from finpay.dev.data_dir import remove_place
+from finpay.dev.data_dir import remove_data_dir
 
 ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 60
@@ -48,7 +48,7 @@ def terminal(run: Run) -> Iterator[Terminal]:
         timer.cancel()
         process.terminate()
         process.communicate(timeout=LIMIT_S)
-    remove_place(folder / ".finpay")
+    remove_data_dir(folder / ".finpay")
 
 
 def said(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:

@@ -15,7 +15,7 @@ import pytest
 from tests.servers import Run, signal_tree
 
 from finpay.dev.child_process import DevError
-from finpay.dev.data_dir import open_place, remove_place, wheel
+from finpay.dev.data_dir import open_data_dir, remove_data_dir, wheel
 from finpay.dev.postgres import Postgres
 from finpay.dev.valkey import Valkey
 
@@ -26,7 +26,7 @@ _GONE_LIMIT_S: Final = 10.0
 def home(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Iterator[Path]:
     path = Path(run.folder, tmp_path_factory.mktemp("home").name + f"-{os.getpid()}")
     yield path
-    remove_place(path)
+    remove_data_dir(path)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def started(run: Run, home: Path) -> Iterator[Callable[..., Postgres]]:
     servers: list[Postgres] = []
 
     def start(port: int = 0, **settings: str) -> Postgres:
-        servers.append(run.start_postgres(open_place(home), port=port, settings=settings))
+        servers.append(run.start_postgres(open_data_dir(home), port=port, settings=settings))
         return servers[-1]
 
     yield start
@@ -84,7 +84,7 @@ def test_a_taken_port_is_a_clear_error(started: Callable[..., Postgres]) -> None
 def test_a_folder_that_postgres_did_not_write_is_a_clear_error(
     started: Callable[..., Postgres], home: Path
 ) -> None:
-    (open_place(home).data_folder("postgres") / "data").mkdir()
+    (open_data_dir(home).data_folder("postgres") / "data").mkdir()
     with pytest.raises(DevError, match="is not a PostgreSQL data folder; delete"):
         started()
 
@@ -125,7 +125,7 @@ def test_a_stale_pid_of_another_program_is_no_obstacle(started: Callable[..., Po
 
 
 def test_an_interrupted_initdb_is_begun_anew(started: Callable[..., Postgres], home: Path) -> None:
-    half = open_place(home).data_folder("postgres") / "new"
+    half = open_data_dir(home).data_folder("postgres") / "new"
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
     assert started().sql("SELECT 1") == "1"
@@ -139,13 +139,13 @@ def test_a_missing_wheel_is_a_clear_error() -> None:
 
 
 def test_valkey_starts_empty_and_answers(run: Run, home: Path) -> None:
-    server = run.start_valkey(open_place(home))
+    server = run.start_valkey(open_data_dir(home))
     try:
         assert _ask(server, "SET key value") == "+OK"
         assert _ask(server, "DBSIZE") == ":1"
     finally:
         server.stop()
-    again = run.start_valkey(open_place(home), port=server.port)
+    again = run.start_valkey(open_data_dir(home), port=server.port)
     try:
         assert _ask(again, "DBSIZE") == ":0"
     finally:
@@ -153,10 +153,10 @@ def test_valkey_starts_empty_and_answers(run: Run, home: Path) -> None:
 
 
 def test_valkey_on_a_taken_port_is_a_clear_error(run: Run, home: Path) -> None:
-    server = run.start_valkey(open_place(home))
+    server = run.start_valkey(open_data_dir(home))
     try:
         with pytest.raises(DevError, match="is taken"):
-            run.start_valkey(open_place(home), port=server.port)
+            run.start_valkey(open_data_dir(home), port=server.port)
     finally:
         server.stop()
 
@@ -190,15 +190,15 @@ def test_a_folder_that_the_servers_cannot_enter_stays_as_it_is(run: Run, tmp_pat
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     home = closed / "home"
-    place = open_place(home)
+    place = open_data_dir(home)
     try:
         assert not place.folder.is_relative_to(closed)
         server = run.start_postgres(place)
         server.stop()
         assert closed.stat().st_mode & 0o777 == 0o700
-        assert open_place(home) == place
+        assert open_data_dir(home) == place
     finally:
-        remove_place(home)
+        remove_data_dir(home)
     assert not place.folder.exists()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from finpay.dev.child_process import free_port, run
-from finpay.dev.data_dir import Place, remove_place
+from finpay.dev.data_dir import DataDir, remove_data_dir
 from finpay.dev.postgres import SUPERUSER, Cluster, Postgres
 from finpay.dev.valkey import Valkey
 from tests.api_process import Api, await_ready, start_api
@@ -69,7 +69,7 @@ class Node:
     """One PostgreSQL server, at the same port all its life. Its data may be replaced."""
 
     run: Run
-    place: Place
+    place: DataDir
     port: int
     settings: dict[str, str]
     server: Postgres | None = None
@@ -172,5 +172,5 @@ def _shown(value: object) -> str:
 def _remove(folder: Path) -> None:
     for home in folder.iterdir():
         if home.is_dir():
-            remove_place(home)
+            remove_data_dir(home)
     shutil.rmtree(folder, ignore_errors=True)

@@ -8,14 +8,14 @@ import pytest
 import uvloop
 from redis import Redis
 
-from finpay.gate.redis_client import Channel, RedisAway, read_script
+from finpay.gate.redis_client import RedisClient, RedisUnavailable, read_script
 from tests.faults.tcp_proxy import Proxy, proxy_before
 from tests.servers import OwnValkey
 
 LIMIT_S: Final = 5.0
 MINUTE_MS: Final = 60_000
 
-Play = Callable[[Channel, Proxy, "Redis"], Coroutine[Any, Any, None]]
+Play = Callable[[RedisClient, Proxy, "Redis"], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def stage(own_valkey: Callable[..., OwnValkey]) -> Callable[[Play], None]:
         with proxy_before(valkey.url) as (proxy, url), Redis.from_url(valkey.url) as redis:
 
             async def main() -> None:
-                channel = Channel(url, [])
+                channel = RedisClient(url, [])
                 await channel.start()
                 assert not channel.open
                 try:
@@ -57,14 +57,14 @@ def test_a_surprise_of_the_event_loop_is_a_lost_line_like_others(
     async def closed(*_: object, **__: object) -> None:
         raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
 
-    async def play(channel: Channel, proxy: Proxy, redis: Redis) -> None:
+    async def play(channel: RedisClient, proxy: Proxy, redis: Redis) -> None:
         script = read_script("admit_anonymous")
         with monkeypatch.context() as patched:
             patched.setattr(channel, "_connected", closed)
             assert channel._line is not None
             channel._line.hang_up()
             await until(lambda: channel.open)
-            with pytest.raises(RedisAway):
+            with pytest.raises(RedisUnavailable):
                 await channel.call(script, ["key"], [1, MINUTE_MS, 1])
             assert not await channel._try(), "and the next one surprises too"
             await asyncio.sleep(0)
@@ -76,7 +76,7 @@ def test_a_surprise_of_the_event_loop_is_a_lost_line_like_others(
 def test_it_opens_for_a_server_that_takes_no_writes(stage: Callable[[Play], None]) -> None:
     """Nobody asks it anything but the probe."""
 
-    async def play(channel: Channel, proxy: Proxy, redis: Redis) -> None:
+    async def play(channel: RedisClient, proxy: Proxy, redis: Redis) -> None:
         redis.config_set("maxmemory", 1)
         await channel.ping()
         assert channel.open
@@ -89,7 +89,7 @@ def test_it_opens_for_a_server_that_takes_no_writes(stage: Callable[[Play], None
 def test_what_is_owed_is_written_before_anything_is_asked(stage: Callable[[Play], None]) -> None:
     """One debt is made while another is being paid."""
 
-    async def play(channel: Channel, proxy: Proxy, redis: Redis) -> None:
+    async def play(channel: RedisClient, proxy: Proxy, redis: Redis) -> None:
         proxy.mute = True
         await channel.put(["first"], "ended", MINUTE_MS)
         assert channel.open

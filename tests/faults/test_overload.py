@@ -11,7 +11,7 @@ import pytest
 
 from finpay.errors import Code, FinPayError
 from finpay.ledger.batcher import FLIGHTS, MAX_BATCH, MAX_QUEUE, Batcher
-from finpay.ledger.posting import Posted
+from finpay.ledger.posting import PostingResult
 from tests.api_process import PASSWORD, Api
 from tests.faults.api_probes import ask
 from tests.load import http_client
@@ -46,7 +46,7 @@ async def test_a_full_queue_refuses_at_once_and_loses_nothing_that_it_took(bank:
         assert all(is_overloaded(error) for error in refused)
         assert len(refused) >= EXTRA
     answers = await asyncio.gather(*posting, return_exceptions=True)
-    done = [answer for answer in answers if isinstance(answer, Posted)]
+    done = [answer for answer in answers if isinstance(answer, PostingResult)]
     assert len(done) + len(refused) == len(items), Counter(map(type, answers))
     assert {posted.outcome for posted in done} == {"completed"}
     assert await bank.balance(b) == len(done)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finpay.app import api
-from finpay.errors import KINDS, Code
+from finpay.errors import ERROR_SPECS, Code
 from finpay.ledger import batcher
 from finpay.webhooks import worker
 from tests.faults.corrupted_run import answer
@@ -36,7 +36,7 @@ DONE = answer(201, id="txn_1", status="completed")
     ],
 )
 def test_documented_refusals_are_no_faults(code: Code) -> None:
-    assert not allowed_answers.fault_of(TRANSFER, answer(KINDS[code].status, code=code))
+    assert not allowed_answers.fault_of(TRANSFER, answer(ERROR_SPECS[code].status, code=code))
 
 
 @pytest.mark.parametrize(

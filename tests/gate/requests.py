@@ -10,8 +10,8 @@ from uuid import UUID
 
 from finpay import ids, settings
 from finpay.gate import redis_keys
-from finpay.gate.decision import Verdict
-from finpay.gate.gate import Gate, Mode, Passage
+from finpay.gate.decision import Decision
+from finpay.gate.gate import Admission, Gate, Mode
 from finpay.gate.rate_limits import Tier
 from finpay.settings import RateLimit
 
@@ -77,11 +77,11 @@ class Visitor:
         return redis_keys.cache(self.user)
 
     def tier(self, name: str, limit: int, window_s: int = 900) -> Tier:
-        return Tier(name, redis_keys.user_tier(self.user, name), RateLimit(limit, window_s))
+        return Tier(name, redis_keys.user_limit(self.user, name), RateLimit(limit, window_s))
 
-    def passage(self, mode: Mode = "count", tiers: Sequence[Tier] = (), **more: Any) -> Passage:
+    def passage(self, mode: Mode = "count", tiers: Sequence[Tier] = (), **more: Any) -> Admission:
         """One request; its token is its own unless it is given."""
-        return Passage(
+        return Admission(
             user=self.user,
             session=self.session,
             session_id=self.session_id,
@@ -91,14 +91,14 @@ class Visitor:
             **{"token": f"token-{next(_NUMBERS)}", **more},
         )
 
-    def read(self, variant: str = "/accounts?") -> Passage:
+    def read(self, variant: str = "/accounts?") -> Admission:
         return self.passage("read", variant=variant)
 
-    def write(self, key: str = "k", fingerprint: bytes = FINGERPRINT) -> Passage:
+    def write(self, key: str = "k", fingerprint: bytes = FINGERPRINT) -> Admission:
         return self.passage("key", key=key, fingerprint=fingerprint)
 
 
-def left(verdict: Verdict) -> dict[str, int]:
+def left(verdict: Decision) -> dict[str, int]:
     return {budget.tier.name: budget.remaining for budget in verdict.budgets}
 
 

@@ -8,8 +8,8 @@ import pytest
 from redis import Redis
 
 from finpay.gate import redis_keys
-from finpay.gate.decision import Verdict
-from finpay.gate.gate import Gate, Passage, Settlement
+from finpay.gate.decision import Decision
+from finpay.gate.gate import Admission, Completion, Gate
 from tests.gate.requests import FINGERPRINT, Visitor
 
 ANSWER = (FINGERPRINT, 201, b"{}")
@@ -22,12 +22,12 @@ class Reader:
     gate: Gate
     visitor: Visitor
 
-    async def look(self, variant: str = "/accounts?") -> tuple[Passage, Verdict]:
+    async def look(self, variant: str = "/accounts?") -> tuple[Admission, Decision]:
         """The gate call of a read; what it found and the passage to fill with."""
         passage = self.visitor.read(variant)
         return passage, await self.gate.admit(passage)
 
-    async def fill(self, seen: tuple[Passage, Verdict], sequence: int, payload: bytes) -> None:
+    async def fill(self, seen: tuple[Admission, Decision], sequence: int, payload: bytes) -> None:
         """Stores what was read from PostgreSQL, as the pipeline does: only with a generation."""
         passage, verdict = seen
         assert verdict.kind == "admitted"
@@ -41,9 +41,9 @@ class Reader:
     async def write(self) -> None:
         """A whole money POST."""
         passage = await self.begin()
-        await self.gate.settle(passage, Settlement(ANSWER))
+        await self.gate.settle(passage, Completion(ANSWER))
 
-    async def begin(self) -> Passage:
+    async def begin(self) -> Admission:
         """A money POST whose key was granted: from here on a write may be under way."""
         passage = self.visitor.write(key=f"k{id(object())}-{len(self.begun)}")
         self.begun.append(passage)
@@ -51,7 +51,7 @@ class Reader:
         return passage
 
     def __post_init__(self) -> None:
-        self.begun: list[Passage] = []
+        self.begun: list[Admission] = []
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_nothing_is_served_or_stored_while_a_write_may_be_under_way(reader
 
 async def test_a_read_that_began_before_a_write_is_not_stored_after_it(reader: Reader) -> None:
     """Whether the write is settled by then or not, and even if it changed nothing."""
-    for settlement in (Settlement(ANSWER), Settlement(), None):
+    for settlement in (Completion(ANSWER), Completion(), None):
         seen = await reader.look()
         write = await reader.begin()
         if settlement is not None:
@@ -91,7 +91,7 @@ async def test_a_read_that_began_before_a_write_is_not_stored_after_it(reader: R
 async def test_a_read_that_comes_too_late_leaves_what_is_there(reader: Reader) -> None:
     """Between the two was a write that changed nothing."""
     slow = await reader.look()
-    await reader.gate.settle(await reader.begin(), Settlement(ANSWER))
+    await reader.gate.settle(await reader.begin(), Completion(ANSWER))
     await reader.fill(await reader.look(), 5, b"new")
     await reader.fill(slow, 5, b"from before the write")
     assert await reader.cached() == b"new"
@@ -99,10 +99,10 @@ async def test_a_read_that_comes_too_late_leaves_what_is_there(reader: Reader) -
 
 async def test_each_write_removes_its_own_mark_only(reader: Reader, redis: Redis) -> None:
     first, second = await reader.begin(), await reader.begin()
-    await reader.gate.settle(first, Settlement(ANSWER))
-    await reader.gate.settle(first, Settlement(ANSWER))
+    await reader.gate.settle(first, Completion(ANSWER))
+    await reader.gate.settle(first, Completion(ANSWER))
     assert (await reader.look())[1].generation is None
-    await reader.gate.settle(second, Settlement(ANSWER))
+    await reader.gate.settle(second, Completion(ANSWER))
     await reader.fill(await reader.look(), 2, b"new")
     assert await reader.cached() == b"new"
     assert marks(redis, reader.visitor) == 0
@@ -110,7 +110,7 @@ async def test_each_write_removes_its_own_mark_only(reader: Reader, redis: Redis
 
 async def test_an_unknown_outcome_leaves_the_mark(reader: Reader, redis: Redis) -> None:
     write = await reader.begin()
-    await reader.gate.settle(write, Settlement(known=False))
+    await reader.gate.settle(write, Completion(known=False))
     assert (await reader.look())[1].generation is None
     assert marks(redis, reader.visitor) == 1
 
@@ -119,19 +119,23 @@ async def test_an_unknown_outcome_that_left_no_mark_leaves_one_now(
     reader: Reader, redis: Redis
 ) -> None:
     seen = await reader.look()
-    await reader.gate.settle(reader.visitor.write(), Settlement(known=False))
+    await reader.gate.settle(reader.visitor.write(), Completion(known=False))
     assert (await reader.look())[1].generation is None
     await reader.fill(seen, 3, b"from before it")
     assert variants(redis, reader.visitor) == 0
-    assert redis_keys.MARK_MS < redis.pttl(reader.visitor.cache) <= redis_keys.HASH_MS
+    assert (
+        redis_keys.WRITE_MARKER_TTL_MS
+        < redis.pttl(reader.visitor.cache)
+        <= redis_keys.CACHE_HASH_TTL_MS
+    )
 
 
 async def test_a_mark_ends_by_itself(
     reader: Reader, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """30 seconds: longer than any statement can still commit. Here a tenth of a second."""
-    assert redis_keys.MARK_MS == 30_000
-    monkeypatch.setattr(redis_keys, "MARK_MS", 100)
+    assert redis_keys.WRITE_MARKER_TTL_MS == 30_000
+    monkeypatch.setattr(redis_keys, "WRITE_MARKER_TTL_MS", 100)
     await reader.begin()
     assert (await reader.look())[1].generation is None
     await until(lambda: generation_of(reader))
@@ -142,8 +146,8 @@ async def test_a_mark_ends_by_itself(
 
 async def test_a_variant_ends_by_itself(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """10 seconds: so late do the writes of others show. Here a tenth of a second."""
-    assert redis_keys.VARIANT_MS == 10_000
-    monkeypatch.setattr(redis_keys, "VARIANT_MS", 100)
+    assert redis_keys.VARIANT_TTL_MS == 10_000
+    monkeypatch.setattr(redis_keys, "VARIANT_TTL_MS", 100)
     await reader.fill(await reader.look(), 1, b"soon old")
     assert await reader.cached() == b"soon old"
     await until(lambda: missing(reader))
@@ -173,7 +177,7 @@ async def test_the_receiver_sees_a_transfer_at_once(reader: Reader) -> None:
     await receiver.fill(await receiver.look(), 3, b"before")
     reading = await receiver.look("/transactions?")
     write = await reader.begin()
-    told = Settlement(ANSWER, receivers=[receiver.visitor.user])
+    told = Completion(ANSWER, receivers=[receiver.visitor.user])
     await reader.gate.settle(write, told)
     assert await receiver.cached() is None
     await receiver.fill(reading, 3, b"before")
@@ -194,7 +198,7 @@ async def test_a_write_that_left_no_mark_ends_what_was_cached_meanwhile(
     for write in (unmarked, lost):
         await reader.fill(await reader.look(), 3, b"before")
         seen = await reader.look("/transactions?")
-        await reader.gate.settle(write, Settlement(ANSWER))
+        await reader.gate.settle(write, Completion(ANSWER))
         assert await reader.cached() is None
         await reader.fill(seen, 3, b"before")
         assert await reader.cached("/transactions?") is None
@@ -203,10 +207,10 @@ async def test_a_write_that_left_no_mark_ends_what_was_cached_meanwhile(
 async def test_what_a_settlement_makes_ends_by_itself(reader: Reader, redis: Redis) -> None:
     """Nothing of either side is there yet."""
     receiver = Visitor()
-    settlement = Settlement(ANSWER, receivers=[receiver.user])
+    settlement = Completion(ANSWER, receivers=[receiver.user])
     await reader.gate.settle(reader.visitor.write(), settlement)
     for visitor in (reader.visitor, receiver):
-        assert 0 < redis.pttl(visitor.cache) <= redis_keys.HASH_MS
+        assert 0 < redis.pttl(visitor.cache) <= redis_keys.CACHE_HASH_TTL_MS
 
 
 async def test_a_replay_or_a_refused_claim_sets_no_mark(reader: Reader, redis: Redis) -> None:
@@ -215,7 +219,7 @@ async def test_a_replay_or_a_refused_claim_sets_no_mark(reader: Reader, redis: R
     again = reader.visitor.write(key=write.key)
     assert (await reader.gate.admit(again)).kind == "in_progress"
     assert marks(redis, reader.visitor) == 1
-    await reader.gate.settle(write, Settlement(ANSWER))
+    await reader.gate.settle(write, Completion(ANSWER))
     await reader.fill(await reader.look(), 1, b"new")
     assert (await reader.gate.admit(again)).kind == "replayed"
     assert await reader.cached() == b"new"
@@ -236,13 +240,17 @@ async def test_everything_of_a_user_is_one_key_that_ends(reader: Reader, redis: 
     keys: Any = redis.keys(f"fp:{{{reader.visitor.user}}}:*")
     others = [key for key in keys if b"}:session:" not in key and b"}:key:" not in key]
     assert others == [reader.visitor.cache.encode()]
-    assert redis_keys.MARK_MS < redis.pttl(reader.visitor.cache) <= redis_keys.HASH_MS
+    assert (
+        redis_keys.WRITE_MARKER_TTL_MS
+        < redis.pttl(reader.visitor.cache)
+        <= redis_keys.CACHE_HASH_TTL_MS
+    )
 
 
-@pytest.mark.parametrize("settlement", [None, Settlement(ANSWER)], ids=["open", "settled"])
+@pytest.mark.parametrize("settlement", [None, Completion(ANSWER)], ids=["open", "settled"])
 @pytest.mark.parametrize("first", [b"", b"an earlier read"], ids=["first read", "later read"])
 async def test_a_read_from_before_a_flush_is_not_stored_after_it(
-    reader: Reader, redis: Redis, settlement: Settlement | None, first: bytes
+    reader: Reader, redis: Redis, settlement: Completion | None, first: bytes
 ) -> None:
     """The write's mark is lost in the flush, and only the generation can tell."""
     if first:

@@ -9,8 +9,8 @@ import pytest
 import uvloop
 from redis import Redis
 
-from finpay.gate.gate import Gate, Settlement
-from finpay.gate.pipelined_connection import MAX_CROWD, MAX_KEYS
+from finpay.gate.gate import Completion, Gate
+from finpay.gate.pipelined_connection import MAX_CALLS_PER_EVAL, MAX_KEYS
 from finpay.gate.redis_client import read_script
 from tests.gate.requests import FINGERPRINT, Sessions, Visitor, left, open_gate, until
 from tests.servers import OwnValkey
@@ -85,8 +85,8 @@ class TestGathering:
         first = visitor.write(key="another")
         await gate.admit(first)
         await asyncio.gather(
-            gate.settle(first, Settlement()),
-            gate.settle(first, Settlement((FINGERPRINT, 201, b"{}"))),
+            gate.settle(first, Completion()),
+            gate.settle(first, Completion((FINGERPRINT, 201, b"{}"))),
         )
         verdict = await gate.admit(visitor.write(key="another"))
         assert (verdict.kind, verdict.payload) == ("replayed", b"201{}")
@@ -98,8 +98,8 @@ class TestGathering:
         owner, other = visitor.write(), visitor.write()
         await gate.admit(owner)
         await asyncio.gather(
-            gate.settle(owner, Settlement()),
-            gate.settle(other, Settlement((FINGERPRINT, 201, b"{}"))),
+            gate.settle(owner, Completion()),
+            gate.settle(other, Completion((FINGERPRINT, 201, b"{}"))),
         )
         await gate.admit(visitor.passage())
         assert (await gate.admit(visitor.write())).kind == "replayed"
@@ -109,17 +109,17 @@ class TestGathering:
         passages = [Visitor().write() for _ in range(6)]
         users = [f"usr_{number}" for number in range(MAX_KEYS // 2)]
         calls = script_calls_of(redis)
-        settlement = Settlement(receivers=users)
+        settlement = Completion(receivers=users)
         await asyncio.gather(*(gate.settle(passage, settlement) for passage in passages))
         assert script_calls_of(redis) - calls == 6
-        settlement = Settlement(receivers=users[: MAX_KEYS // 3 - 2])
+        settlement = Completion(receivers=users[: MAX_KEYS // 3 - 2])
         await asyncio.gather(*(gate.settle(passage, settlement) for passage in passages))
         assert script_calls_of(redis) - calls == 6 + 2
 
     async def test_a_crowd_holds_redis_up_for_a_moment_at_most(
         self, gate: Gate, redis: Redis
     ) -> None:
-        visitors = [Visitor() for _ in range(2 * MAX_CROWD + 1)]
+        visitors = [Visitor() for _ in range(2 * MAX_CALLS_PER_EVAL + 1)]
         for visitor in visitors:
             await gate.admit(visitor.passage())
         before, calls = reads_of(redis), script_calls_of(redis)
@@ -147,7 +147,7 @@ class TestGathering:
         passage = visitor.write()
         await gate.admit(passage)
         other = Visitor().user
-        settlement = Settlement((FINGERPRINT, 201, b"{}"), receivers=[other])
+        settlement = Completion((FINGERPRINT, 201, b"{}"), receivers=[other])
         before = reads_of(redis)
         await gate.settle(passage, settlement)
         assert reads_of(redis) - before == 1 + 1
@@ -191,12 +191,12 @@ class TestScripts:
             inside.script_load(read_script("admit").text)
             await asyncio.gather(
                 *(gate.admit(each.passage(tiers=[each.tier("g", 9)])) for each in visitors),
-                *(gate.admit_stranger([each.tier("s", 9)]) for each in visitors),
+                *(gate.admit_anonymous([each.tier("s", 9)]) for each in visitors),
             )
             for each in visitors:
                 verdict = await gate.admit(each.passage(tiers=[each.tier("g", 9)]))
                 assert left(verdict) == {"g": 7}
-                assert left(await gate.admit_stranger([each.tier("s", 9)])) == {"s": 7}
+                assert left(await gate.admit_anonymous([each.tier("s", 9)])) == {"s": 7}
 
 
 class TestBreaker:
@@ -210,13 +210,13 @@ class TestBreaker:
             verdict, waited_s = await timed(gate.admit(visitor.passage()))
             assert (verdict.kind, verdict.degraded) == ("admitted", True)
             assert waited_s < PATIENCE_S + SLACK_S
-            assert gate.redis_away
+            assert gate.redis_down
             verdicts, waited_s = await timed(in_turn(5, lambda: gate.admit(visitor.passage())))
             assert all(verdict.degraded for verdict in verdicts)
             assert waited_s < PATIENCE_S * 2  # all five together: none of them waits for Redis
             assert sessions.asked == 7
             valkey.resume()
-            await until(lambda: not gate.redis_away)
+            await until(lambda: not gate.redis_down)
             assert not (await gate.admit(visitor.passage())).degraded
             assert sessions.asked == 7
 
@@ -238,9 +238,9 @@ class TestBreaker:
             await gate.admit(visitor.passage())
             valkey.stop()
             assert (await gate.admit(visitor.passage())).degraded
-            assert gate.redis_away
+            assert gate.redis_down
             valkey.start()
-            await until(lambda: not gate.redis_away)
+            await until(lambda: not gate.redis_down)
             assert not (await gate.admit(visitor.passage())).degraded
 
     async def test_opens_when_redis_is_full(
@@ -252,9 +252,9 @@ class TestBreaker:
             await gate.admit(visitor.passage())
             inside.config_set("maxmemory", "1kb")
             assert (await gate.admit(visitor.passage(tiers=tiers))).degraded
-            assert gate.redis_away
+            assert gate.redis_down
             inside.config_set("maxmemory", "0")
-            await until(lambda: not gate.redis_away)
+            await until(lambda: not gate.redis_down)
             verdict = await gate.admit(visitor.passage(tiers=tiers))
             assert (left(verdict), verdict.degraded) == ({"global": 99}, False)
 
@@ -275,7 +275,7 @@ class TestBreaker:
                             await asyncio.sleep(0)
                         time.sleep(PATIENCE_S)  # as a long computation would
                         await asking
-                        assert not gate.redis_away, steps
+                        assert not gate.redis_down, steps
 
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(ask_and_compute())
@@ -285,8 +285,8 @@ class TestBreaker:
     ) -> None:
         valkey.stop()
         async with open_gate(valkey.url) as gate:
-            assert gate.redis_away
+            assert gate.redis_down
             assert (await gate.admit(visitor.passage())).degraded
             valkey.start()
-            await until(lambda: not gate.redis_away)
+            await until(lambda: not gate.redis_down)
             assert not (await gate.admit(visitor.passage())).degraded

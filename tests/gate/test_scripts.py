@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from finpay.gate import redis_keys
-from finpay.gate.gate import Gate, Settlement
+from finpay.gate.gate import Completion, Gate
 from finpay.gate.rate_limits import Tier
 from finpay.settings import RateLimit
 from tests.gate.requests import FINGERPRINT, OTHER_FINGERPRINT, Sessions, Visitor, left, open_gate
@@ -22,7 +22,7 @@ class TestSession:
         for _ in range(3):
             assert (await gate.admit(visitor.passage())).kind == "admitted"
         assert sessions.asked == 1
-        assert 0 < redis.pttl(visitor.marker) <= redis_keys.SESSION_MARKER_MS
+        assert 0 < redis.pttl(visitor.marker) <= redis_keys.SESSION_MARKER_TTL_MS
 
     async def test_that_postgresql_does_not_know_is_refused_and_counts_nothing(
         self, gate: Gate, sessions: Sessions, visitor: Visitor
@@ -90,10 +90,10 @@ class TestLimits:
 
     async def test_of_strangers_are_exact_too(self, gate: Gate, visitor: Visitor) -> None:
         tiers = [visitor.tier("global", 9), visitor.tier("auth_address", 4)]
-        verdicts = await asyncio.gather(*(gate.admit_stranger(tiers) for _ in range(12)))
+        verdicts = await asyncio.gather(*(gate.admit_anonymous(tiers) for _ in range(12)))
         kinds = [verdict.kind for verdict in verdicts]
         assert (kinds.count("admitted"), kinds.count("limited")) == (4, 8)
-        assert left(await gate.admit_stranger(tiers[:1])) == {"global": 4}
+        assert left(await gate.admit_anonymous(tiers[:1])) == {"global": 4}
 
     async def test_windows_are_fixed_and_begin_with_the_first_request(
         self, gate: Gate, visitor: Visitor, redis: Redis
@@ -111,21 +111,21 @@ class TestLimits:
 
     async def test_can_be_forgotten_by_name(self, gate: Gate, visitor: Visitor) -> None:
         tiers = [visitor.tier("auth_address", 3), visitor.tier("auth_email", 3)]
-        await gate.admit_stranger(tiers)
+        await gate.admit_anonymous(tiers)
         await gate.clear(tiers, "auth_email")
-        assert left(await gate.admit_stranger(tiers)) == {"auth_address": 1, "auth_email": 2}
+        assert left(await gate.admit_anonymous(tiers)) == {"auth_address": 1, "auth_email": 2}
 
     async def test_that_became_smaller_leave_nothing_rather_than_less(
         self, gate: Gate, visitor: Visitor
     ) -> None:
         """A new release may bring a smaller limit into a running window."""
         for _ in range(4):
-            await gate.admit_stranger([visitor.tier("global", 5)])
-        verdict = await gate.admit_stranger([visitor.tier("global", 2)])
+            await gate.admit_anonymous([visitor.tier("global", 5)])
+        verdict = await gate.admit_anonymous([visitor.tier("global", 2)])
         assert (verdict.kind, left(verdict)) == ("limited", {"global": 0})
 
     async def test_that_are_off_cost_nothing(self, gate: Gate) -> None:
-        assert (await gate.admit_stranger([])).budgets == ()
+        assert (await gate.admit_anonymous([])).budgets == ()
 
 
 class TestKey:
@@ -136,7 +136,7 @@ class TestKey:
             again = await gate.admit(visitor.write(fingerprint=fingerprint))
             assert (again.kind, again.claimed) == ("in_progress", False)
         key = redis_keys.idempotency_key(visitor.user, "k")
-        assert 0 < redis.pttl(key) <= redis_keys.CLAIM_MS
+        assert 0 < redis.pttl(key) <= redis_keys.CLAIM_TTL_MS
 
     async def test_is_claimed_once_of_many_at_once(self, redis_url: str, visitor: Visitor) -> None:
         async with open_gate(redis_url) as one, open_gate(redis_url) as other:
@@ -152,7 +152,7 @@ class TestKey:
         async with open_gate(redis_url, FINPAY_IDEMPOTENCY_TTL="777") as gate:
             mine = visitor.write()
             await gate.admit(mine)
-            await gate.settle(mine, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+            await gate.settle(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
             again = await gate.admit(visitor.write())
             assert (again.kind, again.payload) == ("replayed", b"201" + ANSWER)
             other = await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))
@@ -166,28 +166,28 @@ class TestKey:
         """The ledger said reuse: what is stored belongs to the first request, not to this one."""
         mine = visitor.write(fingerprint=OTHER_FINGERPRINT)
         await gate.admit(mine)
-        await gate.settle(mine, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.settle(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
         assert (await gate.admit(visitor.write())).kind == "replayed"
         assert (await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))).kind == "reuse"
 
     async def test_is_free_again_when_its_owner_lets_go(self, gate: Gate, visitor: Visitor) -> None:
         mine = visitor.write()
         await gate.admit(mine)
-        await gate.settle(mine, Settlement())
+        await gate.settle(mine, Completion())
         assert (await gate.admit(visitor.write())).kind == "admitted"
 
     @pytest.mark.parametrize(
-        "settlement", [Settlement(), Settlement(answer=(OTHER_FINGERPRINT, 402, b"{}"))]
+        "settlement", [Completion(), Completion(answer=(OTHER_FINGERPRINT, 402, b"{}"))]
     )
     async def test_is_nobody_elses_to_release_or_to_answer(
-        self, gate: Gate, visitor: Visitor, settlement: Settlement
+        self, gate: Gate, visitor: Visitor, settlement: Completion
     ) -> None:
         """Neither while it is claimed nor once it is answered."""
         mine = visitor.write()
         await gate.admit(mine)
         await gate.settle(visitor.write(), settlement)
         assert (await gate.admit(visitor.write())).kind == "in_progress"
-        await gate.settle(mine, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.settle(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
         await gate.settle(visitor.write(), settlement)
         assert (await gate.admit(visitor.write())).payload == b"201" + ANSWER
 
@@ -198,13 +198,13 @@ class TestKey:
         first, second = visitor.write(), visitor.write()
         await gate.admit(first)
         redis.delete(key)
-        await gate.settle(first, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.settle(first, Completion(answer=(FINGERPRINT, 201, ANSWER)))
         assert (await gate.admit(visitor.write())).kind == "replayed"
         redis.delete(key)
         await gate.admit(second)
-        await gate.settle(first, Settlement(answer=(OTHER_FINGERPRINT, 402, b"{}")))
+        await gate.settle(first, Completion(answer=(OTHER_FINGERPRINT, 402, b"{}")))
         assert (await gate.admit(visitor.write())).kind == "in_progress"
-        await gate.settle(second, Settlement(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.settle(second, Completion(answer=(FINGERPRINT, 201, ANSWER)))
         assert (await gate.admit(visitor.write())).payload == b"201" + ANSWER
 
     async def test_belongs_to_one_user(self, gate: Gate, visitor: Visitor) -> None:
@@ -214,7 +214,7 @@ class TestKey:
     async def test_is_not_looked_at_by_a_refused_request(
         self, gate: Gate, visitor: Visitor, redis: Redis
     ) -> None:
-        tiers = [Tier("none", redis_keys.user_tier(visitor.user, "none"), RateLimit(1, 60))]
+        tiers = [Tier("none", redis_keys.user_limit(visitor.user, "none"), RateLimit(1, 60))]
         passages = [visitor.passage("key", tiers, key="k", fingerprint=FINGERPRINT) for _ in "ab"]
         await gate.admit(visitor.passage(tiers=tiers))
         assert [(await gate.admit(each)).kind for each in passages] == ["limited"] * 2

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from redis import Redis
 
-from finpay.gate.gate import Settlement
+from finpay.gate.gate import Completion
 from tests.gate.requests import FINGERPRINT, Sessions, Visitor, left, open_gate, until
 from tests.servers import OwnValkey
 
@@ -48,10 +48,10 @@ async def test_tombstones_are_owed_and_are_the_first_that_redis_hears(
         valkey.hang()
         for each in (visitor, *others):
             await gate.end_sessions(each.user, [each.session])
-        assert gate.redis_away
+        assert gate.redis_down
         asked = sessions.asked
         valkey.resume()
-        await until(lambda: not gate.redis_away)
+        await until(lambda: not gate.redis_down)
         for each in (visitor, *others):
             assert (await gate.admit(each.passage())).kind == "revoked"
         assert sessions.asked == asked
@@ -67,7 +67,7 @@ async def test_nothing_is_owed_that_has_expired(
         await gate.end_sessions(visitor.user, [visitor.session])
         await asyncio.sleep(1)  # as long as the token lives
         valkey.start()
-        await until(lambda: not gate.redis_away)
+        await until(lambda: not gate.redis_down)
         assert not inside.exists(visitor.marker)
 
 
@@ -79,5 +79,5 @@ async def test_keys_are_left_to_the_ledger(valkey: OwnValkey, visitor: Visitor) 
         assert not any(verdict.claimed for verdict in verdicts)
         passage = visitor.read()
         assert (await gate.admit(passage)).generation is None
-        await gate.settle(visitor.write(), Settlement((FINGERPRINT, 201, b"{}")))
+        await gate.settle(visitor.write(), Completion((FINGERPRINT, 201, b"{}")))
         await gate.fill(passage, "", 1, b"nothing keeps it")

@@ -27,7 +27,7 @@ from finpay.errors import FinPayError
 from finpay.ledger import administration, posting, reads
 from finpay.ledger.batcher import Batcher
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import Bulk, Posted, Transfer
+from finpay.ledger.posting import PostingResult, Transfer, TransferBatch
 from finpay.ledger.verify import verify
 from tests.model.ledger import LIMIT, Account, Ledger, Many, Request
 from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder, bulk, fresh_key, item, transfer
@@ -98,7 +98,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.model = Ledger()
         self.holders: dict[str, Holder] = {}
-        self.answers: dict[tuple[str, str], Posted] = {}
+        self.answers: dict[tuple[str, str], PostingResult] = {}
 
     @initialize()
     def open(self) -> None:
@@ -175,10 +175,10 @@ class Life(RuleBasedStateMachine):
             assert (result.http_status, result.answer) == (first.http_status, first.answer)
             assert result.fingerprint == first.fingerprint
 
-    async def together(self, requests: list[posting.Request]) -> list[Posted]:
+    async def together(self, requests: list[posting.Posting]) -> list[PostingResult]:
         return await asyncio.gather(*map(self.world.batcher.post, requests))
 
-    def request(self, asked: Request | Many, *, by_email: bool) -> Transfer | Bulk:
+    def request(self, asked: Request | Many, *, by_email: bool) -> Transfer | TransferBatch:
         if isinstance(asked, Request):
             return self.item(asked, by_email=by_email)
         parts = [self.item(part, by_email=by_email) for part in asked.parts]
@@ -223,7 +223,7 @@ class Life(RuleBasedStateMachine):
                 self.world.bank.app,
                 holder.user_id,
                 holder.account_id,
-                before=reads.Position(),
+                before=reads.HistoryPosition(),
                 filters=reads.Filters(),
                 limit=10_000,
             )

@@ -174,7 +174,7 @@ MUTANTS: Final = (
     Mutant("answers change places", LINE, "zip(asker, told, strict=True)",
            "zip(reversed(asker), told, strict=True)", GATE),
     Mutant("bulks hold Redis up together", LINE, "keys + len(call[0]) > MAX_KEYS", "False", GATE),
-    Mutant("a full crowd waits for answers", LINE, "self._waiting >= MAX_CROWD", "False",
+    Mutant("a full crowd waits for answers", LINE, "self._waiting >= MAX_CALLS_PER_EVAL", "False",
            "tests/unit/test_pipelined_connection.py"),
     Mutant("Redis is as quick as its last question", LINE, "return self._asked[0][1]",
            "return self._asked[-1][1]", "tests/unit/test_pipelined_connection.py"),

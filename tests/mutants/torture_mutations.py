@@ -180,7 +180,7 @@ PLANTS: Final = (
     ),
     Plant(
         "claims are held for ever",
-        (Edit(LIFETIMES, "CLAIM_MS: Final = 10_000", "CLAIM_MS: Final = 900_000"),),
+        (Edit(LIFETIMES, "CLAIM_TTL_MS: Final = 10_000", "CLAIM_TTL_MS: Final = 900_000"),),
         (Fault.KILL_API, Fault.KILL_SERVICE),
         ("leftovers",),
     ),

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
-from finpay.edge.access_log import Line
+from finpay.edge.access_log import AccessLogLine
 from finpay.telemetry import metrics
 
 ROOT: Final = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def test_every_metric_is_documented_as_it_is() -> None:
 
 
 def test_every_field_of_a_line_is_documented() -> None:
-    assert [row[0].strip("`") for row in rows("Logs")] == list(Line.__struct_fields__)
+    assert [row[0].strip("`") for row in rows("Logs")] == list(AccessLogLine.__struct_fields__)
 
 
 def test_every_event_of_the_log_is_documented() -> None:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from finpay.dev.child_process import free_port
-from finpay.dev.data_dir import remove_place
+from finpay.dev.data_dir import remove_data_dir
 
 ROOT: Final = Path(__file__).parents[2]
 _INSTALL_LIMIT_S: Final = 200.0
@@ -99,7 +99,7 @@ def away(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     home = tmp_path / ".finpay"
     if home.exists():
-        remove_place(home)
+        remove_data_dir(home)
 
 
 def test_the_wheel_has_all_that_is_not_python_too(installed: Installed) -> None:

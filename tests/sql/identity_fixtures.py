@@ -12,7 +12,7 @@ from finpay.db.pool import Database
 from finpay.errors import FinPayError
 from finpay.identity.access_tokens import Principal, Signer
 from finpay.identity.models import LoggedIn, Tokens
-from finpay.identity.origin import Origin
+from finpay.identity.origin import RequestOrigin
 from finpay.identity.passwords import Hasher, Verified
 from finpay.identity.users import Identity
 
@@ -106,7 +106,7 @@ class People:
         return outcome
 
     async def lives(self, person: Person) -> bool:
-        return await self.identity.session_is_alive(person.principal.session_id, person.id)
+        return await self.identity.is_session_active(person.principal.session_id, person.id)
 
     async def one(self, query: str, *args: object) -> Any:
         """The only value of the only row."""
@@ -114,7 +114,7 @@ class People:
         (value,) = row
         return value
 
-    async def audit(self, origin: Origin) -> list[tuple[str, UUID | None, UUID | None]]:
+    async def audit(self, origin: RequestOrigin) -> list[tuple[str, UUID | None, UUID | None]]:
         """(action, actor, subject) of everything that one request left, in order."""
         rows = await self.database.fetch(
             "SELECT action, actor_id, subject_id, address FROM audit.log"
@@ -170,5 +170,5 @@ def fresh_email() -> str:
     return f"{ids.new_uuid()}@example.com"
 
 
-def fresh_origin() -> Origin:
-    return Origin(ids.encode("req", ids.new_uuid()), ADDRESS)
+def fresh_origin() -> RequestOrigin:
+    return RequestOrigin(ids.encode("req", ids.new_uuid()), ADDRESS)

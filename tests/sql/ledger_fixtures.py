@@ -11,7 +11,15 @@ from finpay import ids
 from finpay.db.pool import Database, Record
 from finpay.ledger import administration
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import Bulk, Item, Mode, Posted, Request, Transfer, post
+from finpay.ledger.posting import (
+    Mode,
+    Posting,
+    PostingResult,
+    Transfer,
+    TransferBatch,
+    TransferItem,
+    post,
+)
 
 LIMIT: Final = 2**53 - 1
 REPLY: Final = '{"currency":"%s","receiver":"%s","balance_after":%s,"created_at":"%s"}'
@@ -80,13 +88,13 @@ class Bank:
             "UPDATE ledger.accounts SET held = $2 WHERE id = $1", holder.account_id, amount
         )
 
-    async def post(self, *requests: Request) -> list[Posted]:
+    async def post(self, *requests: Posting) -> list[PostingResult]:
         return await post(self.app, requests, REFUSALS)
 
-    async def outcomes(self, *requests: Request) -> list[Outcome]:
+    async def outcomes(self, *requests: Posting) -> list[Outcome]:
         return [posted.outcome for posted in await self.post(*requests)]
 
-    async def outcome(self, request: Request) -> Outcome:
+    async def outcome(self, request: Posting) -> Outcome:
         return (await self.outcomes(request))[0]
 
     async def account(self, holder: Holder) -> Record:
@@ -144,9 +152,11 @@ def again(item: Transfer, **changes: Any) -> Transfer:
     return structs.replace(item, id=ids.new_uuid(), request_id="req_again", **changes)
 
 
-def bulk(sender: Holder, *items: Item, mode: Mode = "independent", **changes: Any) -> Bulk:
-    """A well-formed bulk with a key of its own; `changes` are fields of Bulk."""
-    plain = Bulk(
+def bulk(
+    sender: Holder, *items: TransferItem, mode: Mode = "independent", **changes: Any
+) -> TransferBatch:
+    """A well-formed bulk with a key of its own; `changes` are fields of TransferBatch."""
+    plain = TransferBatch(
         sender_id=sender.account_id,
         mode=mode,
         items=items,
@@ -158,9 +168,9 @@ def bulk(sender: Holder, *items: Item, mode: Mode = "independent", **changes: An
     return structs.replace(plain, **changes)
 
 
-def item(receiver: Holder, amount: int, **changes: Any) -> Item:
-    """One transfer of a bulk; `changes` are fields of Item."""
-    plain = Item(
+def item(receiver: Holder, amount: int, **changes: Any) -> TransferItem:
+    """One transfer of a bulk; `changes` are fields of TransferItem."""
+    plain = TransferItem(
         id=ids.new_uuid(),
         receiver_id=receiver.account_id,
         receiver_email=None,
@@ -173,7 +183,7 @@ def item(receiver: Holder, amount: int, **changes: Any) -> Item:
     return structs.replace(plain, **changes)
 
 
-def bulk_again(request: Bulk, **changes: Any) -> Bulk:
+def bulk_again(request: TransferBatch, **changes: Any) -> TransferBatch:
     """The same bulk once more: other ids and another request, the same key and fingerprint."""
     items = [structs.replace(one, id=ids.new_uuid()) for one in request.items]
     return structs.replace(request, items=items, request_id="req_again", **changes)

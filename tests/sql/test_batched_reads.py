@@ -10,7 +10,7 @@ import pytest
 from finpay.db.pool import Database, Unavailable
 from finpay.dev.postgres import Cluster
 from finpay.ledger import batched_reads, reads
-from finpay.ledger.batched_reads import Reader, UserAccount
+from finpay.ledger.batched_reads import AccountRead, BatchedReads
 from tests.sql.ledger_fixtures import Bank, Holder, transfer
 
 
@@ -23,7 +23,7 @@ async def test_each_gets_its_own(bank: Bank) -> None:
         await bank.post(*(transfer(a, b, chance.randrange(1, 12)) for a, b in pairs))
     asked = [(holder, limit) for holder in holders for limit in (1, 4, 21)] * 2
     chance.shuffle(asked)
-    together = Reader(bank.app)
+    together = BatchedReads(bank.app)
     pages = await asyncio.gather(
         *(together.newest(holder.account_id, limit) for holder, limit in asked)
     )
@@ -48,9 +48,9 @@ async def test_those_who_wait_share_one_statement(bank: Bank) -> None:
     holder = await bank.open(5)
     statements = 0
 
-    class Counting(Reader):
+    class Counting(BatchedReads):
         async def _read_accounts(
-            self, asked: Sequence[UserAccount]
+            self, asked: Sequence[AccountRead]
         ) -> Sequence[reads.Account | None]:
             nonlocal statements
             statements += 1
@@ -64,7 +64,7 @@ async def test_those_who_wait_share_one_statement(bank: Bank) -> None:
 async def test_a_read_sees_what_was_committed_before_it_was_asked(bank: Bank) -> None:
     """Also while other reads are under way: it never joins one that has left."""
     a, b = await bank.open(1_000), await bank.open()
-    together = Reader(bank.app)
+    together = BatchedReads(bank.app)
     others = [asyncio.ensure_future(_again_and_again(together, b)) for _ in range(8)]
     try:
         for sent in range(1, 101):
@@ -85,7 +85,7 @@ async def test_a_lost_connection_spoils_nobody(bank: Bank, postgres_server: Clus
     """Whoever shares a statement would share its loss, so it is asked once more."""
     holder = await bank.open(5)
     database = Database(bank.url, size=1)
-    together = Reader(database)
+    together = BatchedReads(database)
     row = await database.fetch_one("SELECT pg_backend_pid() AS pid")
     assert row is not None
     # While the loop stands still, so that the loss is only seen when somebody asks.
@@ -97,7 +97,7 @@ async def test_a_lost_connection_spoils_nobody(bank: Bank, postgres_server: Clus
 
 async def test_who_gives_up_leaves_his_neighbours_alone(bank: Bank) -> None:
     a, b = await bank.open(5), await bank.open(7)
-    together = Reader(bank.app)
+    together = BatchedReads(bank.app)
     leaver = asyncio.ensure_future(together.account(a.user_id))
     stayer = asyncio.ensure_future(together.account(b.user_id))
     await asyncio.sleep(0)
@@ -112,9 +112,9 @@ async def test_a_database_that_does_not_answer_is_unavailable_in_time(
 ) -> None:
     monkeypatch.setattr(batched_reads, "DEADLINE_S", 0.05)
 
-    class Hanging(Reader):
+    class Hanging(BatchedReads):
         async def _read_accounts(
-            self, asked: Sequence[UserAccount]
+            self, asked: Sequence[AccountRead]
         ) -> Sequence[reads.Account | None]:
             await asyncio.sleep(60)
             return [None for _ in asked]
@@ -126,7 +126,7 @@ async def test_a_database_that_does_not_answer_is_unavailable_in_time(
     assert all(isinstance(result, Unavailable) for result in results)
 
 
-async def _again_and_again(together: Reader, holder: Holder) -> None:
+async def _again_and_again(together: BatchedReads, holder: Holder) -> None:
     while True:
         await together.account(holder.user_id)
         await together.newest(holder.account_id, 2)
@@ -137,7 +137,7 @@ async def _alone(bank: Bank, holder: Holder, limit: int) -> reads.History:
         bank.app,
         holder.user_id,
         holder.account_id,
-        before=reads.Position(),
+        before=reads.HistoryPosition(),
         filters=reads.Filters(),
         limit=limit,
     )

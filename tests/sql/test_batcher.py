@@ -9,7 +9,7 @@ import pytest
 
 from finpay import ids
 from finpay.ledger.batcher import MAX_BATCH, Batcher
-from finpay.ledger.posting import Bulk, Transfer
+from finpay.ledger.posting import Transfer, TransferBatch
 from tests.sql.ledger_fixtures import (
     REFUSALS,
     Bank,
@@ -123,7 +123,7 @@ async def test_bulks_bigger_than_a_batch_and_singles_are_all_done_once(
 ) -> None:
     a, b = await bank.open(10_000), await bank.open()
     big = [bulk(a, *(item(b, 1) for _ in range(MAX_BATCH + 1))) for _ in range(2)]
-    requests: list[Transfer | Bulk] = [
+    requests: list[Transfer | TransferBatch] = [
         transfer(a, b, 1),
         big[0],
         transfer(a, b, 1),

@@ -49,11 +49,11 @@ async def database(fresh_database: Callable[[], str], endpoint: UUID) -> AsyncIt
 
 async def test_each_list_reads_a_page(database: Database, endpoint: UUID) -> None:
     for query, arguments in (
-        (_SQL.page, (endpoint, None, None, PAGE)),
-        (_SQL.page, (endpoint, None, "delivered", PAGE)),
-        (_SQL.page, (endpoint, None, "failed", PAGE)),
-        (_SQL.page, (endpoint, None, "canceled", PAGE)),
-        (_SQL.page_pending, (endpoint, None, PAGE)),
+        (_SQL.list_deliveries, (endpoint, None, None, PAGE)),
+        (_SQL.list_deliveries, (endpoint, None, "delivered", PAGE)),
+        (_SQL.list_deliveries, (endpoint, None, "failed", PAGE)),
+        (_SQL.list_deliveries, (endpoint, None, "canceled", PAGE)),
+        (_SQL.list_pending_deliveries, (endpoint, None, PAGE)),
     ):
         found, blocks, plan = await _read(database, query, *arguments)
         assert found > 0

@@ -118,7 +118,7 @@ async def test_an_event_is_found_by_its_id_and_by_its_place_alike(bank: Bank) ->
         for other in (a, b):
             if other != holder:
                 assert await events.one(bank.app, other.account_id, event_id) is None
-    beyond = event_ids.of_place(a.account_id, 99)
+    beyond = event_ids.derive(a.account_id, 99)
     assert await events.one(bank.app, a.account_id, beyond) is None
 
 
@@ -226,7 +226,7 @@ class RollBackError(Exception):
 
 async def page(bank: Bank, holder: Holder) -> list[Any]:
     """All events of an account as they go out, oldest first."""
-    return [msgspec.json.decode(events.render(event)) for event in await read(bank, holder)]
+    return [msgspec.json.decode(events.encode_event(event)) for event in await read(bank, holder)]
 
 
 async def told(bank: Bank, holder: Holder) -> Any:

@@ -14,7 +14,7 @@ import pytest
 
 from finpay.db import migrate
 from finpay.dev.child_process import free_port
-from finpay.dev.data_dir import remove_place
+from finpay.dev.data_dir import remove_data_dir
 from finpay.dev.postgres import Cluster
 from tests.servers import Run
 
@@ -46,7 +46,7 @@ def bare(run: Run, worker_id: str) -> Iterator[Cluster]:
     server = run.start_postgres(run.place(name))
     yield server
     server.stop()
-    remove_place(Path(run.folder, name))
+    remove_data_dir(Path(run.folder, name))
 
 
 @pytest.fixture

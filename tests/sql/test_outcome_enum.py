@@ -1,6 +1,6 @@
 """The outcomes and their HTTP statuses are the same in SQL and in Python."""
 
-from finpay.errors import KINDS, Code
+from finpay.errors import ERROR_SPECS, Code
 from finpay.ledger.outcome import REFUSALS, Outcome
 from tests.sql.ledger_fixtures import Bank
 
@@ -18,7 +18,7 @@ async def test_every_stored_status_is_that_of_its_error(bank: Bank) -> None:
     statuses = {row["outcome"]: row["status"] for row in rows}
     assert statuses["completed"] == 201
     assert {outcome: statuses[outcome] for outcome in REFUSALS} == {
-        outcome: KINDS[code].status for outcome, (code, _) in REFUSALS.items()
+        outcome: ERROR_SPECS[code].status for outcome, (code, _) in REFUSALS.items()
     }
 
 

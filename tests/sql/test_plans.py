@@ -79,7 +79,7 @@ async def test_accounts_of_users(connection: Transaction, asked: int) -> None:
     users = await connection.fetch(
         "SELECT user_id FROM ledger.accounts WHERE user_id IS NOT NULL LIMIT $1", asked
     )
-    plan = await plan_of(connection, _SQL.accounts_of_users, array(user for (user,) in users))
+    plan = await plan_of(connection, _SQL.list_accounts_of_users, array(user for (user,) in users))
     reads = rows_read(plan)
     assert reads.pop("accounts_user_key") == asked
     assert not reads
@@ -91,7 +91,7 @@ async def test_accounts_of_users(connection: Transaction, asked: int) -> None:
 async def test_newest_pages(connection: Transaction, busy: Busy, asked: int, limit: int) -> None:
     """Each as long as it was asked for, by keys alone, however many ask."""
     accounts, limits = [busy.holder.account_id] * asked, [limit] * asked
-    plan = await plan_of(connection, _SQL.newest_pages, array(accounts), array(limits))
+    plan = await plan_of(connection, _SQL.list_first_pages, array(accounts), array(limits))
     reads = rows_read(plan)
     assert reads.pop("entries_pkey") == asked * limit
     assert reads.pop("failures_pkey") <= asked * limit
@@ -102,7 +102,7 @@ async def test_newest_pages(connection: Transaction, busy: Busy, asked: int, lim
 
 async def test_what_is_pruned_is_found_by_its_age(connection: Transaction) -> None:
     """And nothing is read where nothing is old."""
-    plan = await plan_of(connection, _PRUNING.prune_refresh_tokens, 900, 1_000)
+    plan = await plan_of(connection, _PRUNING.delete_expired_refresh_tokens, 900, 1_000)
     assert sum(rows_read(plan).values()) == 0
     assert all(not node.get("Rows Removed by Filter") for node in nodes(plan))
 
@@ -110,7 +110,7 @@ async def test_what_is_pruned_is_found_by_its_age(connection: Transaction) -> No
 @pytest.mark.parametrize("before", [END, STEPS // 2])
 async def test_entries_page(connection: Transaction, busy: Busy, before: int) -> None:
     account = busy.holder.account_id
-    plan = await plan_of(connection, _SQL.entries_page, account, before, None, None, PAGE)
+    plan = await plan_of(connection, _SQL.list_entries, account, before, None, None, PAGE)
     assert rows_read(plan) == {"entries_pkey": PAGE}
 
 
@@ -118,7 +118,7 @@ async def test_entries_page(connection: Transaction, busy: Busy, before: int) ->
 async def test_transactions_page(connection: Transaction, busy: Busy, before: int) -> None:
     account = busy.holder.account_id
     plan = await plan_of(
-        connection, _SQL.transactions_page, account, before, before, 0, 0, *NO_FILTERS, PAGE
+        connection, _SQL.list_transactions, account, before, before, 0, 0, *NO_FILTERS, PAGE
     )
     reads = rows_read(plan)
     assert reads.pop("entries_pkey") == PAGE
@@ -130,19 +130,19 @@ async def test_transactions_page(connection: Transaction, busy: Busy, before: in
 
 async def test_transaction_of_account(connection: Transaction, busy: Busy) -> None:
     account = busy.holder.account_id
-    plan = await plan_of(connection, _SQL.transaction_of_account, busy.transaction_id, account)
+    plan = await plan_of(connection, _SQL.get_transaction, busy.transaction_id, account)
     reads = rows_read(plan)
     assert reads.pop("failures_pkey", 0) == 0
     assert reads == {"transactions_pkey": 1, "entries_pkey": 1}
 
 
 async def test_place_of_key(connection: Transaction, busy: Busy) -> None:
-    plan = await plan_of(connection, _SQL.place_of_key, busy.holder.user_id, busy.key)
+    plan = await plan_of(connection, _SQL.get_history_range_of_key, busy.holder.user_id, busy.key)
     assert rows_read(plan) == {"idempotency_keys_pkey": 1, "bulks_pkey": 0}
 
 
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
-@pytest.mark.parametrize("query", ["newest", "following"])
+@pytest.mark.parametrize("query", ["list_events_before", "list_events_after"])
 @pytest.mark.parametrize("bounds", [(0, END), (STEPS // 3, STEPS // 2)])
 async def test_a_page_of_events(
     connection: Transaction, busy: Busy, query: str, bounds: tuple[int, int]
@@ -159,7 +159,7 @@ async def test_a_page_of_events(
 
 
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
-@pytest.mark.parametrize("query", ["newest", "following"])
+@pytest.mark.parametrize("query", ["list_events_before", "list_events_after"])
 async def test_rare_events_are_found_without_reading_the_frequent_ones(
     connection: Transaction, busy: Busy, query: str
 ) -> None:
@@ -174,7 +174,7 @@ async def test_rare_events_are_found_without_reading_the_frequent_ones(
 
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
 async def test_one_event(connection: Transaction, busy: Busy) -> None:
-    plan = await plan_of(connection, _EVENTS.one, busy.holder.account_id, STEPS // 2)
+    plan = await plan_of(connection, _EVENTS.get_event, busy.holder.account_id, STEPS // 2)
     reads = rows_read(plan)
     assert reads.pop("events_pkey") == 1
     assert sum(reads.values()) == 2  # the transaction, and the entry or the failure
@@ -186,7 +186,7 @@ async def test_many_events_by_their_places(connection: Transaction, busy: Busy) 
     sequences = range(7, STEPS, STEPS // 100)
     accounts = ",".join([str(busy.holder.account_id)] * len(sequences))
     numbers = ",".join(map(str, sequences))
-    plan = await plan_of(connection, _EVENTS.by_places, f"{{{accounts}}}", f"{{{numbers}}}")
+    plan = await plan_of(connection, _EVENTS.get_events, f"{{{accounts}}}", f"{{{numbers}}}")
     reads = rows_read(plan)
     assert reads.pop("events_pkey") == len(sequences)
     assert reads.pop("transactions_pkey") == len(sequences)
@@ -203,9 +203,9 @@ async def test_who_calls_is_found_by_key(connection: Transaction) -> None:
         "JOIN identity.refresh_tokens t ON t.session_id = s.id LIMIT 1"
     )
     asked = {
-        "session_is_alive": ((session, user), 1),
-        "login_by_email": ((email,), 1),
-        "user": ((user,), 1),
+        "is_session_active": ((session, user), 1),
+        "get_login_by_email": ((email,), 1),
+        "get_user": ((user,), 1),
         "lock_refresh_token": (("\\x" + token.hex(), 30), 3),  # it, its session, the account
     }
     for name, (arguments, rows) in asked.items():

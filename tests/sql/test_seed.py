@@ -82,8 +82,8 @@ async def test_four_at_once_sow_one_seed(url: str) -> None:
 async def test_what_a_kill_left_half_done_is_finished(url: str) -> None:
     """A user without the money: the next seed brings it."""
     database, hasher = Database(url, size=1, role="finpay_owner"), Hasher()
-    assert await sowing._create(database, hasher, sowing.PEOPLE[0])
-    assert not await sowing._create(database, hasher, sowing.PEOPLE[0])
+    assert await sowing._create(database, hasher, sowing.SEED_USERS[0])
+    assert not await sowing._create(database, hasher, sowing.SEED_USERS[0])
     hasher.close()
     await database.close()
     (alice, bob) = await seed(url)

@@ -8,8 +8,8 @@ import pytest
 from finpay import ids
 from finpay.errors import Code, FinPayError
 from finpay.identity.errors import refresh_token_reused
-from finpay.identity.models import Reused, Tokens
-from finpay.identity.origin import Origin
+from finpay.identity.models import RefreshTokenReuse, Tokens
+from finpay.identity.origin import RequestOrigin
 from finpay.identity.sessions import hash_of
 from tests.sql.identity_fixtures import (
     GRACE_S,
@@ -77,7 +77,7 @@ async def test_after_the_grace_an_old_token_ends_its_session(people: People) -> 
     second = await people.login(person)
     fresh = await people.refresh(person.refresh_token)
     await backdate(people, person.refresh_token, GRACE_S + 1)
-    assert await people.identity.refresh(person.refresh_token, other) == Reused(
+    assert await people.identity.refresh(person.refresh_token, other) == RefreshTokenReuse(
         person.id, person.principal.session_id
     )
     assert not await people.lives(person)
@@ -99,7 +99,7 @@ async def test_a_second_reuse_is_told_again_but_ends_nothing_twice(people: Peopl
     first = await people.identity.refresh(person.refresh_token, fresh_origin())
     ended_at = await ended(people, person)
     assert await people.identity.refresh(person.refresh_token, again) == first
-    assert isinstance(first, Reused)
+    assert isinstance(first, RefreshTokenReuse)
     assert await ended(people, person) == ended_at
     assert await people.audit(again) == []
     assert len(await people.events(person)) == 3
@@ -112,7 +112,7 @@ async def test_using_the_grace_does_not_prolong_it(people: People) -> None:
     await people.refresh(person.refresh_token)
     await backdate(people, person.refresh_token, 11)
     outcome = await people.identity.refresh(person.refresh_token, fresh_origin())
-    assert isinstance(outcome, Reused)
+    assert isinstance(outcome, RefreshTokenReuse)
 
 
 @pytest.mark.parametrize("token", ["", "x", "é\x00", "\ud800", "x" * 512])
@@ -163,7 +163,7 @@ async def test_a_refresh_that_waits_for_another_sees_what_it_did(people: People)
         )
         waiting = asyncio.create_task(people.identity.refresh(person.refresh_token, fresh_origin()))
         await people.until_blocked()
-    assert isinstance(await waiting, Reused)
+    assert isinstance(await waiting, RefreshTokenReuse)
     assert not await people.lives(person)
 
 
@@ -218,9 +218,9 @@ async def test_a_logout_ends_one_session_and_is_told_once(people: People) -> Non
 async def test_a_session_belongs_to_one_user(people: People) -> None:
     person, stranger = await people.register(), await people.register()
     session_id = person.principal.session_id
-    assert await people.identity.session_is_alive(session_id, person.id)
-    assert not await people.identity.session_is_alive(session_id, stranger.id)
-    assert not await people.identity.session_is_alive(ids.new_uuid(), person.id)
+    assert await people.identity.is_session_active(session_id, person.id)
+    assert not await people.identity.is_session_active(session_id, stranger.id)
+    assert not await people.identity.is_session_active(ids.new_uuid(), person.id)
     mixed = people.signer.issue(stranger.id, stranger.logged_in.account.id, session_id, 0)
     principal = people.signer.verify(mixed, 0)
     await people.identity.logout(principal, fresh_origin())
@@ -234,7 +234,7 @@ async def test_what_fails_halfway_leaves_nothing_behind(people: People) -> None:
     await people.refresh(rotated.refresh_token)
     await backdate(people, rotated.refresh_token, GRACE_S + 1)
     before = await people.rows()
-    identity, broken = people.identity, Origin("\x00", None)
+    identity, broken = people.identity, RequestOrigin("\x00", None)
     for call in (
         identity.register(fresh_email(), PASSWORD, None, "ZAR", broken),
         identity.login(person.email, PASSWORD, broken),

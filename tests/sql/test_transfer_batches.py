@@ -9,7 +9,7 @@ import pytest
 
 from finpay import ids
 from finpay.ledger import reads
-from finpay.ledger.posting import Bulk, Mode
+from finpay.ledger.posting import Mode, TransferBatch
 from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, bulk, bulk_again, item, transfer
 
 NOTHING: Final = {"transaction_id": None}
@@ -151,7 +151,7 @@ async def test_a_key_of_a_bulk_finds_its_transactions_in_their_order(bank: Bank)
     await bank.post(transfer(a, b, 5_000), transfer(a, b, 20))
     assert await _amounts(bank, a, request) == [6_000, 4, 5_000, 1]
     assert await _amounts(bank, a, request, limit=2) == [6_000, 4]
-    assert await _amounts(bank, a, request, before=reads.Position(5, 6)) == [5_000, 1]
+    assert await _amounts(bank, a, request, before=reads.HistoryPosition(5, 6)) == [5_000, 1]
     assert await _amounts(bank, a, request, status="failed") == [6_000, 5_000]
     assert await _amounts(bank, b, request) == []
     refused = bulk(a, item(a, 1))
@@ -190,14 +190,14 @@ async def test_chance_never_makes_or_loses_money(bank: Bank) -> None:
     assert sum(balances.values()) == 1_000
 
 
-def _random_bulk(dice: random.Random, holders: list[Holder]) -> Bulk:
+def _random_bulk(dice: random.Random, holders: list[Holder]) -> TransferBatch:
     sender = dice.choice(holders)
     items = [item(dice.choice(holders), dice.randint(1, 90)) for _ in range(dice.randint(1, 6))]
     mode: Mode = dice.choice(["independent", "atomic"])
     return bulk(sender, *items, mode=mode)
 
 
-def _plainly(request: Bulk, balances: dict[Any, int]) -> list[str | None]:
+def _plainly(request: TransferBatch, balances: dict[Any, int]) -> list[str | None]:
     """What becomes of the items; `balances` move."""
     trial = dict(balances)
     told: list[str | None] = []
@@ -216,12 +216,12 @@ def _plainly(request: Bulk, balances: dict[Any, int]) -> list[str | None]:
     return told
 
 
-async def _amounts(bank: Bank, holder: Holder, request: Bulk, **changes: Any) -> list[int]:
+async def _amounts(bank: Bank, holder: Holder, request: TransferBatch, **changes: Any) -> list[int]:
     found = await reads.history(
         bank.app,
         holder.user_id,
         holder.account_id,
-        before=changes.pop("before", reads.Position()),
+        before=changes.pop("before", reads.HistoryPosition()),
         limit=changes.pop("limit", 100),
         filters=reads.Filters(idempotency_key=request.key, **changes),
     )

@@ -13,7 +13,7 @@ from finpay.client import (
     ConnectionFailed,
     Entry,
     FinPay,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from finpay.client._errors import FAILURES, name_key
 
@@ -72,7 +72,7 @@ def test_only_an_open_outcome_is_worth_asking_again() -> None:
     answer = FinPay(ROOT, http=serving(httpx.Response(502))).request("GET", "/")
     open_ones = (
         ConnectionFailed("x", sent=True),
-        UnexpectedAnswer("x", answer, retryable=True),
+        UnexpectedResponse("x", answer, retryable=True),
         ApiError(Code.UNAVAILABLE, "x", retryable=True),
     )
     final = ApiError(Code.INSUFFICIENT_FUNDS, "x")

@@ -9,7 +9,7 @@ import pytest
 
 from finpay.client import Answer, ApiError, Code, FinPayError
 from finpay.client import _operations as operations
-from finpay.client._flow import Conversation, Flow, Options, Pause, Renew, Send, Step
+from finpay.client._flow import ClientSession, Flow, Options, Pause, Renew, Send, Step
 from finpay.client._requests import Request, encode
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class Script:
     """Carries out flows with prepared answers, and keeps what was sent."""
 
     def __init__(self, *answers: Answer, **options: Unpack[Options]) -> None:
-        self.talk = Conversation(ROOT, options)
+        self.talk = ClientSession(ROOT, options)
         self.sent: list[Request] = []
         self.pauses_s: list[float] = []
         self._answers: Iterator[Answer] = iter(answers)
@@ -179,7 +179,7 @@ class TestRequest:
         script = Script(NO_CONTENT, access_token="a")
         headers = {"Authorization": None, "X-Odd": "1"}
         flow = script.talk.exchange("PUT", "//x", b"\xff", headers, [("a", "1"), ("a", "2")])
-        assert script.run(flow) is script.talk.last_answer
+        assert script.run(flow) is script.talk.last_response
         made = {"content-type": "application/json", "x-odd": "1"}
         assert script.sent == [Request("PUT", "http://finpay.test//x?a=1&a=2", made, b"\xff")]
 
@@ -187,10 +187,10 @@ class TestRequest:
 @pytest.mark.parametrize("base_url", ["finpay.test", "localhost:3000", ""])
 def test_a_base_url_names_its_scheme(base_url: str) -> None:
     with pytest.raises(ValueError, match="http://"):
-        Conversation(base_url, {})
+        ClientSession(base_url, {})
 
 
 def test_a_made_key_is_a_uuid_of_version_7() -> None:
-    keys = {Conversation(ROOT, {}).new_key() for _ in range(3)}
+    keys = {ClientSession(ROOT, {}).new_key() for _ in range(3)}
     assert {(len(key), key[14]) for key in keys} == {(36, "7")}
     assert len(keys) == 3

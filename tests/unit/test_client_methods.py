@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finpay.client import AsyncFinPay, FinPay, UnexpectedAnswer
+from finpay.client import AsyncFinPay, FinPay, UnexpectedResponse
 
 TXN = "txn_01h455vb4pex5vsknk084sn02q"
 EVT = "evt_01h455vb4pex5vsknk084sn02q"
@@ -97,7 +97,7 @@ def test_finpay(
     recorder = Recorder()
     http = httpx.Client(transport=httpx.MockTransport(recorder))
     finpay = FinPay(http=http, access_token="access", refresh_token="refresh")
-    with pytest.raises(UnexpectedAnswer):
+    with pytest.raises(UnexpectedResponse):
         list(getattr(finpay, name)(**given))
     assert recorder.only() == (line, body)
 
@@ -114,6 +114,6 @@ def test_async_finpay(
         result = getattr(finpay, name)(**given)
         await (result.page() if name in LISTS else result)
 
-    with pytest.raises(UnexpectedAnswer):
+    with pytest.raises(UnexpectedResponse):
         asyncio.run(scenario())
     assert recorder.only() == (line, body)

@@ -6,14 +6,21 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from finpay.client import ApiError, Code, ConnectionFailed, Fault, FinPayError, UnexpectedAnswer
+from finpay.client import (
+    ApiError,
+    Code,
+    ConnectionFailed,
+    FieldError,
+    FinPayError,
+    UnexpectedResponse,
+)
 from finpay.client import _operations as operations
 from finpay.client import _retry as core
 from finpay.client._errors import Failure
 from finpay.client._models import Login, Page, Transaction
 from finpay.client._operations import Operation
 from finpay.client._requests import Answer, Request, encode
-from finpay.errors import KINDS
+from finpay.errors import ERROR_SPECS
 
 T = TypeVar("T")
 
@@ -35,9 +42,9 @@ def problem(code: str, status: int = 503, *, retryable: bool = False, **more: ob
 
 
 def refusal(given: Answer) -> Failure:
-    with pytest.raises((ApiError, UnexpectedAnswer)) as caught:
+    with pytest.raises((ApiError, UnexpectedResponse)) as caught:
         core.read(operations.account(), given)
-    assert isinstance(caught.value, ApiError | UnexpectedAnswer)
+    assert isinstance(caught.value, ApiError | UnexpectedResponse)
     return caught.value
 
 
@@ -136,7 +143,7 @@ class TestRead:
 
     @pytest.mark.parametrize("amount", [1.5, "1", True, None])
     def test_money_that_is_not_an_integer_is_never_accepted(self, amount: object) -> None:
-        with pytest.raises(UnexpectedAnswer, match="amount"):
+        with pytest.raises(UnexpectedResponse, match="amount"):
             core.read(operations.transaction(TXN), answer(200, transaction(amount=amount)))
 
     def test_a_login_has_user_account_and_tokens(self) -> None:
@@ -160,7 +167,7 @@ class TestRead:
 
     @pytest.mark.parametrize("code", list(Code))
     def test_every_code_comes_back_as_the_same_error(self, code: Code) -> None:
-        kind = KINDS[code]
+        kind = ERROR_SPECS[code]
         failure = refusal(problem(code, kind.status, retryable=kind.retryable))
         assert isinstance(failure, ApiError)
         assert isinstance(failure, FinPayError)
@@ -169,17 +176,23 @@ class TestRead:
         assert failure.headers["Retry-After"] == "7"
 
     def test_a_refusal_keeps_faults_extensions_and_request_id(self) -> None:
-        faults = [{"pointer": "#/amount", "detail": "X"}, {"parameter": "limit", "detail": "Y"}]
-        failure = refusal(problem("rate_limited", 429, errors=faults, policy="auth_email"))
+        field_errors = [
+            {"pointer": "#/amount", "detail": "X"},
+            {"parameter": "limit", "detail": "Y"},
+        ]
+        failure = refusal(problem("rate_limited", 429, errors=field_errors, policy="auth_email"))
         assert isinstance(failure, ApiError)
-        assert failure.faults == (Fault("X", pointer="#/amount"), Fault("Y", parameter="limit"))
+        assert failure.field_errors == (
+            FieldError("X", pointer="#/amount"),
+            FieldError("Y", parameter="limit"),
+        )
         assert failure.extensions == {"policy": "auth_email"}
         assert failure.request_id == "req_1"
 
     @pytest.mark.parametrize("retryable", [True, False])
     def test_a_code_of_a_newer_server_is_named(self, *, retryable: bool) -> None:
         failure = refusal(problem("mfa_needed", 403, retryable=retryable))
-        assert isinstance(failure, UnexpectedAnswer)
+        assert isinstance(failure, UnexpectedResponse)
         assert "'mfa_needed' (D)" in str(failure)
         assert failure.retryable is retryable
 
@@ -198,7 +211,7 @@ class TestRead:
         self, status: int, media_type: str, body: bytes, *, retryable: bool
     ) -> None:
         failure = refusal(answer(status, body, content_type=media_type))
-        assert isinstance(failure, UnexpectedAnswer)
+        assert isinstance(failure, UnexpectedResponse)
         assert "base_url" in str(failure)
         assert (failure.retryable, failure.answer.body) == (retryable, body)
 
@@ -206,7 +219,7 @@ class TestRead:
     @pytest.mark.parametrize("media_type", ["application/json", "application/problem+json"])
     def test_a_broken_body_is_unexpected(self, body: bytes, media_type: str) -> None:
         failure = refusal(answer(200, body, content_type=media_type))
-        assert isinstance(failure, UnexpectedAnswer)
+        assert isinstance(failure, UnexpectedResponse)
         assert "older than the server" in str(failure)
 
 
@@ -215,7 +228,7 @@ def failed(*, sent: bool) -> ConnectionFailed:
 
 
 def refused(code: Code, retry_after_s: int | None = None) -> ApiError:
-    retryable = KINDS[code].retryable
+    retryable = ERROR_SPECS[code].retryable
     return ApiError(code, "D", retryable=retryable, retry_after_s=retry_after_s)
 
 
@@ -269,7 +282,7 @@ def delay(
     waited_s: float = 0.0,
     chance: float = 0.5,
 ) -> float | None:
-    return core.Patience(max_retries=6).delay_s(
+    return core.RetryPolicy(max_retries=6).delay_s(
         operation, failure, retries=retries, waited_s=waited_s, chance=chance
     )
 

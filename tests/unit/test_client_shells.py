@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finpay.client import ApiError, AsyncFinPay, Code, ConnectionFailed, FinPay, UnexpectedAnswer
+from finpay.client import ApiError, AsyncFinPay, Code, ConnectionFailed, FinPay, UnexpectedResponse
 
 ROOT = "http://finpay.test"
 CROWD = 5
@@ -231,7 +231,7 @@ class TestRetries:
         assert (len(server.asked), caught.value.sent) == (2, True)
 
     def test_a_stranger_is_named(self, connect: Connect) -> None:
-        with pytest.raises(UnexpectedAnswer, match="base_url"):
+        with pytest.raises(UnexpectedResponse, match="base_url"):
             connect(Server(httpx.Response(404, html="<h1>It works</h1>"))).call("account")
 
 
@@ -284,7 +284,7 @@ def test_a_request_is_sent_once_as_told(connect: Connect) -> None:
     assert (answer.status, answer.json()["code"], answer.retry_after_s) == (503, "unavailable", 1)
     assert server.asked[0].content == b'{"amount":1000000000000000000000000000000}'
     assert server.headers("authorization") == ["Bearer a"]
-    assert (client.shell.last_answer, client.slept) == (answer, [])
+    assert (client.shell.last_response, client.slept) == (answer, [])
 
 
 def test_both_shells_have_the_same_methods() -> None:

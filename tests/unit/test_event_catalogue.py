@@ -10,7 +10,7 @@ import pytest
 
 from finpay.edge.request import query_params
 from finpay.outbox import event_types, schemas
-from finpay.outbox.event_types import KINDS
+from finpay.outbox.event_types import EVENT_TYPES
 
 ID = "01h455vb4pex5vsknk084sn02q"
 NOW = "2026-01-31T12:00:00.000000Z"
@@ -58,7 +58,7 @@ def example(kind: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVENT_TYPES)
 class TestSchema:
     def test_is_one(self, kind: str) -> None:
         jsonschema_rs.meta.validate(schemas.schema(kind))
@@ -70,7 +70,7 @@ class TestSchema:
 
     def test_refuses_another_type(self, kind: str) -> None:
         validator = jsonschema_rs.validator_for(schemas.schema(kind))
-        others = [other for other in KINDS if other != kind]
+        others = [other for other in EVENT_TYPES if other != kind]
         assert not any(validator.is_valid(example(other)) for other in others)
         assert not validator.is_valid(example(kind) | {"type": "transaction.unknown"})
 
@@ -106,11 +106,11 @@ class TestPatterns:
             "transaction.completed",
             "transaction.failed",
         )
-        assert event_types.matching("*") == tuple(KINDS)
+        assert event_types.matching("*") == tuple(EVENT_TYPES)
         for pattern in event_types.patterns():
             assert event_types.matching(pattern)
         assert event_types.patterns()[0] == "*"
-        assert set(KINDS) < set(event_types.patterns())
+        assert set(EVENT_TYPES) < set(event_types.patterns())
 
     @pytest.mark.parametrize(
         "text",
@@ -121,20 +121,20 @@ class TestPatterns:
     def test_that_stand_for_nothing_are_refused_with_what_there_is(self, text: str) -> None:
         with pytest.raises(ValueError, match=re.escape("account.*, account.created")) as caught:
             query_params.event_types(text)
-        assert all(kind in str(caught.value) for kind in KINDS)
+        assert all(kind in str(caught.value) for kind in EVENT_TYPES)
 
     def test_everything_is_no_filter(self) -> None:
         assert query_params.event_types("*") is None
 
 
 def test_types_are_group_and_past_participle_in_order() -> None:
-    assert list(KINDS) == sorted(KINDS)
-    assert all(re.fullmatch(r"[a-z_]+\.[a-z]+", kind) for kind in KINDS)
-    assert event_types.COMMON_TYPE in KINDS
+    assert list(EVENT_TYPES) == sorted(EVENT_TYPES)
+    assert all(re.fullmatch(r"[a-z_]+\.[a-z]+", kind) for kind in EVENT_TYPES)
+    assert event_types.COMMON_TYPE in EVENT_TYPES
 
 
 def test_what_a_type_changes_are_members_of_its_subject() -> None:
-    for name, kind in KINDS.items():
+    for name, kind in EVENT_TYPES.items():
         fields = set(kind.subject.__struct_fields__)
         assert set(kind.previous) | set(kind.narrowed) <= fields, name
         tag = msgspec.json.schema_components([kind.subject])[1][kind.subject.__name__]
@@ -148,15 +148,19 @@ class TestAsyncApi:
         assert {"title", "version"} <= document["info"].keys()
         channel = document["channels"]["webhook"]
         assert channel["address"] is None, "each owner sets a URL of their own"
-        assert list(channel["messages"]) == list(KINDS) == list(document["components"]["messages"])
+        assert (
+            list(channel["messages"])
+            == list(EVENT_TYPES)
+            == list(document["components"]["messages"])
+        )
         (operation,) = document["operations"].values()
         assert operation["action"] == "send"
         assert operation["channel"] == {"$ref": "#/channels/webhook"}
         assert [_resolved(document, message) for message in operation["messages"]] == [
-            {"$ref": f"#/components/messages/{kind}"} for kind in KINDS
+            {"$ref": f"#/components/messages/{kind}"} for kind in EVENT_TYPES
         ]
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("kind", EVENT_TYPES)
     def test_describes_payloads_as_the_schemas_do(self, kind: str) -> None:
         document = schemas.asyncapi()
         message = document["components"]["messages"][kind]
@@ -168,12 +172,12 @@ class TestAsyncApi:
         # Draft 7 is what readers of AsyncAPI have to know.
         validator = jsonschema_rs.Draft7Validator(whole)
         validator.validate(example(kind))
-        assert not any(validator.is_valid(example(other)) for other in KINDS if other != kind)
+        assert not any(validator.is_valid(example(other)) for other in EVENT_TYPES if other != kind)
 
     def test_refers_to_nothing_that_is_not_there(self) -> None:
         document = schemas.asyncapi()
         references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
-        assert len(references) > len(KINDS)
+        assert len(references) > len(EVENT_TYPES)
         for reference in references:
             assert _resolved(document, {"$ref": reference})
 

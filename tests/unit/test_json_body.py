@@ -30,8 +30,8 @@ def refusal(content: bytes, shape: Any = Send) -> tuple[Code, str | None]:
     """The code, and the pointer to the place."""
     with pytest.raises(FinPayError) as caught:
         read(content, shape)
-    faults = caught.value.faults
-    return caught.value.code, faults[0].pointer if faults else None
+    field_errors = caught.value.field_errors
+    return caught.value.code, field_errors[0].pointer if field_errors else None
 
 
 class TestReading:
@@ -76,7 +76,7 @@ class TestReading:
     def test_of_an_amount_with_a_fraction_tells_of_minor_units(self) -> None:
         with pytest.raises(FinPayError) as caught:
             read(f'{{"amount":25.00,"receiver_id":"{NOBODY}"}}'.encode(), Send)
-        assert caught.value.faults[0].detail.endswith("in minor units: 25.00 is 2500.")
+        assert caught.value.field_errors[0].detail.endswith("in minor units: 25.00 is 2500.")
 
     @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
     def test_of_deep_nesting_is_400_at_any_depth(self, opening: bytes) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from finpay import settings
 from finpay.edge import pacer
-from finpay.edge.pacer import EACH, Turnstile
+from finpay.edge.pacer import EACH, Pacer
 from finpay.edge.pipeline import MAX_UNDER_WAY, Pipeline
 from finpay.edge.request.model import Request
 
@@ -36,11 +36,11 @@ def fill(pipeline: Pipeline, many: int) -> None:
 class Entry:
     """Many who come in one turn of the loop, and how many were through after each."""
 
-    def __init__(self, through: Turnstile, many: int) -> None:
+    def __init__(self, through: Pacer, many: int) -> None:
         self.order: list[int] = []
         self.tasks = [asyncio.ensure_future(self._come(through, n)) for n in range(many)]
 
-    async def _come(self, through: Turnstile, number: int) -> None:
+    async def _come(self, through: Pacer, number: int) -> None:
         await through.pass_through()
         self.order.append(number)
 
@@ -54,11 +54,11 @@ class Entry:
 
 
 async def test_all_begin_at_once_where_nobody_is_refused() -> None:
-    assert await Entry(Turnstile(), MANY).watch(1) == [MANY]
+    assert await Entry(Pacer(), MANY).watch(1) == [MANY]
 
 
 async def test_while_some_are_refused_a_few_begin_in_each_turn() -> None:
-    gate = Turnstile()
+    gate = Pacer()
     gate.refused()
     entry = Entry(gate, 2 * EACH + 3)
     begun = [many for many in await entry.watch(12) if many]
@@ -67,7 +67,7 @@ async def test_while_some_are_refused_a_few_begin_in_each_turn() -> None:
 
 
 async def test_who_comes_later_waits_behind_the_others() -> None:
-    gate = Turnstile()
+    gate = Pacer()
     gate.refused()
     first = Entry(gate, EACH + 1)
     await first.watch(1)
@@ -78,7 +78,7 @@ async def test_who_comes_later_waits_behind_the_others() -> None:
 
 
 async def test_who_gave_up_is_passed_over() -> None:
-    gate = Turnstile()
+    gate = Pacer()
     gate.refused()
     entry = Entry(gate, 3)
     await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def test_it_is_open_again_when_nobody_was_refused_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pacer, "CALM_S", 0.0)
-    gate = Turnstile()
+    gate = Pacer()
     gate.refused()
     assert await Entry(gate, MANY).watch(1) == [MANY]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finpay.gate.pipelined_connection import MAX_CROWD, Line, LineLost
+from finpay.gate.pipelined_connection import MAX_CALLS_PER_EVAL, ConnectionLost, PipelinedConnection
 
 
 class _Transport:
@@ -25,9 +25,9 @@ class _Transport:
         self.aborted = True
 
 
-def _line(transport: _Transport) -> Line:
+def _line(transport: _Transport) -> PipelinedConnection:
     connection: Any = SimpleNamespace(_writer=SimpleNamespace(transport=transport), _reader=None)
-    return Line(connection)
+    return PipelinedConnection(connection)
 
 
 async def test_a_full_crowd_leaves_at_once_and_what_is_less_when_all_are_answered() -> None:
@@ -37,7 +37,7 @@ async def test_a_full_crowd_leaves_at_once_and_what_is_less_when_all_are_answere
     assert transport.written == [], "it waits for what this turn of the loop still brings"
     await asyncio.sleep(0)
     assert len(transport.written) == 1
-    crowd = [line.call("sha", ["key"], [number]) for number in range(MAX_CROWD - 1)]
+    crowd = [line.call("sha", ["key"], [number]) for number in range(MAX_CALLS_PER_EVAL - 1)]
     await asyncio.sleep(0)
     assert len(transport.written) == 1, "while an answer is under way the next gather"
     crowd.append(line.call("sha", ["key"], ["last"]))
@@ -47,11 +47,18 @@ async def test_a_full_crowd_leaves_at_once_and_what_is_less_when_all_are_answere
     line.data_received(b"*1\r\n:7\r\n")
     await asyncio.sleep(0)
     assert len(transport.written) == 2, "of two crowds one is under way still"
-    line.data_received(b"*%d\r\n" % MAX_CROWD + b"".join(b":%d\r\n" % n for n in range(MAX_CROWD)))
+    line.data_received(
+        b"*%d\r\n" % MAX_CALLS_PER_EVAL
+        + b"".join(b":%d\r\n" % n for n in range(MAX_CALLS_PER_EVAL))
+    )
     await asyncio.sleep(0)
     assert len(transport.written) == 3
     line.data_received(b"*1\r\n:8\r\n")
-    assert [await alone, *(await asyncio.gather(*crowd)), await late] == [7, *range(MAX_CROWD), 8]
+    assert [await alone, *(await asyncio.gather(*crowd)), await late] == [
+        7,
+        *range(MAX_CALLS_PER_EVAL),
+        8,
+    ]
 
 
 async def test_the_oldest_question_tells_how_long_redis_has_been_silent() -> None:
@@ -64,7 +71,7 @@ async def test_the_oldest_question_tells_how_long_redis_has_been_silent() -> Non
     await asyncio.sleep(0.01)
     asked_s = line.waits_since_s
     assert asked_s is not None
-    for _ in range(MAX_CROWD):
+    for _ in range(MAX_CALLS_PER_EVAL):
         line.ask(b"PING")
     assert len(transport.written) == 2
     assert line.waits_since_s == asked_s
@@ -72,12 +79,12 @@ async def test_the_oldest_question_tells_how_long_redis_has_been_silent() -> Non
     later_s = line.waits_since_s
     assert later_s is not None
     assert later_s > asked_s
-    line.data_received(b"+PONG\r\n" * MAX_CROWD)
+    line.data_received(b"+PONG\r\n" * MAX_CALLS_PER_EVAL)
     assert line.waits_since_s is None
     gathering = line.ask(b"PING")
     line.connection_lost(None)
     assert line.waits_since_s is None, "nobody waits on a line that is lost"
-    with pytest.raises(LineLost):
+    with pytest.raises(ConnectionLost):
         await gathering
 
 
@@ -96,7 +103,7 @@ async def test_an_answer_to_a_crowd_that_is_none(words: bytes) -> None:
     assert transport.aborted
     assert await behind == b"PONG"
     for lost in (first, second):
-        with pytest.raises(LineLost):
+        with pytest.raises(ConnectionLost):
             await lost
-    with pytest.raises(LineLost):
+    with pytest.raises(ConnectionLost):
         line.ask(b"PING")

@@ -16,7 +16,7 @@ from finpay.money import MAX_AMOUNT
 
 ALICE, BOB = UUID(int=1), UUID(int=2)
 POSITIONS = st.integers(0, 2**63 - 1)
-PARSERS: dict[str, query_params.Parser | query_params.Cursors] = {
+PARSERS: dict[str, query_params.Parser | query_params.CursorCodec] = {
     "limit": query_params.limit,
     "status": query_params.one_of("completed", "failed"),
     "cursor": query_params.ENTRIES,
@@ -49,7 +49,7 @@ class TestQuery:
     def test_names_the_parameter_that_is_wrong(self, query: bytes, parameter: str) -> None:
         error = refusal(lambda: query_params.parse_query(query, PARSERS, ALICE))
         assert error.code is Code.VALIDATION_FAILED
-        assert [fault.parameter for fault in error.faults] == [parameter]
+        assert [fault.parameter for fault in error.field_errors] == [parameter]
 
     def test_escapes_are_read(self) -> None:
         assert query_params.parse_query(b"%6Cimit=%35", PARSERS, ALICE)[1] == {"limit": 5}
@@ -137,7 +137,7 @@ class TestCursor:
         for error in (
             refusal(lambda: query_params.ENTRIES.read(BOB, text)),
             refusal(lambda: query_params.TRANSACTIONS.read(ALICE, text)),
-            refusal(lambda: query_params.Cursors("events", 1).read(ALICE, text)),
+            refusal(lambda: query_params.CursorCodec("events", 1).read(ALICE, text)),
         ):
             assert error.code is Code.CURSOR_INVALID
 

@@ -3,7 +3,7 @@
 import pytest
 
 from finpay.gate import rate_limits
-from finpay.gate.rate_limits import Budget, LocalLimits, Tier, exhausted, headers_of
+from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, exhausted, format_headers
 from finpay.settings import RateLimit
 
 NOW = 1_000.0
@@ -13,7 +13,7 @@ def tier(name: str, count: int, window_s: int = 900) -> Tier:
     return Tier(name, f"key-of-{name}", RateLimit(count, window_s))
 
 
-def left(budgets: tuple[Budget, ...]) -> list[tuple[int, int]]:
+def left(budgets: tuple[LimitState, ...]) -> list[tuple[int, int]]:
     return [(budget.remaining, budget.reset_s) for budget in budgets]
 
 
@@ -29,7 +29,7 @@ def test_all_tiers_are_counted_or_none() -> None:
     wide, narrow = tier("wide", 5), tier("narrow", 1)
     assert local.count([wide, narrow], NOW) == (
         True,
-        (Budget(wide, 4, 900), Budget(narrow, 0, 900)),
+        (LimitState(wide, 4, 900), LimitState(narrow, 0, 900)),
     )
     for _ in range(3):
         fits, budgets = local.count([narrow, wide], NOW)
@@ -71,13 +71,18 @@ def test_the_memory_of_windows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_headers_tell_the_whole_limit_and_what_is_left() -> None:
-    budgets = (Budget(tier("global", 100), 99, 899), Budget(tier("transaction", 20, 60), 0, 7))
-    assert headers_of(budgets) == (
+    budgets = (
+        LimitState(tier("global", 100), 99, 899),
+        LimitState(tier("transaction", 20, 60), 0, 7),
+    )
+    assert format_headers(budgets) == (
         '"global";q=100;w=900, "transaction";q=20;w=60',
         '"global";r=99;t=899, "transaction";r=0;t=7',
     )
 
 
 def test_the_tier_that_stays_shut_longest_is_the_one_to_wait_for() -> None:
-    shut = [Budget(tier(name, 5), 0, reset_s) for name, reset_s in (("a", 5), ("b", 9), ("c", 7))]
-    assert exhausted([*shut, Budget(tier("open", 5), 1, 99)]).tier.name == "b"
+    shut = [
+        LimitState(tier(name, 5), 0, reset_s) for name, reset_s in (("a", 5), ("b", 9), ("c", 7))
+    ]
+    assert exhausted([*shut, LimitState(tier("open", 5), 1, 99)]).tier.name == "b"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from finpay import ids
 from finpay.edge.schemas import problems, responses
-from finpay.errors import KINDS, Code, Fault, FinPayError
+from finpay.errors import ERROR_SPECS, Code, FieldError, FinPayError
 from finpay.formats import time
 from finpay.ledger import reads, resources
 from finpay.ledger.outcome import REFUSALS, Outcome
@@ -23,14 +23,14 @@ ALICE, BOB = UUID(int=2**100 + 1), UUID(int=2**100 + 2)
 NOW = datetime(2026, 1, 31, 12, 0, 0, 5, UTC)
 
 
-def step(**changes: Any) -> reads.Step:
+def step(**changes: Any) -> reads.AccountTransaction:
     plain: dict[str, Any] = {
         "id": UUID(int=7), "type": "transfer", "status": "completed", "sender_id": ALICE,
         "receiver_id": BOB, "amount": 5, "currency": "ZAR", "description": None, "metadata": "{}",
         "failure_code": None, "created_at": NOW, "entry_version": 1, "sequence": 1,
         "balance_after": 95,
     }  # fmt: skip
-    return reads.Step(**plain | changes)
+    return reads.AccountTransaction(**plain | changes)
 
 
 def formatted(template: str, *values: object) -> str:
@@ -91,7 +91,7 @@ def test_only_refusals_have_a_template() -> None:
 def test_the_template_of_an_item_s_refusal_is_its_problem_s_encoding(outcome: Outcome) -> None:
     code, detail = REFUSALS[outcome]
     template = problems.refusal_templates()[len(Outcome) + list(Outcome).index(outcome)]
-    fault = Fault(detail, pointer="#/transactions/3")
+    fault = FieldError(detail, pointer="#/transactions/3")
     told = FinPayError(code, detail, (fault,), {"transaction_id": "txn_x"})
     written = formatted(template, "req-1", 3, ',"transaction_id":"txn_x"').encode()
     assert written == problems.body(told, "req-1")
@@ -129,12 +129,19 @@ def test_the_two_sides_of_a_transaction_have_ids_of_their_own(transaction_id: UU
 
 @pytest.mark.parametrize("code", Code)
 def test_a_problem_has_every_member_and_a_page(code: Code) -> None:
-    faults = (Fault("Wrong.", pointer="#/amount"), Fault("Bad.", parameter="limit"), Fault("No."))
-    reply = problems.reply(FinPayError(code, "Told.", faults=faults), "req-1")
-    assert (reply.status, reply.content_type) == (KINDS[code].status, b"application/problem+json")
+    field_errors = (
+        FieldError("Wrong.", pointer="#/amount"),
+        FieldError("Bad.", parameter="limit"),
+        FieldError("No."),
+    )
+    reply = problems.reply(FinPayError(code, "Told.", field_errors=field_errors), "req-1")
+    assert (reply.status, reply.content_type) == (
+        ERROR_SPECS[code].status,
+        b"application/problem+json",
+    )
     assert json.loads(reply.body) == {
-        "type": f"/docs/errors/{code}", "title": KINDS[code].title, "status": KINDS[code].status,
-        "detail": "Told.", "code": code, "request_id": "req-1", "retryable": KINDS[code].retryable,
+        "type": f"/docs/errors/{code}", "title": ERROR_SPECS[code].title, "status": ERROR_SPECS[code].status,
+        "detail": "Told.", "code": code, "request_id": "req-1", "retryable": ERROR_SPECS[code].retryable,
         "errors": [{"detail": "Wrong.", "pointer": "#/amount"},
                    {"detail": "Bad.", "parameter": "limit"}, {"detail": "No.", "pointer": "#"}],
     }  # fmt: skip

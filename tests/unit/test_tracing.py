@@ -42,7 +42,7 @@ def test_off_costs_nothing() -> None:
 
 
 def test_the_ids_of_a_request_follow_from_its_own_and_no_other() -> None:
-    numbers = tracing.Numbers()
+    numbers = tracing.RequestIdGenerator()
     ours = ids.new_request_id()
     made = []
     for request_id in (ours, ours, "chosen-by-a-client", "chosen-by-a-client"):
@@ -56,7 +56,7 @@ def test_the_ids_of_a_request_follow_from_its_own_and_no_other() -> None:
 
 def test_low_bits_are_spread_for_samplers() -> None:
     """A request id itself would not do: its low half always begins with the same two bits."""
-    numbers = tracing.Numbers()
+    numbers = tracing.RequestIdGenerator()
     quarters = [0] * 4
     for _ in range(2_000):
         numbers.follow(ids.new_request_id())

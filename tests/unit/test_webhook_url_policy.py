@@ -9,11 +9,11 @@ import pytest
 from finpay import settings
 from finpay.errors import FinPayError
 from finpay.webhooks.ssrf import ip_policy, url_policy
-from finpay.webhooks.ssrf.url_policy import Rules
+from finpay.webhooks.ssrf.url_policy import UrlPolicy
 
-DEVELOPMENT: Final = Rules.of(settings.read({}))
-PRODUCTION: Final = Rules(production=True, ports=frozenset({443, 8443}), opened=())
-OPENED: Final = Rules.of(settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8,::1/128"}))
+DEVELOPMENT: Final = UrlPolicy.of(settings.read({}))
+PRODUCTION: Final = UrlPolicy(production=True, ports=frozenset({443, 8443}), opened=())
+OPENED: Final = UrlPolicy.of(settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8,::1/128"}))
 
 REFUSED_ADDRESSES: Final = """
 0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16
@@ -169,7 +169,7 @@ async def test_a_name_that_leads_inside_is_refused(
     _resolve_to(monkeypatch, answer)
     with pytest.raises(FinPayError) as refused:
         await url_policy.check_url("https://rebound.example.com/", settings.read({}))
-    assert refused.value.faults[0].pointer == "#/url"
+    assert refused.value.field_errors[0].pointer == "#/url"
 
 
 async def test_a_name_that_leads_nowhere_yet_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:

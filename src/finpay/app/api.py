@@ -15,11 +15,11 @@ from typing import Any, Final
 from finpay import settings
 from finpay.app import instrumentation
 from finpay.db import migrate
-from finpay.db.pool import Database, Unavailable, Unwelcome
-from finpay.edge.graceful_shutdown import Drain
-from finpay.edge.health_monitor import Probe
+from finpay.db.pool import AccessDenied, Database, Unavailable
+from finpay.edge.graceful_shutdown import GracefulShutdown
+from finpay.edge.health_monitor import HealthMonitor
 from finpay.edge.pipeline import Pipeline
-from finpay.edge.request.model import Request, Responder
+from finpay.edge.request.model import Request, RequestHandler
 from finpay.edge.schemas.problems import refusal_templates
 from finpay.edge.services import Services
 from finpay.errors import Code
@@ -29,7 +29,7 @@ from finpay.identity.users import Identity
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS
 from finpay.settings import Settings
 from finpay.telemetry import logs, tracing
-from finpay.webhooks.notifier import Waker
+from finpay.webhooks.notifier import Notifier
 
 CLOSE_LIMIT_S: Final = 8.0  # a batch has its deadline; nothing else may hold up the end
 GC_THRESHOLD: Final = 50_000  # requests leave few cycles behind
@@ -60,7 +60,7 @@ class Application:
     def __init__(self, read: Settings) -> None:
         self._settings = read
         self._services: Services | None = None
-        self._pipeline: Responder | None = None
+        self._pipeline: RequestHandler | None = None
         self._tracer: tracing.Tracer | None = None
         self._closing: list[Database] = []
 
@@ -104,7 +104,7 @@ class Application:
         watch = Database(read.database_url, size=1)
         bell = Database(read.database_url, size=1)
         self._closing = [database, ledger, watch, bell]
-        waker = Waker(bell)
+        waker = Notifier(bell)
         identity = Identity(
             database,
             Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
@@ -112,9 +112,9 @@ class Application:
             refresh_ttl_s=read.refresh_token_ttl_s,
             refresh_grace_s=read.refresh_grace_s,
         )
-        gate = kit.gate(read, identity.session_is_alive)
+        gate = kit.gate(read, identity.is_session_active)
         await gate.start()
-        probe = Probe(watch, gate, lambda: self._first_contact(watch))
+        probe = HealthMonitor(watch, gate, lambda: self._first_contact(watch))
         self._services = Services(
             settings=read,
             database=database,
@@ -132,7 +132,7 @@ class Application:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        Drain(probe).prepare()
+        GracefulShutdown(probe).prepare()
 
     async def _close(self) -> None:
         services = self._services
@@ -152,7 +152,7 @@ class Application:
 
     async def _first_contact(self, database: Database) -> None:
         """Ends the whole service with exit code 2 if it may not run on this database."""
-        reason = await unfit(database, self._settings)
+        reason = await preflight(database, self._settings)
         if reason is not None:
             self._give_up(reason)
             raise Unavailable(Code.UNAVAILABLE, reason, may_have_run=False)
@@ -165,15 +165,15 @@ class Application:
         if supervisor is None or supervisor.pid is None or folder is None:
             signal.raise_signal(signal.SIGTERM)
             return
-        Path(folder, settings.UNFIT_FILE).write_text(reason, "utf-8")
+        Path(folder, settings.STARTUP_ERROR_FILE).write_text(reason, "utf-8")
         os.kill(supervisor.pid, signal.SIGTERM)
 
 
-async def unfit(database: Database, read: Settings) -> str | None:
+async def preflight(database: Database, read: Settings) -> str | None:
     """Why this release may not run on this database; None if it may."""
     try:
         absent = await migrate.missing(database)
-    except Unwelcome as refused:
+    except AccessDenied as refused:
         return f"PostgreSQL refuses us ({refused.reason}): check the URL, or run finpay migrate"
     if absent:
         return f"the database lacks the migration {absent[0]}: run finpay migrate first"

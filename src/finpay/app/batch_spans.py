@@ -5,10 +5,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from finpay.db.pool import Database
-from finpay.ledger.batched_reads import NewestPage, Reader, UserAccount
+from finpay.ledger.batched_reads import AccountRead, BatchedReads, FirstPageRead
 from finpay.ledger.batcher import Batcher
-from finpay.ledger.posting import Posted
-from finpay.ledger.posting import Request as Posting
+from finpay.ledger.posting import Posting, PostingResult
 from finpay.ledger.reads import Account, History
 from finpay.telemetry.tracing import Tracer
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 
-class Company:
+class BatchSpans:
     """Who waits for a batch, and the batches: a request's wait is a span, and each batch is one
     that links to those that it carries."""
 
@@ -57,39 +56,39 @@ class TracedBatcher(Batcher):
         self, tracer: Tracer, database: Database, refusals: Sequence[str], wake: Callable[[], None]
     ) -> None:
         super().__init__(database, refusals, wake)
-        self._company = Company(tracer, "ledger.batch")
+        self._company = BatchSpans(tracer, "ledger.batch")
 
-    async def post(self, request: Posting) -> Posted:
+    async def post(self, request: Posting) -> PostingResult:
         with self._company.waiting("ledger.post", request) as span:
             posted = await super().post(request)
             span.set_attribute("finpay.outcome", posted.outcome)
             return posted
 
-    async def _post(self, requests: Sequence[Posting]) -> list[Posted]:
+    async def _post(self, requests: Sequence[Posting]) -> list[PostingResult]:
         transfers = sum(len(request.items) for request in requests)
         with self._company.together(requests, transfers=transfers):
             return await super()._post(requests)
 
 
-class TracedReader(Reader):
+class TracedReader(BatchedReads):
     """The same for those who read."""
 
     def __init__(self, tracer: Tracer, database: Database) -> None:
         super().__init__(database)
-        self._company = Company(tracer, "ledger.reads")
+        self._company = BatchSpans(tracer, "ledger.reads")
 
-    async def _account(self, asked: UserAccount) -> Account | None:
+    async def _account(self, asked: AccountRead) -> Account | None:
         with self._company.waiting("ledger.read", asked):
             return await super()._account(asked)
 
-    async def _page(self, asked: NewestPage) -> History | None:
+    async def _page(self, asked: FirstPageRead) -> History | None:
         with self._company.waiting("ledger.read", asked):
             return await super()._page(asked)
 
-    async def _read_accounts(self, asked: Sequence[UserAccount]) -> Sequence[Account | None]:
+    async def _read_accounts(self, asked: Sequence[AccountRead]) -> Sequence[Account | None]:
         with self._company.together(asked):
             return await super()._read_accounts(asked)
 
-    async def _read_pages(self, asked: Sequence[NewestPage]) -> Sequence[History | None]:
+    async def _read_pages(self, asked: Sequence[FirstPageRead]) -> Sequence[History | None]:
         with self._company.together(asked):
             return await super()._read_pages(asked)

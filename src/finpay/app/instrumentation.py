@@ -18,17 +18,17 @@ from finpay import ids
 from finpay.app.batch_spans import TracedBatcher, TracedReader
 from finpay.db.pool import Database, Record, Transaction
 from finpay.edge import routes
-from finpay.edge.request.model import Request, Responder
+from finpay.edge.request.model import Request, RequestHandler
 from finpay.errors import FinPayError
-from finpay.gate.decision import Verdict
-from finpay.gate.gate import Gate, Passage, Settlement
+from finpay.gate.decision import Decision
+from finpay.gate.gate import Admission, Completion, Gate
 from finpay.gate.rate_limits import Tier
-from finpay.ledger.batched_reads import Reader
+from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import Batcher
 from finpay.settings import Settings
 from finpay.telemetry.tracing import Tracer
 from finpay.webhooks.sender import Attempt, Message, Sender
-from finpay.webhooks.ssrf.url_policy import Rules
+from finpay.webhooks.ssrf.url_policy import UrlPolicy
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -42,35 +42,35 @@ _PUBLIC_ID: Final = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
 
 
 @dataclass(frozen=True, slots=True)
-class Kit:
+class Components:
     """What a process is built with: the plain parts, or those with spans."""
 
     database: Callable[..., Database] = Database
     gate: Callable[..., Gate] = Gate
     batcher: Callable[..., Batcher] = Batcher
-    reader: Callable[..., Reader] = Reader
+    reader: Callable[..., BatchedReads] = BatchedReads
     sender: Callable[..., Sender] = Sender
-    responder: Callable[[Responder], Responder] = lambda inner: inner
+    responder: Callable[[RequestHandler], RequestHandler] = lambda inner: inner
 
 
-def kit(tracer: Tracer | None) -> Kit:
+def kit(tracer: Tracer | None) -> Components:
     """With tracing off the parts are the plain ones, which know nothing of it."""
     if tracer is None:
-        return Kit()
-    return Kit(
+        return Components()
+    return Components(
         partial(TracedDatabase, tracer),
         partial(TracedGate, tracer),
         partial(TracedBatcher, tracer),
         partial(TracedReader, tracer),
         partial(TracedSender, tracer),
-        partial(TracedResponder, tracer),
+        partial(TracedRequestHandler, tracer),
     )
 
 
-class TracedResponder:
+class TracedRequestHandler:
     """What stands behind a connection, with a server span around each answer."""
 
-    def __init__(self, tracer: Tracer, inner: Responder) -> None:
+    def __init__(self, tracer: Tracer, inner: RequestHandler) -> None:
         self._tracer = tracer
         self._inner = inner
 
@@ -113,24 +113,26 @@ class TracedGate(Gate):
     """Its round trips are client spans."""
 
     def __init__(
-        self, tracer: Tracer, settings: Settings, session_lives: Callable[..., Any]
+        self, tracer: Tracer, settings: Settings, is_session_active: Callable[..., Any]
     ) -> None:
-        super().__init__(settings, session_lives)
+        super().__init__(settings, is_session_active)
         self._tracer = tracer
 
-    async def admit(self, passage: Passage) -> Verdict:
+    async def admit(self, passage: Admission) -> Decision:
         with self._tracer.span("gate.admit", "client", _REDIS) as span:
             return _judged(span, await super().admit(passage))
 
-    async def admit_stranger(self, tiers: Sequence[Tier]) -> Verdict:
+    async def admit_anonymous(self, tiers: Sequence[Tier]) -> Decision:
         with self._tracer.span("gate.admit", "client", _REDIS) as span:
-            return _judged(span, await super().admit_stranger(tiers))
+            return _judged(span, await super().admit_anonymous(tiers))
 
-    async def settle(self, passage: Passage, settlement: Settlement) -> None:
+    async def settle(self, passage: Admission, settlement: Completion) -> None:
         with self._tracer.span("gate.settle", "client", _REDIS):
             await super().settle(passage, settlement)
 
-    async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
+    async def fill(
+        self, passage: Admission, generation: str, sequence: int, payload: bytes
+    ) -> None:
         with self._tracer.span("gate.fill", "client", _REDIS):
             await super().fill(passage, generation, sequence, payload)
 
@@ -176,7 +178,7 @@ class TracedSender(Sender):
     """An attempt is a client span. Its URL may hold a secret of its owner, so only the host is
     told."""
 
-    def __init__(self, tracer: Tracer, rules: Rules, timeout_s: float) -> None:
+    def __init__(self, tracer: Tracer, rules: UrlPolicy, timeout_s: float) -> None:
         super().__init__(rules, timeout_s)
         self._tracer = tracer
 
@@ -232,7 +234,7 @@ def _route(path: str) -> tuple[str | None, str]:
     return template, path_id if _PUBLIC_ID.fullmatch(path_id) else "{id}"
 
 
-def _judged(span: "Span", verdict: Verdict) -> Verdict:
+def _judged(span: "Span", verdict: Decision) -> Decision:
     span.set_attribute("finpay.gate.decision", verdict.kind)
     span.set_attribute("finpay.gate.without_redis", verdict.degraded)
     return verdict

@@ -16,7 +16,7 @@ import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors import Multiprocess
 
-from finpay.settings import UNFIT_FILE, Settings
+from finpay.settings import STARTUP_ERROR_FILE, Settings
 
 GRACE_S: Final = 20  # in-flight requests have deadlines far below
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers let go
@@ -40,7 +40,7 @@ def serve(settings: Settings) -> int:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
         _Supervisor(_config(settings), port).run()
-        reason = Path(folder, UNFIT_FILE)
+        reason = Path(folder, STARTUP_ERROR_FILE)
         if reason.exists():
             sys.stderr.write(f"finpay: {reason.read_text('utf-8')}\n")
             return 2

@@ -14,16 +14,16 @@ from typing import Final
 import uvloop
 
 from finpay.app import instrumentation
-from finpay.app.api import unfit
+from finpay.app.api import preflight
 from finpay.db.listener import Listener
-from finpay.db.pool import Database, Unavailable, Unwelcome
+from finpay.db.pool import AccessDenied, Database, Unavailable
 from finpay.identity import cleanup
 from finpay.ledger import continuous_verification
 from finpay.settings import Settings
 from finpay.telemetry import logs, tracing
 from finpay.webhooks.notifier import CHANNEL
-from finpay.webhooks.status_server import Window
-from finpay.webhooks.worker import CONNECTIONS, Done, Worker
+from finpay.webhooks.status_server import StatusServer
+from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
 
 LOOK_S: Final = 5.0  # how soon a worker notices that another one no longer checks the ledger
 RETRY_PAUSE_S: Final = 1.0  # PostgreSQL may come later than we do
@@ -31,21 +31,21 @@ RETRY_PAUSE_S: Final = 1.0  # PostgreSQL may come later than we do
 _LOG: Final = logs.get()
 
 
-class MayNotRun(Exception):
+class StartupRefused(Exception):
     """Wrong database for this release, or a port that is taken. One sentence says which."""
 
 
-def work(settings: Settings, *, once: bool) -> Done:
+def work(settings: Settings, *, once: bool) -> RunSummary:
     """Delivers until a signal comes; `once`: until nothing is due.
 
-    MayNotRun if the database lacks a migration or the login is refused; with `once` also
+    StartupRefused if the database lacks a migration or the login is refused; with `once` also
     Unavailable if there is no PostgreSQL to ask.
     """
     logs.configure(settings.log_level)
     return uvloop.run(_work(settings, once=once))
 
 
-async def _work(settings: Settings, *, once: bool) -> Done:
+async def _work(settings: Settings, *, once: bool) -> RunSummary:
     # What a worker notes down only saves a repetition, and may not take the disk from payments.
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     pulse = Database(settings.database_url, size=1)
@@ -53,7 +53,9 @@ async def _work(settings: Settings, *, once: bool) -> Done:
     worker = Worker(database, pulse, settings, instrumentation.kit(tracer).sender)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-    window = Window(settings, lambda: worker.is_well, os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+    window = StatusServer(
+        settings, lambda: worker.is_ready, os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    )
     listener = Listener(settings.database_url, CHANNEL, worker.wake)
     other = Database(settings.database_url, size=2)  # one for each that goes on beside
     beside: list[asyncio.Task[None]] = []
@@ -101,11 +103,11 @@ async def _forever(work: Callable[[], Awaitable[object]], pause_s: float) -> Non
         await asyncio.sleep(pause_s)
 
 
-async def _open(window: Window) -> None:
+async def _open(window: StatusServer) -> None:
     try:
         await window.open()
     except OSError as error:
-        raise MayNotRun(
+        raise StartupRefused(
             f"can't listen on FINPAY_WORKER_PORT ({error.strerror}); set it to a free one"
         ) from error
 
@@ -116,9 +118,11 @@ async def _first_contact(
     """Waits for PostgreSQL, and asks whether we may run on it."""
     while not worker.stopping:
         try:
-            reason = await unfit(database, settings)
-        except Unwelcome as error:
-            raise MayNotRun(f"PostgreSQL refuses us ({error.reason}): check the URL") from error
+            reason = await preflight(database, settings)
+        except AccessDenied as error:
+            raise StartupRefused(
+                f"PostgreSQL refuses us ({error.reason}): check the URL"
+            ) from error
         except Unavailable:
             if once:
                 raise
@@ -126,5 +130,5 @@ async def _first_contact(
             await asyncio.sleep(RETRY_PAUSE_S)
             continue
         if reason is not None:
-            raise MayNotRun(reason)
+            raise StartupRefused(reason)
         return

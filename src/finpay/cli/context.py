@@ -129,7 +129,7 @@ def hints() -> list[str]:
 
 
 def _sentence(error: Exception) -> str:
-    from finpay.app.worker import MayNotRun
+    from finpay.app.worker import StartupRefused
     from finpay.db.migrate import MigrationError
     from finpay.db.pool import Unavailable
     from finpay.dev.child_process import DevError
@@ -137,7 +137,7 @@ def _sentence(error: Exception) -> str:
 
     if isinstance(error, Unavailable):
         return "\n".join([f"PostgreSQL can't be used: {error.__cause__ or error.detail}", *hints()])
-    if isinstance(error, (DevError, MayNotRun, MigrationError, SettingsError)):
+    if isinstance(error, (DevError, StartupRefused, MigrationError, SettingsError)):
         return str(error)
     return f"Unexpected: {error!r}. FINPAY_LOG_LEVEL=debug shows where."
 

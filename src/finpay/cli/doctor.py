@@ -10,7 +10,7 @@ import typer
 from finpay.cli.context import REFUSED, AsJson, hints, run, settings, warn
 
 if TYPE_CHECKING:
-    from finpay.doctor import Finding
+    from finpay.doctor import CheckResult
 
 _SHOWN: Final[Mapping[str, str]] = {"ok": "ok", "warning": "WARN", "failed": "FAILED"}
 
@@ -33,21 +33,21 @@ def doctor(*, as_json: AsJson = False) -> None:
     raise typer.Exit(REFUSED if failures else 0)
 
 
-def _findings(*, as_json: bool) -> list["Finding"]:
+def _findings(*, as_json: bool) -> list["CheckResult"]:
     """A bad setting is a finding too: it is the first thing that a deployment gets wrong."""
-    from finpay.doctor import Finding, examine
+    from finpay.doctor import CheckResult, run_checks
     from finpay.settings import SettingsError
 
     try:
         read = settings()
     except SettingsError as error:
-        bad = Finding("settings", "failed", str(error), "docs/settings.md has them all.")
+        bad = CheckResult("settings", "failed", str(error), "docs/settings.md has them all.")
         _show(bad, as_json=as_json)
         return [bad]
 
-    async def collect() -> list[Finding]:
+    async def collect() -> list[CheckResult]:
         findings = []
-        async for finding in examine(read):
+        async for finding in run_checks(read):
             _show(finding, as_json=as_json)
             findings.append(finding)
         return findings
@@ -55,7 +55,7 @@ def _findings(*, as_json: bool) -> list["Finding"]:
     return run(collect())
 
 
-def _show(finding: "Finding", *, as_json: bool) -> None:
+def _show(finding: "CheckResult", *, as_json: bool) -> None:
     if as_json:
         return
     print(f"{_SHOWN[finding.state]:<8}{finding.name:<22}{finding.detail}", flush=True)

@@ -124,7 +124,7 @@ def _checked_secret(secret: str | None) -> str:
         return signing.new_secret()
     try:
         signing.sign([secret], "", 0, b"")
-    except signing.BadSecret as error:
+    except signing.InvalidSecret as error:
         raise typer.BadParameter(str(error), param_hint="--secret") from None
     return secret
 

@@ -18,7 +18,7 @@ without I/O; `_sync` and `_async` only carry it out over httpx.
 """
 
 from finpay.client._async import AsyncFinPay
-from finpay.client._errors import ApiError, ConnectionFailed, UnexpectedAnswer
+from finpay.client._errors import ApiError, ConnectionFailed, UnexpectedResponse
 from finpay.client._flow import Options
 from finpay.client._models import (
     Account,
@@ -44,18 +44,18 @@ from finpay.client._operations import (
     TransactionFilters,
     Transfer,
 )
-from finpay.client._pager import AsyncListing, Listing
+from finpay.client._pager import AsyncPager, Pager
 from finpay.client._requests import Answer
 from finpay.client._sync import FinPay
 from finpay.client._webhook_operations import DeliveryFilters, EndpointChange
-from finpay.errors import Code, Fault, FinPayError
+from finpay.errors import Code, FieldError, FinPayError
 
 __all__ = [
     "Account",
     "Answer",
     "ApiError",
     "AsyncFinPay",
-    "AsyncListing",
+    "AsyncPager",
     "Attempt",
     "Batch",
     "BatchItem",
@@ -69,20 +69,20 @@ __all__ = [
     "EntryFilters",
     "Event",
     "EventFilters",
-    "Fault",
+    "FieldError",
     "FinPay",
     "FinPayError",
     "Health",
     "ItemError",
-    "Listing",
     "Login",
     "Options",
     "Page",
+    "Pager",
     "Tokens",
     "Transaction",
     "TransactionFilters",
     "Transfer",
-    "UnexpectedAnswer",
+    "UnexpectedResponse",
     "User",
     "WebhookEndpoint",
 ]

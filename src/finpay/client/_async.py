@@ -12,7 +12,7 @@ from finpay.client import _operations, _retry, _webhook_operations
 from finpay.client._errors import FAILURES, NETWORK_ERRORS, connection_failed
 from finpay.client._flow import (
     DEFAULT_TIMEOUT_S,
-    Conversation,
+    ClientSession,
     Flow,
     Options,
     Pause,
@@ -41,7 +41,7 @@ from finpay.client._operations import (
     TransactionFilters,
     Transfer,
 )
-from finpay.client._pager import AsyncListing
+from finpay.client._pager import AsyncPager
 from finpay.client._requests import Answer, Request, encode
 from finpay.client._webhook_operations import DeliveryFilters, EndpointChange
 
@@ -52,7 +52,7 @@ class AsyncFinPay:
     """FinPay at `base_url`, the server's root. Close it, or use it in an `async with`.
 
     Every method raises FinPayError (as ApiError) for a refusal, ConnectionFailed if no answer came
-    and UnexpectedAnswer if something other than FinPay answered. What may be repeated is, with
+    and UnexpectedResponse if something other than FinPay answered. What may be repeated is, with
     backoff and the server's Retry-After. `http` is an httpx client of one's own; it stays open.
     """
 
@@ -64,7 +64,7 @@ class AsyncFinPay:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         **options: Unpack[Options],
     ) -> None:
-        self._conversation = Conversation(base_url, options)
+        self._conversation = ClientSession(base_url, options)
         self._http = http or httpx.AsyncClient(timeout=DEFAULT_TIMEOUT_S)
         self._owns_http = http is None
         self._timeout = options.get("timeout_s") or httpx.USE_CLIENT_DEFAULT
@@ -91,9 +91,9 @@ class AsyncFinPay:
         return self._conversation.refresh_token
 
     @property
-    def last_answer(self) -> Answer | None:
+    def last_response(self) -> Answer | None:
         """The newest answer that came, retries included, whichever task asked."""
-        return self._conversation.last_answer
+        return self._conversation.last_response
 
     async def register(
         self, email: str, password: str, *, name: str | None = None, currency: str | None = None
@@ -125,9 +125,9 @@ class AsyncFinPay:
         """The caller's account and its balance."""
         return await self._call(_operations.account())
 
-    def entries(self, **filters: Unpack[EntryFilters]) -> AsyncListing[Entry]:
+    def entries(self, **filters: Unpack[EntryFilters]) -> AsyncPager[Entry]:
         """The account's ledger entries, newest first."""
-        return AsyncListing(self._call, _operations.entries(filters))
+        return AsyncPager(self._call, _operations.entries(filters))
 
     async def send(self, **transfer: Unpack[Transfer]) -> Transaction:
         """Send money, exactly once: all tries carry one idempotency key."""
@@ -148,9 +148,9 @@ class AsyncFinPay:
         """One transaction that the caller is a party of."""
         return await self._call(_operations.transaction(transaction_id))
 
-    def transactions(self, **filters: Unpack[TransactionFilters]) -> AsyncListing[Transaction]:
+    def transactions(self, **filters: Unpack[TransactionFilters]) -> AsyncPager[Transaction]:
         """The caller's history, newest first."""
-        return AsyncListing(self._call, _operations.transactions(filters))
+        return AsyncPager(self._call, _operations.transactions(filters))
 
     async def create_webhook_endpoint(
         self,
@@ -165,9 +165,9 @@ class AsyncFinPay:
             _webhook_operations.create_endpoint(url, event_types, description, enabled=enabled)
         )
 
-    def webhook_endpoints(self, *, limit: int | None = None) -> AsyncListing[WebhookEndpoint]:
+    def webhook_endpoints(self, *, limit: int | None = None) -> AsyncPager[WebhookEndpoint]:
         """The caller's webhook endpoints, newest first."""
-        return AsyncListing(self._call, _webhook_operations.endpoints(limit))
+        return AsyncPager(self._call, _webhook_operations.endpoints(limit))
 
     async def webhook_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
         """One of the caller's webhook endpoints."""
@@ -209,9 +209,9 @@ class AsyncFinPay:
 
     def deliveries(
         self, endpoint_id: str, **filters: Unpack[DeliveryFilters]
-    ) -> AsyncListing[Delivery]:
+    ) -> AsyncPager[Delivery]:
         """What became of each event on its way to an endpoint, newest first."""
-        return AsyncListing(self._call, _webhook_operations.deliveries(endpoint_id, filters))
+        return AsyncPager(self._call, _webhook_operations.deliveries(endpoint_id, filters))
 
     async def delivery(self, delivery_id: str) -> Delivery:
         """One delivery, with its attempts."""
@@ -221,9 +221,9 @@ class AsyncFinPay:
         """Send it once more, now."""
         return await self._call(_webhook_operations.retry(delivery_id))
 
-    def events(self, **filters: Unpack[EventFilters]) -> AsyncListing[Event]:
+    def events(self, **filters: Unpack[EventFilters]) -> AsyncPager[Event]:
         """What happened, newest first; from `after_sequence` on, so that nothing is missed."""
-        return AsyncListing(self._call, _operations.events(filters))
+        return AsyncPager(self._call, _operations.events(filters))
 
     async def event(self, event_id: str) -> Event:
         """One event of the caller's account."""
@@ -257,7 +257,7 @@ class AsyncFinPay:
     async def _run(self, flow: Flow[T]) -> T:
         """Carry out a flow's steps until it returns or raises."""
         advance: Callable[[], Step] = partial(next, flow)
-        while True:  # every flow ends by itself: see Conversation
+        while True:  # every flow ends by itself: see ClientSession
             try:
                 step = advance()
             except StopIteration as end:

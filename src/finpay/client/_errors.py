@@ -3,7 +3,7 @@
     FinPayError               FinPay refused (finpay.errors); `code` says why
         ApiError              the same, with what the answer said beside it
     ConnectionFailed          no answer came
-    UnexpectedAnswer          an answer came that is not in FinPay's contract
+    UnexpectedResponse          an answer came that is not in FinPay's contract
 
 For a payment, each names the idempotency key that was used: sending the same payment again with
 that key never pays twice.
@@ -55,7 +55,7 @@ class ConnectionFailed(Exception):
         self.idempotency_key: str | None = None
 
 
-class UnexpectedAnswer(Exception):
+class UnexpectedResponse(Exception):
     """An answer outside the contract: from a proxy, another server, or a newer FinPay."""
 
     def __init__(self, message: str, answer: Answer, *, retryable: bool = False) -> None:
@@ -69,8 +69,8 @@ class UnexpectedAnswer(Exception):
         return self.answer.retry_after_s
 
 
-Failure = ApiError | ConnectionFailed | UnexpectedAnswer
-FAILURES: Final = (ApiError, ConnectionFailed, UnexpectedAnswer)
+Failure = ApiError | ConnectionFailed | UnexpectedResponse
+FAILURES: Final = (ApiError, ConnectionFailed, UnexpectedResponse)
 
 
 def connection_failed(error: httpx.RequestError, request: Request) -> ConnectionFailed:
@@ -88,10 +88,10 @@ def connection_failed(error: httpx.RequestError, request: Request) -> Connection
     )
 
 
-def foreign(answer: Answer) -> UnexpectedAnswer:
+def foreign(answer: Answer) -> UnexpectedResponse:
     """For an answer that no FinPay would give."""
     excerpt = answer.body[:_EXCERPT_BYTES].decode(errors="replace")
-    return UnexpectedAnswer(
+    return UnexpectedResponse(
         f"The server answered {answer.status} with {answer.media_type or 'no content type'}, "
         "which is not an answer of FinPay. Is base_url the root of a FinPay server, and does a "
         f"proxy stand before it? It said: {excerpt!r}",
@@ -100,9 +100,9 @@ def foreign(answer: Answer) -> UnexpectedAnswer:
     )
 
 
-def unreadable(answer: Answer, reason: str, *, retryable: bool = False) -> UnexpectedAnswer:
+def unreadable(answer: Answer, reason: str, *, retryable: bool = False) -> UnexpectedResponse:
     """For an answer of FinPay that this version does not understand."""
-    return UnexpectedAnswer(
+    return UnexpectedResponse(
         f"FinPay answered {answer.status}, but {reason}. Is this client older than the server? "
         f"Request id: {answer.request_id}.",
         answer,

@@ -43,7 +43,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Run `Conversation.renew(stale)`, one caller at a time."""
+    """Run `ClientSession.renew(stale)`, one caller at a time."""
 
     stale: str | None
 
@@ -86,19 +86,19 @@ class _Progress:
     may_renew: bool = True
 
 
-class Conversation:
+class ClientSession:
     """What a client remembers between its calls, and the order of steps in each."""
 
     def __init__(self, base_url: str, options: Options) -> None:
         if not base_url.startswith(("http://", "https://")):
             raise ValueError(f"base_url starts with http:// or https://, unlike {base_url!r}")
-        self.last_answer: Answer | None = None
+        self.last_response: Answer | None = None
         self.new_key = options.get("new_key", _new_key)
         self._base_url = base_url.rstrip("/")
         self._held = _Held(options.get("access_token"), options.get("refresh_token"))
         self._chance = options.get("chance", random.random)
-        default = _retry.Patience()
-        self._patience = _retry.Patience(
+        default = _retry.RetryPolicy()
+        self._patience = _retry.RetryPolicy(
             options.get("max_retries", default.max_retries),
             options.get("max_wait_s", default.max_wait_s),
         )
@@ -164,7 +164,7 @@ class Conversation:
 
     def _tries(self, operation: Operation[T]) -> Flow[T]:
         progress = _Progress(may_renew=operation.authenticated)
-        while True:  # ends: one renewal at most, and as many pauses as Patience allows
+        while True:  # ends: one renewal at most, and as many pauses as RetryPolicy allows
             access_token = self.access_token
             try:
                 request = _retry.build(self._base_url, operation, access_token)
@@ -207,7 +207,7 @@ class Conversation:
         answer = yield Send(request)
         if answer is None:
             raise TypeError("a Send is answered with an Answer")
-        self.last_answer = answer
+        self.last_response = answer
         return answer
 
     def _learn(self, value: object) -> None:

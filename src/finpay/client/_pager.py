@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Generic[T]):
+class Pager(Generic[T]):
     """A list with its filters: iterate over it, over its `pages()`, or take one `page()`."""
 
     _call: Callable[[Operation[Page[T]]], Page[T]]
@@ -34,7 +34,7 @@ class Listing(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class AsyncListing(Generic[T]):
+class AsyncPager(Generic[T]):
     """A list with its filters: `async for` over it or its `pages()`, or await one `page()`."""
 
     _call: Callable[[Operation[Page[T]]], Awaitable[Page[T]]]

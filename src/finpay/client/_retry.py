@@ -14,7 +14,7 @@ import msgspec
 from finpay.client._errors import ApiError, ConnectionFailed, Failure, foreign, unreadable
 from finpay.client._operations import Operation
 from finpay.client._requests import Answer, Request, encode
-from finpay.errors import Code, Fault
+from finpay.errors import Code, FieldError
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class _Problem(msgspec.Struct, frozen=True):
     detail: str = ""
     request_id: str | None = None
     retryable: bool = False
-    errors: tuple[Fault, ...] = ()
+    errors: tuple[FieldError, ...] = ()
 
 
 _CODES: Final = {str(code): code for code in Code}
@@ -117,7 +117,7 @@ def _text(value: object) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often to try again, and how long to wait for it in all (seconds)."""
 
     max_retries: int = 4

@@ -13,7 +13,7 @@ from finpay.client import _operations, _retry, _webhook_operations
 from finpay.client._errors import FAILURES, NETWORK_ERRORS, connection_failed
 from finpay.client._flow import (
     DEFAULT_TIMEOUT_S,
-    Conversation,
+    ClientSession,
     Flow,
     Options,
     Pause,
@@ -42,7 +42,7 @@ from finpay.client._operations import (
     TransactionFilters,
     Transfer,
 )
-from finpay.client._pager import Listing
+from finpay.client._pager import Pager
 from finpay.client._requests import Answer, Request, encode
 from finpay.client._webhook_operations import DeliveryFilters, EndpointChange
 
@@ -53,7 +53,7 @@ class FinPay:
     """FinPay at `base_url`, the server's root. Close it, or use it in a `with`.
 
     Every method raises FinPayError (as ApiError) for a refusal, ConnectionFailed if no answer came
-    and UnexpectedAnswer if something other than FinPay answered. What may be repeated is, with
+    and UnexpectedResponse if something other than FinPay answered. What may be repeated is, with
     backoff and the server's Retry-After. `http` is an httpx client of one's own; it stays open.
     """
 
@@ -65,7 +65,7 @@ class FinPay:
         sleep: Callable[[float], object] = time.sleep,
         **options: Unpack[Options],
     ) -> None:
-        self._conversation = Conversation(base_url, options)
+        self._conversation = ClientSession(base_url, options)
         self._http = http or httpx.Client(timeout=DEFAULT_TIMEOUT_S)
         self._owns_http = http is None
         self._timeout = options.get("timeout_s") or httpx.USE_CLIENT_DEFAULT
@@ -92,9 +92,9 @@ class FinPay:
         return self._conversation.refresh_token
 
     @property
-    def last_answer(self) -> Answer | None:
+    def last_response(self) -> Answer | None:
         """The newest answer that came, retries included, whichever thread asked."""
-        return self._conversation.last_answer
+        return self._conversation.last_response
 
     def register(
         self, email: str, password: str, *, name: str | None = None, currency: str | None = None
@@ -126,9 +126,9 @@ class FinPay:
         """The caller's account and its balance."""
         return self._call(_operations.account())
 
-    def entries(self, **filters: Unpack[EntryFilters]) -> Listing[Entry]:
+    def entries(self, **filters: Unpack[EntryFilters]) -> Pager[Entry]:
         """The account's ledger entries, newest first."""
-        return Listing(self._call, _operations.entries(filters))
+        return Pager(self._call, _operations.entries(filters))
 
     def send(self, **transfer: Unpack[Transfer]) -> Transaction:
         """Send money, exactly once: all tries carry one idempotency key."""
@@ -149,9 +149,9 @@ class FinPay:
         """One transaction that the caller is a party of."""
         return self._call(_operations.transaction(transaction_id))
 
-    def transactions(self, **filters: Unpack[TransactionFilters]) -> Listing[Transaction]:
+    def transactions(self, **filters: Unpack[TransactionFilters]) -> Pager[Transaction]:
         """The caller's history, newest first."""
-        return Listing(self._call, _operations.transactions(filters))
+        return Pager(self._call, _operations.transactions(filters))
 
     def create_webhook_endpoint(
         self,
@@ -166,9 +166,9 @@ class FinPay:
             _webhook_operations.create_endpoint(url, event_types, description, enabled=enabled)
         )
 
-    def webhook_endpoints(self, *, limit: int | None = None) -> Listing[WebhookEndpoint]:
+    def webhook_endpoints(self, *, limit: int | None = None) -> Pager[WebhookEndpoint]:
         """The caller's webhook endpoints, newest first."""
-        return Listing(self._call, _webhook_operations.endpoints(limit))
+        return Pager(self._call, _webhook_operations.endpoints(limit))
 
     def webhook_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
         """One of the caller's webhook endpoints."""
@@ -208,9 +208,9 @@ class FinPay:
         )
         return replayed.queued
 
-    def deliveries(self, endpoint_id: str, **filters: Unpack[DeliveryFilters]) -> Listing[Delivery]:
+    def deliveries(self, endpoint_id: str, **filters: Unpack[DeliveryFilters]) -> Pager[Delivery]:
         """What became of each event on its way to an endpoint, newest first."""
-        return Listing(self._call, _webhook_operations.deliveries(endpoint_id, filters))
+        return Pager(self._call, _webhook_operations.deliveries(endpoint_id, filters))
 
     def delivery(self, delivery_id: str) -> Delivery:
         """One delivery, with its attempts."""
@@ -220,9 +220,9 @@ class FinPay:
         """Send it once more, now."""
         return self._call(_webhook_operations.retry(delivery_id))
 
-    def events(self, **filters: Unpack[EventFilters]) -> Listing[Event]:
+    def events(self, **filters: Unpack[EventFilters]) -> Pager[Event]:
         """What happened, newest first; from `after_sequence` on, so that nothing is missed."""
-        return Listing(self._call, _operations.events(filters))
+        return Pager(self._call, _operations.events(filters))
 
     def event(self, event_id: str) -> Event:
         """One event of the caller's account."""
@@ -256,7 +256,7 @@ class FinPay:
     def _run(self, flow: Flow[T]) -> T:
         """Carry out a flow's steps until it returns or raises."""
         advance: Callable[[], Step] = partial(next, flow)
-        while True:  # every flow ends by itself: see Conversation
+        while True:  # every flow ends by itself: see ClientSession
             try:
                 step = advance()
             except StopIteration as end:

@@ -17,9 +17,9 @@ from json import loads
 from typing import Any, Final, Protocol
 
 from finpay import signing
-from finpay.signing import BadSecret, NotVerified
+from finpay.signing import InvalidSecret, InvalidSignature
 
-__all__ = ["BadSecret", "Event", "Headers", "NotVerified", "verify"]
+__all__ = ["Event", "Headers", "InvalidSecret", "InvalidSignature", "verify"]
 
 _ID: Final = "webhook-id"
 _TIMESTAMP: Final = "webhook-timestamp"
@@ -75,7 +75,7 @@ def verify(
     """The event, if it was signed with the secret within `tolerance_s` of now.
 
     `headers` in upper or lower case. Several secrets: one of them has to fit, so one's own can be
-    changed without a gap. NotVerified says what is wrong: answer 400 and do nothing. BadSecret if
+    changed without a gap. InvalidSignature says what is wrong: answer 400 and do nothing. InvalidSecret if
     a secret is not one.
     """
     body = payload.encode() if isinstance(payload, str) else payload
@@ -98,7 +98,7 @@ def verify(
 def _header(given: dict[str, str], name: str) -> str:
     value = given.get(name)
     if not value:
-        raise NotVerified(f"there is no header {name}")
+        raise InvalidSignature(f"there is no header {name}")
     return value
 
 
@@ -108,5 +108,7 @@ def _event(body: bytes) -> Event:
     except (ValueError, RecursionError):
         members = None
     if not isinstance(members, dict):
-        raise NotVerified("the signature is right, but the body is no event: not a JSON object")
+        raise InvalidSignature(
+            "the signature is right, but the body is no event: not a JSON object"
+        )
     return Event(members)

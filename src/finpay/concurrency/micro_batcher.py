@@ -1,7 +1,6 @@
-"""The batch is the unit of work: what waits together travels together.
+"""Micro-batching: items submitted while a batch is in flight are processed together in the next.
 
-While the flights of a `Gatherer` are in the air the next one gathers; when one lands, everything
-that waits takes off. A lone item leaves at once, a crowd shares the cost of one round trip.
+A lone item starts a batch at once; many concurrent items share the cost of one round trip.
 """
 
 import asyncio
@@ -11,119 +10,132 @@ from typing import Final, Generic, TypeVar
 
 from finpay.errors import overloaded
 
-TOLD: Final = 12  # in one turn of the loop: they go on, and others are heard, meanwhile …
-TURNS: Final = 3  # … but all of a batch within so many, however long a turn is
-MAX_LINGER_S: Final = 0.004  # turns that take so long bring company enough
+# Callers are resumed in groups, so that the event loop reads sockets between two groups.
+RESULTS_PER_TICK: Final = 12
+MAX_RESULT_TICKS: Final = 3  # upper bound on the groups of one batch
+MAX_LINGER_S: Final = 0.004  # upper bound on the linger, however long a tick takes
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Gatherer(Generic[Item, Result]):
-    """Carries items in batches through `fly`, which answers one result or exception per item.
+class MicroBatcher(Generic[Item, Result]):
+    """Passes items in batches to `process`, which returns one result or exception per item.
 
-    `flights` batches may be in the air at once, `size` items fit in one, `queue` may wait; beyond
-    that `overloaded` is raised and nothing was done. With `weigh` an item takes as many places as
-    it says, one heavier than `size` flies alone, and those that wait weigh `load` at most. A flight
-    boards after `linger` turns of the event loop, or after MAX_LINGER_S. A caller that is cancelled
-    before take-off leaves the queue; after it, the item is carried all the same.
+    At most `max_in_flight` batches run at once, with at most `max_batch` items each, and at most
+    `max_queued` items wait; beyond that `submit` raises `overloaded` and nothing was done. With
+    `weight_of` an item counts as many as it says towards `max_batch` and towards
+    `max_queued_weight`; one heavier than `max_batch` has a batch of its own. A batch starts after
+    `linger_ticks` event-loop ticks, or after MAX_LINGER_S. An item whose caller is cancelled
+    leaves the queue; once its batch has started it is processed all the same.
     """
 
     def __init__(
         self,
-        fly: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        process: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
         *,
-        flights: int,
-        size: int,
-        queue: int,
-        weigh: Callable[[Item], int] = lambda _: 1,
-        load: int | None = None,
-        linger: int = 1,
+        max_in_flight: int,
+        max_batch: int,
+        max_queued: int,
+        weight_of: Callable[[Item], int] = lambda _: 1,
+        max_queued_weight: int | None = None,
+        linger_ticks: int = 1,
     ) -> None:
-        self._fly = fly
-        self._flights = flights
-        self._size = size
-        self._queue = queue
-        self._load = load or queue
-        self._weigh = weigh
-        self._linger = linger
-        self._waiting: deque[tuple[Item, int, asyncio.Future[Result]]] = deque()
-        self._weight = 0  # of all that wait
-        self._in_the_air: set[asyncio.Task[None]] = set()
-        self._boarding = False
+        self._process = process
+        self._max_in_flight = max_in_flight
+        self._max_batch = max_batch
+        self._max_queued = max_queued
+        self._max_queued_weight = max_queued_weight or max_queued
+        self._weight_of = weight_of
+        self._linger_ticks = linger_ticks
+        self._queue: deque[tuple[Item, int, asyncio.Future[Result]]] = deque()
+        self._queued_weight = 0
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._collecting = False  # a batch has been started and still lingers
 
-    async def carry(self, item: Item) -> Result:
-        """The result of this item; raises what its flight raised for it."""
-        return await self.board(item)
+    async def submit(self, item: Item) -> Result:
+        """The result of this item. Raises the exception that `process` returned for it."""
+        return await self.submit_nowait(item)
 
-    def board(self, item: Item) -> asyncio.Future[Result]:
-        """Like `carry`, without waiting: the future ends with the item's flight."""
-        weight = self._weigh(item)
-        if len(self._waiting) >= self._queue or self._weight + weight > self._load:
-            raise overloaded("Too many requests wait already. Try again in a moment.")
-        seat: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, weight, seat))
-        self._weight += weight
-        self._take_off()
-        return seat
+    def submit_nowait(self, item: Item) -> asyncio.Future[Result]:
+        """As `submit`, but returns a future at once."""
+        weight = self._weight_of(item)
+        if (
+            len(self._queue) >= self._max_queued
+            or self._queued_weight + weight > self._max_queued_weight
+        ):
+            raise overloaded("Too many requests are queued. Try again in a moment.")
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.append((item, weight, future))
+        self._queued_weight += weight
+        self._start_batch()
+        return future
 
-    async def land(self) -> None:
-        """Waits until nothing is waiting or in the air."""
-        while self._in_the_air:
-            await asyncio.wait(self._in_the_air)
+    async def drain(self) -> None:
+        """Waits until the queue is empty and no batch is in flight."""
+        while self._in_flight:
+            await asyncio.wait(self._in_flight)
 
-    def _take_off(self) -> None:
-        """One more flight, if somebody waits for it and it may leave."""
-        if not self._waiting or self._boarding or len(self._in_the_air) >= self._flights:
+    def _start_batch(self) -> None:
+        if not self._queue or self._collecting or len(self._in_flight) >= self._max_in_flight:
             return
-        self._boarding = True
-        flight = asyncio.get_running_loop().create_task(self._flight())
-        self._in_the_air.add(flight)
-        flight.add_done_callback(self._landed)
+        self._collecting = True
+        task = asyncio.get_running_loop().create_task(self._run_batch())
+        self._in_flight.add(task)
+        task.add_done_callback(self._batch_done)
 
-    def _landed(self, flight: asyncio.Task[None]) -> None:
-        self._in_the_air.discard(flight)
-        self._take_off()
+    def _batch_done(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._start_batch()
 
-    async def _flight(self) -> None:
-        # Whatever these turns of the loop still bring comes along. The first is the task's own.
-        time = asyncio.get_running_loop().time
-        until_s = time() + MAX_LINGER_S
-        for _ in range(1, self._linger):
-            await asyncio.sleep(0)
-            if time() > until_s:
-                break
-        self._boarding = False
-        boarded = self._board()
-        self._take_off()  # for those who did not fit
-        if not boarded:
+    async def _run_batch(self) -> None:
+        await self._linger()
+        self._collecting = False
+        batch = self._take_batch()
+        self._start_batch()  # for the items that did not fit
+        if not batch:
             return
         try:
-            results = await self._fly([item for item, _ in boarded])
-        except Exception as error:  # noqa: BLE001  every passenger is told, whatever it was
-            results = [error] * len(boarded)
-        told = max(TOLD, -(-len(boarded) // TURNS))
-        for at, ((_, seat), result) in enumerate(zip(boarded, results, strict=True), 1):
-            if seat.done():
-                continue
-            if isinstance(result, Exception):
-                seat.set_exception(result)
-            else:
-                seat.set_result(result)
-            if at % told == 0:
-                await asyncio.sleep(0)
+            results = await self._process([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001  every caller gets the error
+            results = [error] * len(batch)
+        await _resolve([future for _, future in batch], results)
 
-    def _board(self) -> list[tuple[Item, asyncio.Future[Result]]]:
-        """In the order of the queue: the first that does not fit waits, and all behind it."""
-        boarded: list[tuple[Item, asyncio.Future[Result]]] = []
-        room = self._size
-        while self._waiting and room > 0:
-            item, weight, seat = self._waiting[0]
-            if boarded and weight > room:
+    async def _linger(self) -> None:
+        """Waits for more items. The first tick is that of the task itself."""
+        time = asyncio.get_running_loop().time
+        until_s = time() + MAX_LINGER_S
+        for _ in range(1, self._linger_ticks):
+            await asyncio.sleep(0)
+            if time() > until_s:
+                return
+
+    def _take_batch(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        """In the order of the queue: the first item that does not fit ends the batch."""
+        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+        free = self._max_batch
+        while self._queue and free > 0:
+            item, weight, future = self._queue[0]
+            if batch and weight > free:
                 break
-            self._waiting.popleft()
-            self._weight -= weight
-            if not seat.done():
-                boarded.append((item, seat))
-                room -= weight
-        return boarded
+            self._queue.popleft()
+            self._queued_weight -= weight
+            if not future.done():
+                batch.append((item, future))
+                free -= weight
+        return batch
+
+
+async def _resolve(
+    futures: Sequence[asyncio.Future[Result]], results: Sequence[Result | Exception]
+) -> None:
+    per_tick = max(RESULTS_PER_TICK, -(-len(futures) // MAX_RESULT_TICKS))
+    for number, (future, result) in enumerate(zip(futures, results, strict=True), 1):
+        if future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+        if number % per_tick == 0:
+            await asyncio.sleep(0)

@@ -17,7 +17,7 @@ DEFAULT_PORT: Final = 5432
 _NEXT: Final = (OSError, TimeoutError, asyncpg.InternalClientError, asyncpg.CannotConnectNowError)
 
 
-class Hosts:
+class HostList:
     """The hosts of one URL, the best first. Used by one pool."""
 
     def __init__(self, url: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import asyncpg
 
-from finpay.db.failover import Hosts
+from finpay.db.failover import HostList
 from finpay.errors import Code, FinPayError
 from finpay.telemetry import metrics
 
@@ -55,7 +55,7 @@ class Unavailable(FinPayError):
 
 
 @dataclass(slots=True, eq=False)
-class Unwelcome(Unavailable):
+class AccessDenied(Unavailable):
     """PostgreSQL answered, and does not let us in: the URL or the migrations are wrong.
 
     `reason` is what it said, for the operator; a client gets `detail`.
@@ -152,7 +152,7 @@ class Database:
             timeout=CONNECT_TIMEOUT_S,
             max_inactive_connection_lifetime=IDLE_CONNECTION_LIFETIME_S,
             connection_class=_Connection,
-            connect=Hosts(url).connect,
+            connect=HostList(url).connect,
             init=self._prepare,
         )
         self._opening = asyncio.Lock()
@@ -213,7 +213,7 @@ class Database:
                     with _translated():
                         yield connection
                 except (Unavailable, asyncio.CancelledError):
-                    give_up(connection)
+                    discard(connection)
                     raise
                 finally:
                     await self._pool.release(connection)
@@ -230,7 +230,7 @@ class Database:
             return await self._pool.acquire()
         except asyncpg.PostgresError as error:
             if str(error.sqlstate).startswith(_UNWELCOME):
-                raise Unwelcome(**_NO_ANSWER, may_have_run=False, reason=str(error)) from error
+                raise AccessDenied(**_NO_ANSWER, may_have_run=False, reason=str(error)) from error
             raise _unavailable(may_have_run=False) from error
         except (OSError, TimeoutError, *_BROKEN) as error:
             raise _unavailable(may_have_run=False) from error
@@ -238,7 +238,7 @@ class Database:
             metrics.POOL_WAIT.observe(time.perf_counter() - started_s)
 
 
-def give_up(connection: asyncpg.Connection) -> None:
+def discard(connection: asyncpg.Connection) -> None:
     """Ends a connection in an unknown state: at once, as a goodbye could wait for ever."""
     with suppress(asyncpg.InterfaceError):  # the pool has noticed before us that it was lost
         connection.terminate()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from finpay.db.pool import Database, Transaction, _translated, give_up
+from finpay.db.pool import Database, Transaction, _translated, discard
 
 # Per sort and per hash; what doesn't fit goes to disk. A query of many parts keeps the hash tables
 # of all of them until its end: with twice as much, and twice that for a hash, a proof over 10
@@ -35,7 +35,7 @@ async def snapshot(database: Database) -> AsyncIterator[Transaction]:
                 yield view
     except BaseException:
         # Whatever it was doing, it need not go on; the server sees the end of the connection.
-        give_up(connection)
+        discard(connection)
         raise
     finally:
         await database._pool.release(connection)  # noqa: SLF001

@@ -25,7 +25,7 @@ from urllib.request import ProxyHandler, build_opener
 from finpay.db import migrate
 from finpay.dev import banner
 from finpay.dev.child_process import Child, DevError, free_port, port_is_free, start
-from finpay.dev.data_dir import make_home, open_place
+from finpay.dev.data_dir import create_home, open_data_dir
 from finpay.dev.postgres import Postgres, start_postgres
 from finpay.dev.seed import seed
 from finpay.dev.valkey import start_valkey
@@ -104,7 +104,7 @@ def _any_end_is_an_interrupt() -> Iterator[None]:
 
 def _lock(home: Path, running: ExitStack) -> None:
     """One at a time per folder. The lock goes with the process, however it ends."""
-    make_home(home)
+    create_home(home)
     file = running.enter_context((home / "lock").open("a+"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,7 +134,7 @@ def _start_servers(
     """
     if environ.get("FINPAY_DATABASE_OWNER_URL") and not environ.get("DATABASE_URL"):
         raise DevError("FINPAY_DATABASE_OWNER_URL is set, but not DATABASE_URL: set both, or none")
-    place = open_place(home)
+    place = open_data_dir(home)
     database_url, owner_url = settings.database_url, settings.owner_url
     redis_url = settings.redis_url
     children: list[Child] = []

@@ -23,7 +23,7 @@ _POINTER: Final = "place"  # a file in our folder that names the folder outside 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DataDir:
     """`folder` holds the servers' data and logs; `account` runs them (None: we do)."""
 
     folder: Path
@@ -45,25 +45,25 @@ class Place:
         return path
 
 
-def open_place(home: Path) -> Place:
+def open_data_dir(home: Path) -> DataDir:
     """The place that goes with `home`, a folder of ours; the same one at every start."""
     home = home.absolute()  # the servers have a working directory of their own
-    make_home(home)
+    create_home(home)
     account = Account.for_servers()
     if account is None:
-        return Place(home, None)
+        return DataDir(home, None)
     pointer = home / _POINTER
     if pointer.exists():
-        return Place(_outside(pointer), account)
+        return DataDir(_outside(pointer), account)
     if _can(account, "-x", home):
-        return Place(home, account)
+        return DataDir(home, account)
     folder = Path(tempfile.mkdtemp(prefix=f"{home.parent.name}-", dir=_shared()))
     folder.chmod(_ENTERABLE)
     pointer.write_text(f"{folder}\n")
-    return Place(folder, account)
+    return DataDir(folder, account)
 
 
-def make_home(home: Path) -> None:
+def create_home(home: Path) -> None:
     """Create `home` unless it exists, so that the servers' account may enter it."""
     try:
         home.mkdir(parents=True)
@@ -75,7 +75,7 @@ def make_home(home: Path) -> None:
         raise DevError(f"can't create {home}: {error.strerror}") from None
 
 
-def remove_place(home: Path) -> None:
+def remove_data_dir(home: Path) -> None:
     """Remove `home` with all data, wherever it is. The servers have been stopped."""
     pointer = home / _POINTER
     if pointer.exists():

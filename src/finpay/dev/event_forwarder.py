@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from finpay import signing
-from finpay.client import ApiError, AsyncFinPay, ConnectionFailed, UnexpectedAnswer
+from finpay.client import ApiError, AsyncFinPay, ConnectionFailed, UnexpectedResponse
 from finpay.client.webhooks import Event
 from finpay.db.pool import Database, Unavailable
 from finpay.errors import Code, FinPayError
@@ -33,7 +33,7 @@ _GLOBAL: Final = re.compile(r'"global";r=(\d+);t=(\d+)')
 _ACCOUNT: Final = """
 SELECT a.id, a.sequence FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
 WHERE u.email = $1"""
-_AWAY: Final = (Unavailable, ConnectionFailed, UnexpectedAnswer)
+_AWAY: Final = (Unavailable, ConnectionFailed, UnexpectedResponse)
 
 
 class Source(Protocol):
@@ -172,7 +172,7 @@ class FromDatabase:
         found = await events.following(
             database, account["id"], self._filters, after=sequence, limit=PAGE
         )
-        return [events.render(event) for event in found]
+        return [events.encode_event(event) for event in found]
 
     async def close(self) -> None:
         if self._database is not None:
@@ -228,7 +228,7 @@ class FromApi:
         self.pause_s = pause_s(answer.headers.get("RateLimit", ""))
         if answer.status != 200:
             await self._client.me()  # raises what is wrong, in the client's words
-            raise UnexpectedAnswer(f"GET /events was answered with {answer.status}.", answer)
+            raise UnexpectedResponse(f"GET /events was answered with {answer.status}.", answer)
         return [bytes(event) for event in msgspec.json.decode(answer.body, type=_Page).data]
 
     async def _log_in(self) -> None:

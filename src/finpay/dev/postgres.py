@@ -21,7 +21,7 @@ from finpay.dev.child_process import (
     run,
     start,
 )
-from finpay.dev.data_dir import Place, wheel
+from finpay.dev.data_dir import DataDir, wheel
 
 SUPERUSER: Final = "postgres"
 
@@ -80,7 +80,7 @@ class Postgres(Cluster):
 
 
 def start_postgres(
-    place: Place,
+    place: DataDir,
     *,
     port: int = 0,
     settings: Mapping[str, str] | None = None,
@@ -109,7 +109,7 @@ def start_postgres(
     raise DevError("PostgreSQL found no free port")
 
 
-def _cluster(place: Place, tools: Path) -> Path:
+def _cluster(place: DataDir, tools: Path) -> Path:
     folder = place.data_folder("postgres")
     data_dir = folder / "data"
     if not data_dir.exists():
@@ -172,7 +172,7 @@ def _forget_dead_postmaster(data_dir: Path) -> None:
 
 
 def _launch(
-    place: Place, data_dir: Path, tools: Path, port: int, settings: Mapping[str, str]
+    place: DataDir, data_dir: Path, tools: Path, port: int, settings: Mapping[str, str]
 ) -> Postgres:
     options = {**_SETTINGS, **settings, "port": str(port)}
     arguments = [f"--{name}={value}" for name, value in options.items()]

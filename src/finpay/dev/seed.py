@@ -20,7 +20,7 @@ _SQL: Final = queries.load("finpay.dev", "seed.sql")
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SeedUser:
     """Who is to be there, with how many minor units."""
 
     email: str
@@ -29,9 +29,9 @@ class Person:
     key: str
 
 
-PEOPLE: Final = (
-    Person("alice@finpay.dev", "Alice", 1_000_000, "seed-alice"),
-    Person("bob@finpay.dev", "Bob", 500_000, "seed-bob"),
+SEED_USERS: Final = (
+    SeedUser("alice@finpay.dev", "Alice", 1_000_000, "seed-alice"),
+    SeedUser("bob@finpay.dev", "Bob", 500_000, "seed-bob"),
 )
 
 
@@ -46,7 +46,7 @@ class Seeded:
 
 
 async def seed(owner_url: str) -> list[Seeded]:
-    """Makes sure that all PEOPLE are there and were funded once. Safe to repeat, and in parallel.
+    """Makes sure that all SEED_USERS are there and were funded once. Safe to repeat, and in parallel.
 
     MigrationError when the database has not got its tables, FinPayError when it doesn't answer.
     """
@@ -57,20 +57,20 @@ async def seed(owner_url: str) -> list[Seeded]:
             raise migrate.MigrationError(
                 f"{missing[0]} was not applied to this database; run `finpay migrate` first"
             )
-        return [await _seed(database, hasher, person) for person in PEOPLE]
+        return [await _seed(database, hasher, person) for person in SEED_USERS]
     finally:
         hasher.close()
         await database.close()
 
 
-async def _seed(database: Database, hasher: Hasher, person: Person) -> Seeded:
+async def _seed(database: Database, hasher: Hasher, person: SeedUser) -> Seeded:
     known = await database.fetch_one(_SQL.account_of_email, person.email)
     created = await _create(database, hasher, person) if known is None else False
     funding = await administration.fund(database, person.email, person.amount, person.key)
     return Seeded(person.email, funding.account_id, created, funded=not funding.repeated)
 
 
-async def _create(database: Database, hasher: Hasher, person: Person) -> bool:
+async def _create(database: Database, hasher: Hasher, person: SeedUser) -> bool:
     """Whether it was us: somebody else may be seeding the same database."""
     password_hash = await hasher.hash(PASSWORD)
     user_id, account_id = ids.new_uuid(), ids.new_uuid()

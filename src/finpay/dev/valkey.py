@@ -9,7 +9,7 @@ from signal import SIGTERM
 from typing import Final
 
 from finpay.dev.child_process import Child, DevError, environment, port_is_free, ports_to_try, start
-from finpay.dev.data_dir import Place, wheel
+from finpay.dev.data_dir import DataDir, wheel
 
 # Nothing is written to disk: everything in here may vanish at any moment, and PostgreSQL is the
 # truth. Without a password, as PostgreSQL beside it; loopback only.
@@ -47,7 +47,7 @@ class Valkey:
 
 
 def start_valkey(
-    place: Place,
+    place: DataDir,
     *,
     port: int = 0,
     settings: Mapping[str, str] | None = None,
@@ -81,7 +81,7 @@ def start_valkey(
     raise DevError("Valkey found no free port")
 
 
-def _wheel_binary(place: Place) -> Path:
+def _wheel_binary(place: DataDir) -> Path:
     machine = platform.machine().lower().replace("amd64", "x86_64")
     if platform.system() == "Linux":
         machine = machine.replace("arm64", "aarch64")

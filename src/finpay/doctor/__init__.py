@@ -4,7 +4,7 @@ It asks the settings, PostgreSQL and Redis the questions that an incident would 
 gives an advice with each finding. It changes nothing but one key in Redis that lives a second.
 """
 
-from finpay.doctor.checks import Finding, State
-from finpay.doctor.examination import examine
+from finpay.doctor.checks import CheckResult, State
+from finpay.doctor.examination import run_checks
 
-__all__ = ["Finding", "State", "examine"]
+__all__ = ["CheckResult", "State", "run_checks"]

@@ -10,7 +10,7 @@ _OWN_HOSTS = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """`name` is stable, for programs; `advice` is empty when all is well."""
 
     name: str
@@ -19,19 +19,19 @@ class Finding:
     advice: str = ""
 
 
-def ok(name: str, detail: str) -> Finding:
-    return Finding(name, "ok", detail)
+def ok(name: str, detail: str) -> CheckResult:
+    return CheckResult(name, "ok", detail)
 
 
-def warning(name: str, detail: str, advice: str) -> Finding:
-    return Finding(name, "warning", detail, advice)
+def warning(name: str, detail: str, advice: str) -> CheckResult:
+    return CheckResult(name, "warning", detail, advice)
 
 
-def failed(name: str, detail: str, advice: str) -> Finding:
-    return Finding(name, "failed", detail, advice)
+def failed(name: str, detail: str, advice: str) -> CheckResult:
+    return CheckResult(name, "failed", detail, advice)
 
 
-def serious(name: str, detail: str, advice: str, *, production: bool) -> Finding:
+def production_error(name: str, detail: str, advice: str, *, production: bool) -> CheckResult:
     """What a laptop may do and production must not."""
     return (failed if production else warning)(name, detail, advice)
 

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from finpay.app.api import READERS
 from finpay.db import migrate
-from finpay.db.pool import Database, Record, Unavailable, Unwelcome
-from finpay.doctor.checks import Finding, failed, is_own_host, ok, serious, warning
+from finpay.db.pool import AccessDenied, Database, Record, Unavailable
+from finpay.doctor.checks import CheckResult, failed, is_own_host, ok, production_error, warning
 from finpay.ledger.batcher import CONNECTIONS
 from finpay.settings import Settings
 
@@ -60,7 +60,7 @@ ORDER BY name
 """
 
 
-async def look(settings: Settings) -> AsyncIterator[Finding]:
+async def check(settings: Settings) -> AsyncIterator[CheckResult]:
     """One finding per question. The first that fails may be the last: no server, no answers."""
     database = Database(settings.database_url, size=1)
     try:
@@ -80,13 +80,13 @@ async def look(settings: Settings) -> AsyncIterator[Finding]:
     yield await _owner(settings)
 
 
-async def _reach(database: Database, settings: Settings) -> Finding:
+async def _reach(database: Database, settings: Settings) -> CheckResult:
     place = urlsplit(settings.database_url).hostname or "the local server"
     try:
         await database.fetch_one("SELECT 1")
         began_s = time.perf_counter()
         await database.fetch_one("SELECT 1")
-    except Unwelcome as refused:
+    except AccessDenied as refused:
         return failed(
             "postgres",
             f"{place} does not let us in: {refused.reason}",
@@ -105,7 +105,7 @@ async def _reach(database: Database, settings: Settings) -> Finding:
     return warning("postgres", detail, "Run the API beside its database: each commit waits for it.")
 
 
-async def _server(database: Database, settings: Settings) -> list[Finding]:
+async def _server(database: Database, settings: Settings) -> list[CheckResult]:
     row = await database.fetch_one(_SERVER)
     assert row is not None  # noqa: S101  it has no FROM
     return [
@@ -116,7 +116,7 @@ async def _server(database: Database, settings: Settings) -> list[Finding]:
     ]
 
 
-def _version(row: Record) -> Finding:
+def _version(row: Record) -> CheckResult:
     detail = f"PostgreSQL {row['version']}"
     if row["major"] < OLDEST:
         return failed(
@@ -127,7 +127,7 @@ def _version(row: Record) -> Finding:
     return ok("postgres version", detail)
 
 
-def _writable(row: Record) -> Finding:
+def _writable(row: Record) -> CheckResult:
     if row["writable"]:
         return ok("postgres primary", "it takes writes")
     return failed(
@@ -137,7 +137,7 @@ def _writable(row: Record) -> Finding:
     )
 
 
-def _encryption(row: Record, host: str) -> Finding:
+def _encryption(row: Record, host: str) -> CheckResult:
     if row["encrypted"] or is_own_host(host):
         return ok("postgres tls", "encrypted" if row["encrypted"] else "this machine")
     return warning(
@@ -147,7 +147,7 @@ def _encryption(row: Record, host: str) -> Finding:
     )
 
 
-def _room(row: Record, settings: Settings) -> Finding:
+def _room(row: Record, settings: Settings) -> CheckResult:
     need = settings.workers * (READERS + CONNECTIONS + WATCHERS)
     detail = f"one instance may open {need} connections, the server allows {row['room']}"
     # A rolling deployment runs the old instance beside the new one.
@@ -160,12 +160,12 @@ def _room(row: Record, settings: Settings) -> Finding:
     )
 
 
-async def _durability(database: Database, settings: Settings) -> Finding:
+async def _durability(database: Database, settings: Settings) -> CheckResult:
     rows = {row["name"]: row["setting"] for row in await database.fetch(_DURABILITY)}
     checksums = rows.pop("data_checksums", "off")
     off = [name for name, value in sorted(rows.items()) if value == "off"]
     if off:
-        return serious(
+        return production_error(
             "postgres durability",
             f"{', '.join(off)} off",
             "An acknowledged transfer could vanish in a crash: switch it on.",
@@ -180,7 +180,7 @@ async def _durability(database: Database, settings: Settings) -> Finding:
     return ok("postgres durability", "a commit is on disk before it is acknowledged")
 
 
-async def clock(database: Database, host_time_s: Callable[[], float] = time.time) -> Finding:
+async def clock(database: Database, host_time_s: Callable[[], float] = time.time) -> CheckResult:
     """How far the database's clock is from this host's, give or take half a round trip."""
     before_s = host_time_s()
     row = await database.fetch_one("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")
@@ -194,7 +194,7 @@ async def clock(database: Database, host_time_s: Callable[[], float] = time.time
     return (failed if abs(skew_s) > CLOCK_LIMIT_S else warning)("clock", detail, advice)
 
 
-async def _migrations(database: Database) -> Finding:
+async def _migrations(database: Database) -> CheckResult:
     absent = await migrate.missing(database)
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
@@ -215,7 +215,7 @@ async def _migrations(database: Database) -> Finding:
     return ok("migrations", f"all {len(known)} applied")
 
 
-async def _rights(database: Database) -> Finding:
+async def _rights(database: Database) -> CheckResult:
     tables = [row["name"] for row in await database.fetch(_WRITABLE)]
     functions = [row["name"] for row in await database.fetch(_CALLABLE)]
     if not tables and not functions:
@@ -227,7 +227,7 @@ async def _rights(database: Database) -> Finding:
     )
 
 
-async def _login(database: Database, settings: Settings) -> Finding:
+async def _login(database: Database, settings: Settings) -> CheckResult:
     row = await database.fetch_one(_ROLES)
     assert row is not None  # noqa: S101  we are logged in
     name = f"{row['login']}"
@@ -239,7 +239,7 @@ async def _login(database: Database, settings: Settings) -> Finding:
         )
     if row["superuser"] or row["may_own"]:
         what = "is a superuser" if row["superuser"] else "may become finpay_owner"
-        return serious(
+        return production_error(
             "login",
             f"the app's login {name} {what}",
             "Give the app a login that is a member of finpay_app and of nothing else.",
@@ -248,13 +248,15 @@ async def _login(database: Database, settings: Settings) -> Finding:
     return ok("login", f"{name} may be finpay_app and nothing more")
 
 
-async def _owner(settings: Settings) -> Finding:
+async def _owner(settings: Settings) -> CheckResult:
     """The other URL, which nothing uses until a migration is due or an operator is in a hurry."""
     database = Database(settings.owner_url, size=1, role="finpay_owner")
     try:
         await database.fetch_one("SELECT 1")
     except Unavailable as error:
-        reason = error.reason if isinstance(error, Unwelcome) else error.__cause__ or error.detail
+        reason = (
+            error.reason if isinstance(error, AccessDenied) else error.__cause__ or error.detail
+        )
         return failed(
             "owner",
             f"the owner's URL does not work: {reason}",

@@ -2,19 +2,19 @@
 
 from typing import Final
 
-from finpay.doctor.checks import Finding, failed, is_own_host, ok, warning
-from finpay.gate.server_info import RedisFacts, RedisUnfit, inspect
+from finpay.doctor.checks import CheckResult, failed, is_own_host, ok, warning
+from finpay.gate.server_info import RedisInfo, RedisUnusable, inspect
 from finpay.settings import Settings
 
 OLDEST: Final = {"redis": 7, "valkey": 8}
 SLOW_MS: Final = 5.0  # every request waits for it twice
 
 
-async def look(settings: Settings) -> list[Finding]:
+async def check(settings: Settings) -> list[CheckResult]:
     """Nothing here can lose money, so what is only slow or small is a warning."""
     try:
         facts = await inspect(settings.redis_url)
-    except RedisUnfit as error:
+    except RedisUnusable as error:
         return [
             failed(
                 "redis",
@@ -25,14 +25,14 @@ async def look(settings: Settings) -> list[Finding]:
     return [_reached(facts), _version(facts), _primary(facts), _encryption(facts), _memory(facts)]
 
 
-def _reached(facts: RedisFacts) -> Finding:
+def _reached(facts: RedisInfo) -> CheckResult:
     detail = f"{facts.host or 'the local server'} answers, {facts.round_trip_ms:.1f} ms"
     if facts.round_trip_ms <= SLOW_MS:
         return ok("redis", detail)
     return warning("redis", detail, "Run it beside the API: each request waits for it twice.")
 
 
-def _version(facts: RedisFacts) -> Finding:
+def _version(facts: RedisInfo) -> CheckResult:
     detail = f"{facts.kind} {facts.version}"
     major = facts.version.partition(".")[0]
     if major.isdigit() and int(major) >= OLDEST[facts.kind]:
@@ -40,7 +40,7 @@ def _version(facts: RedisFacts) -> Finding:
     return failed("redis version", detail, "FinPay needs Redis 7 or Valkey 8, or newer.")
 
 
-def _primary(facts: RedisFacts) -> Finding:
+def _primary(facts: RedisInfo) -> CheckResult:
     if facts.replica:
         return failed("redis primary", "it is a replica", "REDIS_URL has to lead to the primary.")
     if facts.cluster:
@@ -50,7 +50,7 @@ def _primary(facts: RedisFacts) -> Finding:
     return ok("redis primary", "one primary that takes writes")
 
 
-def _encryption(facts: RedisFacts) -> Finding:
+def _encryption(facts: RedisInfo) -> CheckResult:
     if facts.encrypted or is_own_host(facts.host):
         return ok("redis tls", "encrypted" if facts.encrypted else "this machine")
     return warning(
@@ -60,7 +60,7 @@ def _encryption(facts: RedisFacts) -> Finding:
     )
 
 
-def _memory(facts: RedisFacts) -> Finding:
+def _memory(facts: RedisInfo) -> CheckResult:
     """Any policy keeps money right; what differs is what a full Redis costs."""
     if facts.max_memory == 0:
         return warning(

@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from finpay.doctor.checks import Finding, ok, serious, warning
+from finpay.doctor.checks import CheckResult, ok, production_error, warning
 from finpay.settings import DEVELOPMENT_SECRET, Settings
 
 MAX_WORKERS_PER_CORE: Final = 2  # each worker can fill a core; more only share it
 
 
-def look(settings: Settings) -> Iterator[Finding]:
+def check(settings: Settings) -> Iterator[CheckResult]:
     """One finding per thing that a deployment gets wrong."""
     yield _environment(settings)
     yield _secret(settings)
@@ -22,13 +22,13 @@ def look(settings: Settings) -> Iterator[Finding]:
     yield _webhook_networks(settings)
 
 
-def _environment(settings: Settings) -> Finding:
+def _environment(settings: Settings) -> CheckResult:
     if settings.production:
         return ok("environment", "production")
     return warning("environment", "development", "Set FINPAY_ENV=production where money is real.")
 
 
-def _secret(settings: Settings) -> Finding:
+def _secret(settings: Settings) -> CheckResult:
     if DEVELOPMENT_SECRET in settings.jwt_secrets:
         return warning(
             "secret",
@@ -39,7 +39,7 @@ def _secret(settings: Settings) -> Finding:
     return ok("secret", "one secret" if count == 1 else f"{count} secrets, the first signs")
 
 
-def _logins(settings: Settings) -> Finding:
+def _logins(settings: Settings) -> CheckResult:
     if settings.owner_url_setting and settings.owner_url_setting != settings.database_url:
         return ok("logins", "one login for the app, one for the owner")
     return warning(
@@ -50,7 +50,7 @@ def _logins(settings: Settings) -> Finding:
     )
 
 
-def _proxies(settings: Settings) -> Finding:
+def _proxies(settings: Settings) -> CheckResult:
     if settings.trusted_proxies:
         return ok("proxies", "X-Forwarded-For is believed behind FINPAY_TRUSTED_PROXIES")
     if not settings.production:
@@ -63,7 +63,7 @@ def _proxies(settings: Settings) -> Finding:
     )
 
 
-def _limits(settings: Settings) -> Finding:
+def _limits(settings: Settings) -> CheckResult:
     tiers = {
         "GLOBAL": settings.rate_limit_global,
         "AUTH": settings.rate_limit_auth,
@@ -72,7 +72,7 @@ def _limits(settings: Settings) -> Finding:
     off = [f"FINPAY_RATE_LIMIT_{name}" for name, limit in tiers.items() if limit is None]
     if not off:
         return ok("limits", "all tiers are on")
-    return serious(
+    return production_error(
         "limits",
         f"{', '.join(off)} off",
         "Without limits passwords can be guessed as fast as the machine allows.",
@@ -80,7 +80,7 @@ def _limits(settings: Settings) -> Finding:
     )
 
 
-def _metrics(settings: Settings) -> Finding:
+def _metrics(settings: Settings) -> CheckResult:
     if settings.metrics_token or not settings.production:
         return ok("metrics", "/metrics can be read")
     return warning(
@@ -90,7 +90,7 @@ def _metrics(settings: Settings) -> Finding:
     )
 
 
-def _workers(settings: Settings) -> Finding:
+def _workers(settings: Settings) -> CheckResult:
     cores = os.cpu_count() or 1
     detail = f"FINPAY_WORKERS={settings.workers} on {cores} cores"
     if settings.workers <= cores * MAX_WORKERS_PER_CORE:
@@ -98,11 +98,11 @@ def _workers(settings: Settings) -> Finding:
     return warning("workers", detail, "More workers than cores only make each batch smaller.")
 
 
-def _webhook_networks(settings: Settings) -> Finding:
+def _webhook_networks(settings: Settings) -> CheckResult:
     networks = settings.webhook_allowed_networks
     if not networks:
         return ok("webhook networks", "webhooks reach public addresses only")
-    return serious(
+    return production_error(
         "webhook networks",
         f"webhooks may reach {', '.join(map(str, networks))}",
         "Unset FINPAY_WEBHOOK_ALLOWED_CIDRS: a user's endpoint could reach your own network.",

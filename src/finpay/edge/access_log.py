@@ -9,16 +9,16 @@ from typing import Final
 from msgspec import Struct, field
 from prometheus_client import Counter, Histogram
 
-from finpay.edge.request.model import Reply, Request
+from finpay.edge.request.model import Request, Response
 from finpay.errors import Code, FinPayError
-from finpay.gate.decision import Verdict
-from finpay.gate.rate_limits import Budget, exhausted
+from finpay.gate.decision import Decision
+from finpay.gate.rate_limits import LimitState, exhausted
 from finpay.telemetry import logs, metrics
 
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
 
-class Line(Struct, kw_only=True):
+class AccessLogLine(Struct, kw_only=True):
     """A request's line in the log."""
 
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -35,17 +35,17 @@ class Line(Struct, kw_only=True):
 
 
 @dataclass(slots=True)
-class Trail:
+class RequestRecord:
     """How far a request came."""
 
     template: str = "none"
     user: str | None = None
     gate: str = "none"
     verdict: str | None = None
-    budgets: tuple[Budget, ...] = ()
+    budgets: tuple[LimitState, ...] = ()
 
-    def judge(self, verdict: Verdict) -> None:
-        """Notes the verdict; raises what ends the request here (401, 429)."""
+    def judge(self, verdict: Decision) -> None:
+        """AccessLog the verdict; raises what ends the request here (401, 429)."""
         self.gate = f"{verdict.kind}_without_redis" if verdict.degraded else verdict.kind
         self.verdict = verdict.kind
         self.budgets = verdict.budgets
@@ -67,24 +67,24 @@ class Trail:
             )
 
 
-class Notes:
+class AccessLog:
     """What one turn of the event loop has to tell, told together: one write of the log, one count
     per series."""
 
     def __init__(self) -> None:
-        self._lines: list[Line] = []
+        self._lines: list[AccessLogLine] = []
         self._seconds: dict[tuple[str, str, int], list[float]] = {}
         self._gates: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
 
-    def take(self, trail: Trail, request: Request, reply: Reply, seconds: float) -> None:
+    def take(self, trail: RequestRecord, request: Request, reply: Response, seconds: float) -> None:
         """One log line, one count, one observation. No path, no e-mail, no secret."""
         method = request.method if request.method in _METHODS else "other"
         self._seconds.setdefault((method, trail.template, reply.status), []).append(seconds)
         if trail.verdict is not None:
             self._gates[trail.verdict] = self._gates.get(trail.verdict, 0) + 1
         self._note(
-            Line(
+            AccessLogLine(
                 request_id=request.id,
                 trace_id=request.trace_id,
                 user_id=trail.user,
@@ -99,9 +99,9 @@ class Notes:
     def refused(self, method: str, request_id: str) -> None:
         """The same of one that was answered 503 unread."""
         self._seconds.setdefault((method, "none", 503), []).append(0.0)
-        self._note(Line(request_id=request_id, method=method, status=503))
+        self._note(AccessLogLine(request_id=request_id, method=method, status=503))
 
-    def _note(self, line: Line) -> None:
+    def _note(self, line: AccessLogLine) -> None:
         if not self._lines:
             self._loop.call_soon(self._tell)
         self._lines.append(line)
@@ -131,7 +131,7 @@ def _gate(kind: str) -> Counter:
     return metrics.GATE.labels(kind)
 
 
-def _shortage(budget: Budget) -> str:
+def _shortage(budget: LimitState) -> str:
     if budget.remaining == 0:
         return "is used up"
     return f"has {budget.remaining} left, and this one counts as {budget.tier.cost}"

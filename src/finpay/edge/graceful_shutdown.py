@@ -17,7 +17,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
-from finpay.edge.health_monitor import Probe
+from finpay.edge.health_monitor import HealthMonitor
 
 DRAIN_S: Final = 1.0  # long enough for a load balancer to read 503 from /readyz
 LOCKED_S: Final = 0.2  # a long way there and back: who has begun to connect gets through
@@ -38,14 +38,14 @@ _DROP_SYN: Final = b"".join(
 )
 
 
-class Drain:
+class GracefulShutdown:
     """What a SIGTERM begins: at once /readyz is 503 and every answer closes its connection.
 
     DRAIN_S later nobody new is let in, and the server stops, which answers those who are. So does
     a second signal, at once. Built in the event loop, when the server has set its own handlers.
     """
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: HealthMonitor) -> None:
         self._probe = probe
         self._loop = asyncio.get_running_loop()
         self._stop: Any = signal.getsignal(signal.SIGTERM)  # a method of uvicorn's Server

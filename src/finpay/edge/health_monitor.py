@@ -22,7 +22,7 @@ SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'o
 """
 
 
-class Probe:
+class HealthMonitor:
     """What is known of PostgreSQL and Redis right now.
 
     `first_contact` runs once, when PostgreSQL first answers: it refuses a database that this
@@ -41,12 +41,12 @@ class Probe:
         self.postgres_ok = False
         self.read_only = False  # it answers, but as a standby or an old primary might
         self.draining = False
-        self.integrity: continuous_verification.Verdict = "unknown"
+        self.integrity: continuous_verification.VerificationStatus = "unknown"
         self._integrity_due_s = 0.0
 
     @property
     def redis_ok(self) -> bool:
-        return not self._gate.redis_away
+        return not self._gate.redis_down
 
     async def start(self) -> None:
         await self._look()

@@ -11,9 +11,9 @@ import httptools
 
 from finpay import ids
 from finpay.edge import routes
-from finpay.edge.access_log import Notes, Trail
+from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.request.model import Request
-from finpay.edge.response_encoder import Answering
+from finpay.edge.response_encoder import ResponseEncoder
 from finpay.edge.schemas import problems
 from finpay.errors import overloaded
 
@@ -28,10 +28,10 @@ _SOMEBODY: Final = "req_00000000000000000000000000"  # as long as any id that we
 _TOO_MUCH: Final = overloaded("Too much is under way. Try again.")
 
 
-class Refusals:
+class LoadShedder:
     """The 503s of one process."""
 
-    def __init__(self, answering: Answering, notes: Notes) -> None:
+    def __init__(self, answering: ResponseEncoder, notes: AccessLog) -> None:
         self._answering = answering
         self._notes = notes
         self._glance = _Glance()
@@ -40,7 +40,7 @@ class Refusals:
     def of(self, request: Request) -> bytes:
         """The answer to a request that was read."""
         reply = problems.reply(_TOO_MUCH, request.id)
-        self._notes.take(Trail(), request, reply, 0.0)
+        self._notes.take(RequestRecord(), request, reply, 0.0)
         return self._answering.encode(reply, request)
 
     def unread(self, data: bytes) -> bytes | None:

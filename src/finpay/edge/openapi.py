@@ -10,7 +10,7 @@ from finpay.edge import routes
 from finpay.edge.handlers import deliveries, webhook_endpoints
 from finpay.edge.routes import ROUTES, Route
 from finpay.edge.schemas import problems, requests
-from finpay.errors import KINDS, Code
+from finpay.errors import ERROR_SPECS, Code
 from finpay.outbox import event_types
 from finpay.webhooks.deliveries import STATUSES
 
@@ -48,7 +48,7 @@ _BY_PARSER: Final[dict[Any, dict[str, Any]]] = {
 _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
     requests.Login: {"email": "alice@finpay.dev", "password": "password123"},
     requests.Send: {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},
-    requests.SendBatch: {
+    requests.TransferBatchCreate: {
         "mode": "independent",
         "transactions": [
             {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},
@@ -160,7 +160,7 @@ def _answers(route: Route) -> dict[str, Any]:
     answers = {str(status): _answer(route, shape) for status, shape in route.answers.items()}
     by_status: dict[int, list[Code]] = {}
     for code in _codes(route):
-        by_status.setdefault(KINDS[code].status, []).append(code)
+        by_status.setdefault(ERROR_SPECS[code].status, []).append(code)
     for status, codes in sorted(by_status.items()):
         if str(status) not in answers:
             answers[str(status)] = _problem(codes)
@@ -193,7 +193,7 @@ def _answer(route: Route, shape: type[msgspec.Struct] | None) -> dict[str, Any]:
 
 
 def _problem(codes: list[Code]) -> dict[str, Any]:
-    lines = [f"`{code}`: {KINDS[code].title}" for code in sorted(set(codes))]
+    lines = [f"`{code}`: {ERROR_SPECS[code].title}" for code in sorted(set(codes))]
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         "description": "\n\n".join(lines),

@@ -12,7 +12,7 @@ EACH: Final = 32  # in one turn of the loop: with 12 refusals are quicker still,
 CALM_S: Final = 0.5  # after the last refusal; many who come at once and fit all begin at once
 
 
-class Turnstile:
+class Pacer:
     """One per process: nobody waits in it unless somebody was refused a moment ago."""
 
     def __init__(self) -> None:

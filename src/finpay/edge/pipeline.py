@@ -14,22 +14,22 @@ from typing import Final
 from finpay.concurrency.deadlines import Deadlines
 from finpay.db.pool import Unavailable
 from finpay.edge import routes
-from finpay.edge.access_log import Notes, Trail
+from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.handlers import transactions
-from finpay.edge.load_shedding import Refusals
-from finpay.edge.pacer import Turnstile
+from finpay.edge.load_shedding import LoadShedder
+from finpay.edge.pacer import Pacer
 from finpay.edge.request import query_params
-from finpay.edge.request.client_ip import Addresses
-from finpay.edge.request.model import Call, Reply, Request
-from finpay.edge.request.parse import Draft, prepare
+from finpay.edge.request.client_ip import ClientIp
+from finpay.edge.request.model import Context, Request, Response
+from finpay.edge.request.parse import ParsedRequest, parse
 from finpay.edge.request.rate_limits import Tiers
-from finpay.edge.response_encoder import Answering
+from finpay.edge.response_encoder import ResponseEncoder
 from finpay.edge.routes import Route
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, unavailable
-from finpay.gate.decision import Verdict
-from finpay.gate.gate import Mode, Passage, Settlement
+from finpay.gate.decision import Decision
+from finpay.gate.gate import Admission, Completion, Mode
 from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs
 
@@ -53,20 +53,20 @@ class Pipeline:
         # Tokens of requests need to be unique, not secret: a name for the process, and a number.
         self._name = f"{secrets.token_hex(8)}."
         self._numbers = count()
-        self._addresses = Addresses(services.settings.trusted_proxies)
+        self._addresses = ClientIp(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
-        self._answering = Answering(services)
+        self._answering = ResponseEncoder(services)
         self._deadlines = Deadlines(REQUEST_LIMIT_S, _late)
-        self._notes = Notes()
-        self._refusals = Refusals(self._answering, self._notes)
-        self._turnstile = Turnstile()
+        self._notes = AccessLog()
+        self._refusals = LoadShedder(self._answering, self._notes)
+        self._turnstile = Pacer()
         self._under_way = 0
 
     async def respond(self, request: Request) -> bytes:
         """The whole answer, whatever happens on the way, for one that `refuse` let in."""
         started = time.perf_counter()
         request.address = self._addresses.of(request.peer, request.header(b"x-forwarded-for"))
-        trail = Trail()
+        trail = RequestRecord()
         try:
             reply = await self._deadlines.hold(self._reply(request, trail))
         except FinPayError as error:
@@ -107,29 +107,29 @@ class Pipeline:
             self._turnstile.refused()
         return refusal
 
-    async def _reply(self, request: Request, trail: Trail) -> Reply:
+    async def _reply(self, request: Request, trail: RequestRecord) -> Response:
         methods, path_id = routes.find(request.path)
         trail.template = next(iter(methods.values())).path
         if request.method == "OPTIONS":
-            return Reply(204, content_type=None, headers={"Allow": routes.allowed(methods)})
+            return Response(204, content_type=None, headers={"Allow": routes.allowed(methods)})
         route = routes.choose(methods, request.method)
         if route.passes == "free":
-            call = Call(request.id, request.address, path_id=path_id, bearer=request.bearer)
+            call = Context(request.id, request.address, path_id=path_id, bearer=request.bearer)
             return await route.handler(self._services, call)
         await self._turnstile.pass_through()
         if route.passes == "stranger":
             return await self._stranger(request, route, trail)
         return await self._user(request, route, path_id, trail)
 
-    async def _stranger(self, request: Request, route: Route, trail: Trail) -> Reply:
-        draft = prepare(request, route)
+    async def _stranger(self, request: Request, route: Route, trail: RequestRecord) -> Response:
+        draft = parse(request, route)
         email = draft.command.email if route.tier and draft.command else None
-        tiers = self._tiers.of_stranger(request.address, route.tier, email)
-        verdict = await self._services.gate.admit_stranger(tiers)
+        tiers = self._tiers.for_anonymous(request.address, route.tier, email)
+        verdict = await self._services.gate.admit_anonymous(tiers)
         trail.judge(verdict)
         draft.raise_fault()
         reply = await route.handler(
-            self._services, Call(request.id, request.address, command=draft.command)
+            self._services, Context(request.id, request.address, command=draft.command)
         )
         if email is not None and reply.status == 200:
             # A login proves its owner: what strangers tried on this e-mail is forgotten.
@@ -137,15 +137,17 @@ class Pipeline:
         reply.budgets = verdict.budgets
         return reply
 
-    async def _user(self, request: Request, route: Route, path_id: str, trail: Trail) -> Reply:
+    async def _user(
+        self, request: Request, route: Route, path_id: str, trail: RequestRecord
+    ) -> Response:
         principal = self._services.identity.signer.verify(_bearer(request), time.time())
         trail.user = principal.user
-        draft = prepare(request, route, principal.account_id, self._tiers.most_transfers)
+        draft = parse(request, route, principal.account_id, self._tiers.max_transfers)
         passage = self._passage(principal, route, draft)
         verdict = await self._services.gate.admit(passage)
         trail.judge(verdict)
         draft.raise_fault()
-        call = Call(
+        call = Context(
             request.id,
             request.address,
             path=route.path,
@@ -161,7 +163,7 @@ class Pipeline:
         reply.budgets = verdict.budgets
         return reply
 
-    def _passage(self, principal: Principal, route: Route, draft: Draft) -> Passage:
+    def _passage(self, principal: Principal, route: Route, draft: ParsedRequest) -> Admission:
         mode: Mode = "count"
         variant = ""
         if draft.fault is None and route.money:
@@ -169,23 +171,27 @@ class Pipeline:
         elif draft.fault is None and route.cached and "cursor" not in draft.query:
             mode = "read"
             variant = f"{route.path}?{query_params.canonical(draft.query)}"
-        return Passage(
+        return Admission(
             user=principal.user,
             session=principal.session,
             session_id=principal.session_id,
             user_id=principal.user_id,
             mode=mode,
-            tiers=self._tiers.of_user(principal.user, money=route.money, transfers=draft.transfers),
+            tiers=self._tiers.for_user(
+                principal.user, money=route.money, transfers=draft.transfers
+            ),
             token=f"{self._name}{next(self._numbers)}",
             key=draft.key,
             fingerprint=draft.fingerprint,
             variant=variant,
         )
 
-    async def _answer(self, route: Route, call: Call, passage: Passage, verdict: Verdict) -> Reply:
+    async def _answer(
+        self, route: Route, call: Context, passage: Admission, verdict: Decision
+    ) -> Response:
         if verdict.kind == "hit":
             link, _, body = verdict.payload.partition(b"\n")
-            return Reply(200, body, headers={"Link": link.decode()} if link else {})
+            return Response(200, body, headers={"Link": link.decode()} if link else {})
         if verdict.kind == "replayed":
             return transactions.stored_reply(int(verdict.payload[:3]), verdict.payload[3:])
         if verdict.kind == "reuse":
@@ -202,15 +208,15 @@ class Pipeline:
             await self._services.gate.fill(passage, verdict.generation, reply.sequence, payload)
         return reply
 
-    async def _write(self, route: Route, call: Call, passage: Passage) -> Reply:
+    async def _write(self, route: Route, call: Context, passage: Admission) -> Response:
         """A money POST: whatever becomes of it, its claim and its mark are settled."""
-        settlement = Settlement(known=False)
+        settlement = Completion(known=False)
         try:
             reply = await route.handler(self._services, call)
             settlement = reply.settlement or settlement
         except FinPayError as error:
             may_have_run = isinstance(error, Unavailable) and error.may_have_run
-            settlement = Settlement(known=not may_have_run)
+            settlement = Completion(known=not may_have_run)
             raise
         finally:
             await self._services.gate.settle(passage, settlement)

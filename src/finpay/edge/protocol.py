@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from finpay.edge import malformed_request, routes
 from finpay.edge.malformed_request import MAX_HEADERS_BYTES
-from finpay.edge.request.model import Headers, Request, Responder
+from finpay.edge.request.model import Headers, Request, RequestHandler
 from finpay.telemetry import logs
 
 # No path or query of ours is nearly as long, so what is cut off changes no answer.
@@ -47,7 +47,7 @@ class Protocol(asyncio.Protocol):
         del app_state  # ours are in the application
         if not config.loaded:
             config.load()
-        self._application: Responder = cast("Responder", config.loaded_app)
+        self._application: RequestHandler = cast("RequestHandler", config.loaded_app)
         self._keep_alive_s = config.timeout_keep_alive
         self._server = server_state
         self._loop = asyncio.get_running_loop()

@@ -6,9 +6,9 @@ from functools import cache
 from http import HTTPStatus
 from typing import Final
 
-from finpay.edge.request.model import Reply, Request
+from finpay.edge.request.model import Request, Response
 from finpay.edge.services import Services
-from finpay.gate.rate_limits import headers_of
+from finpay.gate.rate_limits import format_headers
 
 _API_CSP: Final = b"default-src 'none'; frame-ancestors 'none'"
 _PAGE_CSP: Final = (
@@ -31,7 +31,7 @@ _ACCEPTED: Final = (
 _PREFLIGHT_AGE_S: Final = "600"
 
 
-class Answering:
+class ResponseEncoder:
     """Turns replies into bytes. Closes connections while the process drains, so that none is cut
     in use."""
 
@@ -45,7 +45,7 @@ class Answering:
         """Whether each connection ends with its next answer."""
         return self._probe.draining
 
-    def encode(self, reply: Reply, request: Request) -> bytes:
+    def encode(self, reply: Response, request: Request) -> bytes:
         """The whole answer as it goes over the line."""
         body = reply.body
         head = _opening(reply.status, reply.content_type, request.path.startswith("/docs"))
@@ -53,7 +53,7 @@ class Answering:
         if reply.status != 204:
             fields.append(b"\r\ncontent-length: %d" % len(body))
         if reply.budgets:
-            policy, left = headers_of(reply.budgets)
+            policy, left = format_headers(reply.budgets)
             fields.append(f"\r\nratelimit-policy: {policy}\r\nratelimit: {left}".encode())
         if "Cache-Control" not in reply.headers:
             fields.append(b"\r\ncache-control: no-store")
@@ -76,9 +76,9 @@ class Answering:
             self._date = (now_s, formatdate(now_s, usegmt=True).encode())
         return self._date[1]
 
-    def _cors(self, request: Request, reply: Reply) -> list[tuple[str, str]]:
+    def _cors(self, request: Request, reply: Response) -> list[tuple[str, str]]:
         origin = request.header(b"origin")
-        headers = [("vary", "Origin")]
+        headers = [("vary", "RequestOrigin")]
         if origin not in self._origins:
             return headers
         headers.append(("access-control-allow-origin", origin))

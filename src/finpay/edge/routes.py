@@ -18,7 +18,7 @@ from finpay.edge.handlers import (
 )
 from finpay.edge.request import query_params
 from finpay.edge.request.json_body import MAX_BATCH_BYTES, MAX_BODY_BYTES
-from finpay.edge.request.model import Call, Reply
+from finpay.edge.request.model import Context, Response
 from finpay.edge.schemas import requests, responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
@@ -26,7 +26,7 @@ from finpay.identity.resources import User
 from finpay.ledger.resources import Account, Transaction
 from finpay.outbox.resources import Event
 
-Handler = Callable[[Services, Call], Awaitable[Reply]]
+Handler = Callable[[Services, Context], Awaitable[Response]]
 Passes = Literal["user", "stranger", "free"]
 
 _DIRECTION: Final = query_params.one_of("sent", "received")
@@ -72,7 +72,7 @@ class Route:
     passes: Passes = "user"
     body: type[Any] | None = None
     body_optional: bool = False
-    parameters: Mapping[str, query_params.Parser | query_params.Cursors] = field(
+    parameters: Mapping[str, query_params.Parser | query_params.CursorCodec] = field(
         default_factory=dict
     )
     max_body_bytes: int = MAX_BODY_BYTES
@@ -108,7 +108,7 @@ ROUTES: Final = (
           {201: Transaction}, body=requests.Send, money=True, refusals=_TRANSFER_REFUSALS),
     Route("POST", f"{API}/transactions/batch", transfer_batches.send,
           "Send money many times at once",
-          {200: responses.Batch, 201: responses.Batch}, body=requests.SendBatch, money=True,
+          {200: responses.Batch, 201: responses.Batch}, body=requests.TransferBatchCreate, money=True,
           max_body_bytes=MAX_BATCH_BYTES, refusals=_TRANSFER_REFUSALS),
     Route("GET", f"{API}/transactions", transactions.history, "The history, newest first",
           {200: responses.TransactionList}, cached=True,

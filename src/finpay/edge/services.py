@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from finpay.db.pool import Database
-from finpay.edge.health_monitor import Probe
+from finpay.edge.health_monitor import HealthMonitor
 from finpay.gate.gate import Gate
 from finpay.identity.users import Identity
-from finpay.ledger.batched_reads import Reader
+from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import Batcher
 from finpay.settings import Settings
-from finpay.webhooks.notifier import Waker
+from finpay.webhooks.notifier import Notifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class Services:
     settings: Settings
     database: Database
     batcher: Batcher
-    reader: Reader
-    waker: Waker
+    reader: BatchedReads
+    waker: Notifier
     identity: Identity
     gate: Gate
-    probe: Probe
+    probe: HealthMonitor
     metrics_folder: str | None

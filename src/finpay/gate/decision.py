@@ -4,14 +4,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from finpay.gate.rate_limits import Budget
+from finpay.gate.rate_limits import LimitState
 
 Kind = Literal[
     "admitted", "hit", "replayed", "reuse", "in_progress", "limited", "revoked", "unknown"
 ]
 
 
-class Verdict(Struct, frozen=True):
+class Decision(Struct, frozen=True):
     """One request's passage.
 
     `payload` is the stored answer of a replay or the cached one of a hit. `generation` is what a
@@ -20,7 +20,7 @@ class Verdict(Struct, frozen=True):
     """
 
     kind: Kind
-    budgets: tuple[Budget, ...] = ()
+    budgets: tuple[LimitState, ...] = ()
     payload: bytes = b""
     generation: str | None = None
     claimed: bool = False

@@ -13,9 +13,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from finpay.gate import redis_keys
-from finpay.gate.decision import Verdict
-from finpay.gate.rate_limits import LocalLimits, Tier, budgets_of
-from finpay.gate.redis_client import Channel, RedisAway, read_script
+from finpay.gate.decision import Decision
+from finpay.gate.rate_limits import LocalLimits, Tier, parse_report
+from finpay.gate.redis_client import RedisClient, RedisUnavailable, read_script
 from finpay.settings import Settings
 
 Mode = Literal["count", "key", "read"]
@@ -27,7 +27,7 @@ _FILL: Final = read_script("store_read")
 _SCRIPTS: Final = (_ADMIT, _ADMIT_STRANGER, _SETTLE, _FILL)
 
 
-class Passage(Struct, frozen=True):
+class Admission(Struct, frozen=True):
     """What the gate has to know of one request with a token.
 
     `user` and `session` are public ids. `token` is unique to this request: it owns the claim and
@@ -46,7 +46,7 @@ class Passage(Struct, frozen=True):
     variant: str = ""
 
 
-class Settlement(Struct, frozen=True):
+class Completion(Struct, frozen=True):
     """What a money POST leaves behind.
 
     `answer` None releases the claim; otherwise it is stored under `fingerprint`. `receivers` are
@@ -59,16 +59,16 @@ class Settlement(Struct, frozen=True):
 
 
 class Gate:
-    """One per process. `session_lives` asks PostgreSQL."""
+    """One per process. `is_session_active` asks PostgreSQL."""
 
     def __init__(
         self,
         settings: Settings,
-        session_lives: Callable[[UUID, UUID], Awaitable[bool]],
+        is_session_active: Callable[[UUID, UUID], Awaitable[bool]],
     ) -> None:
-        self._channel = Channel(settings.redis_url, _SCRIPTS)
+        self._channel = RedisClient(settings.redis_url, _SCRIPTS)
         self._local = LocalLimits(settings.workers)
-        self._session_lives = session_lives
+        self._session_lives = is_session_active
         self._answer_ms = settings.idempotency_ttl_s * 1000
         self._tombstone_ms = settings.access_token_ttl_s * 1000
 
@@ -83,15 +83,15 @@ class Gate:
         await self._channel.ping()
 
     @property
-    def redis_away(self) -> bool:
+    def redis_down(self) -> bool:
         return self._channel.open
 
-    async def admit(self, passage: Passage) -> Verdict:
+    async def admit(self, passage: Admission) -> Decision:
         """May the request go on? A cold session costs one read in PostgreSQL and a second call."""
         verdict = await self._admit(passage, proven=False)
         if verdict.kind == "unknown":
             if not await self._session_lives(passage.session_id, passage.user_id):
-                verdict = Verdict("revoked")
+                verdict = Decision("revoked")
             elif verdict.degraded:
                 verdict = self._admit_locally(passage.tiers)
             else:
@@ -100,18 +100,18 @@ class Gate:
                     verdict = self._admit_locally(passage.tiers)
         return verdict
 
-    async def admit_stranger(self, tiers: Sequence[Tier]) -> Verdict:
+    async def admit_anonymous(self, tiers: Sequence[Tier]) -> Decision:
         """The gate of a route without auth: rate limits only."""
         try:
             args = [part for tier in tiers for part in _tier_args(tier)]
             keys = [tier.key for tier in tiers]
             kind, report = await self._channel.call(_ADMIT_STRANGER, keys, args)
-            verdict = Verdict(kind.decode(), budgets_of(tiers, report))
-        except RedisAway:
+            verdict = Decision(kind.decode(), parse_report(tiers, report))
+        except RedisUnavailable:
             verdict = self._admit_locally(tiers)
         return verdict
 
-    async def settle(self, passage: Passage, settlement: Settlement) -> None:
+    async def settle(self, passage: Admission, settlement: Completion) -> None:
         """Stores or releases the claim, lifts the mark, tells the caches what is old."""
         stored = b""
         if settlement.answer is not None:
@@ -128,13 +128,15 @@ class Gate:
             stored,
             self._answer_ms,
             int(settlement.known),
-            redis_keys.MARK_MS,
-            redis_keys.HASH_MS,
+            redis_keys.WRITE_MARKER_TTL_MS,
+            redis_keys.CACHE_HASH_TTL_MS,
         ]
-        with suppress(RedisAway):
+        with suppress(RedisUnavailable):
             await self._channel.call(_SETTLE, keys, args)
 
-    async def fill(self, passage: Passage, generation: str, sequence: int, payload: bytes) -> None:
+    async def fill(
+        self, passage: Admission, generation: str, sequence: int, payload: bytes
+    ) -> None:
         """Offers a read to the cache; stored only if nothing was written meanwhile."""
         if len(payload) > redis_keys.MAX_VARIANT_BYTES:
             return
@@ -143,10 +145,10 @@ class Gate:
             generation,
             sequence,
             payload,
-            redis_keys.VARIANT_MS,
+            redis_keys.VARIANT_TTL_MS,
             redis_keys.MAX_VARIANTS,
         ]
-        with suppress(RedisAway):
+        with suppress(RedisUnavailable):
             await self._channel.call(_FILL, [redis_keys.cache(passage.user)], args)
 
     async def end_sessions(self, user: str, sessions: Sequence[str]) -> None:
@@ -161,7 +163,7 @@ class Gate:
                 self._local.clear(tier.key)
                 await self._channel.forget(tier.key)
 
-    async def _admit(self, passage: Passage, *, proven: bool) -> Verdict:
+    async def _admit(self, passage: Admission, *, proven: bool) -> Decision:
         keys = [
             redis_keys.session_marker(passage.user, passage.session),
             redis_keys.idempotency_key(passage.user, passage.key),
@@ -171,34 +173,34 @@ class Gate:
         args: list[str | bytes | int] = [
             passage.mode,
             int(proven),
-            redis_keys.SESSION_MARKER_MS,
+            redis_keys.SESSION_MARKER_TTL_MS,
             passage.token,
             passage.fingerprint,
-            redis_keys.CLAIM_MS,
-            redis_keys.MARK_MS,
-            redis_keys.HASH_MS,
+            redis_keys.CLAIM_TTL_MS,
+            redis_keys.WRITE_MARKER_TTL_MS,
+            redis_keys.CACHE_HASH_TTL_MS,
             passage.variant,
             *(part for tier in passage.tiers for part in _tier_args(tier)),
         ]
         try:
             kind, report, *rest = await self._channel.call(_ADMIT, keys, args)
-        except RedisAway:
-            return Verdict("unknown", degraded=True)
+        except RedisUnavailable:
+            return Decision("unknown", degraded=True)
         kind = kind.decode()
-        budgets = budgets_of(passage.tiers, report) if report else ()
+        budgets = parse_report(passage.tiers, report) if report else ()
         if kind == "admitted":
             generation = rest[0].decode()
-            return Verdict(
+            return Decision(
                 kind,
                 budgets,
                 generation=None if generation == "-" else generation,
                 claimed=passage.mode == "key",
             )
-        return Verdict(kind, budgets, payload=rest[0] if rest else b"")
+        return Decision(kind, budgets, payload=rest[0] if rest else b"")
 
-    def _admit_locally(self, tiers: Sequence[Tier]) -> Verdict:
+    def _admit_locally(self, tiers: Sequence[Tier]) -> Decision:
         fits, budgets = self._local.count(tiers, time.monotonic())
-        return Verdict("admitted" if fits else "limited", budgets, degraded=True)
+        return Decision("admitted" if fits else "limited", budgets, degraded=True)
 
 
 def _tier_args(tier: Tier) -> tuple[int, int, int]:

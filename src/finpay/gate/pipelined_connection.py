@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from finpay.telemetry import metrics
 
-MAX_CROWD: Final = 12  # so many don't wait for more: Redis serves them while we read on
+MAX_CALLS_PER_EVAL: Final = 12  # so many don't wait for more: Redis serves them while we read on
 MAX_KEYS: Final = 300  # of one call to a script, unless one caller alone has more, as a bulk
 
 _INCOMPLETE: Final = object()
@@ -26,12 +26,12 @@ _Call: TypeAlias = tuple[Words, Words, _Answer]
 _Asker: TypeAlias = "_Answer | list[_Answer]"  # one command, or the calls that are one command
 
 
-class LineLost(Exception):
+class ConnectionLost(Exception):
     """The connection is gone. Whether what was asked had an effect is unknown."""
 
 
-class Line(asyncio.Protocol):
-    """While answers are under way the next commands gather, up to MAX_CROWD, for one write.
+class PipelinedConnection(asyncio.Protocol):
+    """While answers are under way the next commands gather, up to MAX_CALLS_PER_EVAL, for one write.
 
     Calls of one script share one EVALSHA, see multi_call.lua: most of a call's cost, here and in
     Redis, does not depend on what it does. `lost` ends when the connection does.
@@ -51,7 +51,7 @@ class Line(asyncio.Protocol):
         self._transport.set_protocol(self)
 
     def ask(self, packed: bytes) -> asyncio.Future[Any]:
-        """The answer to come: bytes, a number, a list, or hiredis.ReplyError. LineLost if not."""
+        """The answer to come: bytes, a number, a list, or hiredis.ReplyError. ConnectionLost if not."""
         answer = self._expect()
         self._commands.append((packed, answer))
         self._gather()
@@ -79,12 +79,12 @@ class Line(asyncio.Protocol):
 
     def _expect(self) -> _Answer:
         if self.lost.done():
-            raise LineLost
+            raise ConnectionLost
         return self._loop.create_future()
 
     def _gather(self) -> None:
         self._waiting += 1
-        if self._waiting >= MAX_CROWD:
+        if self._waiting >= MAX_CALLS_PER_EVAL:
             self._leave()
         else:
             self._leave_soon()
@@ -165,7 +165,7 @@ class Line(asyncio.Protocol):
         self._waiting = 0
         for asker in askers:
             if not asker.done():
-                lost = LineLost()
+                lost = ConnectionLost()
                 lost.__cause__ = exc
                 asker.set_exception(lost)
 
@@ -208,6 +208,6 @@ def _taken_from(connection: AbstractConnection) -> asyncio.StreamWriter:
     """The open end of a connection, which is left as if it had never been opened."""
     writer = connection._writer  # noqa: SLF001  there is no public way to it
     if writer is None:
-        raise LineLost
+        raise ConnectionLost
     connection._writer = connection._reader = None  # noqa: SLF001
     return writer

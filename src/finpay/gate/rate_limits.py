@@ -21,7 +21,7 @@ class Tier(Struct, frozen=True):
     cost: int = 1
 
 
-class Budget(Struct, frozen=True):
+class LimitState(Struct, frozen=True):
     """What is left of a tier after this request, and the seconds until its window ends."""
 
     tier: Tier
@@ -29,15 +29,15 @@ class Budget(Struct, frozen=True):
     reset_s: int
 
 
-def budgets_of(tiers: Sequence[Tier], report: Sequence[int]) -> tuple[Budget, ...]:
+def parse_report(tiers: Sequence[Tier], report: Sequence[int]) -> tuple[LimitState, ...]:
     """From a script's report: (left, milliseconds) for each tier in turn."""
     return tuple(
-        Budget(tier, left, max(1, ceil(ms / 1000)))
+        LimitState(tier, left, max(1, ceil(ms / 1000)))
         for tier, left, ms in zip(tiers, report[::2], report[1::2], strict=True)
     )
 
 
-def headers_of(budgets: Sequence[Budget]) -> tuple[str, str]:
+def format_headers(budgets: Sequence[LimitState]) -> tuple[str, str]:
     """The values of RateLimit-Policy and RateLimit."""
     policy = ", ".join(
         f'"{budget.tier.name}";q={budget.tier.limit.count};w={budget.tier.limit.window_s}'
@@ -49,7 +49,7 @@ def headers_of(budgets: Sequence[Budget]) -> tuple[str, str]:
     return policy, left
 
 
-def exhausted(budgets: Sequence[Budget]) -> Budget:
+def exhausted(budgets: Sequence[LimitState]) -> LimitState:
     """The tier that refused: of those without room, the one that stays shut longest."""
     shut = [budget for budget in budgets if budget.remaining < budget.tier.cost]
     return max(shut, key=lambda budget: budget.reset_s)
@@ -65,7 +65,7 @@ class LocalLimits:
         self._workers = workers
         self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def count(self, tiers: Sequence[Tier], now_s: float) -> tuple[bool, tuple[Budget, ...]]:
+    def count(self, tiers: Sequence[Tier], now_s: float) -> tuple[bool, tuple[LimitState, ...]]:
         """Counts in all tiers or in none. Answers whether it fitted, and what is left."""
         windows = [self._window(tier, now_s) for tier in tiers]
         shares = [max(1, tier.limit.count // self._workers) for tier in tiers]
@@ -80,7 +80,7 @@ class LocalLimits:
                 self._windows[tier.key] = (after, ends_s)
                 if not used:  # a new window is the youngest, even under an old key
                     self._windows.move_to_end(tier.key)
-            budgets.append(Budget(tier, max(0, share - after), max(1, ceil(ends_s - now_s))))
+            budgets.append(LimitState(tier, max(0, share - after), max(1, ceil(ends_s - now_s))))
         while len(self._windows) > MAX_LOCAL_WINDOWS:
             self._windows.popitem(last=False)
         return fits, tuple(budgets)

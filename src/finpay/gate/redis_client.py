@@ -1,6 +1,6 @@
 """The way to Redis: the calls of concurrent requests on one line, behind a breaker.
 
-Commands that are not answered within FLIGHT_TIMEOUT_S open the breaker, and everything goes on
+Commands that are not answered within CALL_TIMEOUT_S open the breaker, and everything goes on
 without Redis at once; a probe in the background closes it again. Nothing is ever sent twice: a
 script that is would meet its own claim.
 """
@@ -20,11 +20,11 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from finpay.gate.pipelined_connection import Line, LineLost, pack
+from finpay.gate.pipelined_connection import ConnectionLost, PipelinedConnection, pack
 from finpay.telemetry import logs, metrics
 
-FLIGHT_TIMEOUT_S: Final = 0.08  # no call that left waits longer than 100 ms for Redis …
-LAST_LOOK_S: Final = 0.01  # … this included
+CALL_TIMEOUT_S: Final = 0.08  # no call that left waits longer than 100 ms for Redis …
+RECHECK_S: Final = 0.01  # … this included
 PROBE_EVERY_S: Final = 0.25
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
 MAX_OWED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
@@ -38,7 +38,7 @@ _UNABLE: Final = (
 _LOG = logs.get()
 
 
-class RedisAway(Exception):
+class RedisUnavailable(Exception):
     """Redis did not answer, or not in time. Whether the call had an effect is unknown."""
 
 
@@ -50,7 +50,7 @@ class Script:
     sha: str
 
 
-class Channel:
+class RedisClient:
     """One process's connection to Redis. `start` it in the event loop, `close` it there."""
 
     def __init__(self, url: str, scripts: Sequence[Script]) -> None:
@@ -61,7 +61,7 @@ class Channel:
             health_check_interval=0,
         )
         self._scripts = scripts
-        self._line: Line | None = None
+        self._line: PipelinedConnection | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._owed: dict[str, tuple[str, float]] = {}
         self._probe: asyncio.Task[None] | None = None
@@ -84,20 +84,20 @@ class Channel:
     async def call(
         self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]
     ) -> Any:
-        """The script's answer; calls begun together travel by the dozen. RedisAway without one."""
+        """The script's answer; calls begun together travel by the dozen. RedisUnavailable without one."""
         try:
             answer = await self._open_line().call(script.sha, keys, args)
             if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("NOSCRIPT"):
                 # Its scripts were flushed; an unknown script did nothing.
                 await self._load_scripts()
                 answer = await self._open_line().call(script.sha, keys, args)
-        except LineLost as lost:
-            raise RedisAway from lost
+        except ConnectionLost as lost:
+            raise RedisUnavailable from lost
         return self._checked(answer)
 
     async def forget(self, key: str) -> None:
         """Deletes a key, if Redis can be told."""
-        with contextlib.suppress(RedisAway):
+        with contextlib.suppress(RedisUnavailable):
             await self._command("DEL", key)
 
     async def put(self, keys: Sequence[str], value: str, lifetime_ms: int) -> None:
@@ -106,35 +106,35 @@ class Channel:
         setting = (self._command("SET", key, value, "PX", lifetime_ms) for key in keys)
         answers = await asyncio.gather(*setting, return_exceptions=True)
         for key, answer in zip(keys, answers, strict=True):
-            if isinstance(answer, RedisAway):
+            if isinstance(answer, RedisUnavailable):
                 self._owe(key, value, until_s)
             elif isinstance(answer, BaseException):
                 raise answer
 
     async def ping(self) -> None:
         """Notices that Redis left, or takes no writes, while nobody asked it anything."""
-        with contextlib.suppress(RedisAway):
+        with contextlib.suppress(RedisUnavailable):
             await self._command(*_PROBE)
 
     async def _command(self, *words: str | int) -> Any:
         try:
             answer = await self._open_line().ask(pack(*words))
-        except LineLost as lost:
-            raise RedisAway from lost
+        except ConnectionLost as lost:
+            raise RedisUnavailable from lost
         return self._checked(answer)
 
-    def _open_line(self) -> Line:
-        """The line, watched. RedisAway at once while the breaker is open."""
+    def _open_line(self) -> PipelinedConnection:
+        """The line, watched. RedisUnavailable at once while the breaker is open."""
         if self.open or self._line is None:
-            raise RedisAway
+            raise RedisUnavailable
         if self._watch is None:
-            self._look_in(FLIGHT_TIMEOUT_S, last=False)
+            self._look_in(CALL_TIMEOUT_S, last=False)
         return self._line
 
     def _checked(self, answer: Any) -> Any:
         if isinstance(answer, hiredis.ReplyError):
             self._refused(answer)
-            raise RedisAway from answer
+            raise RedisUnavailable from answer
         return answer
 
     def _look_in(self, seconds: float, *, last: bool) -> None:
@@ -147,12 +147,12 @@ class Channel:
         if since_s is None:
             return
         waited_s = asyncio.get_running_loop().time() - since_s
-        if waited_s < FLIGHT_TIMEOUT_S:
-            self._look_in(FLIGHT_TIMEOUT_S - waited_s, last=False)
+        if waited_s < CALL_TIMEOUT_S:
+            self._look_in(CALL_TIMEOUT_S - waited_s, last=False)
         elif not last:
             # The answer may lie in the socket, unread because this process was busy. The second
             # look comes after it was read: who misses both is not this process.
-            self._look_in(LAST_LOOK_S, last=True)
+            self._look_in(RECHECK_S, last=True)
         else:
             self._open_breaker("slow")
 
@@ -192,7 +192,7 @@ class Channel:
         self._hang_up()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                line = Line(await self._connected())
+                line = PipelinedConnection(await self._connected())
                 self._line = line
                 for script in self._scripts:
                     await _told(line, "SCRIPT", "LOAD", script.text)
@@ -207,7 +207,7 @@ class Channel:
         metrics.BREAKER_OPEN.set(0)
         return True
 
-    def _lost(self, line: Line) -> None:
+    def _lost(self, line: PipelinedConnection) -> None:
         """Redis hung up: at once back to it, whether somebody waits for an answer or not."""
         if line is self._line:
             self._open_breaker("line lost")
@@ -223,7 +223,7 @@ class Channel:
         if len(self._owed) < MAX_OWED:
             self._owed[key] = (value, until_s)
 
-    async def _pay_debts(self, line: Line) -> None:
+    async def _pay_debts(self, line: PipelinedConnection) -> None:
         while self._owed:  # more may come while one is paid
             key, (value, until_s) = next(iter(self._owed.items()))
             left_ms = int((until_s - time.monotonic()) * 1000)
@@ -232,7 +232,7 @@ class Channel:
             del self._owed[key]
 
 
-async def _told(line: Line, *words: str | int) -> None:
+async def _told(line: PipelinedConnection, *words: str | int) -> None:
     answer = await line.ask(pack(*words))
     if isinstance(answer, hiredis.ReplyError):
         raise answer

@@ -15,12 +15,12 @@ _PROBE_KEY: Final = "fp:doctor"
 _PROBE_KEY_MS: Final = 1_000
 
 
-class RedisUnfit(Exception):
+class RedisUnusable(Exception):
     """Redis can't be reached or takes no writes. The message says why, without the password."""
 
 
 @dataclass(frozen=True, slots=True)
-class RedisFacts:
+class RedisInfo:
     """`max_memory` in bytes, 0 without a bound. `kind` is redis or valkey."""
 
     kind: str
@@ -34,8 +34,8 @@ class RedisFacts:
     round_trip_ms: float
 
 
-async def inspect(url: str) -> RedisFacts:
-    """Connects, writes one key that vanishes by itself, and reads INFO. RedisUnfit if it can't.
+async def inspect(url: str) -> RedisInfo:
+    """Connects, writes one key that vanishes by itself, and reads INFO. RedisUnusable if it can't.
 
     INFO and not CONFIG GET: hosted servers forbid the latter.
     """
@@ -52,15 +52,15 @@ async def inspect(url: str) -> RedisFacts:
         await redis.get(_PROBE_KEY)
         return _facts(url, info, (time.perf_counter() - began_s) * 1000)
     except (RedisError, OSError, TimeoutError) as error:
-        raise RedisUnfit(str(error) or type(error).__name__) from error
+        raise RedisUnusable(str(error) or type(error).__name__) from error
     finally:
         await redis.aclose()
 
 
-def _facts(url: str, info: dict[str, Any], round_trip_ms: float) -> RedisFacts:
+def _facts(url: str, info: dict[str, Any], round_trip_ms: float) -> RedisInfo:
     parts = urlsplit(url)
     valkey = info.get("valkey_version")
-    return RedisFacts(
+    return RedisInfo(
         kind="valkey" if valkey else "redis",
         version=str(valkey or info.get("redis_version", "0")),
         policy=str(info.get("maxmemory_policy", "")),

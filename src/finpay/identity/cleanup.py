@@ -25,7 +25,7 @@ async def prune(database: Database, *, access_ttl_s: int, chunks: int = 1_000) -
     """
     gone = 0
     for _ in range(chunks):
-        tokens = await database.fetch(_SQL.prune_refresh_tokens, access_ttl_s, CHUNK)
+        tokens = await database.fetch(_SQL.delete_expired_refresh_tokens, access_ttl_s, CHUNK)
         gone += len(tokens)
         if len(tokens) < CHUNK:
             break

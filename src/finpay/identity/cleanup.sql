@@ -2,7 +2,7 @@
 --
 -- Rows that a request has locked are skipped, and a chunk is taken at a time, so nobody waits.
 
--- name: prune_refresh_tokens
+-- name: delete_expired_refresh_tokens
 -- An expired token and an unknown one get the same answer. $1: seconds that an access token lives,
 -- which may have been made with it; $2: how many at most. now() and not clock_timestamp(), which is
 -- no bound for an index.

@@ -17,7 +17,7 @@ def unauthenticated(detail: str) -> FinPayError:
     return _refusal(Code.UNAUTHENTICATED, detail, _BAD_TOKEN)
 
 
-def wrong_login() -> FinPayError:
+def invalid_credentials() -> FinPayError:
     """401 at login: for an unknown e-mail and for a wrong password alike."""
     return _refusal(
         Code.INVALID_CREDENTIALS,

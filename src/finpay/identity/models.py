@@ -47,7 +47,7 @@ class LoggedIn:
 
 
 @dataclass(frozen=True, slots=True)
-class Reused:
+class RefreshTokenReuse:
     """A refresh token came back too late, and its session has ended for it: committed.
 
     The caller tells the gate that the session ended, then answers `refresh_token_reused`.

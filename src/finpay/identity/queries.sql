@@ -3,20 +3,20 @@
 -- Locks, always in this order, so that no two calls wait for each other: the user, the session,
 -- its refresh token, and last the account, whose row outbox.record takes until the commit.
 
--- name: login_by_email
+-- name: get_login_by_email
 SELECT id, password_hash FROM identity.users WHERE email = $1
 
--- name: user
+-- name: get_user
 SELECT id, email, name, created_at FROM identity.users WHERE id = $1
 
--- name: password_hash
+-- name: get_password_hash
 SELECT password_hash FROM identity.users WHERE id = $1
 
 -- name: replace_password_hash
 -- Only if it still is the one that the old password was compared with.
 UPDATE identity.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id
 
--- name: register
+-- name: register_user
 -- The user, the account, the first session and its first refresh token.
 WITH registered AS (
     INSERT INTO identity.users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
@@ -69,7 +69,7 @@ SELECT audit.record($1, 'password.change_failed', $1, $2, $3)
 -- name: record_password_change
 SELECT audit.record($1, 'password.changed', $1, $2, $3)
 
--- name: session_is_alive
+-- name: is_session_active
 SELECT id FROM identity.sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL
 
 -- name: lock_refresh_token
@@ -99,15 +99,15 @@ WITH rotated AS (
 )
 SELECT audit.record($4, 'session.refreshed', session_id, $5, $6) FROM rotated
 
--- name: end_session
+-- name: revoke_session
 UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3
 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL RETURNING id
 
--- name: end_other_sessions
+-- name: revoke_other_sessions
 UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3
 WHERE user_id = $2 AND id <> $1 AND ended_at IS NULL RETURNING id
 
--- name: record_ended_sessions
+-- name: record_revoked_sessions
 -- Set-based: a user may have thousands of them, and holds the account's lock meanwhile. A request
 -- is told to its actor alone; the audit row names it in any case.
 WITH audited AS (

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from finpay import ids
-from finpay.formats import Time, time
+from finpay.formats import Timestamp, time
 from finpay.identity import models
 
 
@@ -16,7 +16,7 @@ class User(Struct, frozen=True):
     object: Literal["user"]
     email: str
     name: str | None
-    created_at: Time
+    created_at: Timestamp
 
 
 def user(known: models.User) -> User:

@@ -17,8 +17,8 @@ from finpay.db import queries
 from finpay.db.pool import Database, Executor
 from finpay.identity.access_tokens import Principal, Signer
 from finpay.identity.errors import refresh_token_invalid
-from finpay.identity.models import Reused, Tokens
-from finpay.identity.origin import Origin
+from finpay.identity.models import RefreshTokenReuse, Tokens
+from finpay.identity.origin import RequestOrigin
 
 REFRESH_TOKEN_BYTES: Final = 32  # 256 random bits: nobody guesses one, and a plain hash hides it
 
@@ -63,13 +63,13 @@ class Sessions:
         access = self._signer.issue(user_id, account_id, session_id, self._clock())
         return Tokens(access, refresh.text, self._signer.ttl_s)
 
-    async def is_alive(self, session_id: UUID, user_id: UUID) -> bool:
+    async def is_active(self, session_id: UUID, user_id: UUID) -> bool:
         """Whether this is a session of this user that has not ended. One read."""
         return (
-            await self._database.fetch_one(_SQL.session_is_alive, session_id, user_id) is not None
+            await self._database.fetch_one(_SQL.is_session_active, session_id, user_id) is not None
         )
 
-    async def refresh(self, token: str, origin: Origin) -> Tokens | Reused:
+    async def refresh(self, token: str, origin: RequestOrigin) -> Tokens | RefreshTokenReuse:
         """A new pair for a refresh token.
 
         FinPayError `refresh_token_invalid` if it is unknown or expired, or its session ended.
@@ -85,7 +85,7 @@ class Sessions:
             if found["reused"]:
                 # Also when it had ended: the first to see it may have died before telling the gate.
                 await _end_reused(transaction, session_id, user_id, origin)
-                return Reused(user_id, session_id)
+                return RefreshTokenReuse(user_id, session_id)
             if found["ended"]:
                 raise refresh_token_invalid()
             new = RefreshToken.new()
@@ -100,7 +100,7 @@ class Sessions:
             )
         return self.tokens(user_id, found["account_id"], session_id, new)
 
-    async def logout(self, principal: Principal, origin: Origin) -> None:
+    async def logout(self, principal: Principal, origin: RequestOrigin) -> None:
         """Ends the session. It may have ended already."""
         user_id = principal.user_id
         async with self._database.transaction() as transaction:
@@ -108,10 +108,14 @@ class Sessions:
             await _record(transaction, user_id, ended, "logout", origin, actor_id=user_id)
 
 
-async def end_others(transaction: Executor, principal: Principal, origin: Origin) -> list[UUID]:
+async def revoke_others(
+    transaction: Executor, principal: Principal, origin: RequestOrigin
+) -> list[UUID]:
     """Ends all sessions of the user but the principal's own, for a password change."""
     user_id, reason = principal.user_id, "password_changed"
-    rows = await transaction.fetch(_SQL.end_other_sessions, principal.session_id, user_id, reason)
+    rows = await transaction.fetch(
+        _SQL.revoke_other_sessions, principal.session_id, user_id, reason
+    )
     ended: list[UUID] = [row["id"] for row in rows]
     await _record(transaction, user_id, ended, reason, origin, actor_id=user_id)
     return ended
@@ -123,7 +127,7 @@ def hash_of(token: str) -> bytes:
 
 
 async def _end_reused(
-    transaction: Executor, session_id: UUID, user_id: UUID, origin: Origin
+    transaction: Executor, session_id: UUID, user_id: UUID, origin: RequestOrigin
 ) -> None:
     reason = "refresh_token_reused"
     ended = await _end(transaction, session_id, user_id, reason)
@@ -132,7 +136,7 @@ async def _end_reused(
 
 
 async def _end(transaction: Executor, session_id: UUID, user_id: UUID, reason: str) -> list[UUID]:
-    rows = await transaction.fetch(_SQL.end_session, session_id, user_id, reason)
+    rows = await transaction.fetch(_SQL.revoke_session, session_id, user_id, reason)
     return [row["id"] for row in rows]
 
 
@@ -141,7 +145,7 @@ async def _record(
     user_id: UUID,
     ended: Sequence[UUID],
     reason: str,
-    origin: Origin,
+    origin: RequestOrigin,
     *,
     actor_id: UUID | None,
 ) -> None:
@@ -150,7 +154,7 @@ async def _record(
     A statement of its own: sessions are locked first, all of them, and the account last.
     """
     await transaction.execute(
-        _SQL.record_ended_sessions,
+        _SQL.record_revoked_sessions,
         user_id,
         ended,
         actor_id,

@@ -15,10 +15,10 @@ from finpay.db.pool import Database, Record, UniqueViolation
 from finpay.errors import FinPayError, unavailable
 from finpay.identity import errors
 from finpay.identity.access_tokens import Principal, Signer
-from finpay.identity.models import Account, LoggedIn, Reused, Tokens, User
-from finpay.identity.origin import Origin
+from finpay.identity.models import Account, LoggedIn, RefreshTokenReuse, Tokens, User
+from finpay.identity.origin import RequestOrigin
 from finpay.identity.passwords import Hasher
-from finpay.identity.sessions import RefreshToken, Sessions, end_others
+from finpay.identity.sessions import RefreshToken, Sessions, revoke_others
 
 # Between our check and our write another login may renew the hash, which happens once, or the
 # password may be changed, which takes longer than one round of ours.
@@ -58,7 +58,7 @@ class Identity:
         )
 
     async def register(
-        self, email: str, password: str, name: str | None, currency: str, origin: Origin
+        self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
     ) -> LoggedIn:
         """A user, an account and a session, all or nothing. FinPayError `email_taken`."""
         password_hash = await self._hasher.hash(password)
@@ -67,7 +67,7 @@ class Identity:
         try:
             async with self._database.transaction() as transaction:
                 row = await transaction.fetch_one(
-                    _SQL.register,
+                    _SQL.register_user,
                     user_id,
                     email,
                     name,
@@ -92,16 +92,16 @@ class Identity:
             raise errors.email_taken() from None
         return self._logged_in(row, session_id, refresh)
 
-    async def login(self, email: str, password: str, origin: Origin) -> LoggedIn:
+    async def login(self, email: str, password: str, origin: RequestOrigin) -> LoggedIn:
         """A new session. FinPayError `invalid_credentials`: for an unknown e-mail and for a wrong
         password the same, after the same work.
         """
         for _ in range(MAX_ATTEMPTS):
-            known = await self._database.fetch_one(_SQL.login_by_email, email)
+            known = await self._database.fetch_one(_SQL.get_login_by_email, email)
             verified = await self._hasher.verify(known and known["password_hash"], password)
             if known is None or not verified.ok:
                 await self._record_failed_login(known and known["id"], origin)
-                raise errors.wrong_login()
+                raise errors.invalid_credentials()
             password_hash = known["password_hash"]
             if verified.needs_rehash:
                 password_hash = await self._renew_hash(known["id"], password_hash, password)
@@ -111,7 +111,7 @@ class Identity:
         raise _changed_meanwhile()
 
     async def change_password(
-        self, principal: Principal, current: str, new: str, origin: Origin
+        self, principal: Principal, current: str, new: str, origin: RequestOrigin
     ) -> list[UUID]:
         """The user's other sessions, which have ended. FinPayError `invalid_credentials`."""
         for _ in range(MAX_ATTEMPTS):
@@ -124,7 +124,7 @@ class Identity:
                 if await transaction.fetch_one(
                     _SQL.replace_password_hash, principal.user_id, password_hash, new_hash
                 ):
-                    ended = await end_others(transaction, principal, origin)
+                    ended = await revoke_others(transaction, principal, origin)
                     await transaction.execute(
                         _SQL.record_password_change,
                         principal.user_id,
@@ -136,40 +136,40 @@ class Identity:
 
     async def me(self, user_id: UUID) -> User:
         """The user. FinPayError `unauthenticated` when there is none any more."""
-        row = await self._database.fetch_one(_SQL.user, user_id)
+        row = await self._database.fetch_one(_SQL.get_user, user_id)
         if row is None:
             raise errors.unauthenticated("The user of this access token no longer exists.")
         return User(*row)
 
-    async def refresh(self, token: str, origin: Origin) -> Tokens | Reused:
+    async def refresh(self, token: str, origin: RequestOrigin) -> Tokens | RefreshTokenReuse:
         """See Sessions.refresh."""
         return await self._sessions.refresh(token, origin)
 
-    async def logout(self, principal: Principal, origin: Origin) -> None:
+    async def logout(self, principal: Principal, origin: RequestOrigin) -> None:
         """See Sessions.logout."""
         await self._sessions.logout(principal, origin)
 
-    async def session_is_alive(self, session_id: UUID, user_id: UUID) -> bool:
+    async def is_session_active(self, session_id: UUID, user_id: UUID) -> bool:
         """See Sessions.is_alive."""
-        return await self._sessions.is_alive(session_id, user_id)
+        return await self._sessions.is_active(session_id, user_id)
 
     def close(self) -> None:
         """Ends the threads that hash."""
         self._hasher.close()
 
-    async def _record_failed_login(self, user_id: UUID | None, origin: Origin) -> None:
+    async def _record_failed_login(self, user_id: UUID | None, origin: RequestOrigin) -> None:
         """Without a user too, or the time would tell that there is none."""
         await self._database.execute(
             _SQL.record_failed_login, user_id, origin.request_id, origin.address
         )
 
-    async def _record_failed_change(self, user_id: UUID, origin: Origin) -> None:
+    async def _record_failed_change(self, user_id: UUID, origin: RequestOrigin) -> None:
         await self._database.execute(
             _SQL.record_failed_password_change, user_id, origin.request_id, origin.address
         )
 
     async def _password_hash(self, user_id: UUID) -> str | None:
-        row = await self._database.fetch_one(_SQL.password_hash, user_id)
+        row = await self._database.fetch_one(_SQL.get_password_hash, user_id)
         return None if row is None else row["password_hash"]
 
     async def _renew_hash(self, user_id: UUID, old_hash: str, password: str) -> str:
@@ -179,7 +179,7 @@ class Identity:
         return new_hash
 
     async def _open_session(
-        self, user_id: UUID, password_hash: str, origin: Origin
+        self, user_id: UUID, password_hash: str, origin: RequestOrigin
     ) -> LoggedIn | None:
         """None when this no longer is the user's hash."""
         session_id, refresh = ids.new_uuid(), RefreshToken.new()

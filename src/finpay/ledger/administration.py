@@ -75,7 +75,7 @@ async def fund(database: Database, target: str, amount: int, key: str) -> Fundin
     account = await _account(database, target)
     fingerprint = _fingerprint("account fund", account.public_id, amount)
     answer, repeated = await _call(
-        database, account, _SQL.fund, ids.new_uuid(), account.id, amount, key, fingerprint
+        database, account, _SQL.fund_account, ids.new_uuid(), account.id, amount, key, fingerprint
     )
     return replace(msgspec.json.decode(answer, type=Funding), repeated=repeated)
 
@@ -97,7 +97,7 @@ async def set_status(
     account = await _account(database, target)
     fingerprint = _fingerprint("account status", account.public_id, status, reason)
     answer, repeated = await _call(
-        database, account, _SQL.set_status, account.id, status, reason, key, fingerprint
+        database, account, _SQL.set_account_status, account.id, status, reason, key, fingerprint
     )
     return replace(msgspec.json.decode(answer, type=StatusChange), repeated=repeated)
 
@@ -111,7 +111,7 @@ def _check_key(key: str) -> None:
 
 async def _account(database: Database, target: str) -> _Account:
     if "@" in target:
-        row = await database.fetch_one(_SQL.account_by_email, _as_stored(target))
+        row = await database.fetch_one(_SQL.get_account_by_email, _as_stored(target))
     else:
         try:
             account_id = ids.decode("acc", target)
@@ -119,7 +119,7 @@ async def _account(database: Database, target: str) -> _Account:
             raise validation_failed(
                 f"{target} is neither an account id (acc_…) nor an e-mail address: {error}."
             ) from None
-        row = await database.fetch_one(_SQL.account_by_id, account_id)
+        row = await database.fetch_one(_SQL.get_account_by_id, account_id)
     if row is None:
         raise _not_found(target)
     return _Account(*row)

@@ -1,13 +1,13 @@
--- name: account_by_id
+-- name: get_account_by_id
 SELECT id, public_id, currency FROM ledger.accounts WHERE id = $1 AND user_id IS NOT NULL
 
--- name: account_by_email
+-- name: get_account_by_email
 SELECT a.id, a.public_id, a.currency
 FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
 WHERE u.email = $1
 
--- name: fund
+-- name: fund_account
 SELECT outcome, answer FROM ledger.fund($1, $2, $3, $4, $5)
 
--- name: set_status
+-- name: set_account_status
 SELECT outcome, answer FROM ledger.set_status($1, $2, $3, $4, $5)

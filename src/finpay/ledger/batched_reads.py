@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from uuid import UUID
 
-from finpay.concurrency.micro_batcher import Gatherer
+from finpay.concurrency.micro_batcher import MicroBatcher
 from finpay.db.pool import Database, Unavailable
 from finpay.errors import Code
 from finpay.ledger import reads
@@ -27,53 +27,53 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class UserAccount:
+class AccountRead:
     """Asks for the account of a user."""
 
     user_id: UUID
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NewestPage:
+class FirstPageRead:
     """Asks for the newest `limit` steps of an account."""
 
     account_id: UUID
     limit: int
 
 
-class Reader:
+class BatchedReads:
     """One per process. What it answers was true after it was asked: a batch reads when it leaves,
     never before its last item came."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._accounts: Gatherer[UserAccount, Account | None] = Gatherer(
-            self._read_accounts, flights=FLIGHTS, size=MAX_TOGETHER, queue=MAX_QUEUE
+        self._accounts: MicroBatcher[AccountRead, Account | None] = MicroBatcher(
+            self._read_accounts, max_in_flight=FLIGHTS, max_batch=MAX_TOGETHER, max_queued=MAX_QUEUE
         )
-        self._pages: Gatherer[NewestPage, History | None] = Gatherer(
-            self._read_pages, flights=FLIGHTS, size=MAX_TOGETHER, queue=MAX_QUEUE
+        self._pages: MicroBatcher[FirstPageRead, History | None] = MicroBatcher(
+            self._read_pages, max_in_flight=FLIGHTS, max_batch=MAX_TOGETHER, max_queued=MAX_QUEUE
         )
 
     async def account(self, user_id: UUID) -> Account | None:
         """The user's account; None if there is none. Unavailable if PostgreSQL is."""
-        return await self._account(UserAccount(user_id))
+        return await self._account(AccountRead(user_id))
 
     async def newest(self, account_id: UUID, limit: int) -> History | None:
         """The first page of its history, newest first; None if there is no such account.
         Unavailable if PostgreSQL is."""
-        return await self._page(NewestPage(account_id, limit))
+        return await self._page(FirstPageRead(account_id, limit))
 
-    async def _account(self, asked: UserAccount) -> Account | None:
-        return await _in_time(self._accounts.carry(asked))
+    async def _account(self, asked: AccountRead) -> Account | None:
+        return await _in_time(self._accounts.submit(asked))
 
-    async def _page(self, asked: NewestPage) -> History | None:
-        return await _in_time(self._pages.carry(asked))
+    async def _page(self, asked: FirstPageRead) -> History | None:
+        return await _in_time(self._pages.submit(asked))
 
-    async def _read_accounts(self, asked: Sequence[UserAccount]) -> Sequence[Account | None]:
+    async def _read_accounts(self, asked: Sequence[AccountRead]) -> Sequence[Account | None]:
         users = [one.user_id for one in asked]
         return await _twice(lambda: reads.accounts_of_users(self._database, users))
 
-    async def _read_pages(self, asked: Sequence[NewestPage]) -> Sequence[History | None]:
+    async def _read_pages(self, asked: Sequence[FirstPageRead]) -> Sequence[History | None]:
         accounts, limits = [one.account_id for one in asked], [one.limit for one in asked]
         return await _twice(lambda: reads.newest(self._database, accounts, limits))
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from finpay.concurrency.deadlines import Deadlines
-from finpay.concurrency.micro_batcher import Gatherer
+from finpay.concurrency.micro_batcher import MicroBatcher
 from finpay.db.pool import Conflict, Database, Unavailable
 from finpay.errors import Code, FinPayError
 from finpay.ledger import transfer_metrics
-from finpay.ledger.posting import Posted, Request, post
+from finpay.ledger.posting import Posting, PostingResult, post
 from finpay.telemetry import metrics
 
 MAX_BATCH: Final = 500  # items; more gain little and keep locks longer. Bigger bulks fly alone
@@ -59,40 +59,40 @@ class Batcher:
         self._database = database
         self._wake = wake
         self._refusals = list(refusals)
-        self._batches: Gatherer[Request, Posted | _Alone] = Gatherer(
+        self._batches: MicroBatcher[Posting, PostingResult | _Alone] = MicroBatcher(
             self._fly,
-            flights=FLIGHTS,
-            size=MAX_BATCH,
-            linger=LINGER,
-            queue=MAX_QUEUE,
-            load=MAX_LOAD,
-            weigh=_weight,
+            max_in_flight=FLIGHTS,
+            max_batch=MAX_BATCH,
+            linger_ticks=LINGER,
+            max_queued=MAX_QUEUE,
+            max_queued_weight=MAX_LOAD,
+            weight_of=_weight,
         )
-        self._singles: Gatherer[Request, Posted] = Gatherer(
-            self._post, flights=LANES, size=1, queue=MAX_QUEUE
+        self._singles: MicroBatcher[Posting, PostingResult] = MicroBatcher(
+            self._post, max_in_flight=LANES, max_batch=1, max_queued=MAX_QUEUE
         )
         self._deadlines = Deadlines(DEADLINE_S, _unheard)
 
-    async def post(self, request: Request) -> Posted:
+    async def post(self, request: Posting) -> PostingResult:
         """What became of the request, committed. Unavailable when that is not known in time."""
         return await self._deadlines.hold(self._carry(request))
 
     async def drain(self) -> None:
         """Waits for what is in flight and in the queues."""
-        await self._batches.land()
-        await self._singles.land()
+        await self._batches.drain()
+        await self._singles.drain()
 
-    async def _carry(self, request: Request) -> Posted:
-        result = await self._batches.board(request)
-        if isinstance(result, Posted):
+    async def _carry(self, request: Posting) -> PostingResult:
+        result = await self._batches.submit_nowait(request)
+        if isinstance(result, PostingResult):
             return result
         return await self._post_alone(request, result.may_have_run)
 
-    async def _fly(self, requests: Sequence[Request]) -> list[Posted | _Alone | Exception]:
+    async def _fly(self, requests: Sequence[Posting]) -> list[PostingResult | _Alone | Exception]:
         metrics.BATCH_SIZE.observe(sum(map(_weight, requests)))
         first, again = _without_repeats(requests)
         results = await self._post_together([requests[at] for at in first])
-        if again and all(isinstance(result, Posted) for result in results):
+        if again and all(isinstance(result, PostingResult) for result in results):
             # Their keys are stored now, so any number of them is answered by one more call.
             results += await self._post_together([requests[at] for at in again])
         else:
@@ -101,8 +101,8 @@ class Batcher:
         return [result for _, result in places]
 
     async def _post_together(
-        self, requests: Sequence[Request]
-    ) -> list[Posted | _Alone | Exception]:
+        self, requests: Sequence[Posting]
+    ) -> list[PostingResult | _Alone | Exception]:
         may_have_run = False
         pause_s = RETRY_PAUSE_S
         for _ in range(MAX_ATTEMPTS):
@@ -125,13 +125,13 @@ class Batcher:
                 return [_away() for _ in requests]
         return [_Alone(may_have_run)] * len(requests)
 
-    async def _post_alone(self, request: Request, may_have_run: bool) -> Posted:  # noqa: FBT001
+    async def _post_alone(self, request: Posting, may_have_run: bool) -> PostingResult:  # noqa: FBT001
         """Until the deadline of `post` while its outcome is unknown or its accounts are busy."""
         attempts = 0
         pause_s = RETRY_PAUSE_S
         while True:
             try:
-                return await self._singles.carry(request)
+                return await self._singles.submit(request)
             except Conflict:
                 pass
             except FinPayError as error:
@@ -141,7 +141,7 @@ class Batcher:
                     raise
             pause_s = await _pause(pause_s)
 
-    async def _post(self, requests: Sequence[Request]) -> list[Posted]:
+    async def _post(self, requests: Sequence[Posting]) -> list[PostingResult]:
         results = await post(self._database, requests, self._refusals, self._wake)
         transfer_metrics.count(requests, results)
         return results
@@ -172,11 +172,11 @@ def _unheard() -> Unavailable:
     )
 
 
-def _weight(request: Request) -> int:
+def _weight(request: Posting) -> int:
     return len(request.items)
 
 
-def _without_repeats(requests: Sequence[Request]) -> tuple[list[int], list[int]]:
+def _without_repeats(requests: Sequence[Posting]) -> tuple[list[int], list[int]]:
     """Places of the first request of each (sender, key), and of those that repeat one."""
     seen: set[tuple[int, str]] = set()
     first: list[int] = []

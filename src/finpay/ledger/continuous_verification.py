@@ -35,24 +35,24 @@ _TIME_SHIFT: Final = 80  # a UUIDv7 begins with 48 bits of milliseconds
 _LOG: Final = logs.get()
 _SQL: Final = queries.load("finpay.ledger", "continuous_verification.sql")
 
-Verdict = Literal["ok", "failed", "unknown"]
+VerificationStatus = Literal["ok", "failed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the last check left. `watched`: somebody still checks."""
+    """What the last check left. `checked_recently`: somebody still checks."""
 
     violations: int
     checked_through: datetime | None
     succeeded_at: datetime | None
-    watched: bool
+    checked_recently: bool
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> VerificationStatus:
         """A violation that was found stands, even if nobody checks any more."""
         if self.violations:
             return "failed"
-        return "ok" if self.watched else "unknown"
+        return "ok" if self.checked_recently else "unknown"
 
 
 @dataclass(slots=True)
@@ -66,13 +66,13 @@ class _Round:
     accounts: Sequence[UUID]
     through: datetime | None = None
     violations: int = 0
-    sentences: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def take(self, rows: Sequence[Record]) -> list[UUID]:
         """Counts what was found; whom it is about."""
         self.violations += len(rows)
-        for row in rows[: MAX_SENTENCES - len(self.sentences)]:
-            self.sentences.append(with_public_ids(row["sentence"]))
+        for row in rows[: MAX_SENTENCES - len(self.messages)]:
+            self.messages.append(with_public_ids(row["sentence"]))
         return list(dict.fromkeys(row["id"] for row in rows if row["id"] is not None))
 
 
@@ -82,7 +82,7 @@ async def check(database: Database, *, every_s: int, settled_s: float = SETTLED_
     Transactions younger than `settled_s` are left for the next one, `every_s` later. Unavailable
     if PostgreSQL was away; then the next one goes on where this one was.
     """
-    row = await database.fetch_one(_SQL.claim, LEASE_S)
+    row = await database.fetch_one(_SQL.claim_slice, LEASE_S)
     if row is None:
         return False
     turn = _Round(row["now"] - timedelta(seconds=settled_s), *row[1:])
@@ -99,14 +99,14 @@ async def check(database: Database, *, every_s: int, settled_s: float = SETTLED_
             break
         await asyncio.sleep(min(REST * (time.monotonic() - started_s), MAX_REST_S))
     if turn.violations:
-        _LOG.error("integrity_violated", violations=turn.violations, first=turn.sentences)
+        _LOG.error("integrity_violated", violations=turn.violations, first=turn.messages)
     return True
 
 
 async def look(database: Database) -> State:
     """What the last check left, which is also shown in this process's metrics."""
-    row = await database.fetch_one(_SQL.state)
-    state = State(0, None, None, watched=False) if row is None else State(*row)
+    row = await database.fetch_one(_SQL.get_state)
+    state = State(0, None, None, checked_recently=False) if row is None else State(*row)
     metrics.VIOLATIONS.set(state.violations)
     metrics.CHECKED_THROUGH.set(_seconds(state.checked_through))
     metrics.LAST_SUCCESS.set(_seconds(state.succeeded_at))
@@ -118,7 +118,7 @@ async def _look_again(view: Transaction, turn: _Round) -> None:
     turn.take(await view.fetch(_SQL.check_totals))
     found = await view.fetch(_SQL.check_transactions, turn.transactions)
     turn.transactions = turn.take(found)
-    rows = await view.fetch(_SQL.next_accounts, turn.account_id, ACCOUNTS)
+    rows = await view.fetch(_SQL.list_next_accounts, turn.account_id, ACCOUNTS)
     turn.account_id = rows[-1]["id"] if len(rows) == ACCOUNTS else FIRST
     accounts = {*turn.accounts, *(row["id"] for row in rows)}
     turn.accounts = turn.take(await view.fetch(_SQL.check_accounts, list(accounts)))
@@ -127,7 +127,7 @@ async def _look_again(view: Transaction, turn: _Round) -> None:
 async def _check_slice(view: Transaction, turn: _Round) -> bool:
     """The next transactions and their accounts. Whether more of them are settled."""
     edge = UUID(int=int(turn.edge.timestamp() * 1_000) << _TIME_SHIFT)
-    rows = await view.fetch(_SQL.next_transactions, turn.transaction_id, edge, SLICE)
+    rows = await view.fetch(_SQL.list_next_transactions, turn.transaction_id, edge, SLICE)
     touched = {row[side] for row in rows for side in ("sender_id", "receiver_id")}
     fresh = [row["id"] for row in rows if row["id"] not in turn.transactions]
     found = turn.take(await view.fetch(_SQL.check_transactions, fresh))
@@ -149,14 +149,14 @@ async def _check_slice(view: Transaction, turn: _Round) -> bool:
 
 async def _note(database: Database, turn: _Round, *, next_s: int, done: bool) -> None:
     await database.execute(
-        _SQL.note,
+        _SQL.save_progress,
         turn.transaction_id,
         turn.account_id,
         turn.through,
         turn.transactions,
         turn.accounts,
         turn.violations,
-        turn.sentences,
+        turn.messages,
         next_s,
         done,
     )

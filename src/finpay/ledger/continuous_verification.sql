@@ -2,24 +2,24 @@
 -- answered by probes of primary keys, so that it costs the same however long the history is. A row
 -- is what breaks a rule, and one sentence about it. Sums are numeric, as in verify.sql.
 
--- name: claim
+-- name: claim_slice
 SELECT * FROM ledger.claim_integrity($1)
 
--- name: note
+-- name: save_progress
 SELECT ledger.note_integrity($1, $2, $3, $4, $5, $6, $7, $8, $9)
 
--- name: state
+-- name: get_state
 -- Two minutes after it was due somebody should have begun: else nobody checks any more.
 SELECT violations, checked_through, succeeded_at,
        checked_at IS NOT NULL AND due_at > clock_timestamp() - interval '2 minutes' AS watched
 FROM ledger.integrity
 
--- name: next_transactions
+-- name: list_next_transactions
 -- Ids begin with their time, so this is the order of time, and the edge is a moment.
 SELECT id, created_at, sender_id, receiver_id FROM ledger.transactions
 WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3
 
--- name: next_accounts
+-- name: list_next_accounts
 SELECT id FROM ledger.accounts WHERE id > $1 ORDER BY id LIMIT $2
 
 -- name: check_totals

@@ -60,4 +60,4 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
         "The receiver's balance would pass 9007199254740991 minor units. Nothing was sent.",
     ),
 }
-"""Refusals that the ledger decides and stores: their error code and the sentence told."""
+"""LoadShedder that the ledger decides and stores: their error code and the sentence told."""

@@ -12,7 +12,7 @@ from finpay.ledger.outcome import Outcome
 
 Mode = Literal["one", "independent", "atomic"]
 
-_SQL = queries.load("finpay.ledger", "posting.sql")
+_SQL = queries.load("finpay.ledger")
 
 
 class Transfer(Struct, frozen=True, gc=False):
@@ -47,7 +47,7 @@ class Transfer(Struct, frozen=True, gc=False):
         return (self,)
 
 
-class Item(Struct, frozen=True, gc=False):
+class TransferItem(Struct, frozen=True, gc=False):
     """One transfer of a bulk: what a Transfer has of its own."""
 
     id: UUID
@@ -60,22 +60,22 @@ class Item(Struct, frozen=True, gc=False):
     reply: str
 
 
-class Bulk(Struct, frozen=True):
+class TransferBatch(Struct, frozen=True):
     """Many transfers of one sender under one key: each for itself, or all or none."""
 
     sender_id: UUID
     mode: Mode
-    items: Sequence[Item]
+    items: Sequence[TransferItem]
     key: str
     fingerprint: bytes
     request_id: str
     address: str | None
 
 
-Request: TypeAlias = Transfer | Bulk
+Posting: TypeAlias = Transfer | TransferBatch
 
 
-class Posted(Struct, frozen=True):
+class PostingResult(Struct, frozen=True):
     """What became of one request.
 
     `answer` is the stored body, byte for byte; `fingerprint` is what its key belongs to,
@@ -96,10 +96,10 @@ class Posted(Struct, frozen=True):
 
 async def post(
     database: Database,
-    requests: Sequence[Request],
+    requests: Sequence[Posting],
     refusals: Sequence[str],
     wake: Callable[[], None] = lambda: None,
-) -> list[Posted]:
+) -> list[PostingResult]:
     """Posts the batch in one statement and one commit. Results are in the order of `requests`.
 
     `refusals` are two bodies per Outcome, for a transfer and for an item of a bulk. `wake` is
@@ -139,10 +139,10 @@ async def post(
     return _posted(requests, row)
 
 
-def _posted(requests: Sequence[Request], row: Record) -> list[Posted]:
+def _posted(requests: Sequence[Posting], row: Record) -> list[PostingResult]:
     of_requests = zip(*row[:6], strict=True)
     outcomes, users, sequences = row[6:9]
-    results: list[Posted] = []
+    results: list[PostingResult] = []
     first = 0
     for request, told in zip(requests, of_requests, strict=True):
         outcome, http_status, answer, fingerprint, transaction_id, sender_sequence = told
@@ -151,7 +151,7 @@ def _posted(requests: Sequence[Request], row: Record) -> list[Posted]:
         receivers = dict(zip(users[first:last], sequences[first:last], strict=True))
         receivers.pop(None, None)
         results.append(
-            Posted(
+            PostingResult(
                 Outcome(outcome),
                 http_status,
                 answer.encode(),

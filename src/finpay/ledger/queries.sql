@@ -1,8 +1,8 @@
--- name: accounts_of_users
+-- name: list_accounts_of_users
 SELECT user_id, id, balance, held, currency, status, version, sequence, created_at
 FROM ledger.accounts WHERE user_id = ANY($1::uuid[])
 
--- name: entries_page
+-- name: list_entries
 -- Newest first, before a version; one more than asked tells whether there are more.
 SELECT e.account_id, e.transaction_id, e.version, e.amount, e.balance_after, e.created_at
 FROM ledger.entries e
@@ -12,7 +12,7 @@ WHERE e.account_id = $1 AND e.version < $2
 ORDER BY e.version DESC
 LIMIT $5
 
--- name: transactions_page
+-- name: list_transactions
 -- The account's history, newest first: two index ranges (what moved, what failed) merged by
 -- sequence. $2 and $3 are the cursor, $4 and $5 the floor; a branch stops at the page's length.
 WITH steps AS (
@@ -51,7 +51,7 @@ LEFT JOIN (steps s JOIN ledger.transactions t ON t.id = s.transaction_id) ON tru
 WHERE a.id = $1
 ORDER BY s.sequence DESC
 
--- name: newest_pages
+-- name: list_first_pages
 -- The first page of several accounts, each newest first and as long as it was asked for, as
 -- transactions_page without filters. OFFSET 0 keeps each look-up a look-up by key: for many of them
 -- the planner would rather read the whole table once.
@@ -77,7 +77,7 @@ LEFT JOIN LATERAL (
 ) t ON true
 ORDER BY asked.place, s.sequence DESC
 
--- name: transaction_of_account
+-- name: get_transaction
 -- One transaction as one of its parties sees it; a failed one is its sender's alone.
 SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency, t.description,
        t.metadata, t.failure_code, t.created_at,
@@ -92,9 +92,16 @@ LEFT JOIN ledger.failures f ON f.account_id = t.sender_id AND f.sequence = t.fai
     AND t.sender_id = $2
 WHERE t.id = $1 AND COALESCE(e.version, f.version) IS NOT NULL
 
--- name: place_of_key
+-- name: get_history_range_of_key
 -- What the user's own idempotency key made: a transaction, or a range of the history.
 SELECT k.transaction_id, b.version_from, b.sequence_from, b.version_to, b.sequence_to
 FROM ledger.idempotency_keys k
 LEFT JOIN ledger.bulks b ON b.principal_id = k.principal_id AND b.key = k.key
 WHERE k.principal_id = $1 AND k.key = $2
+
+-- name: post_transfers
+SELECT outcomes::text[], http_statuses, answers, stored_prints, transaction_ids, sender_sequences,
+       item_outcomes::text[], receiver_users, receiver_sequences, queued
+FROM ledger.post_transfers(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+)

@@ -42,7 +42,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AccountTransaction:
     """A transaction as one of its parties sees it, at its place in that party's history."""
 
     id: UUID
@@ -62,7 +62,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class HistoryPosition:
     """Where a page of history ends: what lies before both belongs to the next one."""
 
     version: int = _END
@@ -87,13 +87,13 @@ class Filters:
 class History:
     """A page, and the account's sequence when it was read."""
 
-    steps: Sequence[Step]
+    steps: Sequence[AccountTransaction]
     sequence: int
 
 
 async def accounts_of_users(database: Database, users: Sequence[UUID]) -> list[Account | None]:
     """The account of each user, in their order; None for who has none."""
-    rows = await database.fetch(_SQL.accounts_of_users, users)
+    rows = await database.fetch(_SQL.list_accounts_of_users, users)
     found = {row["user_id"]: Account(*tuple(row)[1:]) for row in rows}
     return [found.get(user) for user in users]
 
@@ -110,7 +110,7 @@ async def entries(
     """Newest first, at most `limit`, all before a version."""
     before = _END if before_version is None else before_version
     rows = await database.fetch(
-        _SQL.entries_page, account_id, before, created_from, created_to, limit
+        _SQL.list_entries, account_id, before, created_from, created_to, limit
     )
     return [Entry(*row) for row in rows]
 
@@ -120,20 +120,22 @@ async def history(
     user_id: UUID,
     account_id: UUID,
     *,
-    before: Position,
+    before: HistoryPosition,
     filters: Filters,
     limit: int,
 ) -> History:
     """Newest first, at most `limit`, all before a position."""
-    floor = Position(0, 0)
+    floor = HistoryPosition(0, 0)
     if filters.idempotency_key is not None:
         found = await _place_of_key(database, user_id, account_id, filters.idempotency_key)
         if found is None:
             return History([], 0)
         floor, end = found
-        before = Position(min(before.version, end.version), min(before.sequence, end.sequence))
+        before = HistoryPosition(
+            min(before.version, end.version), min(before.sequence, end.sequence)
+        )
     rows = await database.fetch(
-        _SQL.transactions_page,
+        _SQL.list_transactions,
         account_id,
         before.version,
         before.sequence,
@@ -157,7 +159,7 @@ async def newest(
 ) -> list[History | None]:
     """The newest page of each account, in their order, without filters, at most so many steps each;
     None for an account that is not there."""
-    rows = await database.fetch(_SQL.newest_pages, accounts, limits)
+    rows = await database.fetch(_SQL.list_first_pages, accounts, limits)
     pages: list[History | None] = [None] * len(accounts)
     for place, group in groupby(rows, key=itemgetter("place")):
         of_one = list(group)
@@ -166,30 +168,32 @@ async def newest(
     return pages
 
 
-async def transaction(database: Database, transaction_id: UUID, account_id: UUID) -> Step | None:
+async def transaction(
+    database: Database, transaction_id: UUID, account_id: UUID
+) -> AccountTransaction | None:
     """One transaction for one of its parties; None for everybody else."""
-    row = await database.fetch_one(_SQL.transaction_of_account, transaction_id, account_id)
+    row = await database.fetch_one(_SQL.get_transaction, transaction_id, account_id)
     return None if row is None else _step(row)
 
 
 async def _place_of_key(
     database: Database, user_id: UUID, account_id: UUID, key: str
-) -> tuple[Position, Position] | None:
+) -> tuple[HistoryPosition, HistoryPosition] | None:
     """Between which positions of the history the key's transactions stand: from, and before."""
-    row = await database.fetch_one(_SQL.place_of_key, user_id, key)
+    row = await database.fetch_one(_SQL.get_history_range_of_key, user_id, key)
     if row is None:
         return None
     transaction_id, *bulk = row
     if transaction_id is None:
-        return None if bulk[0] is None else (Position(*bulk[:2]), Position(*bulk[2:]))
+        return None if bulk[0] is None else (HistoryPosition(*bulk[:2]), HistoryPosition(*bulk[2:]))
     only = await transaction(database, transaction_id, account_id)
     if only is None:
         return None
     # A failed one has no entry: the entry of that version is the next transaction's.
     entries_end = only.entry_version + (only.failure_code is None)
-    start = Position(only.entry_version, only.sequence)
-    return start, Position(entries_end, only.sequence + 1)
+    start = HistoryPosition(only.entry_version, only.sequence)
+    return start, HistoryPosition(entries_end, only.sequence + 1)
 
 
-def _step(row: Record) -> Step:
-    return Step(*tuple(row)[: len(Step.__slots__)])
+def _step(row: Record) -> AccountTransaction:
+    return AccountTransaction(*tuple(row)[: len(AccountTransaction.__slots__)])

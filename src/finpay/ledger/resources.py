@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from finpay import ids
-from finpay.formats import MinorUnits, Time, time
+from finpay.formats import MinorUnits, Timestamp, time
 from finpay.ledger import reads
 
 
@@ -22,7 +22,7 @@ class Account(Struct, frozen=True):
     currency: str
     status: Literal["active", "frozen"]
     version: int
-    created_at: Time
+    created_at: Timestamp
 
 
 class Transaction(Struct, frozen=True):
@@ -41,7 +41,7 @@ class Transaction(Struct, frozen=True):
     metadata: dict[str, str]
     balance_after: MinorUnits
     failure_code: str | None
-    created_at: Time
+    created_at: Timestamp
 
 
 def account(state: Any) -> Account:
@@ -59,7 +59,7 @@ def account(state: Any) -> Account:
     )
 
 
-def transaction(step: reads.Step, account_id: UUID) -> Transaction:
+def transaction(step: reads.AccountTransaction, account_id: UUID) -> Transaction:
     """The transaction as the owner of `account_id` may see it."""
     sender = ids.encode("acc", step.sender_id)
     return Transaction(

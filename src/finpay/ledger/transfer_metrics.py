@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import Item, Posted, Request, Transfer
+from finpay.ledger.posting import Posting, PostingResult, Transfer, TransferItem
 from finpay.telemetry import metrics
 
 # A transaction's own currency stands before its description and metadata, and whatever moves in a
@@ -17,7 +17,7 @@ _CURRENCY: Final = b'"currency":"'
 _LETTERS: Final = 3
 
 
-def count(requests: Sequence[Request], results: Sequence[Posted]) -> None:
+def count(requests: Sequence[Posting], results: Sequence[PostingResult]) -> None:
     """Adds each outcome of an item, and what was moved now, once per currency: what was only found
     by its key is no news."""
     outcomes: Counter[str] = Counter()
@@ -35,12 +35,12 @@ def count(requests: Sequence[Request], results: Sequence[Posted]) -> None:
             metrics.MONEY_MOVED.labels(currency).inc(amount)
 
 
-def _moved(request: Request, posted: Posted) -> tuple[str, int]:
+def _moved(request: Posting, posted: PostingResult) -> tuple[str, int]:
     place = posted.answer.find(_CURRENCY)
     if place < 0:  # nothing of it was done
         return "", 0
     place += len(_CURRENCY)
-    items: Sequence[Transfer | Item] = request.items
+    items: Sequence[Transfer | TransferItem] = request.items
     done = zip(items, posted.items, strict=True)
     amount = sum(item.amount for item, outcome in done if outcome == Outcome.COMPLETED)
     return posted.answer[place : place + _LETTERS].decode(), amount

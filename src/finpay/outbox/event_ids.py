@@ -19,7 +19,7 @@ _VARIANT: Final = 2 << 62
 _MAX_SEQUENCE: Final = 2**63 - 1  # a bigint
 
 
-def of_place(account_id: UUID, sequence: int) -> UUID:
+def derive(account_id: UUID, sequence: int) -> UUID:
     """The event's id."""
     number = _start(account_id) + sequence
     low = number & (1 << _LOW_BITS) - 1
@@ -34,7 +34,7 @@ def sequence_of(account_id: UUID, event_id: UUID) -> int | None:
     high, middle = bits >> 80, bits >> 64 & (1 << _MIDDLE_BITS) - 1
     number = (high << _MIDDLE_BITS | middle) << _LOW_BITS | bits & (1 << _LOW_BITS) - 1
     sequence = number - _start(account_id)
-    if not 0 < sequence <= _MAX_SEQUENCE or of_place(account_id, sequence) != event_id:
+    if not 0 < sequence <= _MAX_SEQUENCE or derive(account_id, sequence) != event_id:
         return None
     return sequence
 

@@ -19,7 +19,7 @@ COMMON_TYPE: Final = "transaction.completed"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EventType:
     """One type of event.
 
     `subject` is the shape of `data.object`. `narrowed` are members of it that this type fixes, and
@@ -34,32 +34,32 @@ class Kind:
 
 _NULL: Final = {"type": "null"}
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "account.created": Kind(
+EVENT_TYPES: Final[Mapping[str, EventType]] = {
+    "account.created": EventType(
         Account,
         "The user's account was opened, in the same commit.",
         {"status": {"const": "active"}, "balance": {"const": 0}, "version": {"const": 0}},
     ),
-    "account.updated": Kind(
+    "account.updated": EventType(
         Account,
         "The operator froze or unfroze the account. Not sent for a balance that changed: "
         "transactions tell of those.",
         previous={"status": {"enum": ["active", "frozen"]}},
     ),
-    "session.revoked": Kind(
+    "session.revoked": EventType(
         Session,
         "A session ended before its time: one event for each, by logout, by a change of the "
         "password, or because an old refresh token came back.",
         {"ended_at": {"type": "string"}, "reason": {"type": "string"}},
         {"ended_at": _NULL, "reason": _NULL},
     ),
-    "transaction.completed": Kind(
+    "transaction.completed": EventType(
         Transaction,
         "Money moved. The sender and the receiver each get an event of their own, with the "
         "balance of their own account after it.",
         {"status": {"const": "completed"}, "failure_code": _NULL},
     ),
-    "transaction.failed": Kind(
+    "transaction.failed": EventType(
         Transaction,
         "A transfer was refused for lack of funds, and recorded. Sent to the sender alone; "
         "the balance is unchanged.",
@@ -69,10 +69,10 @@ KINDS: Final[Mapping[str, Kind]] = {
             "failure_code": {"const": "insufficient_funds"},
         },
     ),
-    "user.registered": Kind(
+    "user.registered": EventType(
         User, "A user registered. The first event of every account, to that user alone."
     ),
-    "webhook_endpoint.disabled": Kind(
+    "webhook_endpoint.disabled": EventType(
         WebhookEndpoint,
         "FinPay gave up on a webhook endpoint: it answered 410, or nothing but failures for "
         "days. Sent to the owner's other endpoints.",
@@ -85,17 +85,17 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 def patterns() -> list[str]:
     """Everything that `matching` understands: `*`, the groups (`account.*`), the types."""
-    groups = {f"{kind.partition('.')[0]}.*" for kind in KINDS}
-    return ["*", *sorted(groups | KINDS.keys())]
+    groups = {f"{kind.partition('.')[0]}.*" for kind in EVENT_TYPES}
+    return ["*", *sorted(groups | EVENT_TYPES.keys())]
 
 
 def matching(pattern: str) -> tuple[str, ...]:
     """The types that a pattern stands for. ValueError, which lists the patterns, if none do."""
     group = pattern.removesuffix("*")
     if pattern == "*" or (group != pattern and group.endswith(".")):
-        found = tuple(kind for kind in KINDS if kind.startswith(group))
+        found = tuple(kind for kind in EVENT_TYPES if kind.startswith(group))
     else:
-        found = (pattern,) if pattern in KINDS else ()
+        found = (pattern,) if pattern in EVENT_TYPES else ()
     if not found:
         raise ValueError(f"Expected one of: {', '.join(patterns())}.")
     return found

@@ -18,20 +18,20 @@ from finpay.db.pool import Executor, Record
 from finpay.formats import time
 from finpay.identity import models
 from finpay.identity.resources import user
-from finpay.ledger.reads import Step
+from finpay.ledger.reads import AccountTransaction
 from finpay.ledger.resources import transaction
 from finpay.outbox import event_ids
 from finpay.outbox.event_types import COMMON_TYPE
-from finpay.outbox.resources import Cause, Event, Subject
+from finpay.outbox.resources import Event, EventData, EventRequest
 
-Place = tuple[UUID, int]
+EventKey = tuple[UUID, int]
 """An account and a number of its sequence."""
 
 _SQL: Final = queries.load("finpay.outbox")
 _encode: Final = msgspec.json.Encoder().encode
 _END: Final = 2**63 - 1  # beyond every number
 _OWN_COLUMNS: Final = 9  # of the event itself; those of its transaction and of its user follow
-_STEP_COLUMNS: Final = len(Step.__slots__)
+_STEP_COLUMNS: Final = len(AccountTransaction.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ async def newest(
 ) -> list[Event]:
     """Newest first, at most `limit`, all before a number."""
     bounds = 0, _END if before is None else before
-    return await _page(database, _SQL.newest, account_id, bounds, filters, limit=limit)
+    return await _page(database, _SQL.list_events_before, account_id, bounds, filters, limit=limit)
 
 
 async def following(
@@ -60,7 +60,7 @@ async def following(
     lock, which is held until their commit.
     """
     bounds = after, _END
-    return await _page(database, _SQL.following, account_id, bounds, filters, limit=limit)
+    return await _page(database, _SQL.list_events_after, account_id, bounds, filters, limit=limit)
 
 
 async def one(database: Executor, account_id: UUID, event_id: UUID) -> Event | None:
@@ -68,19 +68,19 @@ async def one(database: Executor, account_id: UUID, event_id: UUID) -> Event | N
     sequence = event_ids.sequence_of(account_id, event_id)
     if sequence is None:
         return None
-    row = await database.fetch_one(_SQL.one, account_id, sequence)
+    row = await database.fetch_one(_SQL.get_event, account_id, sequence)
     return None if row is None else _event(row)
 
 
-async def by_places(database: Executor, places: Sequence[Place]) -> Mapping[Place, Event]:
+async def by_places(database: Executor, places: Sequence[EventKey]) -> Mapping[EventKey, Event]:
     """The events that are at these places, in one statement. Those pruned meanwhile are missing."""
     accounts = [account_id for account_id, _ in places]
     sequences = [sequence for _, sequence in places]
-    rows = await database.fetch(_SQL.by_places, accounts, sequences)
+    rows = await database.fetch(_SQL.get_events, accounts, sequences)
     return {(row["account_id"], row["sequence"]): _event(row) for row in rows}
 
 
-def render(event: Event) -> bytes:
+def encode_event(event: Event) -> bytes:
     """The event as JSON: the body of GET /events/{id} and of every delivery."""
     return _encode(event)
 
@@ -97,7 +97,7 @@ async def _page(
     after, before = bounds
     times = filters.created_from, filters.created_to
     if times != (None, None):
-        within = await database.fetch_one(_SQL.numbers_within, account_id, *times)
+        within = await database.fetch_one(_SQL.get_sequence_range, account_id, *times)
         assert within is not None, "a function with OUT parameters answers one row"  # noqa: S101
         after, before = max(after, within["after"]), min(before, within["before"])
     types = filters.types
@@ -111,13 +111,13 @@ def _event(row: Record) -> Event:
         :_OWN_COLUMNS
     ]
     return Event(
-        id=ids.encode("evt", event_ids.of_place(account_id, sequence)),
+        id=ids.encode("evt", event_ids.derive(account_id, sequence)),
         object="event",
         type=kind,
         created_at=time(created_at),
         sequence=sequence,
-        data=Subject(_subject(row), {} if previous is None else msgspec.json.decode(previous)),
-        request=None if request_id is None else Cause(request_id, key),
+        data=EventData(_subject(row), {} if previous is None else msgspec.json.decode(previous)),
+        request=None if request_id is None else EventRequest(request_id, key),
         actor=None if actor_id is None else ids.encode("usr", actor_id),
     )
 
@@ -125,7 +125,7 @@ def _event(row: Record) -> Event:
 def _subject(row: Record) -> Any:
     """The object that the event is about."""
     if row["transaction_id"] is not None:
-        step = Step(*row[_OWN_COLUMNS : _OWN_COLUMNS + _STEP_COLUMNS])
+        step = AccountTransaction(*row[_OWN_COLUMNS : _OWN_COLUMNS + _STEP_COLUMNS])
         return transaction(step, row["account_id"])
     if row["user_id"] is not None:
         return user(models.User(*row[_OWN_COLUMNS + _STEP_COLUMNS :]))

@@ -1,4 +1,4 @@
--- name: newest
+-- name: list_events_before
 -- Newest first, between two numbers. $5 is whether the most frequent type may be among the types:
 -- if not, the index of all others is read instead of the whole history.
 SELECT * FROM outbox.told
@@ -10,7 +10,7 @@ WHERE account_id = $1 AND sequence > $2 AND sequence < $3
 ORDER BY sequence DESC
 LIMIT $8
 
--- name: following
+-- name: list_events_after
 -- The same, oldest first.
 SELECT * FROM outbox.told
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
@@ -21,14 +21,14 @@ WHERE account_id = $1 AND sequence > $2 AND sequence < $3
 ORDER BY sequence
 LIMIT $8
 
--- name: numbers_within
+-- name: get_sequence_range
 -- Which numbers a time range can be among.
 SELECT after, before FROM outbox.numbers_within($1, $2, $3)
 
--- name: one
+-- name: get_event
 SELECT * FROM outbox.told WHERE account_id = $1 AND sequence = $2
 
--- name: by_places
+-- name: get_events
 -- OFFSET 0 keeps it one index probe per place, whatever the statistics of the day say.
 SELECT e.*
 FROM unnest($1::uuid[], $2::bigint[]) AS place (account_id, sequence)

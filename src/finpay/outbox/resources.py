@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from finpay.formats import Time
+from finpay.formats import Timestamp
 
 
-class Subject(Struct, frozen=True):
+class EventData(Struct, frozen=True):
     """What the event is about, as it was right after it; what differed before."""
 
     object: Annotated[
@@ -19,7 +19,7 @@ class Subject(Struct, frozen=True):
     ]
 
 
-class Cause(Struct, frozen=True):
+class EventRequest(Struct, frozen=True):
     """The request that caused the event; its key where it moved money."""
 
     id: str
@@ -32,10 +32,12 @@ class Event(Struct, frozen=True):
     id: Annotated[str, Meta(pattern="^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     object: Literal["event"]
     type: Annotated[str, Meta(examples=["transaction.completed"])]
-    created_at: Time
+    created_at: Timestamp
     sequence: Annotated[int, Meta(ge=1, description="The account's own count: 1, 2, 3, …")]
-    data: Subject
-    request: Annotated[Cause | None, Meta(description="Null for whoever did not cause the event.")]
+    data: EventData
+    request: Annotated[
+        EventRequest | None, Meta(description="Null for whoever did not cause the event.")
+    ]
     actor: Annotated[
         str | None,
         Meta(description="The user (`usr_…`) who caused it; null for whoever did not."),
@@ -47,8 +49,8 @@ class Session(Struct, frozen=True):
 
     id: str
     object: Literal["session"]
-    created_at: Time
-    ended_at: Time | None
+    created_at: Timestamp
+    ended_at: Timestamp | None
     reason: Literal["logout", "password_changed", "refresh_token_reused"] | None
 
 
@@ -62,4 +64,4 @@ class WebhookEndpoint(Struct, frozen=True):
     event_types: list[str]
     enabled: bool
     disabled_reason: str | None
-    created_at: Time
+    created_at: Timestamp

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from finpay.outbox.event_types import KINDS, Kind
+from finpay.outbox.event_types import EVENT_TYPES, EventType
 from finpay.outbox.resources import Event
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -31,7 +31,7 @@ def asyncapi() -> dict[str, Any]:
     """AsyncAPI 3.0 of what FinPay sends to webhook endpoints."""
     schemas: dict[str, Any] = {}
     messages: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in EVENT_TYPES:
         told, shapes = _described(kind, "#/components/schemas/{name}")
         schemas |= {**shapes, kind: told}
         messages[kind] = _message(kind)
@@ -48,7 +48,9 @@ def asyncapi() -> dict[str, Any]:
             "webhook": {
                 "address": None,
                 "description": "The URL of a webhook endpoint; each owner sets their own.",
-                "messages": {kind: {"$ref": f"#/components/messages/{kind}"} for kind in KINDS},
+                "messages": {
+                    kind: {"$ref": f"#/components/messages/{kind}"} for kind in EVENT_TYPES
+                },
             }
         },
         "operations": {
@@ -56,7 +58,9 @@ def asyncapi() -> dict[str, Any]:
                 "action": "send",
                 "summary": "POST one event; any 2xx within 20 s is success.",
                 "channel": {"$ref": "#/channels/webhook"},
-                "messages": [{"$ref": f"#/channels/webhook/messages/{kind}"} for kind in KINDS],
+                "messages": [
+                    {"$ref": f"#/channels/webhook/messages/{kind}"} for kind in EVENT_TYPES
+                ],
             }
         },
         "components": {"messages": messages, "schemas": schemas},
@@ -65,10 +69,10 @@ def asyncapi() -> dict[str, Any]:
 
 def _described(kind: str, template: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """One type's schema, and those of the shapes that it refers to."""
-    described = KINDS[kind]
+    described = EVENT_TYPES[kind]
     _, shapes = msgspec.json.schema_components([Event, described.subject], ref_template=template)
     told = shapes.pop("Event")
-    del shapes["Subject"]
+    del shapes["EventData"]
     told["title"] = kind
     told["description"] = described.told
     told["properties"]["type"] = {"const": kind}
@@ -83,7 +87,7 @@ def _described(kind: str, template: str) -> tuple[dict[str, Any], dict[str, Any]
     return told, shapes
 
 
-def _subject(described: Kind, template: str) -> dict[str, Any]:
+def _subject(described: EventType, template: str) -> dict[str, Any]:
     shape = {"$ref": template.format(name=described.subject.__name__)}
     if not described.narrowed:
         return shape
@@ -106,7 +110,7 @@ def _message(kind: str) -> dict[str, Any]:
     }
     return {
         "name": kind,
-        "summary": KINDS[kind].told,
+        "summary": EVENT_TYPES[kind].told,
         "headers": {"type": "object", "properties": properties, "required": list(properties)},
         "payload": {"$ref": f"#/components/schemas/{kind}"},
     }

@@ -49,7 +49,7 @@ def start(service: str) -> "Tracer | None":
         return None
     name = os.environ.get("OTEL_SERVICE_NAME") or service
     resource = Resource.create({"service.name": name, "service.version": version("finpay")})
-    numbers = Numbers()
+    numbers = RequestIdGenerator()
     provider = TracerProvider(
         resource=resource, shutdown_on_exit=False, id_generator=cast("IdGenerator", numbers)
     )
@@ -60,7 +60,7 @@ def start(service: str) -> "Tracer | None":
 class Tracer:
     """Makes spans. Exceptions are named in them, and never quoted."""
 
-    def __init__(self, provider: "TracerProvider", numbers: "Numbers") -> None:
+    def __init__(self, provider: "TracerProvider", numbers: "RequestIdGenerator") -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._provider = provider
@@ -127,7 +127,7 @@ class Tracer:
         ending.join(CLOSE_LIMIT_S)
 
 
-class Numbers:
+class RequestIdGenerator:
     """Makes trace and span ids: random, but for those of a request."""
 
     def __init__(self) -> None:

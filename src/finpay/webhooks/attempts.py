@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from finpay import ids
-from finpay.concurrency.micro_batcher import Gatherer
+from finpay.concurrency.micro_batcher import MicroBatcher
 from finpay.db import queries
 from finpay.db.pool import Database, Transaction, Unavailable
 from finpay.telemetry import logs, metrics
@@ -32,7 +32,7 @@ _Outcome = Literal["delivered", "waiting", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class FailurePolicy:
     """What the settings say about failures."""
 
     schedule_s: Sequence[int]
@@ -47,15 +47,15 @@ class _Result:
     wait_s: float
 
 
-class Outcomes:
+class AttemptRecorder:
     """The one place where attempts end. `worker_id` holds the leases, `database` is its own."""
 
-    def __init__(self, database: Database, worker_id: UUID, rules: Rules) -> None:
+    def __init__(self, database: Database, worker_id: UUID, rules: FailurePolicy) -> None:
         self._database = database
         self._worker_id = worker_id
         self._rules = rules
-        self._batches: Gatherer[_Result, None] = Gatherer(
-            self._write, flights=1, size=MAX_BATCH, queue=MAX_QUEUE
+        self._batches: MicroBatcher[_Result, None] = MicroBatcher(
+            self._write, max_in_flight=1, max_batch=MAX_BATCH, max_queued=MAX_QUEUE
         )
 
     async def record(self, lease: Lease, attempt: Attempt) -> None:
@@ -65,13 +65,13 @@ class Outcomes:
         metrics.ATTEMPT_DURATION.observe(attempt.duration_s)
         while True:
             try:
-                return await self._batches.carry(result)
+                return await self._batches.submit(result)
             except Unavailable:
                 await asyncio.sleep(RETRY_PAUSE_S)
 
     async def give_up(self, lease: Lease) -> None:
         """Ends a delivery whose event is no longer there."""
-        await self._database.execute(_SQL.give_up, lease.id)
+        await self._database.execute(_SQL.cancel_missing_event, lease.id)
 
     def _judge(self, lease: Lease, attempt: Attempt) -> _Result:
         if attempt.error is None:
@@ -84,7 +84,7 @@ class Outcomes:
     async def _write(self, results: Sequence[_Result]) -> list[None]:
         failures = _failures_in_row(results)
         async with self._database.transaction() as transaction:
-            await transaction.execute(_SQL.record, self._worker_id, *_columns(results))
+            await transaction.execute(_SQL.record_attempts, self._worker_id, *_columns(results))
             hopeless = await self._note_health(transaction, failures)
         gone = {result.lease.endpoint_id for result in results if result.attempt.error == "gone"}
         try:
@@ -100,7 +100,7 @@ class Outcomes:
         if not failures:
             return set()
         rows = await transaction.fetch(
-            _SQL.note_health,
+            _SQL.record_health,
             list(failures),
             list(failures.values()),
             self._rules.disable_after_s,
@@ -112,15 +112,15 @@ class Outcomes:
         async with self._database.transaction() as transaction:
             # It takes a number of the account and tells of it, so it may not be undone.
             await transaction.execute("SET LOCAL synchronous_commit = on")
-            row = await transaction.fetch_one(_SQL.disable, endpoint_id, reason)
+            row = await transaction.fetch_one(_SQL.disable_endpoint, endpoint_id, reason)
             if row is None:
                 return
             detail = {"reason": reason, "first_failing_at": row["first_failing_at"]}
             await transaction.execute(
-                _SQL.tell_disabled,
+                _SQL.record_disabled,
                 row["user_id"],
                 endpoint_id,
-                _json(endpoints.in_event(row)),
+                _json(endpoints.event_resource(row)),
                 _json({"enabled": True, "disabled_reason": None}),
                 _json(detail),
             )

@@ -67,15 +67,15 @@ async def page(
 ) -> list[Delivery]:
     """Newest first, at most `limit`, all before an id. Each with its last attempts."""
     if status == "pending":
-        rows = await database.fetch(_SQL.page_pending, endpoint_id, before, limit)
+        rows = await database.fetch(_SQL.list_pending_deliveries, endpoint_id, before, limit)
     else:
-        rows = await database.fetch(_SQL.page, endpoint_id, before, status, limit)
+        rows = await database.fetch(_SQL.list_deliveries, endpoint_id, before, status, limit)
     return await _with_attempts(database, rows, ATTEMPTS_IN_PAGE)
 
 
 async def one(database: Database, user_id: UUID, delivery_id: UUID) -> Delivery | None:
     """One delivery to an endpoint of this user; None for everybody else's."""
-    row = await database.fetch_one(_SQL.one, delivery_id, user_id)
+    row = await database.fetch_one(_SQL.get_delivery, delivery_id, user_id)
     if row is None:
         return None
     (delivery,) = await _with_attempts(database, [row], ATTEMPTS_OF_ONE)
@@ -85,7 +85,7 @@ async def one(database: Database, user_id: UUID, delivery_id: UUID) -> Delivery 
 async def _with_attempts(database: Database, rows: Sequence[Record], limit: int) -> list[Delivery]:
     made: dict[UUID, list[Attempt]] = {row["id"]: [] for row in rows}
     if made:
-        for delivery_id, *columns in await database.fetch(_SQL.attempts, list(made), limit):
+        for delivery_id, *columns in await database.fetch(_SQL.list_attempts, list(made), limit):
             made[delivery_id].append(Attempt(*columns))
     return [replace(_delivery(row), attempts=made[row["id"]]) for row in rows]
 
@@ -114,4 +114,4 @@ class _Named(msgspec.Struct):
 def _event_id(row: Record) -> str:
     if row["sequence"] is None:
         return msgspec.json.decode(row["payload"], type=_Named).id
-    return ids.encode("evt", event_ids.of_place(row["account_id"], row["sequence"]))
+    return ids.encode("evt", event_ids.derive(row["account_id"], row["sequence"]))

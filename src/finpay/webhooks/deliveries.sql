@@ -1,6 +1,6 @@
 -- Named queries of finpay.webhooks.deliveries: what became of deliveries, for the endpoint's owner.
 
--- name: page
+-- name: list_deliveries
 -- Newest first, before an id. $3 is the one state to show; null for all. The endpoint is named by
 -- two bounds: with `=` the planner may walk the key of all deliveries, in hope of many of ours.
 SELECT d.id, d.endpoint_id, d.account_id, d.sequence, d.payload, d.event_type, d.status, d.attempts,
@@ -12,7 +12,7 @@ WHERE d.endpoint_id >= $1
 ORDER BY d.endpoint_id DESC, d.id DESC
 LIMIT $4
 
--- name: page_pending
+-- name: list_pending_deliveries
 -- Those that have not ended are in three states, each with an index of its own. Two of them are in
 -- this order, and named by bounds as above; what is leased is little, and sorted.
 SELECT d.id, d.endpoint_id, d.account_id, d.sequence, d.payload, d.event_type, d.status, d.attempts,
@@ -39,14 +39,14 @@ FROM (
 ORDER BY d.id DESC
 LIMIT $3
 
--- name: one
+-- name: get_delivery
 SELECT d.id, d.endpoint_id, d.account_id, d.sequence, d.payload, d.event_type, d.status, d.attempts,
        d.due_at, d.created_at, d.finished_at
 FROM webhooks.deliveries d
 JOIN webhooks.endpoints e ON e.id = d.endpoint_id AND e.deleted_at IS NULL
 WHERE d.id = $1 AND e.user_id = $2
 
--- name: attempts
+-- name: list_attempts
 -- Of each delivery the last $2, in order.
 SELECT d.id, a.number, a.started_at, a.duration_ms, a.http_status, a.error, a.answer
 FROM unnest($1::uuid[]) AS d (id)

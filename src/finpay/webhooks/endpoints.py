@@ -16,7 +16,7 @@ from finpay import ids, signing
 from finpay.db import queries
 from finpay.db.pool import Database, Record, Transaction
 from finpay.formats import time
-from finpay.identity.origin import Origin
+from finpay.identity.origin import RequestOrigin
 from finpay.outbox.resources import WebhookEndpoint
 
 MAX_PER_USER: Final = 16  # each costs a row per event; who needs more fans out behind one of them
@@ -53,11 +53,11 @@ class Owner:
 
     user_id: UUID
     account_id: UUID
-    origin: Origin
+    origin: RequestOrigin
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class EndpointSpec:
     """An endpoint to be: its URL was checked, its event types are known ones."""
 
     url: str
@@ -66,13 +66,13 @@ class Draft:
     enabled: bool
 
 
-async def add(database: Database, owner: Owner, draft: Draft) -> tuple[Endpoint, str] | None:
+async def add(database: Database, owner: Owner, draft: EndpointSpec) -> tuple[Endpoint, str] | None:
     """The new endpoint and its secret; None if the owner has MAX_PER_USER already."""
     endpoint_id, secret = ids.new_uuid(), signing.new_secret()
     async with database.transaction() as transaction:
         await transaction.execute(_SQL.lock_owner, owner.user_id)
         row = await transaction.fetch_one(
-            _SQL.add,
+            _SQL.insert_endpoint,
             endpoint_id,
             owner.user_id,
             owner.account_id,
@@ -84,7 +84,7 @@ async def add(database: Database, owner: Owner, draft: Draft) -> tuple[Endpoint,
         )
         if row is None:
             return None
-        await transaction.execute(_SQL.add_secret, endpoint_id, secret)
+        await transaction.execute(_SQL.insert_secret, endpoint_id, secret)
         await _record(transaction, owner, "created", endpoint_id, {"enabled": draft.enabled})
     return Endpoint(*row), secret
 
@@ -93,12 +93,14 @@ async def page(
     database: Database, user_id: UUID, *, before: UUID | None, limit: int
 ) -> list[Endpoint]:
     """The user's endpoints, newest first, at most `limit`, all before an id."""
-    return [Endpoint(*row) for row in await database.fetch(_SQL.page, user_id, before, limit)]
+    return [
+        Endpoint(*row) for row in await database.fetch(_SQL.list_endpoints, user_id, before, limit)
+    ]
 
 
 async def one(database: Database, user_id: UUID, endpoint_id: UUID) -> Endpoint | None:
     """One of the user's endpoints; None for everybody else's."""
-    row = await database.fetch_one(_SQL.one, endpoint_id, user_id)
+    row = await database.fetch_one(_SQL.get_endpoint, endpoint_id, user_id)
     return None if row is None else Endpoint(*row)
 
 
@@ -110,13 +112,13 @@ async def change(
     Switched on again, an endpoint has no failures behind it. What is set already isn't touched.
     """
     async with database.transaction() as transaction:
-        locked = await transaction.fetch_one(_SQL.lock, endpoint_id, owner.user_id)
+        locked = await transaction.fetch_one(_SQL.lock_endpoint, endpoint_id, owner.user_id)
         if locked is None:
             return None
         contents = {name: value for name, value in members.items() if name != "enabled"}
         if contents:
             await transaction.execute(
-                _SQL.change,
+                _SQL.update_endpoint,
                 endpoint_id,
                 list(contents),
                 members.get("url"),
@@ -124,7 +126,7 @@ async def change(
                 members.get("event_types"),
             )
         if "enabled" in members:
-            query = _SQL.enable if members["enabled"] else _SQL.disable
+            query = _SQL.enable_endpoint if members["enabled"] else _SQL.disable_endpoint
             await transaction.execute(query, endpoint_id)
         if members:
             detail = {"changed": sorted(members), "enabled": members.get("enabled")}
@@ -135,11 +137,11 @@ async def change(
 async def delete(database: Database, owner: Owner, endpoint_id: UUID) -> bool:
     """Nothing is sent there any more, and its secrets are gone. False if it is not there."""
     async with database.transaction() as transaction:
-        locked = await transaction.fetch_one(_SQL.lock, endpoint_id, owner.user_id)
+        locked = await transaction.fetch_one(_SQL.lock_endpoint, endpoint_id, owner.user_id)
         if locked is None:
             return False
-        await transaction.execute(_SQL.delete, endpoint_id)
-        await transaction.execute(_SQL.forget_secrets, endpoint_id)
+        await transaction.execute(_SQL.delete_endpoint, endpoint_id)
+        await transaction.execute(_SQL.delete_secrets, endpoint_id)
         await _record(transaction, owner, "deleted", endpoint_id, {})
     return True
 
@@ -150,18 +152,18 @@ async def rotate_secret(
     """A new secret; those before it sign for `overlap_s` seconds more. None if it is not there."""
     secret = signing.new_secret()
     async with database.transaction() as transaction:
-        locked = await transaction.fetch_one(_SQL.lock, endpoint_id, owner.user_id)
+        locked = await transaction.fetch_one(_SQL.lock_endpoint, endpoint_id, owner.user_id)
         if locked is None:
             return None
         await transaction.execute(_SQL.retire_secrets, endpoint_id, overlap_s)
-        await transaction.execute(_SQL.add_secret, endpoint_id, secret)
-        await transaction.execute(_SQL.trim_secrets, endpoint_id, MAX_SECRETS)
+        await transaction.execute(_SQL.insert_secret, endpoint_id, secret)
+        await transaction.execute(_SQL.delete_surplus_secrets, endpoint_id, MAX_SECRETS)
         await _record(transaction, owner, "secret_rotated", endpoint_id, {"overlap_s": overlap_s})
         return await _read(transaction, owner, endpoint_id), secret
 
 
 async def _read(transaction: Transaction, owner: Owner, endpoint_id: UUID) -> Endpoint:
-    row = await transaction.fetch_one(_SQL.one, endpoint_id, owner.user_id)
+    row = await transaction.fetch_one(_SQL.get_endpoint, endpoint_id, owner.user_id)
     assert row is not None  # noqa: S101  the caller holds its lock
     return Endpoint(*row)
 
@@ -175,7 +177,7 @@ async def _record(
 ) -> None:
     """The audit row. Neither the URL, which may be a secret itself, nor what signs."""
     await transaction.execute(
-        _SQL.record,
+        _SQL.record_audit,
         owner.user_id,
         f"webhook_endpoint.{action}",
         endpoint_id,
@@ -185,7 +187,7 @@ async def _record(
     )
 
 
-def in_event(row: Record) -> WebhookEndpoint:
+def event_resource(row: Record) -> WebhookEndpoint:
     """An endpoint's row as events tell it. Without its secret, and what only its owner reads."""
     return WebhookEndpoint(
         id=ids.encode("whe", row["id"]),

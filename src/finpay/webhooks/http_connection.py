@@ -38,7 +38,7 @@ class ConnectionLost(Exception):
     """It ended before the answer did."""
 
 
-class NoHttp(Exception):
+class InvalidResponse(Exception):
     """What came is not an HTTP answer, or has no end within the bounds of its head."""
 
 
@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
             self._reading.end()
 
     async def exchange(self, request: bytes) -> Answer:
-        """The answer. ConnectionLost or NoHttp; whoever is cancelled ends the connection."""
+        """The answer. ConnectionLost or InvalidResponse; whoever is cancelled ends the connection."""
         if self._transport is None or not self.reusable:
             raise ConnectionLost
         self._reading = _Reading()
@@ -163,9 +163,9 @@ class _Reading:
         try:
             self._parser.feed_data(data[:room])
         except httptools.HttpParserUpgrade:
-            self._fail(NoHttp("it wants another protocol"))
+            self._fail(InvalidResponse("it wants another protocol"))
         except httptools.HttpParserError as error:
-            self._fail(NoHttp(str(error)))
+            self._fail(InvalidResponse(str(error)))
         if len(data) > room:
             self._cut()
 
@@ -209,7 +209,7 @@ class _Reading:
             self._answer.whole = False
             self._succeed()
         else:
-            self._fail(NoHttp("the head has no end"))
+            self._fail(InvalidResponse("the head has no end"))
 
     def _succeed(self) -> None:
         if not self.answer.done():

@@ -41,7 +41,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ClaimResult:
     """What one claim brought.
 
     `after` is where the next goes on; FIRST: all were visited. `more`: there may be deliveries that
@@ -57,22 +57,24 @@ class Turn:
 
 async def claim(
     database: Database, worker_id: UUID, *, after: UUID, places: int, bound: int
-) -> Turn:
+) -> ClaimResult:
     """Leases at most `places` deliveries, at most `bound` of each endpoint over all workers."""
     ready = await _ready(database, after)
     if not ready and after != FIRST:
         ready = await _ready(database, FIRST)
     if not ready:
-        return Turn([], FIRST, more=False, canceled=False)
+        return ClaimResult([], FIRST, more=False, canceled=False)
     share = max(1, places // len(ready))
     async with database.transaction() as transaction:
         locked = await transaction.fetch(_SQL.lock_endpoints, ready)
         enabled = {row["id"]: row for row in locked if row["enabled"]}
         gone = [row["id"] for row in locked if not row["enabled"]]
         rooms = [_room(row, bound) for row in enabled.values()]
-        taken = await transaction.fetch(_SQL.lease, list(enabled), rooms, worker_id, places, share)
+        taken = await transaction.fetch(
+            _SQL.lease_deliveries, list(enabled), rooms, worker_id, places, share
+        )
         if gone:
-            await transaction.execute(_SQL.cancel, gone, CANCELED_PER_TURN)
+            await transaction.execute(_SQL.cancel_deliveries, gone, CANCELED_PER_TURN)
     leases = await _with_messages(database, taken, enabled)
     got = Counter(row["endpoint_id"] for row in taken)
     # Who has as many as it may have may have more behind them.
@@ -80,11 +82,11 @@ async def claim(
         got[key] >= min(share, room - row["leased"])
         for (key, row), room in zip(enabled.items(), rooms, strict=True)
     )
-    return Turn(leases, _next(ready, taken, places), more=more, canceled=bool(gone))
+    return ClaimResult(leases, _next(ready, taken, places), more=more, canceled=bool(gone))
 
 
 async def _ready(database: Database, after: UUID) -> list[UUID]:
-    rows = await database.fetch(_SQL.ready_endpoints, after, ENDPOINTS_PER_TURN)
+    rows = await database.fetch(_SQL.list_ready_endpoints, after, ENDPOINTS_PER_TURN)
     return [row["id"] for row in rows]
 
 
@@ -113,7 +115,7 @@ async def _with_messages(
         if row["payload"] is not None:
             message = _message(endpoint, _name(row["payload"]), row["payload"].encode())
         elif event is not None:
-            message = _message(endpoint, event.id, events.render(event))
+            message = _message(endpoint, event.id, events.encode_event(event))
         leases.append(
             Lease(row["id"], endpoint["id"], row["step"], endpoint["failures_in_row"] > 0, message)
         )

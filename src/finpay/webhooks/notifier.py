@@ -17,7 +17,7 @@ PAUSE_S: Final = 0.05  # twenty per second and process: no load, and nobody noti
 _NOTIFY: Final = f"NOTIFY {CHANNEL}"
 
 
-class Waker:
+class Notifier:
     """`wake` may be called for every commit. `database` is a pool of one, for this alone."""
 
     def __init__(self, database: Database) -> None:

@@ -6,7 +6,7 @@
 -- written, endpoints with SKIP LOCKED when deliveries are claimed, the account last (by the trigger
 -- of endpoints and by outbox.record). The ledger locks none of them: it only adds deliveries.
 
--- name: ready_endpoints
+-- name: list_ready_endpoints
 -- Endpoints with deliveries to make, beyond $1, at most $2, in order: one descent of the index for
 -- each, so that a million rows of one cost no more than one row.
 WITH RECURSIVE ready AS (
@@ -35,7 +35,7 @@ WHERE e.id = ANY ($1::uuid[])
 ORDER BY e.id
 FOR NO KEY UPDATE SKIP LOCKED
 
--- name: lease
+-- name: lease_deliveries
 -- The oldest deliveries of each endpoint $1[i]: as many as fit beside those that are leased now,
 -- $2[i] in all. $3 is the worker, $4 how many it can take at most, $5 how many of each endpoint.
 WITH chosen AS MATERIALIZED (
@@ -56,14 +56,14 @@ UPDATE webhooks.deliveries d SET status = 'leased', worker_id = $3
 WHERE d.id = ANY (ARRAY(SELECT id FROM chosen))
 RETURNING d.id, d.endpoint_id, d.account_id, d.sequence, d.step, d.payload, d.event_type
 
--- name: cancel
+-- name: cancel_deliveries
 -- What waits for endpoints that were disabled or deleted, at most $2 rows at a time.
 UPDATE webhooks.deliveries SET status = 'canceled', finished_at = clock_timestamp()
 WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
                       WHERE status = 'pending' AND endpoint_id = ANY ($1::uuid[])
                       ORDER BY endpoint_id, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))
 
--- name: promote
+-- name: enqueue_due_retries
 -- Retries whose time has come, at most $1.
 UPDATE webhooks.deliveries SET status = 'pending'
 WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
@@ -71,7 +71,7 @@ WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
                       ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING id
 
--- name: beat
+-- name: record_heartbeat
 -- Says that the worker $1 lives for $2 more seconds, and holds the advisory lock ($3, its key) for
 -- as long as this connection does. `held` is false if somebody has its lock: that can only be a
 -- connection of ours that PostgreSQL doesn't know to be dead yet.
@@ -80,7 +80,7 @@ VALUES ($1, clock_timestamp() + make_interval(secs => $2), hashtext($1::uuid::te
 ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until
 RETURNING pg_try_advisory_lock($3, w.lock_key) AS held
 
--- name: take_back
+-- name: reclaim_leases
 -- The leases of workers that are dead ($1 is the class of their locks). Both are few.
 WITH alive AS MATERIALIZED (
     SELECT w.id
@@ -98,23 +98,23 @@ UPDATE webhooks.deliveries d SET status = 'pending', worker_id = NULL
 WHERE d.id = ANY (ARRAY(SELECT id FROM orphans))
 RETURNING d.id
 
--- name: bury
+-- name: delete_dead_workers
 DELETE FROM webhooks.workers WHERE alive_until < clock_timestamp() - interval '1 hour'
 
--- name: release
+-- name: release_leases
 -- What a worker that stops did not finish.
 UPDATE webhooks.deliveries SET status = 'pending', worker_id = NULL
 WHERE status = 'leased' AND worker_id = $1
 
--- name: let_go
+-- name: release_unknown_leases
 -- Leases that this worker has without knowing: their claim committed and its answer was lost.
 UPDATE webhooks.deliveries SET status = 'pending', worker_id = NULL
 WHERE status = 'leased' AND worker_id = $1 AND id <> ALL ($2::uuid[])
 
--- name: sign_off
+-- name: deregister_worker
 DELETE FROM webhooks.workers WHERE id = $1
 
--- name: record
+-- name: record_attempts
 -- One row per attempt. Outcome i is ($2[i], …): the delivery is `delivered`, `failed`, or `waiting`
 -- for $4[i] seconds; it began $5[i] seconds ago. A lease that was lost meanwhile ($1 is the worker)
 -- decides nothing any more, except that what was delivered was delivered.
@@ -148,13 +148,13 @@ SELECT t.id, clock_timestamp() - make_interval(secs => t.ago_s), done.attempts, 
        t.http_status, t.error, t.answer
 FROM done JOIN tried t USING (id)
 
--- name: give_up
+-- name: cancel_missing_event
 -- A delivery whose event retention has removed: there is nothing left to send.
 UPDATE webhooks.deliveries
 SET status = 'canceled', worker_id = NULL, finished_at = clock_timestamp()
 WHERE id = $1
 
--- name: note_health
+-- name: record_health
 -- After attempts at the endpoints $1: $2[i] is how many failed in a row, 0 where one succeeded.
 -- Rows come in id order, as every statement that locks several endpoints takes them.
 WITH told AS MATERIALIZED (
@@ -172,7 +172,7 @@ WHERE e.id = t.id AND (t.failures > 0 OR e.failures_in_row > 0)
 RETURNING e.id, e.first_failing_at < clock_timestamp() - make_interval(secs => $3)
                 AND e.enabled AS hopeless
 
--- name: disable
+-- name: disable_endpoint
 -- Only if it still is enabled: of several attempts that find the same, one tells of it.
 UPDATE webhooks.endpoints
 SET enabled = false, disabled_at = clock_timestamp(), disabled_reason = $2,
@@ -181,10 +181,10 @@ WHERE id = $1 AND enabled AND deleted_at IS NULL
 RETURNING user_id, id, url, description, event_types, enabled, disabled_reason, created_at,
           first_failing_at
 
--- name: tell_disabled
+-- name: record_disabled
 SELECT audit.record(NULL, 'webhook_endpoint.disabled', $2, NULL, NULL, $5::json),
        outbox.record($1, 'webhook_endpoint.disabled', $3::json, NULL, NULL, $4::json)
 
--- name: oldest
+-- name: get_oldest_unfinished_age
 SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS age_s
 FROM webhooks.deliveries WHERE finished_at IS NULL

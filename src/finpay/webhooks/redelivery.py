@@ -15,8 +15,8 @@ from finpay.db import queries
 from finpay.db.pool import Database, Record
 from finpay.errors import validation_failed
 from finpay.formats import time
-from finpay.outbox.events import render
-from finpay.outbox.resources import Cause, Event, Subject
+from finpay.outbox.events import encode_event
+from finpay.outbox.resources import Event, EventData, EventRequest
 from finpay.webhooks import endpoints
 
 PING: Final = "webhook_endpoint.ping"
@@ -27,7 +27,7 @@ _SQL: Final = queries.load("finpay.webhooks", "redelivery.sql")
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class ReplayRange:
     """Events that happened from `since` (inclusive) to `until` (exclusive; None: now).
 
     `only_failed`: those whose delivery did not succeed, instead of all that match the endpoint.
@@ -44,27 +44,31 @@ async def retry(database: Database, user_id: UUID, delivery_id: UUID) -> bool:
     One that a worker holds at this moment is left to it. FinPayError (422) if the endpoint is
     disabled, as nothing would be sent.
     """
-    row = await database.fetch_one(_SQL.delivery, delivery_id, user_id)
+    row = await database.fetch_one(_SQL.get_delivery, delivery_id, user_id)
     if row is None:
         return False
     _check_enabled(row)
-    await database.execute(_SQL.retry, delivery_id)
+    await database.execute(_SQL.retry_delivery, delivery_id)
     return True
 
 
-async def replay(database: Database, user_id: UUID, endpoint_id: UUID, wanted: Range) -> int | None:
+async def replay(
+    database: Database, user_id: UUID, endpoint_id: UUID, wanted: ReplayRange
+) -> int | None:
     """Queues every event of the range that matches the endpoint; how many. None: not this user's.
 
     Also those that happened before the endpoint was there, or while it was disabled, unless
     `only_failed`. At most MAX_REPLAY, the oldest first. FinPayError (422) if it is disabled.
     """
-    endpoint = await database.fetch_one(_SQL.endpoint, endpoint_id, user_id)
+    endpoint = await database.fetch_one(_SQL.get_endpoint, endpoint_id, user_id)
     if endpoint is None:
         return None
     _check_enabled(endpoint)
-    edges = await database.fetch_one(_SQL.edges, endpoint["account_id"], wanted.since, wanted.until)
+    edges = await database.fetch_one(
+        _SQL.get_sequence_range, endpoint["account_id"], wanted.since, wanted.until
+    )
     assert edges is not None  # noqa: S101  a function answers a row
-    query = _SQL.replay_failed if wanted.only_failed else _SQL.replay
+    query = _SQL.replay_failed_events if wanted.only_failed else _SQL.replay_events
     queued, after = 0, edges["after"]
     for _ in range(MAX_REPLAY // CHUNK):
         row = await database.fetch_one(
@@ -85,11 +89,11 @@ async def ping(
 
     FinPayError (422) if it is disabled. The ping is no event: it is in no list and has no number.
     """
-    endpoint = await database.fetch_one(_SQL.endpoint, endpoint_id, user_id)
+    endpoint = await database.fetch_one(_SQL.get_endpoint, endpoint_id, user_id)
     if endpoint is None:
         return None
     _check_enabled(endpoint)
-    row = await database.fetch_one(_SQL.now)
+    row = await database.fetch_one(_SQL.get_now)
     assert row is not None  # noqa: S101
     event = Event(
         id=ids.encode("evt", ids.new_uuid()),
@@ -97,13 +101,18 @@ async def ping(
         type=PING,
         created_at=time(row["now"]),
         sequence=0,
-        data=Subject(endpoints.in_event(endpoint), {}),
-        request=Cause(request_id, None),
+        data=EventData(endpoints.event_resource(endpoint), {}),
+        request=EventRequest(request_id, None),
         actor=ids.encode("usr", user_id),
     )
     delivery_id = ids.new_uuid()
     await database.execute(
-        _SQL.ping, delivery_id, endpoint_id, endpoint["account_id"], PING, render(event).decode()
+        _SQL.insert_ping,
+        delivery_id,
+        endpoint_id,
+        endpoint["account_id"],
+        PING,
+        encode_event(event).decode(),
     )
     return delivery_id
 

@@ -1,35 +1,35 @@
 -- Named queries of finpay.webhooks.redelivery: what the owner of an endpoint may ask for.
 
--- name: now
+-- name: get_now
 SELECT clock_timestamp() AS now
 
--- name: endpoint
+-- name: get_endpoint
 SELECT id, account_id, url, description, event_types, enabled, disabled_reason, created_at
 FROM webhooks.endpoints WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL
 
--- name: delivery
+-- name: get_delivery
 SELECT d.id, e.enabled
 FROM webhooks.deliveries d
 JOIN webhooks.endpoints e ON e.id = d.endpoint_id AND e.deleted_at IS NULL
 WHERE d.id = $1 AND e.user_id = $2
 
--- name: retry
+-- name: retry_delivery
 UPDATE webhooks.deliveries
 SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
 WHERE id = $1 AND status IN ('waiting', 'delivered', 'failed', 'canceled')
 
--- name: ping
+-- name: insert_ping
 INSERT INTO webhooks.deliveries (id, endpoint_id, account_id, created_at, due_at, event_type,
                                  payload)
 VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp(), $4, $5)
 
--- name: edges
+-- name: get_sequence_range
 -- The numbers that the events from $2 to $3 are among. What happens from now on is not part of it.
 SELECT n.after, n.before, u.until
 FROM (SELECT COALESCE($3::timestamptz, clock_timestamp()) AS until) u
 CROSS JOIN LATERAL outbox.numbers_within($1, $2, u.until) n
 
--- name: replay
+-- name: replay_events
 -- Events of $4 to $5, between the numbers $2 and $3, that match the endpoint, at most $6: those
 -- that had a delivery get it once more, the others their first. `seen` < $6 says that there are no
 -- more.
@@ -58,7 +58,7 @@ WITH endpoint AS (
 )
 SELECT (SELECT count(*) FROM queued) AS queued, count(*) AS seen, max(sequence) AS last FROM wanted
 
--- name: replay_failed
+-- name: replay_failed_events
 -- As `replay`, but only what has a delivery that did not succeed: failed, canceled, or still in its
 -- schedule. By the time of the event, which is not that of the delivery.
 WITH wanted AS MATERIALIZED (

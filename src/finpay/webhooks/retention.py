@@ -35,7 +35,7 @@ async def _prune_deliveries(database: Database, keep_s: int) -> int:
     edge = UUID(int=int((time.time() - keep_s) * 1_000) << _TIME_SHIFT)
     while True:
         row = await database.fetch_one(
-            _SQL.prune_deliveries, after, edge, keep_s, DELIVERIES_PER_STATEMENT
+            _SQL.delete_old_deliveries, after, edge, keep_s, DELIVERIES_PER_STATEMENT
         )
         assert row is not None  # noqa: S101  an aggregate has one row
         removed += row["removed"]
@@ -51,7 +51,7 @@ async def _prune_events(database: Database, keep_s: int) -> int:
     after = FIRST
     while True:
         row = await database.fetch_one(
-            _SQL.prune_events, after, keep_s, ACCOUNTS_PER_STATEMENT, EVENTS_PER_ACCOUNT
+            _SQL.delete_old_events, after, keep_s, ACCOUNTS_PER_STATEMENT, EVENTS_PER_ACCOUNT
         )
         assert row is not None  # noqa: S101
         removed += row["removed"]

@@ -1,6 +1,6 @@
 -- Named queries of finpay.webhooks.retention.
 
--- name: prune_deliveries
+-- name: delete_old_deliveries
 -- Ids begin with their time, so the old ones are one range of the key, from $1 to $2. Those that
 -- ended less than $3 seconds ago stay. At most $4.
 WITH old AS MATERIALIZED (
@@ -16,5 +16,5 @@ WITH old AS MATERIALIZED (
 SELECT (SELECT count(*) FROM gone) AS removed,
        (SELECT id FROM old ORDER BY id DESC LIMIT 1) AS last
 
--- name: prune_events
+-- name: delete_old_events
 SELECT removed, last FROM outbox.prune($1, $2, $3, $4)

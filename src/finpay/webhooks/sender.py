@@ -13,7 +13,7 @@ from finpay.telemetry import logs
 from finpay.webhooks import http_connection
 from finpay.webhooks.http_connection import Answer, Connection
 from finpay.webhooks.ssrf import url_policy
-from finpay.webhooks.ssrf.url_policy import Rules, Target
+from finpay.webhooks.ssrf.url_policy import Target, UrlPolicy
 
 IDLE_LIMIT_S: Final = 4.0  # common servers let go after 5 s; a call must not meet that
 AGE_LIMIT_S: Final = 60.0  # then the name is asked again: receivers move
@@ -38,11 +38,11 @@ _LOG: Final = logs.get()
 _NAMES: Final[dict[type[Exception], Error]] = {
     url_policy.AddressRefused: "address_refused",
     url_policy.UrlRefused: "url_refused",
-    url_policy.NameUnknown: "dns_failed",
+    url_policy.DnsLookupFailed: "dns_failed",
     http_connection.ConnectFailed: "connect_failed",
     http_connection.TlsFailed: "tls_failed",
     http_connection.ConnectionLost: "connection_lost",
-    http_connection.NoHttp: "invalid_response",
+    http_connection.InvalidResponse: "invalid_response",
     TimeoutError: "timeout",
 }
 
@@ -72,7 +72,7 @@ class Attempt:
 class Sender:
     """Keeps connections for a moment, each for its own endpoint."""
 
-    def __init__(self, rules: Rules, timeout_s: float) -> None:
+    def __init__(self, rules: UrlPolicy, timeout_s: float) -> None:
         self._rules = rules
         self._timeout_s = timeout_s
         self._tls: ssl.SSLContext | None = None

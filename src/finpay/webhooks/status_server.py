@@ -20,7 +20,7 @@ HEAD_LIMIT_BYTES: Final = 8_192  # a scraper's head has a few hundred
 PATIENCE_S: Final = 5.0  # for a head, and for its reader
 
 
-class Window:
+class StatusServer:
     """Opened with `open`. `ready` says whether the worker reaches PostgreSQL."""
 
     def __init__(

@@ -20,10 +20,10 @@ from finpay.db.pool import Database, Unavailable
 from finpay.settings import Settings
 from finpay.telemetry import logs, metrics
 from finpay.webhooks import attempts, leasing, retention
-from finpay.webhooks.attempts import Outcomes
+from finpay.webhooks.attempts import AttemptRecorder
 from finpay.webhooks.leasing import Lease
 from finpay.webhooks.sender import Sender
-from finpay.webhooks.ssrf.url_policy import Rules
+from finpay.webhooks.ssrf.url_policy import UrlPolicy
 
 CONNECTIONS: Final = 3  # claims, outcomes, retention; the pulse has one of its own
 MAX_IN_FLIGHT: Final = 512  # each may hold a body of 20 kB and a connection
@@ -45,7 +45,7 @@ _SQL: Final = queries.load("finpay.webhooks")
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class RunSummary:
     """What a worker did in its life: attempts."""
 
     delivered: int
@@ -64,16 +64,18 @@ class Worker:
         database: Database,
         pulse: Database,
         settings: Settings,
-        make_sender: Callable[[Rules, float], Sender] = Sender,
+        make_sender: Callable[[UrlPolicy, float], Sender] = Sender,
     ) -> None:
         self.id = ids.new_uuid()
         self._database = database
         self._pulse_database = pulse
         self._keep_s = settings.event_retention_s
         self._bound = settings.webhook_concurrency
-        self._sender = make_sender(Rules.of(settings), settings.webhook_timeout_s)
-        rules = attempts.Rules(settings.webhook_retry_schedule_s, settings.webhook_disable_after_s)
-        self._outcomes = Outcomes(database, self.id, rules)
+        self._sender = make_sender(UrlPolicy.of(settings), settings.webhook_timeout_s)
+        rules = attempts.FailurePolicy(
+            settings.webhook_retry_schedule_s, settings.webhook_disable_after_s
+        )
+        self._outcomes = AttemptRecorder(database, self.id, rules)
         self._attempts: dict[asyncio.Task[None], UUID] = {}
         self._after = leasing.FIRST
         self._look = asyncio.Event()
@@ -91,7 +93,7 @@ class Worker:
         return self._stopping.is_set()
 
     @property
-    def is_well(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether PostgreSQL answered a moment ago."""
         return time.monotonic() < self._well_until_s
 
@@ -110,7 +112,7 @@ class Worker:
         self._stopping.set()
         self._look.set()
 
-    async def run(self, *, once: bool = False) -> Done:
+    async def run(self, *, once: bool = False) -> RunSummary:
         """Until `stop`, whatever PostgreSQL does. `once`: until nothing is due any more."""
         self._once = once
         await self._guarded(self._pulse)  # what the dead held is ours to claim at once
@@ -132,7 +134,7 @@ class Worker:
                 other.cancel()
             await asyncio.wait(others)
             await self._end()
-        return Done(self._results[True], self._results[False])
+        return RunSummary(self._results[True], self._results[False])
 
     async def _claim(self) -> bool:
         """One claim. Whether it found something, so that the next should follow."""
@@ -141,7 +143,9 @@ class Worker:
             self._more = True
             return False
         if self._unsure:
-            await self._database.execute(_SQL.let_go, self.id, list(self._attempts.values()))
+            await self._database.execute(
+                _SQL.release_unknown_leases, self.id, list(self._attempts.values())
+            )
             self._unsure = False
         began = self._after
         turn = await leasing.claim(
@@ -181,23 +185,25 @@ class Worker:
 
     async def _pulse(self) -> None:
         """Lives on; takes over from the dead; brings up what is due again."""
-        await self._pulse_database.execute(_SQL.beat, self.id, LEASE_S, LOCK_CLASS)
+        await self._pulse_database.execute(_SQL.record_heartbeat, self.id, LEASE_S, LOCK_CLASS)
         self._well_until_s = time.monotonic() + LEASE_S
         # After an absence of PostgreSQL everybody has to be heard of first.
         if time.monotonic() > self._away_until_s and await self._pulse_database.fetch(
-            _SQL.take_back, LOCK_CLASS
+            _SQL.reclaim_leases, LOCK_CLASS
         ):
             self.wake()
         for _ in range(MAX_PROMOTIONS):
-            promoted = await self._pulse_database.fetch(_SQL.promote, PROMOTED_PER_STATEMENT)
+            promoted = await self._pulse_database.fetch(
+                _SQL.enqueue_due_retries, PROMOTED_PER_STATEMENT
+            )
             if promoted:
                 self.wake()
             if len(promoted) < PROMOTED_PER_STATEMENT:
                 break
         if self._pulses % PULSES_PER_LOOK_AT_AGE == 0:
-            row = await self._pulse_database.fetch_one(_SQL.oldest)
+            row = await self._pulse_database.fetch_one(_SQL.get_oldest_unfinished_age)
             metrics.OLDEST_UNDELIVERED.set((row and row["age_s"]) or 0)
-            await self._pulse_database.execute(_SQL.bury)
+            await self._pulse_database.execute(_SQL.delete_dead_workers)
             self._sender.close_idle()
         self._pulses += 1
 
@@ -234,5 +240,5 @@ class Worker:
             await asyncio.wait(left)
         self._sender.close()
         with suppress(Unavailable):
-            await self._database.execute(_SQL.release, self.id)
-            await self._database.execute(_SQL.sign_off, self.id)
+            await self._database.execute(_SQL.release_leases, self.id)
+            await self._database.execute(_SQL.deregister_worker, self.id)

@@ -1,19 +1,19 @@
 """Handlers of /accounts: the caller's account and its entries."""
 
 from finpay.edge.request import query_params
-from finpay.edge.request.model import Call, Reply
+from finpay.edge.request.model import Context, Response
 from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.ledger import reads, resources
 
 
-async def account(services: Services, call: Call) -> Reply:
+async def account(services: Services, call: Context) -> Response:
     found = await _account(services, call)
-    return Reply(200, responses.encode(resources.account(found)), sequence=found.sequence)
+    return Response(200, responses.encode(resources.account(found)), sequence=found.sequence)
 
 
-async def entries(services: Services, call: Call) -> Reply:
+async def entries(services: Services, call: Context) -> Response:
     parameters = call.parameters
     limit = parameters.get("limit", query_params.DEFAULT_LIMIT)
     owner = call.caller.account_id
@@ -33,10 +33,10 @@ async def entries(services: Services, call: Call) -> Reply:
     body = responses.page(
         responses.EntryList, [responses.entry(row, found.currency) for row in page], cursor
     )
-    return Reply(200, body, headers=query_params.link(call.path, call.query, cursor))
+    return Response(200, body, headers=query_params.link(call.path, call.query, cursor))
 
 
-async def _account(services: Services, call: Call) -> reads.Account:
+async def _account(services: Services, call: Context) -> reads.Account:
     found = await services.reader.account(call.caller.user_id)
     if found is None:
         raise no_account()

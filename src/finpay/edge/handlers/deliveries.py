@@ -9,11 +9,11 @@ from msgspec import Meta, Struct
 from finpay import ids
 from finpay.edge.handlers.webhook_endpoints import endpoint_id, moment, no_endpoint
 from finpay.edge.request import query_params
-from finpay.edge.request.model import Call, Reply
+from finpay.edge.request.model import Context, Response
 from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
-from finpay.formats import Time, time
+from finpay.formats import Timestamp, time
 from finpay.webhooks import deliveries, endpoints, redelivery
 
 _Moment = Annotated[
@@ -56,7 +56,7 @@ class Attempt(Struct, frozen=True):
     """One call of the endpoint."""
 
     number: int
-    started_at: Time
+    started_at: Timestamp
     duration_ms: int
     http_status: Annotated[int | None, Meta(description="Null: there was no answer.")]
     error: Annotated[
@@ -76,9 +76,9 @@ class Delivery(Struct, frozen=True):
     event_type: str
     status: Literal["pending", "delivered", "failed", "canceled"]
     attempt_count: int
-    next_attempt_at: Annotated[Time | None, Meta(description="Null unless it is pending.")]
-    created_at: Time
-    finished_at: Time | None
+    next_attempt_at: Annotated[Timestamp | None, Meta(description="Null unless it is pending.")]
+    created_at: Timestamp
+    finished_at: Timestamp | None
     attempts: Annotated[list[Attempt], Meta(description="In order; the last 200 at most.")]
 
 
@@ -94,7 +94,7 @@ class DeliveryList(Struct, frozen=True):
 STATUS: Final = query_params.one_of(*deliveries.STATUSES)
 
 
-async def page(services: Services, call: Call) -> Reply:
+async def page(services: Services, call: Context) -> Response:
     """The endpoint's deliveries, newest first."""
     parameters = call.parameters
     limit = parameters.get("limit", query_params.DEFAULT_LIMIT)
@@ -104,26 +104,26 @@ async def page(services: Services, call: Call) -> Reply:
         services.database,
         endpoint,
         status=parameters.get("status"),
-        before=None if before is None else query_params.id_at(before),
+        before=None if before is None else query_params.position_to_uuid(before),
         limit=limit + 1,
     )
     data = found[:limit]
     cursor = None
     if len(found) > limit:
         cursor = query_params.DELIVERIES.write(
-            call.caller.account_id, *query_params.place_of(data[-1].id)
+            call.caller.account_id, *query_params.uuid_to_position(data[-1].id)
         )
     body = responses.page(DeliveryList, [_shown(delivery) for delivery in data], cursor)
     path = call.path.replace("{id}", call.path_id)
-    return Reply(200, body, headers=query_params.link(path, call.query, cursor))
+    return Response(200, body, headers=query_params.link(path, call.query, cursor))
 
 
-async def one(services: Services, call: Call) -> Reply:
+async def one(services: Services, call: Context) -> Response:
     """404 alike for what does not exist and for what belongs to others."""
     return await _reply(services, call, _delivery_id(call), 200)
 
 
-async def retry(services: Services, call: Call) -> Reply:
+async def retry(services: Services, call: Context) -> Response:
     """The delivery, pending again. 422 if its endpoint is disabled."""
     delivery = _delivery_id(call)
     if not await redelivery.retry(services.database, call.caller.user_id, delivery):
@@ -132,7 +132,7 @@ async def retry(services: Services, call: Call) -> Reply:
     return await _reply(services, call, delivery, 200)
 
 
-async def ping(services: Services, call: Call) -> Reply:
+async def ping(services: Services, call: Context) -> Response:
     """201 with the delivery of an event that only says hello. 422 for a disabled endpoint."""
     delivery = await redelivery.ping(
         services.database, call.caller.user_id, endpoint_id(call), call.request_id
@@ -143,34 +143,34 @@ async def ping(services: Services, call: Call) -> Reply:
     return await _reply(services, call, delivery, 201)
 
 
-async def replay(services: Services, call: Call) -> Reply:
+async def replay(services: Services, call: Context) -> Response:
     """How many deliveries were queued. 422 if the endpoint is disabled."""
     command: ReplayCommand = call.command
     queued = await redelivery.replay(
         services.database,
         call.caller.user_id,
         endpoint_id(call),
-        redelivery.Range(command.since, command.until, command.only_failed),
+        redelivery.ReplayRange(command.since, command.until, command.only_failed),
     )
     if queued is None:
         raise no_endpoint()
     services.waker.wake()
-    return Reply(200, responses.encode(Replayed("replay", queued)))
+    return Response(200, responses.encode(Replayed("replay", queued)))
 
 
-def _delivery_id(call: Call) -> UUID:
+def _delivery_id(call: Context) -> UUID:
     """The id in the path. 404 for one that is none."""
     return call.uuid_in_path("whd", _no_delivery())
 
 
-async def _reply(services: Services, call: Call, delivery: UUID, status: int) -> Reply:
+async def _reply(services: Services, call: Context, delivery: UUID, status: int) -> Response:
     found = await deliveries.one(services.database, call.caller.user_id, delivery)
     if found is None:
         raise _no_delivery()
-    return Reply(status, responses.encode(_shown(found)))
+    return Response(status, responses.encode(_shown(found)))
 
 
-async def _endpoint(services: Services, call: Call) -> UUID:
+async def _endpoint(services: Services, call: Context) -> UUID:
     """The id of an endpoint that is the caller's. 404 for everybody else's."""
     found = await endpoints.one(services.database, call.caller.user_id, endpoint_id(call))
     if found is None:

@@ -10,10 +10,10 @@ from mimetypes import guess_type
 from pathlib import Path
 from typing import Final, Literal
 
-from finpay.edge.request.model import Call, Reply
+from finpay.edge.request.model import Context, Response
 from finpay.edge.schemas import responses
 from finpay.edge.services import Services
-from finpay.errors import KINDS, Code, FinPayError
+from finpay.errors import ERROR_SPECS, Code, FinPayError
 from finpay.telemetry import metrics as counters
 
 HTML: Final = b"text/html; charset=utf-8"
@@ -23,32 +23,32 @@ _ASSETS: Final = frozenset(
 _ASSET_AGE_S: Final = 3600
 
 
-async def health(services: Services, _: Call) -> Reply:
+async def health(services: Services, _: Context) -> Response:
     probe = services.probe
     status = "down" if not probe.postgres_ok else "ok" if probe.redis_ok else "degraded"
     checks = responses.Checks(
         "ok" if probe.postgres_ok else "down", "ok" if probe.redis_ok else "down"
     )
     body = responses.Health(status, version("finpay"), checks)  # type: ignore[arg-type]
-    return Reply(200 if probe.postgres_ok else 503, responses.encode(body))
+    return Response(200 if probe.postgres_ok else 503, responses.encode(body))
 
 
-async def livez(_: Services, __: Call) -> Reply:
-    return Reply(200, b'{"status":"ok"}')
+async def livez(_: Services, __: Context) -> Response:
+    return Response(200, b'{"status":"ok"}')
 
 
-async def readyz(services: Services, _: Call) -> Reply:
+async def readyz(services: Services, _: Context) -> Response:
     probe = services.probe
     checks = responses.ReadinessChecks(
         "ok" if probe.postgres_ok else "down", "ok" if probe.redis_ok else "down", probe.integrity
     )
     if probe.draining or not probe.postgres_ok:
-        return Reply(503, responses.encode(responses.Readiness("down", checks)))
+        return Response(503, responses.encode(responses.Readiness("down", checks)))
     status: Literal["ok", "warn"] = "ok" if probe.redis_ok else "warn"
-    return Reply(200, responses.encode(responses.Readiness(status, checks)))
+    return Response(200, responses.encode(responses.Readiness(status, checks)))
 
 
-async def metrics(services: Services, call: Call) -> Reply:
+async def metrics(services: Services, call: Context) -> Response:
     """Open in development; in production only with the token, and not there without one."""
     token = services.settings.metrics_token
     if token is None and services.settings.production:
@@ -60,50 +60,50 @@ async def metrics(services: Services, call: Call) -> Reply:
             headers={"WWW-Authenticate": 'Bearer realm="metrics"'},
         )
     text = counters.exposition(services.metrics_folder)
-    return Reply(200, text, b"text/plain; version=0.0.4; charset=utf-8")
+    return Response(200, text, b"text/plain; version=0.0.4; charset=utf-8")
 
 
-async def openapi(_: Services, __: Call) -> Reply:
+async def openapi(_: Services, __: Context) -> Response:
     from finpay.edge import openapi as document
 
-    return Reply(200, document.encoded())
+    return Response(200, document.encoded())
 
 
-async def docs(_: Services, __: Call) -> Reply:
-    return Reply(200, _file("docs.html"), HTML)
+async def docs(_: Services, __: Context) -> Response:
+    return Response(200, _file("docs.html"), HTML)
 
 
-async def asset(_: Services, call: Call) -> Reply:
+async def asset(_: Services, call: Context) -> Response:
     if call.path_id not in _ASSETS:
         raise FinPayError(Code.NOT_FOUND, "The docs page has no such file.")
     kind = guess_type(call.path_id)[0] or "application/octet-stream"
     headers = {"Cache-Control": f"public, max-age={_ASSET_AGE_S}"}
-    return Reply(200, _file(call.path_id), kind.encode(), headers)
+    return Response(200, _file(call.path_id), kind.encode(), headers)
 
 
-async def errors(_: Services, __: Call) -> Reply:
+async def errors(_: Services, __: Context) -> Response:
     rows = "".join(
         f'<tr><td>{kind.status}</td><td><a href="/docs/errors/{code}">{code}</a></td>'
         f"<td>{escape(kind.title)}</td></tr>"
-        for code, kind in KINDS.items()
+        for code, kind in ERROR_SPECS.items()
     )
-    return Reply(200, _page("Errors of FinPay", f"<table>{rows}</table>"), HTML)
+    return Response(200, _page("Errors of FinPay", f"<table>{rows}</table>"), HTML)
 
 
-async def error(_: Services, call: Call) -> Reply:
+async def error(_: Services, call: Context) -> Response:
     """Where the `type` of a problem leads."""
     try:
         code = Code(call.path_id)
     except ValueError:
         raise FinPayError(Code.NOT_FOUND, "There is no error with this code.") from None
-    kind = KINDS[code]
+    kind = ERROR_SPECS[code]
     again = "Retrying may help." if kind.retryable else "Retrying the same request won't help."
     content = (
         f"<p><b>{escape(kind.title)}</b></p><p>HTTP {kind.status}. {again}</p>"
         f'<p>{escape(kind.advice)}</p><p><a href="/docs/errors">All errors</a> · '
         '<a href="/docs">API</a></p>'
     )
-    return Reply(200, _page(code, content), HTML)
+    return Response(200, _page(code, content), HTML)
 
 
 def _page(title: str, content: str) -> bytes:

@@ -7,26 +7,26 @@ import msgspec
 from finpay import ids
 from finpay.edge.handlers.accounts import no_account
 from finpay.edge.request import query_params
-from finpay.edge.request.model import JSON, Call, Reply
+from finpay.edge.request.model import JSON, Context, Response
 from finpay.edge.schemas import problems, responses
-from finpay.edge.schemas.requests import SendCommand
+from finpay.edge.schemas.requests import TransferCommand
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
-from finpay.gate.gate import Settlement
+from finpay.gate.gate import Completion
 from finpay.identity.access_tokens import Principal
 from finpay.ledger import reads, resources
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import Posted, Transfer
+from finpay.ledger.posting import PostingResult, Transfer
 
 
-async def send(services: Services, call: Call) -> Reply:
+async def send(services: Services, call: Context) -> Response:
     """Posts one transfer. What the ledger decided is the answer, stored with its key."""
     transfer = _transfer(call, call.command)
     posted = await services.batcher.post(transfer)
     return reply_to(posted, call, own=posted.transaction_id == transfer.id)
 
 
-def reply_to(posted: Posted, call: Call, *, own: bool) -> Reply:
+def reply_to(posted: PostingResult, call: Context, *, own: bool) -> Response:
     """The stored answer. `own`: it is this request's first one, though found by its key."""
     settlement = _settlement(posted)
     if posted.outcome is Outcome.IDEMPOTENCY_KEY_REUSE:
@@ -40,7 +40,7 @@ def reply_to(posted: Posted, call: Call, *, own: bool) -> Reply:
     return reply
 
 
-async def history(services: Services, call: Call) -> Reply:
+async def history(services: Services, call: Context) -> Response:
     parameters = dict(call.parameters)
     limit = parameters.pop("limit", query_params.DEFAULT_LIMIT)
     caller = call.caller
@@ -53,7 +53,7 @@ async def history(services: Services, call: Call) -> Reply:
             caller.account_id, last.entry_version, last.sequence
         )
     data = [resources.transaction(step, caller.account_id) for step in page]
-    return Reply(
+    return Response(
         200,
         responses.page(responses.TransactionList, data, next_cursor),
         headers=query_params.link(call.path, call.query, next_cursor),
@@ -61,20 +61,20 @@ async def history(services: Services, call: Call) -> Reply:
     )
 
 
-async def one(services: Services, call: Call) -> Reply:
+async def one(services: Services, call: Context) -> Response:
     """404 alike for what does not exist and for what belongs to others."""
     absent = FinPayError(Code.NOT_FOUND, "You have no transaction with this id.")
     transaction_id = call.uuid_in_path("txn", absent)
     step = await reads.transaction(services.database, transaction_id, call.caller.account_id)
     if step is None:
         raise absent
-    return Reply(200, responses.encode(resources.transaction(step, call.caller.account_id)))
+    return Response(200, responses.encode(resources.transaction(step, call.caller.account_id)))
 
 
-def stored_reply(status: int, body: bytes) -> Reply:
+def stored_reply(status: int, body: bytes) -> Response:
     """A stored answer, given again."""
     content_type = JSON if status < 400 else problems.CONTENT_TYPE
-    return Reply(status, body, content_type, headers={"Idempotent-Replayed": "true"})
+    return Response(status, body, content_type, headers={"Idempotent-Replayed": "true"})
 
 
 def key_reused() -> FinPayError:
@@ -92,7 +92,7 @@ async def _steps(
         if newest is None:
             raise no_account()
         return newest
-    before = reads.Position(*parameters.pop("cursor", ()))
+    before = reads.HistoryPosition(*parameters.pop("cursor", ()))
     return await reads.history(
         services.database,
         caller.user_id,
@@ -103,7 +103,7 @@ async def _steps(
     )
 
 
-def _transfer(call: Call, command: SendCommand) -> Transfer:
+def _transfer(call: Context, command: TransferCommand) -> Transfer:
     transaction_id = ids.new_uuid()
     metadata = msgspec.json.encode(command.metadata)
     return Transfer(
@@ -125,8 +125,8 @@ def _transfer(call: Call, command: SendCommand) -> Transfer:
     )
 
 
-def _settlement(posted: Posted) -> Settlement:
-    return Settlement(
+def _settlement(posted: PostingResult) -> Completion:
+    return Completion(
         answer=(posted.fingerprint, posted.http_status, posted.answer),
         receivers=[ids.encode("usr", user) for user in posted.receivers],
     )

@@ -10,17 +10,17 @@ import msgspec
 
 from finpay import ids
 from finpay.edge.handlers import transactions
-from finpay.edge.request.model import Call, Reply
+from finpay.edge.request.model import Context, Response
 from finpay.edge.schemas import responses
-from finpay.edge.schemas.requests import SendBatchCommand, SendCommand
+from finpay.edge.schemas.requests import TransferBatchCommand, TransferCommand
 from finpay.edge.services import Services
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import Bulk, Item, Posted
+from finpay.ledger.posting import PostingResult, TransferBatch, TransferItem
 
 _ANY_TRANSACTION: Final = re.compile(rb'"(?:transaction_)?id":"(txn_\w{26})"')
 
 
-async def send(services: Services, call: Call) -> Reply:
+async def send(services: Services, call: Context) -> Response:
     """Posts all items in their order. What the ledger decided is the answer, stored with its key.
 
     independent: 200, whatever became of the items. atomic: 201, or the problem of the first item
@@ -31,9 +31,9 @@ async def send(services: Services, call: Call) -> Reply:
     return transactions.reply_to(posted, call, own=_is_own(bulk, posted))
 
 
-def _bulk(call: Call, command: SendBatchCommand) -> Bulk:
+def _bulk(call: Context, command: TransferBatchCommand) -> TransferBatch:
     sender = call.caller.account
-    return Bulk(
+    return TransferBatch(
         sender_id=call.caller.account_id,
         mode=command.mode,
         items=[_item(index, item, sender) for index, item in enumerate(command.items)],
@@ -44,10 +44,10 @@ def _bulk(call: Call, command: SendBatchCommand) -> Bulk:
     )
 
 
-def _item(index: int, command: SendCommand, sender: str) -> Item:
+def _item(index: int, command: TransferCommand, sender: str) -> TransferItem:
     transaction_id = ids.new_uuid()
     metadata = msgspec.json.encode(command.metadata)
-    return Item(
+    return TransferItem(
         id=transaction_id,
         receiver_id=command.receiver_id,
         receiver_email=command.receiver_email,
@@ -64,7 +64,7 @@ def _item(index: int, command: SendCommand, sender: str) -> Item:
     )
 
 
-def _is_own(bulk: Bulk, posted: Posted) -> bool:
+def _is_own(bulk: TransferBatch, posted: PostingResult) -> bool:
     """Whether a duplicate is this request's own first try: one transaction tells."""
     if posted.outcome is not Outcome.DUPLICATE:
         return False

@@ -10,12 +10,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from finpay import ids
 from finpay.edge.request import query_params
-from finpay.edge.request.model import Call, Reply
+from finpay.edge.request.model import Context, Response
 from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
-from finpay.formats import Time, time
-from finpay.identity.origin import Origin
+from finpay.formats import Timestamp, time
+from finpay.identity.origin import RequestOrigin
 from finpay.outbox.event_types import matching
 from finpay.webhooks import endpoints
 from finpay.webhooks.ssrf import url_policy
@@ -96,12 +96,13 @@ class Endpoint(Struct, frozen=True):
             "FinPay, because every attempt of five days failed."
         ),
     ]
-    disabled_at: Time | None
+    disabled_at: Timestamp | None
     failing_since: Annotated[
-        Time | None, Meta(description="Since when no attempt succeeded; null if the last one did.")
+        Timestamp | None,
+        Meta(description="Since when no attempt succeeded; null if the last one did."),
     ]
-    created_at: Time
-    updated_at: Time
+    created_at: Timestamp
+    updated_at: Timestamp
     secret: Annotated[
         str | None,
         Meta(
@@ -109,7 +110,7 @@ class Endpoint(Struct, frozen=True):
         ),
     ]
     previous_secret_expires_at: Annotated[
-        Time | None, Meta(description="Until then an older secret signs too.")
+        Timestamp | None, Meta(description="Until then an older secret signs too.")
     ]
 
 
@@ -122,21 +123,23 @@ class EndpointList(Struct, frozen=True):
     next_cursor: str | None
 
 
-async def create(services: Services, call: Call) -> Reply:
+async def create(services: Services, call: Context) -> Response:
     """201 with the secret; 422 for one too many."""
     command: NewEndpoint = call.command
     await url_policy.check_url(command.url, services.settings)
-    draft = endpoints.Draft(command.url, command.description, command.event_types, command.enabled)
+    draft = endpoints.EndpointSpec(
+        command.url, command.description, command.event_types, command.enabled
+    )
     made = await endpoints.add(services.database, _owner(call), draft)
     if made is None:
         raise validation_failed(
             f"You have {endpoints.MAX_PER_USER} endpoints, as many as there can be. Delete one, "
             "or change it."
         )
-    return Reply(201, responses.encode(_shown(*made)))
+    return Response(201, responses.encode(_shown(*made)))
 
 
-async def page(services: Services, call: Call) -> Reply:
+async def page(services: Services, call: Context) -> Response:
     """The caller's endpoints, newest first."""
     limit = call.parameters.get("limit", query_params.DEFAULT_LIMIT)
     owner = call.caller
@@ -144,24 +147,26 @@ async def page(services: Services, call: Call) -> Reply:
     found = await endpoints.page(
         services.database,
         owner.user_id,
-        before=None if before is None else query_params.id_at(before),
+        before=None if before is None else query_params.position_to_uuid(before),
         limit=limit + 1,
     )
     data = found[:limit]
     cursor = None
     if len(found) > limit:
-        cursor = query_params.ENDPOINTS.write(owner.account_id, *query_params.place_of(data[-1].id))
+        cursor = query_params.ENDPOINTS.write(
+            owner.account_id, *query_params.uuid_to_position(data[-1].id)
+        )
     body = responses.page(EndpointList, [_shown(endpoint) for endpoint in data], cursor)
-    return Reply(200, body, headers=query_params.link(call.path, call.query, cursor))
+    return Response(200, body, headers=query_params.link(call.path, call.query, cursor))
 
 
-async def one(services: Services, call: Call) -> Reply:
+async def one(services: Services, call: Context) -> Response:
     """404 alike for what does not exist and for what belongs to others."""
     found = await endpoints.one(services.database, call.caller.user_id, endpoint_id(call))
-    return Reply(200, responses.encode(_shown(_present(found))))
+    return Response(200, responses.encode(_shown(_present(found))))
 
 
-async def change(services: Services, call: Call) -> Reply:
+async def change(services: Services, call: Context) -> Response:
     """The members that were sent are what they are now; the others stay."""
     command: EndpointChange = call.command
     members = {
@@ -170,17 +175,17 @@ async def change(services: Services, call: Call) -> Reply:
     if "url" in members:
         await url_policy.check_url(members["url"], services.settings)
     found = await endpoints.change(services.database, _owner(call), endpoint_id(call), members)
-    return Reply(200, responses.encode(_shown(_present(found))))
+    return Response(200, responses.encode(_shown(_present(found))))
 
 
-async def delete(services: Services, call: Call) -> Reply:
+async def delete(services: Services, call: Context) -> Response:
     """What was still to be sent there is canceled."""
     if not await endpoints.delete(services.database, _owner(call), endpoint_id(call)):
         raise no_endpoint()
-    return Reply(204, content_type=None)
+    return Response(204, content_type=None)
 
 
-async def rotate_secret(services: Services, call: Call) -> Reply:
+async def rotate_secret(services: Services, call: Context) -> Response:
     """The new secret. The old one signs too for the overlap, so no receiver misses a beat."""
     command: Rotation = call.command
     overlap_s = command.overlap_s
@@ -191,10 +196,10 @@ async def rotate_secret(services: Services, call: Call) -> Reply:
     )
     if rotated is None:
         raise no_endpoint()
-    return Reply(200, responses.encode(_shown(*rotated)))
+    return Response(200, responses.encode(_shown(*rotated)))
 
 
-def endpoint_id(call: Call) -> UUID:
+def endpoint_id(call: Context) -> UUID:
     """The id in the path. 404 for one that is none."""
     return call.uuid_in_path("whe", no_endpoint())
 
@@ -209,9 +214,11 @@ def _present(found: endpoints.Endpoint | None) -> endpoints.Endpoint:
     return found
 
 
-def _owner(call: Call) -> endpoints.Owner:
+def _owner(call: Context) -> endpoints.Owner:
     caller = call.caller
-    return endpoints.Owner(caller.user_id, caller.account_id, Origin(call.request_id, call.address))
+    return endpoints.Owner(
+        caller.user_id, caller.account_id, RequestOrigin(call.request_id, call.address)
+    )
 
 
 def _known(patterns: Sequence[str]) -> list[str]:

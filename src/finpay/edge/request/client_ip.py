@@ -12,7 +12,7 @@ CACHED_ADDRESSES: Final = 10_000
 MAX_FORWARDED: Final = 512  # the last ten hops; what lies before them could be anybody's words
 
 
-class Addresses:
+class ClientIp:
     """Reads X-Forwarded-For only as far as proxies are trusted.
 
     `trusted` is a list of networks, or how many proxies stand before us.

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from finpay import ids
 from finpay.errors import FinPayError
-from finpay.gate.gate import Settlement
-from finpay.gate.rate_limits import Budget
+from finpay.gate.gate import Completion
+from finpay.gate.rate_limits import LimitState
 from finpay.identity.access_tokens import Principal
 from finpay.ids import Prefix
 
@@ -75,7 +75,7 @@ class Request:
         return token.strip() if scheme.lower() == "bearer" else ""
 
 
-class Responder(Protocol):
+class RequestHandler(Protocol):
     """What stands behind a connection: the application."""
 
     async def respond(self, request: Request) -> bytes:
@@ -93,7 +93,7 @@ class Responder(Protocol):
         ...
 
 
-class Call(Struct, frozen=True):
+class Context(Struct, frozen=True):
     """What a handler gets: everything is read, checked and admitted.
 
     `command` is the checked body, `parameters` the checked query, `path_id` the id in a
@@ -127,16 +127,16 @@ class Call(Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """An answer. `sequence` marks a read that may be cached, `settlement` a write."""
 
     status: int
     body: bytes = b""
     content_type: bytes | None = JSON
     headers: dict[str, str] = field(default_factory=dict)
-    budgets: tuple[Budget, ...] = ()
+    budgets: tuple[LimitState, ...] = ()
     sequence: int | None = None
-    settlement: Settlement | None = None
+    settlement: Completion | None = None
 
 
 def _request_id(given: bytes) -> str:

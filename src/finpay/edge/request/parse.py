@@ -16,7 +16,7 @@ from finpay.edge.routes import Route
 from finpay.errors import Code, FinPayError, validation_failed
 
 
-class Draft(Struct, frozen=True):
+class ParsedRequest(Struct, frozen=True):
     """What was asked for, or what is wrong with it. `transfers` counts those of a money POST."""
 
     fault: FinPayError | None = None
@@ -32,43 +32,43 @@ class Draft(Struct, frozen=True):
             raise self.fault
 
 
-def prepare(
+def parse(
     request: Request,
     route: Route,
     account: UUID | None = None,
-    most_transfers: int | None = None,
-) -> Draft:
+    max_transfers: int | None = None,
+) -> ParsedRequest:
     """Reads and checks everything behind the head of a request of the owner of `account`."""
     try:
         if route.method in {"POST", "PATCH"}:
-            return _prepare_body(request, route, most_transfers)
+            return _prepare_body(request, route, max_transfers)
         query, parameters = query_params.parse_query(request.query, route.parameters, account)
-        return Draft(query=query, parameters=parameters)
+        return ParsedRequest(query=query, parameters=parameters)
     except FinPayError as fault:
-        return Draft(fault=fault)
+        return ParsedRequest(fault=fault)
 
 
-def _prepare_body(request: Request, route: Route, most_transfers: int | None) -> Draft:
+def _prepare_body(request: Request, route: Route, max_transfers: int | None) -> ParsedRequest:
     """In the order of the contract: 413, 415, 400, 422."""
     raw = _read_body(request, route.max_body_bytes)
     if raw or (route.body is not None and request.header(b"content-type") is not None):
         check_content_type(request.header(b"content-type"))
     if route.body is None:
         query_params.parse_query(request.query, route.parameters)
-        return Draft()
+        return ParsedRequest()
     members = {} if route.body_optional and not raw else read_members(raw)
     key = idempotency_key.read_key(request) if route.money else ""
     check_texts(raw, members)
     query_params.parse_query(request.query, route.parameters)
     command = convert(members, route.body).checked()
     if not route.money:
-        return Draft(command=command)
-    if most_transfers is not None and command.count > most_transfers:
+        return ParsedRequest(command=command)
+    if max_transfers is not None and command.count > max_transfers:
         raise validation_failed(
-            f"The limit of transfers is {most_transfers} at a time, and these are {command.count}.",
+            f"The limit of transfers is {max_transfers} at a time, and these are {command.count}.",
             pointer="#/transactions",
         )
-    return Draft(
+    return ParsedRequest(
         command=command,
         transfers=command.count,
         key=key,

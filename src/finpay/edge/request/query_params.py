@@ -36,7 +36,7 @@ Parser = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Cursors:
+class CursorCodec:
     """The cursors of one list, whose positions are `length` numbers."""
 
     kind: str
@@ -69,15 +69,17 @@ class Cursors:
         return position
 
 
-ENTRIES: Final = Cursors("entries", 1)
-TRANSACTIONS: Final = Cursors("transactions", 2)
-EVENTS: Final = Cursors("events", 2)  # which way the list goes, and the number reached
-ENDPOINTS: Final = Cursors("endpoints", 3)  # an id in three parts, as `place_of` makes them
-DELIVERIES: Final = Cursors("deliveries", 3)
+ENTRIES: Final = CursorCodec("entries", 1)
+TRANSACTIONS: Final = CursorCodec("transactions", 2)
+EVENTS: Final = CursorCodec("events", 2)  # which way the list goes, and the number reached
+ENDPOINTS: Final = CursorCodec(
+    "endpoints", 3
+)  # an id in three parts, as `uuid_to_position` makes them
+DELIVERIES: Final = CursorCodec("deliveries", 3)
 
 
 def parse_query(
-    query: bytes, parsers: Mapping[str, Parser | Cursors], account: UUID | None = None
+    query: bytes, parsers: Mapping[str, Parser | CursorCodec], account: UUID | None = None
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """The parameters by name, as sent and as checked: a cursor is the position it stands for.
 
@@ -94,7 +96,7 @@ def parse_query(
         )
     except ValueError:
         raise invalid_parameter("query", "The query string can't be read.") from None
-    pairs.sort(key=lambda pair: not isinstance(parsers.get(pair[0]), Cursors))
+    pairs.sort(key=lambda pair: not isinstance(parsers.get(pair[0]), CursorCodec))
     texts: dict[str, str] = {}
     values: dict[str, Any] = {}
     for name, text in pairs:
@@ -104,7 +106,7 @@ def parse_query(
         if name in values:
             raise invalid_parameter(name, "Give this parameter once.")
         try:
-            if isinstance(parser, Cursors):
+            if isinstance(parser, CursorCodec):
                 assert account is not None  # noqa: S101  every list is somebody's
                 values[name] = parser.read(account, text)
             else:
@@ -115,12 +117,12 @@ def parse_query(
     return texts, values
 
 
-def place_of(value: UUID) -> tuple[int, int, int]:
+def uuid_to_position(value: UUID) -> tuple[int, int, int]:
     """An id as a position: parts that order as it does, each small enough for a cursor."""
     return value.int >> 84, value.int >> 42 & _PART, value.int & _PART
 
 
-def id_at(place: tuple[int, int, int]) -> UUID:
+def position_to_uuid(place: tuple[int, int, int]) -> UUID:
     """The id at a position; a position that no id has is beyond all of them or before."""
     high, middle, low = place
     return UUID(int=(high << 84 | (middle & _PART) << 42 | low & _PART) & (1 << 128) - 1)

@@ -20,29 +20,29 @@ class Tiers:
         self._email = auth and RateLimit(auth.count * EMAIL_FACTOR, auth.window_s)
 
     @property
-    def most_transfers(self) -> int | None:
+    def max_transfers(self) -> int | None:
         """More of them in one request would never fit; None: any number does."""
         return None if self._transaction is None else self._transaction.count
 
-    def of_user(self, user: str, *, money: bool, transfers: int) -> list[Tier]:
+    def for_user(self, user: str, *, money: bool, transfers: int) -> list[Tier]:
         """A request counts once in the global tier, and each of its transfers in theirs."""
         tiers = []
         if self._global is not None:
-            tiers.append(Tier("global", redis_keys.user_tier(user, "global"), self._global))
+            tiers.append(Tier("global", redis_keys.user_limit(user, "global"), self._global))
         if money and self._transaction is not None:
-            key = redis_keys.user_tier(user, "transaction")
+            key = redis_keys.user_limit(user, "transaction")
             tiers.append(Tier("transaction", key, self._transaction, cost=transfers))
         return tiers
 
-    def of_stranger(
+    def for_anonymous(
         self, address: str, tier: Literal["auth"] | None, email: str | None
     ) -> list[Tier]:
         tiers = []
         if self._global is not None:
-            tiers.append(Tier("global", redis_keys.address_tier(address, "global"), self._global))
+            tiers.append(Tier("global", redis_keys.address_limit(address, "global"), self._global))
         if tier == "auth" and self._address is not None:
-            key = redis_keys.address_tier(address, "auth")
+            key = redis_keys.address_limit(address, "auth")
             tiers.append(Tier("auth_address", key, self._address))
         if email is not None and self._email is not None:
-            tiers.append(Tier("auth_email", redis_keys.email_tier(email), self._email))
+            tiers.append(Tier("auth_email", redis_keys.email_limit(email), self._email))
         return tiers

@@ -5,15 +5,15 @@ from typing import Final
 
 import msgspec
 
-from finpay.edge.request.model import Reply
-from finpay.errors import Code, Fault, FinPayError
+from finpay.edge.request.model import Response
+from finpay.errors import Code, FieldError, FinPayError
 from finpay.ledger.outcome import REFUSALS, Outcome
 
 CONTENT_TYPE: Final = b"application/problem+json"
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Place(msgspec.Struct, frozen=True):
+class FieldErrorResource(msgspec.Struct, frozen=True):
     """One place that is wrong: a JSON pointer into the body, or a query parameter."""
 
     detail: str
@@ -31,7 +31,7 @@ class Problem(msgspec.Struct, frozen=True):
     code: Code
     request_id: str
     retryable: bool
-    errors: list[Place]
+    errors: list[FieldErrorResource]
     transaction_id: str | msgspec.UnsetType | None = msgspec.UNSET  # null: nothing was recorded
     policy: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -46,21 +46,21 @@ def body(error: FinPayError, request_id: str) -> bytes:
     return _encode(
         Problem(
             type=type_of(error.code),
-            title=error.kind.title,
+            title=error.spec.title,
             status=error.status,
             detail=error.detail,
             code=error.code,
             request_id=request_id,
             retryable=error.retryable,
-            errors=[_place(fault) for fault in error.faults],
+            errors=[_place(fault) for fault in error.field_errors],
             **error.extensions,
         )
     )
 
 
-def reply(error: FinPayError, request_id: str) -> Reply:
+def reply(error: FinPayError, request_id: str) -> Response:
     """The error as an answer."""
-    return Reply(error.status, body(error, request_id), CONTENT_TYPE, dict(error.headers))
+    return Response(error.status, body(error, request_id), CONTENT_TYPE, dict(error.headers))
 
 
 def refusal_templates() -> Sequence[str]:
@@ -83,13 +83,13 @@ def _template(code: Code, detail: str) -> str:
 
 
 def _item_template(code: Code, detail: str) -> str:
-    item = Fault(detail, pointer="#/transactions/\x02")
-    text = body(FinPayError(code, detail, faults=(item,)), "\x01").decode()
+    item = FieldError(detail, pointer="#/transactions/\x02")
+    text = body(FinPayError(code, detail, field_errors=(item,)), "\x01").decode()
     text = text.replace("%", "%%").replace("\\u0001", "%1$s").replace("\\u0002", "%2$s")
     return f"{text[:-1]}%3$s}}"  # in transaction_id's place: the last member
 
 
-def _place(fault: Fault) -> Place:
+def _place(fault: FieldError) -> FieldErrorResource:
     if fault.parameter is not None:
-        return Place(fault.detail, parameter=fault.parameter)
-    return Place(fault.detail, pointer=fault.pointer or "#")
+        return FieldErrorResource(fault.detail, parameter=fault.parameter)
+    return FieldErrorResource(fault.detail, pointer=fault.pointer or "#")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from finpay import ids
-from finpay.errors import Fault, FinPayError, validation_failed
+from finpay.errors import FieldError, FinPayError, validation_failed
 from finpay.identity import emails, passwords
 from finpay.money import MAX_AMOUNT, is_currency
 
@@ -89,7 +89,7 @@ class ChangePassword(Struct, frozen=True, forbid_unknown_fields=True):
         return self
 
 
-class SendCommand(Struct, frozen=True, gc=False):
+class TransferCommand(Struct, frozen=True, gc=False):
     """A checked Send: exactly one of `receiver_id` and `receiver_email` is set."""
 
     receiver_id: UUID | None
@@ -105,11 +105,11 @@ class SendCommand(Struct, frozen=True, gc=False):
         return 1
 
 
-class SendBatchCommand(Struct, frozen=True):
-    """A checked SendBatch."""
+class TransferBatchCommand(Struct, frozen=True):
+    """A checked TransferBatchCreate."""
 
     mode: Literal["independent", "atomic"]
-    items: Sequence[SendCommand]
+    items: Sequence[TransferCommand]
 
     @property
     def count(self) -> int:
@@ -135,14 +135,14 @@ class Send(Struct, frozen=True, forbid_unknown_fields=True):
         | None
     ) = None
 
-    def checked(self) -> SendCommand:
+    def checked(self) -> TransferCommand:
         if (self.receiver_id is None) == (self.receiver_email is None):
             raise validation_failed("Give exactly one of receiver_id and receiver_email.")
         if self.currency is not None:
             _check_currency(self.currency)
         metadata = self.metadata or {}
         _check_metadata(metadata)
-        return SendCommand(
+        return TransferCommand(
             receiver_id=None if self.receiver_id is None else _account(self.receiver_id),
             receiver_email=(
                 None
@@ -156,7 +156,7 @@ class Send(Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class SendBatch(Struct, frozen=True, forbid_unknown_fields=True):
+class TransferBatchCreate(Struct, frozen=True, forbid_unknown_fields=True):
     """Up to 1 000 transfers, done in their order: what one brings or takes, the next one sees."""
 
     mode: Annotated[
@@ -168,22 +168,23 @@ class SendBatch(Struct, frozen=True, forbid_unknown_fields=True):
     ]
     transactions: Annotated[list[Send], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)]
 
-    def checked(self) -> SendBatchCommand:
-        items: list[SendCommand] = []
+    def checked(self) -> TransferBatchCommand:
+        items: list[TransferCommand] = []
         for index, item in enumerate(self.transactions):
             try:
                 items.append(item.checked())
             except FinPayError as error:
                 raise _inside(f"#/transactions/{index}", error) from None
-        return SendBatchCommand(self.mode, items)
+        return TransferBatchCommand(self.mode, items)
 
 
 def _inside(place: str, error: FinPayError) -> FinPayError:
     """The same error of a part of the body."""
-    faults = tuple(
-        Fault(fault.detail, pointer=place + (fault.pointer or "#")[1:]) for fault in error.faults
+    field_errors = tuple(
+        FieldError(fault.detail, pointer=place + (fault.pointer or "#")[1:])
+        for fault in error.field_errors
     )
-    return FinPayError(error.code, error.detail, faults=faults)
+    return FinPayError(error.code, error.detail, field_errors=field_errors)
 
 
 def _account(text: str) -> UUID:

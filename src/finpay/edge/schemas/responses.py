@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from finpay import ids
 from finpay.edge.schemas.problems import Problem
-from finpay.formats import MinorUnits, Time, time
+from finpay.formats import MinorUnits, Timestamp, time
 from finpay.identity import models
 from finpay.identity.resources import User, user
 from finpay.ledger import reads
@@ -49,7 +49,7 @@ class Entry(Struct, frozen=True):
     currency: str
     balance_after: MinorUnits
     version: int
-    created_at: Time
+    created_at: Timestamp
 
 
 class EntryList(Struct, frozen=True):

@@ -48,12 +48,12 @@ class AddressRefused(UrlRefused):
     """The name leads to an address that may not be called."""
 
 
-class NameUnknown(Exception):
+class DnsLookupFailed(Exception):
     """The name leads nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class UrlPolicy:
     """What the settings say about targets."""
 
     production: bool
@@ -61,7 +61,7 @@ class Rules:
     opened: tuple[Network, ...]
 
     @classmethod
-    def of(cls, settings: Settings) -> "Rules":
+    def of(cls, settings: Settings) -> "UrlPolicy":
         ports = frozenset(settings.webhook_ports)
         if not settings.production:
             ports |= {80}
@@ -90,19 +90,19 @@ async def check_url(url: str, settings: Settings) -> None:
 
     A name that leads nowhere yet is let in: it is looked at again before each attempt.
     """
-    rules = Rules.of(settings)
+    rules = UrlPolicy.of(settings)
     try:
         target = parse(url, rules)
         async with asyncio.timeout(CREATION_LOOKUP_LIMIT_S):
             await resolve(target, rules)
     except UrlRefused as refused:
         raise validation_failed(str(refused), pointer="#/url") from None
-    except (NameUnknown, TimeoutError):
+    except (DnsLookupFailed, TimeoutError):
         if target.port not in rules.ports:
             raise validation_failed(_port_sentence(target, rules), pointer="#/url") from None
 
 
-def parse(url: str, rules: Rules) -> Target:
+def parse(url: str, rules: UrlPolicy) -> Target:
     """The URL's parts. UrlRefused for whatever is not plainly the URL of a public server."""
     match = _URL.fullmatch(url)
     if match is None or len(url) > MAX_URL_LENGTH:
@@ -124,10 +124,10 @@ def parse(url: str, rules: Rules) -> Target:
     return Target(scheme == "https", host.strip("[]"), port, path, literal)
 
 
-async def resolve(target: Target, rules: Rules) -> list[Address]:
+async def resolve(target: Target, rules: UrlPolicy) -> list[Address]:
     """Where to connect, in the resolver's order. All of it may be called, or none of it is.
 
-    AddressRefused if one address or the port may not be called, NameUnknown if there is none.
+    AddressRefused if one address or the port may not be called, DnsLookupFailed if there is none.
     """
     found = [target.literal] if target.literal else await _LOOKUPS.addresses(target.host)
     if not all(ip_policy.may_be_reached(address, rules.opened) for address in found):
@@ -151,7 +151,7 @@ def _literal(host: str) -> Address | None:
     return None
 
 
-def _check_name(host: str, rules: Rules) -> None:
+def _check_name(host: str, rules: UrlPolicy) -> None:
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise UrlRefused("The URL's host is not a name of the DNS; write IDNs as xn--….")
@@ -162,7 +162,7 @@ def _check_name(host: str, rules: Rules) -> None:
         raise UrlRefused("The URL's host is not a public name.")
 
 
-def _port_sentence(target: Target, rules: Rules) -> str:
+def _port_sentence(target: Target, rules: UrlPolicy) -> str:
     ports = ", ".join(str(port) for port in sorted(rules.ports))
     return f"The URL's port may be {ports}; it is {target.port}."
 
@@ -188,7 +188,7 @@ class _Lookups:
             async with asyncio.timeout(LOOKUP_LIMIT_S):
                 return await asyncio.shield(running)
         except TimeoutError:
-            raise NameUnknown(name) from None
+            raise DnsLookupFailed(name) from None
 
     def _end(self, name: str, done: "asyncio.Future[list[Address]]") -> None:
         self._running.pop(name, None)
@@ -197,7 +197,7 @@ class _Lookups:
 
 
 def _look_up(name: str) -> list[Address]:
-    """Blocks. NameUnknown if the resolver knows no address."""
+    """Blocks. DnsLookupFailed if the resolver knows no address."""
     try:
         answers: Sequence[tuple[object, ...]] = socket.getaddrinfo(
             name, None, type=socket.SOCK_STREAM
@@ -205,7 +205,7 @@ def _look_up(name: str) -> list[Address]:
         texts = dict.fromkeys(str(answer[4][0]) for answer in answers)  # type: ignore[index]
         return [ip_policy.parse(text) for text in list(texts)[:MAX_ADDRESSES]]
     except (OSError, ValueError, UnicodeError):
-        raise NameUnknown(name) from None
+        raise DnsLookupFailed(name) from None
 
 
 _LOOKUPS: Final = _Lookups()
