@@ -8,7 +8,9 @@ import pytest
 import uvloop
 from redis import Redis
 
-from finpay.gate.redis_client import RedisClient, RedisUnavailable, read_script
+from finpay import settings
+from finpay.gate.gate import _script_constants
+from finpay.gate.redis_client import RedisClient, RedisUnavailable
 from tests.faults.tcp_proxy import Proxy, proxy_before
 from tests.servers import OwnValkey
 
@@ -30,9 +32,9 @@ def stage(own_valkey: Callable[..., OwnValkey]) -> Callable[[Play], None]:
         with proxy_before(valkey.url) as (proxy, url), Redis.from_url(valkey.url) as redis:
 
             async def main() -> None:
-                channel = RedisClient(url, [])
+                channel = RedisClient(url, _script_constants(settings.read()))
                 await channel.start()
-                assert not channel.open
+                assert not channel.is_open
                 try:
                     await play(channel, proxy, redis)
                 finally:  # uvloop does not end before its connections
@@ -49,26 +51,24 @@ async def until(is_so: Callable[[], Any]) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_a_surprise_of_the_event_loop_is_a_lost_line_like_others(
+def test_unexpected_error_while_connecting_counts_as_unavailable(
     stage: Callable[[Play], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What uvloop says, now and then, of a line that is reset while it is being opened."""
+    """Uvloop raises RuntimeError for a connection that is reset while it is opened."""
 
     async def closed(*_: object, **__: object) -> None:
         raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
 
-    async def play(channel: RedisClient, proxy: Proxy, redis: Redis) -> None:
-        script = read_script("admit_anonymous")
+    async def play(client: RedisClient, proxy: Proxy, redis: Redis) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(channel, "_connected", closed)
-            assert channel._line is not None
-            channel._line.hang_up()
-            await until(lambda: channel.open)
+            patched.setattr(client._redis, "script_load", closed)
+            redis.client_kill_filter(_type="normal", skipme=True)
+            await client.ping()
+            await until(lambda: client.is_open)
             with pytest.raises(RedisUnavailable):
-                await channel.call(script, ["key"], [1, MINUTE_MS, 1])
-            assert not await channel._try(), "and the next one surprises too"
-            await asyncio.sleep(0)
-        await until(lambda: not channel.open)
+                await client.call("admit_anonymous", ["key"], [1, MINUTE_MS, 1])
+            assert not await client._probe(), "and the next attempt fails too"
+        await until(lambda: not client.is_open)
 
     stage(play)
 
@@ -76,12 +76,12 @@ def test_a_surprise_of_the_event_loop_is_a_lost_line_like_others(
 def test_it_opens_for_a_server_that_takes_no_writes(stage: Callable[[Play], None]) -> None:
     """Nobody asks it anything but the probe."""
 
-    async def play(channel: RedisClient, proxy: Proxy, redis: Redis) -> None:
+    async def play(client: RedisClient, proxy: Proxy, redis: Redis) -> None:
         redis.config_set("maxmemory", 1)
-        await channel.ping()
-        assert channel.open
+        await client.ping()
+        assert client.is_open
         redis.config_set("maxmemory", 0)
-        await until(lambda: not channel.open)
+        await until(lambda: not client.is_open)
 
     stage(play)
 
@@ -89,18 +89,18 @@ def test_it_opens_for_a_server_that_takes_no_writes(stage: Callable[[Play], None
 def test_what_is_owed_is_written_before_anything_is_asked(stage: Callable[[Play], None]) -> None:
     """One debt is made while another is being paid."""
 
-    async def play(channel: RedisClient, proxy: Proxy, redis: Redis) -> None:
+    async def play(client: RedisClient, proxy: Proxy, redis: Redis) -> None:
         proxy.mute = True
-        await channel.put(["first"], "ended", MINUTE_MS)
-        assert channel.open
+        await client.set_durably(["first"], "revoked", MINUTE_MS)
+        assert client.is_open
         proxy.mute = False
         proxy.delay_s = 0.02
         redis.delete("first")
         await until(lambda: redis.get("first"))
-        assert channel.open, "the answer is still under way"
-        await channel.put(["second"], "ended", MINUTE_MS)
-        await until(lambda: not channel.open)
-        assert (redis.get("first"), redis.get("second")) == (b"ended", b"ended")
+        assert client.is_open, "the answer is still under way"
+        await client.set_durably(["second"], "revoked", MINUTE_MS)
+        await until(lambda: not client.is_open)
+        assert (redis.get("first"), redis.get("second")) == (b"revoked", b"revoked")
         assert 0 < redis.pttl("second") <= MINUTE_MS
 
     stage(play)

@@ -213,7 +213,7 @@ def test_the_process_that_ended_a_session_tells_redis_first_of_all(
         assert user.get("/auth/me").status == 401
     await_that("Redis ok", lambda: user.get("/health").json()["checks"]["redis"] == "ok")
     with redis(valkey) as client:
-        assert client.get(marker_of(user, token)) == b"ended"
+        assert client.get(marker_of(user, token)) == b"revoked"
     assert statuses(api, token) == {401}
 
 
@@ -232,7 +232,7 @@ def test_a_session_that_nobody_could_tell_redis_of_is_refused_within_a_minute(
     await_redis(api, "ok", RECOVERY_S)
     with redis(valkey) as client:
         marker = marker_of(user, token)
-        assert client.get(marker) == b"alive", "the killed workers took their debt with them"
+        assert client.get(marker) == b"active", "the killed workers took their debt with them"
         assert 0 < client.pttl(marker) <= 60_000
         assert statuses(api, token) == {200}, "time would tell; the minute is not over"
         client.pexpire(marker, 1)

@@ -10,8 +10,7 @@ from uuid import UUID
 
 from finpay import ids, settings
 from finpay.gate import redis_keys
-from finpay.gate.decision import Decision
-from finpay.gate.gate import Admission, Gate, Mode
+from finpay.gate.gate import Admission, Decision, Gate, Mode
 from finpay.gate.rate_limits import Tier
 from finpay.settings import RateLimit
 
@@ -79,7 +78,9 @@ class Visitor:
     def tier(self, name: str, limit: int, window_s: int = 900) -> Tier:
         return Tier(name, redis_keys.user_limit(self.user, name), RateLimit(limit, window_s))
 
-    def passage(self, mode: Mode = "count", tiers: Sequence[Tier] = (), **more: Any) -> Admission:
+    def admission(
+        self, mode: Mode = "count_only", tiers: Sequence[Tier] = (), **more: Any
+    ) -> Admission:
         """One request; its token is its own unless it is given."""
         return Admission(
             user=self.user,
@@ -92,14 +93,14 @@ class Visitor:
         )
 
     def read(self, variant: str = "/accounts?") -> Admission:
-        return self.passage("read", variant=variant)
+        return self.admission("cached_read", variant=variant)
 
     def write(self, key: str = "k", fingerprint: bytes = FINGERPRINT) -> Admission:
-        return self.passage("key", key=key, fingerprint=fingerprint)
+        return self.admission("idempotent_write", key=key, fingerprint=fingerprint)
 
 
-def left(verdict: Decision) -> dict[str, int]:
-    return {budget.tier.name: budget.remaining for budget in verdict.budgets}
+def left(decision: Decision) -> dict[str, int]:
+    return {budget.tier.name: budget.remaining for budget in decision.limits}
 
 
 async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:

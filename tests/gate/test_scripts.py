@@ -20,7 +20,7 @@ class TestSession:
         self, gate: Gate, sessions: Sessions, visitor: Visitor, redis: Redis
     ) -> None:
         for _ in range(3):
-            assert (await gate.admit(visitor.passage())).kind == "admitted"
+            assert (await gate.admit(visitor.admission())).kind == "admitted"
         assert sessions.asked == 1
         assert 0 < redis.pttl(visitor.marker) <= redis_keys.SESSION_MARKER_TTL_MS
 
@@ -29,22 +29,22 @@ class TestSession:
     ) -> None:
         tiers = [visitor.tier("global", 5)]
         sessions.ended.add(visitor.session_id)
-        verdict = await gate.admit(visitor.passage(tiers=tiers))
-        assert (verdict.kind, verdict.budgets) == ("revoked", ())
+        decision = await gate.admit(visitor.admission(tiers=tiers))
+        assert (decision.kind, decision.limits) == ("revoked", ())
         sessions.ended.clear()
-        assert left(await gate.admit(visitor.passage(tiers=tiers))) == {"global": 4}
+        assert left(await gate.admit(visitor.admission(tiers=tiers))) == {"global": 4}
 
     async def test_that_ended_is_refused_without_a_question_and_counts_nothing(
         self, gate: Gate, sessions: Sessions, visitor: Visitor
     ) -> None:
         tiers = [visitor.tier("global", 5)]
-        await gate.admit(visitor.passage(tiers=tiers))
+        await gate.admit(visitor.admission(tiers=tiers))
         await gate.end_sessions(visitor.user, [visitor.session])
-        verdict = await gate.admit(visitor.passage(tiers=tiers))
-        assert (verdict.kind, verdict.budgets) == ("revoked", ())
+        decision = await gate.admit(visitor.admission(tiers=tiers))
+        assert (decision.kind, decision.limits) == ("revoked", ())
         assert sessions.asked == 1
         other = Visitor(user_id=visitor.user_id)
-        assert left(await gate.admit(other.passage(tiers=tiers))) == {"global": 3}
+        assert left(await gate.admit(other.admission(tiers=tiers))) == {"global": 3}
 
     async def test_that_ends_while_postgresql_is_asked_is_refused(
         self, gate: Gate, sessions: Sessions, visitor: Visitor, redis: Redis
@@ -52,9 +52,9 @@ class TestSession:
         """The tombstone is never overwritten, not even by an answer from before it."""
         sessions.meanwhile = lambda: gate.end_sessions(visitor.user, [visitor.session])
         for _ in range(2):
-            assert (await gate.admit(visitor.passage())).kind == "revoked"
+            assert (await gate.admit(visitor.admission())).kind == "revoked"
         assert sessions.asked == 1
-        assert redis.get(visitor.marker) == b"ended"
+        assert redis.get(visitor.marker) == b"revoked"
 
     async def test_tombstone_lives_as_long_as_an_access_token(
         self, redis_url: str, visitor: Visitor, redis: Redis
@@ -69,12 +69,12 @@ class TestLimits:
         wide, narrow = visitor.tier("wide", 5), visitor.tier("narrow", 2)
         both = [wide, narrow]
         for remaining in (1, 0):
-            verdict = await gate.admit(visitor.passage(tiers=both))
-            assert left(verdict) == {"wide": 3 + remaining, "narrow": remaining}
+            decision = await gate.admit(visitor.admission(tiers=both))
+            assert left(decision) == {"wide": 3 + remaining, "narrow": remaining}
         for tiers in (both, both[::-1], both):
-            verdict = await gate.admit(visitor.passage(tiers=tiers))
-            assert (verdict.kind, left(verdict)) == ("limited", {"wide": 3, "narrow": 0})
-        assert left(await gate.admit(visitor.passage(tiers=[wide]))) == {"wide": 2}
+            decision = await gate.admit(visitor.admission(tiers=tiers))
+            assert (decision.kind, left(decision)) == ("limited", {"wide": 3, "narrow": 0})
+        assert left(await gate.admit(visitor.admission(tiers=[wide]))) == {"wide": 2}
 
     async def test_are_exact_for_gates_that_ask_at_once(
         self, redis_url: str, visitor: Visitor
@@ -82,16 +82,16 @@ class TestLimits:
         tiers = [visitor.tier("global", 25)]
         async with open_gate(redis_url) as one, open_gate(redis_url) as other:
             verdicts = await asyncio.gather(
-                *(gate.admit(visitor.passage(tiers=tiers)) for gate in (one, other) * 30)
+                *(gate.admit(visitor.admission(tiers=tiers)) for gate in (one, other) * 30)
             )
-        admitted = [verdict for verdict in verdicts if verdict.kind == "admitted"]
-        assert sorted(left(verdict)["global"] for verdict in admitted) == list(range(25))
-        assert all(not verdict.degraded for verdict in verdicts)
+        admitted = [decision for decision in verdicts if decision.kind == "admitted"]
+        assert sorted(left(decision)["global"] for decision in admitted) == list(range(25))
+        assert all(not decision.degraded for decision in verdicts)
 
     async def test_of_strangers_are_exact_too(self, gate: Gate, visitor: Visitor) -> None:
         tiers = [visitor.tier("global", 9), visitor.tier("auth_address", 4)]
         verdicts = await asyncio.gather(*(gate.admit_anonymous(tiers) for _ in range(12)))
-        kinds = [verdict.kind for verdict in verdicts]
+        kinds = [decision.kind for decision in verdicts]
         assert (kinds.count("admitted"), kinds.count("limited")) == (4, 8)
         assert left(await gate.admit_anonymous(tiers[:1])) == {"global": 4}
 
@@ -101,10 +101,10 @@ class TestLimits:
         """Neither counted requests nor refused ones make them longer."""
         tiers = [visitor.tier("short", 2, window_s=1)]
         began = time.monotonic()
-        kinds = [(await gate.admit(visitor.passage(tiers=tiers))).kind]
+        kinds = [(await gate.admit(visitor.admission(tiers=tiers))).kind]
         await asyncio.sleep(0.5)
         while kinds.count("admitted") < 3 and time.monotonic() < began + 5:
-            kinds.append((await gate.admit(visitor.passage(tiers=tiers))).kind)
+            kinds.append((await gate.admit(visitor.admission(tiers=tiers))).kind)
         assert 0.99 < time.monotonic() - began < 1.4
         assert (kinds[:2], {*kinds[2:-1]}) == (["admitted"] * 2, {"limited"})
         assert 0 < redis.pttl(tiers[0].key) <= 1_000
@@ -112,7 +112,7 @@ class TestLimits:
     async def test_can_be_forgotten_by_name(self, gate: Gate, visitor: Visitor) -> None:
         tiers = [visitor.tier("auth_address", 3), visitor.tier("auth_email", 3)]
         await gate.admit_anonymous(tiers)
-        await gate.clear(tiers, "auth_email")
+        await gate.reset_limit(tiers, "auth_email")
         assert left(await gate.admit_anonymous(tiers)) == {"auth_address": 1, "auth_email": 2}
 
     async def test_that_became_smaller_leave_nothing_rather_than_less(
@@ -121,20 +121,20 @@ class TestLimits:
         """A new release may bring a smaller limit into a running window."""
         for _ in range(4):
             await gate.admit_anonymous([visitor.tier("global", 5)])
-        verdict = await gate.admit_anonymous([visitor.tier("global", 2)])
-        assert (verdict.kind, left(verdict)) == ("limited", {"global": 0})
+        decision = await gate.admit_anonymous([visitor.tier("global", 2)])
+        assert (decision.kind, left(decision)) == ("limited", {"global": 0})
 
     async def test_that_are_off_cost_nothing(self, gate: Gate) -> None:
-        assert (await gate.admit_anonymous([])).budgets == ()
+        assert (await gate.admit_anonymous([])).limits == ()
 
 
 class TestKey:
     async def test_is_claimed_once(self, gate: Gate, visitor: Visitor, redis: Redis) -> None:
         first = await gate.admit(visitor.write())
-        assert (first.kind, first.claimed) == ("admitted", True)
+        assert first.kind == "admitted"
         for fingerprint in (FINGERPRINT, OTHER_FINGERPRINT):
             again = await gate.admit(visitor.write(fingerprint=fingerprint))
-            assert (again.kind, again.claimed) == ("in_progress", False)
+            assert again.kind == "in_progress"
         key = redis_keys.idempotency_key(visitor.user, "k")
         assert 0 < redis.pttl(key) <= redis_keys.CLAIM_TTL_MS
 
@@ -143,7 +143,7 @@ class TestKey:
             verdicts = await asyncio.gather(
                 *(gate.admit(visitor.write()) for gate in (one, other) * 20)
             )
-        kinds = [verdict.kind for verdict in verdicts]
+        kinds = [decision.kind for decision in verdicts]
         assert (kinds.count("admitted"), kinds.count("in_progress")) == (1, 39)
 
     async def test_gives_its_answer_back_byte_for_byte(
@@ -152,11 +152,11 @@ class TestKey:
         async with open_gate(redis_url, FINPAY_IDEMPOTENCY_TTL="777") as gate:
             mine = visitor.write()
             await gate.admit(mine)
-            await gate.settle(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
+            await gate.complete(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
             again = await gate.admit(visitor.write())
             assert (again.kind, again.payload) == ("replayed", b"201" + ANSWER)
             other = await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))
-            assert (other.kind, other.payload) == ("reuse", b"")
+            assert (other.kind, other.payload) == ("key_reused", b"")
         key = redis_keys.idempotency_key(visitor.user, "k")
         assert 770_000 < redis.pttl(key) <= 777_000
 
@@ -166,14 +166,14 @@ class TestKey:
         """The ledger said reuse: what is stored belongs to the first request, not to this one."""
         mine = visitor.write(fingerprint=OTHER_FINGERPRINT)
         await gate.admit(mine)
-        await gate.settle(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.complete(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
         assert (await gate.admit(visitor.write())).kind == "replayed"
-        assert (await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))).kind == "reuse"
+        assert (await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))).kind == "key_reused"
 
     async def test_is_free_again_when_its_owner_lets_go(self, gate: Gate, visitor: Visitor) -> None:
         mine = visitor.write()
         await gate.admit(mine)
-        await gate.settle(mine, Completion())
+        await gate.complete(mine, Completion())
         assert (await gate.admit(visitor.write())).kind == "admitted"
 
     @pytest.mark.parametrize(
@@ -185,10 +185,10 @@ class TestKey:
         """Neither while it is claimed nor once it is answered."""
         mine = visitor.write()
         await gate.admit(mine)
-        await gate.settle(visitor.write(), settlement)
+        await gate.complete(visitor.write(), settlement)
         assert (await gate.admit(visitor.write())).kind == "in_progress"
-        await gate.settle(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
-        await gate.settle(visitor.write(), settlement)
+        await gate.complete(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.complete(visitor.write(), settlement)
         assert (await gate.admit(visitor.write())).payload == b"201" + ANSWER
 
     async def test_that_redis_lost_is_stored_by_its_owner_unless_claimed_anew(
@@ -198,13 +198,13 @@ class TestKey:
         first, second = visitor.write(), visitor.write()
         await gate.admit(first)
         redis.delete(key)
-        await gate.settle(first, Completion(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.complete(first, Completion(answer=(FINGERPRINT, 201, ANSWER)))
         assert (await gate.admit(visitor.write())).kind == "replayed"
         redis.delete(key)
         await gate.admit(second)
-        await gate.settle(first, Completion(answer=(OTHER_FINGERPRINT, 402, b"{}")))
+        await gate.complete(first, Completion(answer=(OTHER_FINGERPRINT, 402, b"{}")))
         assert (await gate.admit(visitor.write())).kind == "in_progress"
-        await gate.settle(second, Completion(answer=(FINGERPRINT, 201, ANSWER)))
+        await gate.complete(second, Completion(answer=(FINGERPRINT, 201, ANSWER)))
         assert (await gate.admit(visitor.write())).payload == b"201" + ANSWER
 
     async def test_belongs_to_one_user(self, gate: Gate, visitor: Visitor) -> None:
@@ -215,7 +215,10 @@ class TestKey:
         self, gate: Gate, visitor: Visitor, redis: Redis
     ) -> None:
         tiers = [Tier("none", redis_keys.user_limit(visitor.user, "none"), RateLimit(1, 60))]
-        passages = [visitor.passage("key", tiers, key="k", fingerprint=FINGERPRINT) for _ in "ab"]
-        await gate.admit(visitor.passage(tiers=tiers))
+        passages = [
+            visitor.admission("idempotent_write", tiers, key="k", fingerprint=FINGERPRINT)
+            for _ in "ab"
+        ]
+        await gate.admit(visitor.admission(tiers=tiers))
         assert [(await gate.admit(each)).kind for each in passages] == ["limited"] * 2
         assert not redis.exists(redis_keys.idempotency_key(visitor.user, "k"), visitor.cache)

@@ -16,10 +16,10 @@ async def test_a_session_is_asked_for_in_postgresql_each_time(
     sessions = Sessions()
     valkey.stop()
     async with open_gate(valkey.url, sessions) as gate:
-        assert (await gate.admit(visitor.passage())).kind == "admitted"
+        assert (await gate.admit(visitor.admission())).kind == "admitted"
         sessions.ended.add(visitor.session_id)
-        verdict = await gate.admit(visitor.passage(tiers=[visitor.tier("global", 1)]))
-        assert (verdict.kind, verdict.budgets, sessions.asked) == ("revoked", (), 2)
+        decision = await gate.admit(visitor.admission(tiers=[visitor.tier("global", 1)]))
+        assert (decision.kind, decision.limits, sessions.asked) == ("revoked", (), 2)
 
 
 @pytest.mark.parametrize(("workers", "limit", "share"), [(4, 10, 2), (4, 3, 1), (1, 5, 5)])
@@ -29,8 +29,8 @@ async def test_each_process_keeps_its_share_of_a_limit(
     tiers = [visitor.tier("wide", 10_000), visitor.tier("narrow", limit)]
     valkey.stop()
     async with open_gate(valkey.url, FINPAY_WORKERS=str(workers)) as gate:
-        verdicts = [await gate.admit(visitor.passage(tiers=tiers)) for _ in range(share + 2)]
-    kinds = [verdict.kind for verdict in verdicts]
+        verdicts = [await gate.admit(visitor.admission(tiers=tiers)) for _ in range(share + 2)]
+    kinds = [decision.kind for decision in verdicts]
     assert kinds == ["admitted"] * share + ["limited"] * 2
     wide = 10_000 // workers
     assert left(verdicts[-1]) == {"wide": wide - share, "narrow": 0}
@@ -44,7 +44,7 @@ async def test_tombstones_are_owed_and_are_the_first_that_redis_hears(
     others = [Visitor() for _ in range(20)]
     async with open_gate(valkey.url, sessions) as gate:
         for each in (visitor, *others):
-            await gate.admit(each.passage())
+            await gate.admit(each.admission())
         valkey.hang()
         for each in (visitor, *others):
             await gate.end_sessions(each.user, [each.session])
@@ -53,7 +53,7 @@ async def test_tombstones_are_owed_and_are_the_first_that_redis_hears(
         valkey.resume()
         await until(lambda: not gate.redis_down)
         for each in (visitor, *others):
-            assert (await gate.admit(each.passage())).kind == "revoked"
+            assert (await gate.admit(each.admission())).kind == "revoked"
         assert sessions.asked == asked
         assert 0 < inside.pttl(visitor.marker) <= 900_000
 
@@ -75,9 +75,8 @@ async def test_keys_are_left_to_the_ledger(valkey: OwnValkey, visitor: Visitor) 
     valkey.stop()
     async with open_gate(valkey.url) as gate:
         verdicts = [await gate.admit(visitor.write()) for _ in range(2)]
-        assert [verdict.kind for verdict in verdicts] == ["admitted"] * 2
-        assert not any(verdict.claimed for verdict in verdicts)
-        passage = visitor.read()
-        assert (await gate.admit(passage)).generation is None
-        await gate.settle(visitor.write(), Completion((FINGERPRINT, 201, b"{}")))
-        await gate.fill(passage, "", 1, b"nothing keeps it")
+        assert [decision.kind for decision in verdicts] == ["admitted"] * 2
+        admission = visitor.read()
+        assert (await gate.admit(admission)).generation is None
+        await gate.complete(visitor.write(), Completion((FINGERPRINT, 201, b"{}")))
+        await gate.store_read(admission, "", 1, b"nothing keeps it")

@@ -1,37 +1,41 @@
-"""Admit before the handler, settle after: one Redis round trip each.
+"""Admission before the handler, completion after it: one Redis round trip each.
 
-Whatever Redis can't answer is answered without it: sessions from PostgreSQL, limits per process,
-idempotency by the ledger, reads uncached.
+While Redis is unavailable sessions are read from PostgreSQL, limits are counted per process, keys
+are decided by the ledger, and reads are not cached.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
 from finpay.gate import redis_keys
-from finpay.gate.decision import Decision
-from finpay.gate.rate_limits import LocalLimits, Tier, parse_report
-from finpay.gate.redis_client import RedisClient, RedisUnavailable, read_script
+from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, parse_report, tier_arguments
+from finpay.gate.redis_client import Argument, RedisClient, RedisUnavailable
 from finpay.settings import Settings
 
-Mode = Literal["count", "key", "read"]
-
-_ADMIT: Final = read_script("admit")
-_ADMIT_STRANGER: Final = read_script("admit_anonymous")
-_SETTLE: Final = read_script("complete")
-_FILL: Final = read_script("store_read")
-_SCRIPTS: Final = (_ADMIT, _ADMIT_STRANGER, _SETTLE, _FILL)
+Mode = Literal["count_only", "idempotent_write", "cached_read"]
+DecisionKind = Literal[
+    "admitted",
+    "cache_hit",
+    "replayed",
+    "key_reused",
+    "in_progress",
+    "limited",
+    "revoked",
+    "unknown",
+]
 
 
 class Admission(Struct, frozen=True):
     """What the gate has to know of one request with a token.
 
     `user` and `session` are public ids. `token` is unique to this request: it owns the claim and
-    the mark. `key` and `fingerprint` belong to mode "key", `variant` to mode "read".
+    the write marker. `key` and `fingerprint` belong to mode idempotent_write, `variant` to
+    cached_read.
     """
 
     user: str
@@ -46,162 +50,160 @@ class Admission(Struct, frozen=True):
     variant: str = ""
 
 
-class Completion(Struct, frozen=True):
-    """What a money POST leaves behind.
+class Decision(Struct, frozen=True):
+    """The gate's answer.
 
-    `answer` None releases the claim; otherwise it is stored under `fingerprint`. `receivers` are
-    the other users whose accounts it changed. An unknown outcome keeps the mark (`known` False).
+    `payload` is the stored response of a replay or the cached one of a hit. `generation` is what
+    `store_read` has to show; None: this read must not be stored. `degraded`: decided without Redis.
     """
 
-    answer: tuple[bytes, int, bytes] | None = None  # fingerprint, status, body
+    kind: DecisionKind
+    limits: tuple[LimitState, ...] = ()
+    payload: bytes = b""
+    generation: str | None = None
+    degraded: bool = False
+
+
+class Completion(Struct, frozen=True):
+    """What a money POST leaves in Redis.
+
+    `answer` (fingerprint, status, body) replaces the claim; None releases it. `receivers` are the
+    other users whose accounts changed. With an unknown outcome the write marker stays.
+    """
+
+    answer: tuple[bytes, int, bytes] | None = None
     receivers: Sequence[str] = ()
-    known: bool = True
+    outcome_known: bool = True
 
 
 class Gate:
-    """One per process. `is_session_active` asks PostgreSQL."""
+    """One per process. `is_session_active` reads PostgreSQL."""
 
     def __init__(
         self,
         settings: Settings,
         is_session_active: Callable[[UUID, UUID], Awaitable[bool]],
     ) -> None:
-        self._channel = RedisClient(settings.redis_url, _SCRIPTS)
+        self._redis = RedisClient(settings.redis_url, _script_constants(settings))
         self._local = LocalLimits(settings.workers)
-        self._session_lives = is_session_active
-        self._answer_ms = settings.idempotency_ttl_s * 1000
-        self._tombstone_ms = settings.access_token_ttl_s * 1000
+        self._is_session_active = is_session_active
+        self._tombstone_ttl_ms = settings.access_token_ttl_s * 1000
 
     async def start(self) -> None:
-        await self._channel.start()
+        await self._redis.start()
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._redis.close()
 
     async def ping(self) -> None:
-        """Notices that Redis left while nobody asked it anything."""
-        await self._channel.ping()
+        """Notices that Redis is unavailable while no request uses it."""
+        await self._redis.ping()
 
     @property
     def redis_down(self) -> bool:
-        return self._channel.open
+        return self._redis.is_open
 
-    async def admit(self, passage: Admission) -> Decision:
-        """May the request go on? A cold session costs one read in PostgreSQL and a second call."""
-        verdict = await self._admit(passage, proven=False)
-        if verdict.kind == "unknown":
-            if not await self._session_lives(passage.session_id, passage.user_id):
-                verdict = Decision("revoked")
-            elif verdict.degraded:
-                verdict = self._admit_locally(passage.tiers)
-            else:
-                verdict = await self._admit(passage, proven=True)
-                if verdict.kind == "unknown":  # Redis left between the two calls
-                    verdict = self._admit_locally(passage.tiers)
-        return verdict
+    async def admit(self, admission: Admission) -> Decision:
+        """May the request go on? A session without a marker costs one read in PostgreSQL."""
+        decision = await self._admit(admission, session_confirmed=False)
+        if decision.kind != "unknown":
+            return decision
+        if not await self._is_session_active(admission.session_id, admission.user_id):
+            return Decision("revoked", degraded=decision.degraded)
+        if not decision.degraded:
+            decision = await self._admit(admission, session_confirmed=True)
+        if decision.kind == "unknown":  # without Redis, or lost between the two calls
+            decision = self._admit_locally(admission.tiers)
+        return decision
 
     async def admit_anonymous(self, tiers: Sequence[Tier]) -> Decision:
-        """The gate of a route without auth: rate limits only."""
+        """Admission of a route without a token: rate limits only."""
         try:
-            args = [part for tier in tiers for part in _tier_args(tier)]
-            keys = [tier.key for tier in tiers]
-            kind, report = await self._channel.call(_ADMIT_STRANGER, keys, args)
-            verdict = Decision(kind.decode(), parse_report(tiers, report))
+            kind, report = await self._redis.call(
+                "admit_anonymous", [tier.key for tier in tiers], tier_arguments(tiers)
+            )
         except RedisUnavailable:
-            verdict = self._admit_locally(tiers)
-        return verdict
+            return self._admit_locally(tiers)
+        return Decision(kind.decode(), parse_report(tiers, report))
 
-    async def settle(self, passage: Admission, settlement: Completion) -> None:
-        """Stores or releases the claim, lifts the mark, tells the caches what is old."""
+    async def complete(self, admission: Admission, completion: Completion) -> None:
+        """Stores or releases the claim, removes the write marker, invalidates caches."""
         stored = b""
-        if settlement.answer is not None:
-            fingerprint, status, body = settlement.answer
-            if len(body) <= redis_keys.MAX_ANSWER_BYTES:
+        if completion.answer is not None:
+            fingerprint, status, body = completion.answer
+            if len(body) <= redis_keys.MAX_RESPONSE_BYTES:
                 stored = fingerprint + str(status).encode() + body
         keys = [
-            redis_keys.idempotency_key(passage.user, passage.key),
-            redis_keys.cache(passage.user),
-            *map(redis_keys.cache, settlement.receivers),
-        ]
-        args: list[str | bytes | int] = [
-            passage.token,
-            stored,
-            self._answer_ms,
-            int(settlement.known),
-            redis_keys.WRITE_MARKER_TTL_MS,
-            redis_keys.CACHE_HASH_TTL_MS,
+            redis_keys.idempotency_key(admission.user, admission.key),
+            redis_keys.cache(admission.user),
+            *map(redis_keys.cache, completion.receivers),
         ]
         with suppress(RedisUnavailable):
-            await self._channel.call(_SETTLE, keys, args)
+            await self._redis.call(
+                "complete", keys, [admission.token, stored, int(completion.outcome_known)]
+            )
 
-    async def fill(
-        self, passage: Admission, generation: str, sequence: int, payload: bytes
+    async def store_read(
+        self, admission: Admission, generation: str, sequence: int, payload: bytes
     ) -> None:
-        """Offers a read to the cache; stored only if nothing was written meanwhile."""
+        """Offers a read to the cache; it is stored only if nothing was written meanwhile."""
         if len(payload) > redis_keys.MAX_VARIANT_BYTES:
             return
-        args: list[str | bytes | int] = [
-            passage.variant,
-            generation,
-            sequence,
-            payload,
-            redis_keys.VARIANT_TTL_MS,
-            redis_keys.MAX_VARIANTS,
-        ]
+        arguments: list[Argument] = [admission.variant, generation, sequence, payload]
         with suppress(RedisUnavailable):
-            await self._channel.call(_FILL, [redis_keys.cache(passage.user)], args)
+            await self._redis.call("store_read", [redis_keys.cache(admission.user)], arguments)
 
     async def end_sessions(self, user: str, sessions: Sequence[str]) -> None:
-        """Tombstones, after the commit and before the answer: they outlive every access token."""
+        """Tombstones, after the commit and before the response: they outlive every access token."""
         markers = [redis_keys.session_marker(user, session) for session in sessions]
-        await self._channel.put(markers, "ended", self._tombstone_ms)
+        await self._redis.set_durably(markers, "revoked", self._tombstone_ttl_ms)
 
-    async def clear(self, tiers: Sequence[Tier], name: str) -> None:
-        """Forgets what was counted in one of the tiers."""
+    async def reset_limit(self, tiers: Sequence[Tier], name: str) -> None:
+        """Deletes what was counted in one of the tiers."""
         for tier in tiers:
             if tier.name == name:
-                self._local.clear(tier.key)
-                await self._channel.forget(tier.key)
+                self._local.reset(tier.key)
+                await self._redis.delete(tier.key)
 
-    async def _admit(self, passage: Admission, *, proven: bool) -> Decision:
+    async def _admit(self, admission: Admission, *, session_confirmed: bool) -> Decision:
         keys = [
-            redis_keys.session_marker(passage.user, passage.session),
-            redis_keys.idempotency_key(passage.user, passage.key),
-            redis_keys.cache(passage.user),
-            *(tier.key for tier in passage.tiers),
+            redis_keys.session_marker(admission.user, admission.session),
+            redis_keys.idempotency_key(admission.user, admission.key),
+            redis_keys.cache(admission.user),
+            *(tier.key for tier in admission.tiers),
         ]
-        args: list[str | bytes | int] = [
-            passage.mode,
-            int(proven),
-            redis_keys.SESSION_MARKER_TTL_MS,
-            passage.token,
-            passage.fingerprint,
-            redis_keys.CLAIM_TTL_MS,
-            redis_keys.WRITE_MARKER_TTL_MS,
-            redis_keys.CACHE_HASH_TTL_MS,
-            passage.variant,
-            *(part for tier in passage.tiers for part in _tier_args(tier)),
+        is_read = admission.mode == "cached_read"
+        arguments: list[Argument] = [
+            admission.mode,
+            int(session_confirmed),
+            admission.token,
+            admission.variant if is_read else admission.fingerprint,
+            *tier_arguments(admission.tiers),
         ]
         try:
-            kind, report, *rest = await self._channel.call(_ADMIT, keys, args)
+            kind, report, *rest = await self._redis.call("admit", keys, arguments)
         except RedisUnavailable:
             return Decision("unknown", degraded=True)
         kind = kind.decode()
-        budgets = parse_report(passage.tiers, report) if report else ()
+        limits = parse_report(admission.tiers, report) if report else ()
         if kind == "admitted":
             generation = rest[0].decode()
-            return Decision(
-                kind,
-                budgets,
-                generation=None if generation == "-" else generation,
-                claimed=passage.mode == "key",
-            )
-        return Decision(kind, budgets, payload=rest[0] if rest else b"")
+            return Decision(kind, limits, generation=None if generation == "-" else generation)
+        return Decision(kind, limits, payload=rest[0] if rest else b"")
 
     def _admit_locally(self, tiers: Sequence[Tier]) -> Decision:
-        fits, budgets = self._local.count(tiers, time.monotonic())
-        return Decision("admitted" if fits else "limited", budgets, degraded=True)
+        fits, limits = self._local.count(tiers, time.monotonic())
+        return Decision("admitted" if fits else "limited", limits, degraded=True)
 
 
-def _tier_args(tier: Tier) -> tuple[int, int, int]:
-    return tier.limit.count, tier.limit.window_s * 1000, tier.cost
+def _script_constants(settings: Settings) -> dict[str, int]:
+    """The numbers that gate.lua is compiled with."""
+    return {
+        "SESSION_MARKER_TTL_MS": redis_keys.SESSION_MARKER_TTL_MS,
+        "CLAIM_TTL_MS": redis_keys.CLAIM_TTL_MS,
+        "RESPONSE_TTL_MS": settings.idempotency_ttl_s * 1000,
+        "WRITE_MARKER_TTL_MS": redis_keys.WRITE_MARKER_TTL_MS,
+        "CACHE_HASH_TTL_MS": redis_keys.CACHE_HASH_TTL_MS,
+        "VARIANT_TTL_MS": redis_keys.VARIANT_TTL_MS,
+        "MAX_VARIANTS": redis_keys.MAX_VARIANTS,
+    }

@@ -1,19 +1,24 @@
-"""Rate limits: tiers, what is left of them, and their headers (draft-ietf-httpapi-ratelimit)."""
+"""Rate limits: which tiers a request counts in, what is left of them, and their headers.
+
+The headers are those of draft-ietf-httpapi-ratelimit-headers.
+"""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from math import ceil
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
-from finpay.settings import RateLimit
+from finpay.gate import redis_keys
+from finpay.settings import RateLimit, Settings
 
-MAX_LOCAL_WINDOWS: Final = 100_000  # ~20 MB; the oldest window goes first
+EMAIL_FACTOR: Final = 5  # failed logins of one e-mail from many addresses, per limit of one address
+MAX_LOCAL_WINDOWS: Final = 100_000  # about 20 MB; the oldest window is dropped first
 
 
 class Tier(Struct, frozen=True):
-    """One limit that a request meets: its public name, its Redis key, how much it costs."""
+    """One limit that a request counts in: its public name, its key in Redis, the request's cost."""
 
     name: str
     key: str
@@ -29,34 +34,83 @@ class LimitState(Struct, frozen=True):
     reset_s: int
 
 
+class Tiers:
+    """The tiers of this deployment; one that is off is left out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._global = settings.rate_limit_global
+        self._transaction = settings.rate_limit_transaction
+        self._address = settings.rate_limit_auth
+        auth = settings.rate_limit_auth
+        self._email = auth and RateLimit(auth.count * EMAIL_FACTOR, auth.window_s)
+
+    @property
+    def max_transfers(self) -> int | None:
+        """Transfers of one request beyond this never fit; None: there is no limit."""
+        return None if self._transaction is None else self._transaction.count
+
+    def for_user(self, user: str, *, money: bool, transfers: int) -> list[Tier]:
+        """A request counts once in the global tier; its transfers count in theirs."""
+        tiers = []
+        if self._global is not None:
+            tiers.append(Tier("global", redis_keys.user_limit(user, "global"), self._global))
+        if money and self._transaction is not None:
+            key = redis_keys.user_limit(user, "transaction")
+            tiers.append(Tier("transaction", key, self._transaction, cost=transfers))
+        return tiers
+
+    def for_anonymous(
+        self, address: str, tier: Literal["auth"] | None, email: str | None
+    ) -> list[Tier]:
+        tiers = []
+        if self._global is not None:
+            key = redis_keys.address_limit(address, "global")
+            tiers.append(Tier("global", key, self._global))
+        if tier == "auth" and self._address is not None:
+            key = redis_keys.address_limit(address, "auth")
+            tiers.append(Tier("auth_address", key, self._address))
+        if email is not None and self._email is not None:
+            tiers.append(Tier("auth_email", redis_keys.email_limit(email), self._email))
+        return tiers
+
+
+def tier_arguments(tiers: Sequence[Tier]) -> list[int]:
+    """Limit, window in milliseconds and cost of each, as gate.lua reads them."""
+    return [
+        number
+        for tier in tiers
+        for number in (tier.limit.count, tier.limit.window_s * 1000, tier.cost)
+    ]
+
+
 def parse_report(tiers: Sequence[Tier], report: Sequence[int]) -> tuple[LimitState, ...]:
-    """From a script's report: (left, milliseconds) for each tier in turn."""
+    """From a report of gate.lua: (left, milliseconds) for each tier in turn."""
     return tuple(
         LimitState(tier, left, max(1, ceil(ms / 1000)))
         for tier, left, ms in zip(tiers, report[::2], report[1::2], strict=True)
     )
 
 
-def format_headers(budgets: Sequence[LimitState]) -> tuple[str, str]:
+def format_headers(states: Sequence[LimitState]) -> tuple[str, str]:
     """The values of RateLimit-Policy and RateLimit."""
     policy = ", ".join(
-        f'"{budget.tier.name}";q={budget.tier.limit.count};w={budget.tier.limit.window_s}'
-        for budget in budgets
+        f'"{state.tier.name}";q={state.tier.limit.count};w={state.tier.limit.window_s}'
+        for state in states
     )
     left = ", ".join(
-        f'"{budget.tier.name}";r={budget.remaining};t={budget.reset_s}' for budget in budgets
+        f'"{state.tier.name}";r={state.remaining};t={state.reset_s}' for state in states
     )
     return policy, left
 
 
-def exhausted(budgets: Sequence[LimitState]) -> LimitState:
-    """The tier that refused: of those without room, the one that stays shut longest."""
-    shut = [budget for budget in budgets if budget.remaining < budget.tier.cost]
-    return max(shut, key=lambda budget: budget.reset_s)
+def exhausted(states: Sequence[LimitState]) -> LimitState:
+    """The tier that refused: of those with too little left, the one whose window ends last."""
+    short = [state for state in states if state.remaining < state.tier.cost]
+    return max(short, key=lambda state: state.reset_s)
 
 
 class LocalLimits:
-    """The same fixed windows in this process alone, for while Redis is away.
+    """The same fixed windows in this process alone, while Redis is unavailable.
 
     Each process gets its share of the limit, so that all together stay near it.
     """
@@ -66,26 +120,26 @@ class LocalLimits:
         self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def count(self, tiers: Sequence[Tier], now_s: float) -> tuple[bool, tuple[LimitState, ...]]:
-        """Counts in all tiers or in none. Answers whether it fitted, and what is left."""
+        """Counts in all tiers or in none. Returns whether it was counted, and what is left."""
         windows = [self._window(tier, now_s) for tier in tiers]
         shares = [max(1, tier.limit.count // self._workers) for tier in tiers]
         fits = all(
             used + tier.cost <= share
             for tier, share, (used, _) in zip(tiers, shares, windows, strict=True)
         )
-        budgets = []
+        states = []
         for tier, share, (used, ends_s) in zip(tiers, shares, windows, strict=True):
             after = used + tier.cost if fits else used
             if fits:
                 self._windows[tier.key] = (after, ends_s)
                 if not used:  # a new window is the youngest, even under an old key
                     self._windows.move_to_end(tier.key)
-            budgets.append(LimitState(tier, max(0, share - after), max(1, ceil(ends_s - now_s))))
+            states.append(LimitState(tier, max(0, share - after), max(1, ceil(ends_s - now_s))))
         while len(self._windows) > MAX_LOCAL_WINDOWS:
             self._windows.popitem(last=False)
-        return fits, tuple(budgets)
+        return fits, tuple(states)
 
-    def clear(self, key: str) -> None:
+    def reset(self, key: str) -> None:
         self._windows.pop(key, None)
 
     def _window(self, tier: Tier, now_s: float) -> tuple[int, float]:

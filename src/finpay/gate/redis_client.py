@@ -1,40 +1,54 @@
-"""The way to Redis: the calls of concurrent requests on one line, behind a breaker.
+"""Calls to Redis: those of concurrent requests share one EVALSHA, behind a circuit breaker.
 
-Commands that are not answered within CALL_TIMEOUT_S open the breaker, and everything goes on
-without Redis at once; a probe in the background closes it again. Nothing is ever sent twice: a
-script that is would meet its own claim.
+A call that is not answered within CALL_TIMEOUT_S opens the breaker, and requests are served without
+Redis at once. Calls are never retried: a retry would find the claim of the first attempt.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
-import hiredis
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
-from finpay.gate.pipelined_connection import ConnectionLost, PipelinedConnection, pack
+from finpay.concurrency.micro_batcher import MicroBatcher
+from finpay.gate.circuit_breaker import CircuitBreaker
 from finpay.telemetry import logs, metrics
 
-CALL_TIMEOUT_S: Final = 0.08  # no call that left waits longer than 100 ms for Redis …
+CALL_TIMEOUT_S: Final = 0.08  # no request waits longer than 100 ms for Redis …
 RECHECK_S: Final = 0.01  # … this included
-PROBE_EVERY_S: Final = 0.25
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
-MAX_OWED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
+MAX_KEYS_PER_EVAL: Final = 60  # about twelve calls; Redis runs them while the next are prepared
+MAX_EVALS_IN_FLIGHT: Final = 4
+MAX_QUEUED_CALLS: Final = 10_000  # more than one process admits requests
+MAX_CONNECTIONS: Final = 16
+MAX_DEFERRED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
 
-_PROBE: Final = ("SET", "fp:probe", "1", "PX", 1_000)  # can it be reached, and does it write
-# What Redis says when it is as good as away, until the probe can write again.
-_UNABLE: Final = (
-    "OOM", "READONLY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM",
-    "BUSY", "CLUSTERDOWN",
-)  # fmt: skip
+_PROBE_KEY: Final = "fp:probe"
+_PROBE_KEY_TTL_MS: Final = 1_000
+# Errors of a server that is reachable but of no use, until a probe can write again.
+_UNAVAILABLE: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, ClusterDownError)
+_UNAVAILABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # redis-py has no class for these
+
+Argument = str | bytes | int
+Result = TypeVar("Result")
+
 _LOG = logs.get()
 
 
@@ -42,208 +56,180 @@ class RedisUnavailable(Exception):
     """Redis did not answer, or not in time. Whether the call had an effect is unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script; Redis knows it by `sha` once `text` was loaded."""
+class Call(NamedTuple):
+    """One request's call of gate.lua."""
 
-    text: str
-    sha: str
+    operation: str
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
 
 
 class RedisClient:
-    """One process's connection to Redis. `start` it in the event loop, `close` it there."""
+    """One per process. `constants` are the numbers that gate.lua is compiled with."""
 
-    def __init__(self, url: str, scripts: Sequence[Script]) -> None:
+    def __init__(self, url: str, constants: Mapping[str, int]) -> None:
         self._redis: Redis = Redis.from_url(
             url,
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=PROBE_TIMEOUT_S,
             health_check_interval=0,
+            max_connections=MAX_CONNECTIONS,
         )
-        self._scripts = scripts
-        self._line: PipelinedConnection | None = None
-        self._watch: asyncio.TimerHandle | None = None
-        self._owed: dict[str, tuple[str, float]] = {}
-        self._probe: asyncio.Task[None] | None = None
-        self.open = True  # no one has heard of Redis yet
+        self._script = read_script(constants)
+        self._sha = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
+        self._calls: MicroBatcher[Call, Any] = MicroBatcher(
+            self._evaluate,
+            max_in_flight=MAX_EVALS_IN_FLIGHT,
+            max_batch=MAX_KEYS_PER_EVAL,
+            max_queued=MAX_QUEUED_CALLS,
+            max_queued_weight=MAX_QUEUED_CALLS * MAX_KEYS_PER_EVAL,
+            weight_of=lambda call: len(call.keys),
+        )
+        self._breaker = CircuitBreaker(self._probe, self._drop_connections)
+        self._deferred: dict[str, tuple[str, float]] = {}
+        self._idle: list[AbstractConnection] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the breaker is open: requests are served without Redis."""
+        return self._breaker.is_open
 
     async def start(self) -> None:
-        """Tries Redis once; if it is away, goes on trying in the background."""
-        if not await self._try():
-            self._open_breaker("not reached at start")
+        await self._breaker.start()
 
     async def close(self) -> None:
-        if self._probe is not None:
-            self._probe.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._probe
-        self.open = True
-        self._hang_up()
+        await self._breaker.stop()
+        await self._drop_connections()
         await self._redis.aclose()
 
-    async def call(
-        self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]
-    ) -> Any:
-        """The script's answer; calls begun together travel by the dozen. RedisUnavailable without one."""
+    async def call(self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """The reply of one operation of gate.lua. RedisUnavailable without one."""
+        if self.is_open:
+            raise RedisUnavailable
+        return await self._calls.submit(Call(operation, keys, arguments))
+
+    async def delete(self, key: str) -> None:
+        """Deletes a key, unless Redis is unavailable."""
         try:
-            answer = await self._open_line().call(script.sha, keys, args)
-            if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("NOSCRIPT"):
-                # Its scripts were flushed; an unknown script did nothing.
-                await self._load_scripts()
-                answer = await self._open_line().call(script.sha, keys, args)
-        except ConnectionLost as lost:
-            raise RedisUnavailable from lost
-        return self._checked(answer)
+            await self._guarded(lambda: self._redis.delete(key))
+        except RedisUnavailable:
+            return
 
-    async def forget(self, key: str) -> None:
-        """Deletes a key, if Redis can be told."""
-        with contextlib.suppress(RedisUnavailable):
-            await self._command("DEL", key)
-
-    async def put(self, keys: Sequence[str], value: str, lifetime_ms: int) -> None:
+    async def set_durably(self, keys: Sequence[str], value: str, ttl_ms: int) -> None:
         """Sets keys that must reach Redis: now, or before Redis is used again."""
-        until_s = time.monotonic() + lifetime_ms / 1000
-        setting = (self._command("SET", key, value, "PX", lifetime_ms) for key in keys)
-        answers = await asyncio.gather(*setting, return_exceptions=True)
-        for key, answer in zip(keys, answers, strict=True):
-            if isinstance(answer, RedisUnavailable):
-                self._owe(key, value, until_s)
-            elif isinstance(answer, BaseException):
-                raise answer
+        until_s = time.monotonic() + ttl_ms / 1000
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.set(key, value, px=ttl_ms)
+        try:
+            await self._guarded(pipeline.execute)
+        except RedisUnavailable:
+            for key in keys[: MAX_DEFERRED - len(self._deferred)]:
+                self._deferred[key] = (value, until_s)
 
     async def ping(self) -> None:
-        """Notices that Redis left, or takes no writes, while nobody asked it anything."""
-        with contextlib.suppress(RedisUnavailable):
-            await self._command(*_PROBE)
-
-    async def _command(self, *words: str | int) -> Any:
+        """Opens the breaker if Redis is unreachable or takes no writes while no request uses it."""
         try:
-            answer = await self._open_line().ask(pack(*words))
-        except ConnectionLost as lost:
-            raise RedisUnavailable from lost
-        return self._checked(answer)
+            await self._guarded(self._write_probe_key)
+        except RedisUnavailable:
+            return
 
-    def _open_line(self) -> PipelinedConnection:
-        """The line, watched. RedisUnavailable at once while the breaker is open."""
-        if self.open or self._line is None:
+    async def _evaluate(self, calls: Sequence[Call]) -> list[Any]:
+        keys = [key for call in calls for key in call.keys]
+        arguments: list[Argument] = []
+        for call in calls:
+            arguments += (call.operation, len(call.keys), len(call.arguments), *call.arguments)
+        metrics.PIPELINE_SIZE.observe(len(calls))
+        words: Any = ("EVALSHA", self._sha, len(keys), *keys, *arguments)  # any number of words
+        replies = await self._guarded(partial(self._run_script, pack_command(words)))
+        return [
+            self._unavailable(reply) if isinstance(reply, ResponseError) else reply
+            for reply in replies
+        ]
+
+    async def _run_script(self, packed: bytes) -> list[Any]:
+        try:
+            return await self._send(packed)
+        except NoScriptError:  # the scripts were flushed; an unknown script did nothing
+            await self._redis.script_load(self._script)
+            return await self._send(packed)
+
+    async def _send(self, packed: bytes) -> list[Any]:
+        """The reply to a command, by a connection: `Redis.evalsha` takes twice the CPU."""
+        pool = self._redis.connection_pool
+        make: Callable[[], AbstractConnection] = pool.make_connection
+        connection = self._idle.pop() if self._idle else make()
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_packed_command(packed, check_health=False)
+            reply: list[Any] = await connection.read_response()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._idle.append(connection)
+        return reply
+
+    async def _guarded(self, command: Callable[[], Awaitable[Result]]) -> Result:
+        """The reply of a command. Opens the breaker if it fails or takes too long."""
+        if self.is_open:
             raise RedisUnavailable
-        if self._watch is None:
-            self._look_in(CALL_TIMEOUT_S, last=False)
-        return self._line
+        task = asyncio.ensure_future(command())
+        done, _ = await asyncio.wait({task}, timeout=CALL_TIMEOUT_S)
+        if not done:
+            # The reply may be in the socket, unread because this process was busy.
+            done, _ = await asyncio.wait({task}, timeout=RECHECK_S)
+        if not done:
+            task.cancel()
+            self._breaker.open("slow")
+            raise RedisUnavailable
+        try:
+            return task.result()
+        except ResponseError as error:
+            raise self._unavailable(error) from error
+        except (RedisError, OSError, TimeoutError) as error:
+            self._breaker.open(f"{type(error).__name__}: {error}"[:80])
+            raise RedisUnavailable from error
 
-    def _checked(self, answer: Any) -> Any:
-        if isinstance(answer, hiredis.ReplyError):
-            self._refused(answer)
-            raise RedisUnavailable from answer
-        return answer
-
-    def _look_in(self, seconds: float, *, last: bool) -> None:
-        self._watch = asyncio.get_running_loop().call_later(seconds, self._look, last)
-
-    def _look(self, last: bool) -> None:  # noqa: FBT001  a callback's argument
-        """One timer for all calls: is the oldest of them overdue?"""
-        self._watch = None
-        since_s = None if self._line is None else self._line.waits_since_s
-        if since_s is None:
-            return
-        waited_s = asyncio.get_running_loop().time() - since_s
-        if waited_s < CALL_TIMEOUT_S:
-            self._look_in(CALL_TIMEOUT_S - waited_s, last=False)
-        elif not last:
-            # The answer may lie in the socket, unread because this process was busy. The second
-            # look comes after it was read: who misses both is not this process.
-            self._look_in(RECHECK_S, last=True)
+    def _unavailable(self, error: ResponseError) -> RedisUnavailable:
+        reason = str(error)[:80]
+        if isinstance(error, _UNAVAILABLE) or reason.startswith(_UNAVAILABLE_CODES):
+            self._breaker.open(reason)
         else:
-            self._open_breaker("slow")
+            _LOG.error("redis_error", reason=reason)
+        return RedisUnavailable(reason)
 
-    def _refused(self, answer: hiredis.ReplyError) -> None:
-        reason = str(answer)[:80]
-        if reason.startswith(_UNABLE):
-            self._open_breaker(reason)
-        else:
-            _LOG.error("redis_refused", reason=reason)
-
-    async def _load_scripts(self) -> None:
-        for script in self._scripts:
-            await self._command("SCRIPT", "LOAD", script.text)
-
-    def _open_breaker(self, reason: str) -> None:
-        if self._probe is not None and not self._probe.done():
-            return
-        self.open = True
-        self._hang_up()
-        metrics.BREAKER_OPEN.set(1)
-        _LOG.warning("redis_away", reason=reason)
-        self._probe = asyncio.get_running_loop().create_task(self._keep_trying())
-
-    def _hang_up(self) -> None:
-        """An answer that still comes must never be taken for that of another request."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.hang_up()
-
-    async def _keep_trying(self) -> None:
-        while not await self._try():  # noqa: ASYNC110  what we wait for sends no event
-            await asyncio.sleep(PROBE_EVERY_S)
-        _LOG.info("redis_back")
-
-    async def _try(self) -> bool:
-        """Whether Redis answers, takes writes, and has what we owe it."""
-        self._hang_up()
+    async def _probe(self) -> bool:
+        """Whether Redis answers, takes writes, and has the script and the deferred keys."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                line = PipelinedConnection(await self._connected())
-                self._line = line
-                for script in self._scripts:
-                    await _told(line, "SCRIPT", "LOAD", script.text)
-                await _told(line, *_PROBE)
-                await self._pay_debts(line)
-        except Exception as error:  # noqa: BLE001  nothing but this loop closes the breaker again
-            _LOG.debug("redis_probe", reason=repr(error))
-            self._hang_up()
+                await self._redis.script_load(self._script)
+                await self._write_probe_key()
+                await self._write_deferred()
+        except Exception as error:  # noqa: BLE001  only this loop closes the breaker again
+            _LOG.debug("redis_probe_failed", reason=repr(error))
             return False
-        self.open = False
-        line.lost.add_done_callback(lambda _: self._lost(line))
-        metrics.BREAKER_OPEN.set(0)
         return True
 
-    def _lost(self, line: PipelinedConnection) -> None:
-        """Redis hung up: at once back to it, whether somebody waits for an answer or not."""
-        if line is self._line:
-            self._open_breaker("line lost")
+    async def _write_probe_key(self) -> None:
+        await self._redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_TTL_MS)
 
-    async def _connected(self) -> AbstractConnection:
-        pool = self._redis.connection_pool
-        connection: AbstractConnection
-        connection = pool.make_connection()  # type: ignore[no-untyped-call]
-        await connection.connect()  # type: ignore[no-untyped-call]
-        return connection
-
-    def _owe(self, key: str, value: str, until_s: float) -> None:
-        if len(self._owed) < MAX_OWED:
-            self._owed[key] = (value, until_s)
-
-    async def _pay_debts(self, line: PipelinedConnection) -> None:
-        while self._owed:  # more may come while one is paid
-            key, (value, until_s) = next(iter(self._owed.items()))
+    async def _write_deferred(self) -> None:
+        while self._deferred:  # more may be added meanwhile
+            key, (value, until_s) = next(iter(self._deferred.items()))
             left_ms = int((until_s - time.monotonic()) * 1000)
             if left_ms > 0:
-                await _told(line, "SET", key, value, "PX", left_ms)
-            del self._owed[key]
+                await self._redis.set(key, value, px=left_ms)
+            del self._deferred[key]
+
+    async def _drop_connections(self) -> None:
+        """A late reply must not be read as the reply of another call."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+        await self._redis.connection_pool.disconnect()
 
 
-async def _told(line: PipelinedConnection, *words: str | int) -> None:
-    answer = await line.ask(pack(*words))
-    if isinstance(answer, hiredis.ReplyError):
-        raise answer
-
-
-def read_script(name: str) -> Script:
-    """A script of scripts/ with what it calls: multi_call.lua, and rate_limit.lua if it counts."""
-    folder = files("finpay.gate") / "scripts"
-    crowd, limits, own = (
-        (folder / f"{each}.lua").read_text("utf-8") for each in ("multi_call", "rate_limit", name)
-    )
-    text = crowd + (limits if "count(" in own else "") + own
-    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # as Redis names it
-    return Script(text, sha)
+def read_script(constants: Mapping[str, int]) -> str:
+    """gate.lua behind its constants."""
+    lines = [f"local {name} = {value}\n" for name, value in constants.items()]
+    return "".join(lines) + (files("finpay.gate") / "gate.lua").read_text("utf-8")

@@ -1,23 +1,19 @@
-"""How long things live in Redis, and why. Names of keys.
+"""Names of the keys in Redis, how long they live, and why.
 
-Keys of one user carry the hash tag `{user}`, so that the gate's script touches one slot.
+Keys of one user carry the hash tag `{user}`, so that the script of one request touches one slot.
 """
 
 import hashlib
 from typing import Final
 
-SESSION_MARKER_TTL_MS: Final = (
-    60_000  # a session ended while Redis was away is refused within a minute
-)
-CLAIM_TTL_MS: Final = 10_000  # a crash leaves a key "in progress" no longer than this
-WRITE_MARKER_TTL_MS: Final = (
-    30_000  # longer than any statement can still commit after its caller died
-)
-VARIANT_TTL_MS: Final = 10_000  # others' writes show within this time
-CACHE_HASH_TTL_MS: Final = 60_000  # outlives every mark and variant in it
-MAX_VARIANT_BYTES: Final = 64 * 1024  # a page of 100; more would hold up all others
-MAX_ANSWER_BYTES: Final = 64 * 1024  # a bulk's; bigger ones are replayed from PostgreSQL
-MAX_VARIANTS: Final = 16  # per user: bounds what one user can make us keep
+SESSION_MARKER_TTL_MS: Final = 60_000  # bounds how late a revoked session is noticed without Redis
+CLAIM_TTL_MS: Final = 10_000  # after a crash a key stays "in progress" no longer than this
+WRITE_MARKER_TTL_MS: Final = 30_000  # no statement can commit later than this after its caller died
+VARIANT_TTL_MS: Final = 10_000  # changes by other users are visible within this time
+CACHE_HASH_TTL_MS: Final = 60_000  # longer than every marker and variant in it
+MAX_VARIANT_BYTES: Final = 64 * 1024  # a page of 100; larger responses are not cached
+MAX_RESPONSE_BYTES: Final = 64 * 1024  # larger ones, of transfer batches, replay from PostgreSQL
+MAX_VARIANTS: Final = 16  # per user: bounds the memory that one user can occupy
 
 
 def session_marker(user: str, session: str) -> str:
@@ -41,5 +37,5 @@ def address_limit(address: str, tier: str) -> str:
 
 
 def email_limit(email: str) -> str:
-    """Hashed: Redis needs to recognise an address, not to know it."""
+    """Hashed: Redis has to recognise an e-mail address, not to know it."""
     return f"fp:{{{hashlib.blake2b(email.encode(), digest_size=16).hexdigest()}}}:limit:auth_email"
