@@ -37,7 +37,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 # What a server never uses, 53 MB of 133: debugging symbols, sources in C, the editor beside Swagger
 # UI, and the highlighting of languages other than Python in tracebacks.
 RUN find /opt/finpay -name '*.so' -exec strip --strip-unneeded {} + \
-    && find /opt/finpay -path '*/swagger_ui/static/*' -type f ! -name LICENSE \
+    && find /opt/finpay -path '*/flask_swagger_ui/dist/*' -type f ! -name LICENSE \
         ! -name swagger-ui.css ! -name swagger-ui-bundle.js ! -name favicon-32x32.png -delete \
     && find /opt/finpay -path '*/pygments/lexers/*' -type f ! -name '__init__*' \
         ! -name '_mapping*' ! -name 'python.*' -delete \

@@ -22,7 +22,7 @@ from benchmarks.rounds import WARM_UP_S, Round, measure
 from benchmarks.users import User
 from benchmarks.wrk import Load
 from finpay import ids
-from finpay.edge.pipeline import MAX_UNDER_WAY
+from finpay.edge.application import MAX_IN_FLIGHT
 
 PEAK_CONNECTIONS: Final = (64, 128, 256)
 PAUSE_MS: Final = 50  # wrk walks a list of all that pause, again and again: a cost of its own
@@ -93,7 +93,7 @@ def overload(contest: Contest, turns: int) -> Overload:
 
     found = {connections: peak_over(connections) for connections in PEAK_CONNECTIONS}
     best, peak = max(found.items(), key=itemgetter(1))
-    busy = contest.workers * MAX_UNDER_WAY  # who waits for an answer offers nothing meanwhile
+    busy = contest.workers * MAX_IN_FLIGHT  # who waits for an answer offers nothing meanwhile
     connections = busy + round(EXCESS * peak * PAUSE_MS / 1_000)
     taken: list[Turn] = []
     before = peak_over(best)
@@ -119,7 +119,7 @@ def summary(turns: Sequence[Turn]) -> Overload:
     kept = [round(turn.kept, 3) for turn in turns]
     return Overload(
         connections=rounds[0].connections,
-        let_in=MAX_UNDER_WAY,
+        let_in=MAX_IN_FLIGHT,
         peak_per_second=round(median(mean(turn.peaks) for turn in turns), 1),
         offered_per_second=round(median(one.requests_per_second for one in rounds), 1),
         transfers_per_second=round(median(one.transfers_per_second for one in rounds), 1),

@@ -21,7 +21,6 @@ from pydantic import (
 )
 
 DEVELOPMENT_SECRET: Final = "finpay-development-secret-never-in-production"  # noqa: S105
-STARTUP_ERROR_FILE: Final = "unfit"  # where a worker tells its supervisor why none of them may run
 MIN_SECRET_BYTES: Final = 32  # RFC 7518 §3.2: an HS256 key is at least as long as its hash
 
 Network = IPv4Network | IPv6Network

@@ -171,7 +171,7 @@ class TestSize:
      "application/problem+json", "application/jsonp", "json", "*/*", "application/json5",
      "application/json; charset=latin-1", "application/json; charset=utf-16",
      "application/json, text/plain", "application/json; charset=utf-8; charset=latin-1",
-     "text/json", "application/json; boundary=x"],
+     "text/json"],
 )  # fmt: skip
 def test_a_body_that_does_not_call_itself_json_is_415(
     alice: User, content_type: str | None
@@ -184,7 +184,8 @@ def test_a_body_that_does_not_call_itself_json_is_415(
 @pytest.mark.parametrize(
     "content_type",
     ["application/json", "Application/JSON", "application/json;charset=utf-8",
-     "application/json; charset=UTF-8", 'application/json ; charset="utf-8"'],
+     "application/json; charset=UTF-8", 'application/json ; charset="utf-8"',
+     "application/json; boundary=x", "application/json;"],
 )  # fmt: skip
 def test_json_may_be_spelt_in_every_way_that_http_allows(alice: User, content_type: str) -> None:
     problem(ask(alice, "/transactions", b"[]", Content_Type=content_type), 422, "validation_failed")
@@ -197,7 +198,7 @@ def test_json_may_be_spelt_in_every_way_that_http_allows(alice: User, content_ty
      "/api/v1/transactions/a/b", "/api/v1/../v1/health", "/%ff", "/%", "/%zz", "/docs/errors/%00",
      "/docs/assets/..%2f..%2fpipeline.py", "/docs/assets/%2e%2e", "/docs/errors/..", "/.env",
      "/API/v1/health", "/api/v1/transactions/%7Bid%7D/x", "/{id}",
-     "/api/v1/accounts/%F0%9F%92%A9", f"/{'x' * 20_000}", f"/{'x' * 300_000}",
+     "/api/v1/accounts/%F0%9F%92%A9", f"/{'x' * 20_000}",
      "/api/v1/health;a=b"],
 )  # fmt: skip
 def test_a_path_that_is_none_of_ours_is_404(api: Api, path: str) -> None:

@@ -27,7 +27,7 @@ def valkey(redis_url: str) -> Iterator[Redis]:
 
 
 def kept(valkey: Redis, user: User) -> dict[str, bytes]:
-    """The user's cache: variants `v:…`, marks `m:…`, generation and sequence."""
+    """The user's cache: variants `v:…`, write markers `w:…`, generation and sequence."""
     found: Any = valkey.hgetall(redis_keys.cache(user.user_id))
     return {name.decode(): value for name, value in found.items()}
 
@@ -161,13 +161,13 @@ class TestKept:
         assert user.balance == 100
         name = redis_keys.cache(user.user_id)
         ends_ms = int(time.time() * 1000) + redis_keys.WRITE_MARKER_TTL_MS
-        valkey.hset(name, mapping={"m:unknown": ends_ms, "gen": "unknown"})
+        valkey.hset(name, mapping={"w:unknown": ends_ms, "gen": "unknown"})
         before = variants(valkey, user)
         api.fund(user, 11)
         assert user.balance == 111  # so it was not served from the cache
         assert len(user.get(HISTORY).json()["data"]) == 2
         assert variants(valkey, user) == before  # nor stored
-        valkey.hset(name, "m:unknown", 1)  # the mark's time is over, and a variant's before it
+        valkey.hset(name, "w:unknown", 1)  # the mark's time is over, and a variant's before it
         expire(valkey, user)
         assert user.balance == 111
         assert len(user.get(HISTORY).json()["data"]) == 2
@@ -197,7 +197,7 @@ class TestWrite:
         for key, amount in (("done", 1), ("done", 1), ("failed", 101), ("done", 2)):
             user.send(other, amount, key)
         problem(user.send(user, 1, "self"), 422, "same_account")
-        assert [name for name in kept(valkey, user) if name.startswith("m:")] == []
+        assert [name for name in kept(valkey, user) if name.startswith("w:")] == []
         assert user.balance == 99
         assert variants(valkey, user) != []
 
@@ -211,7 +211,7 @@ class TestWrite:
             answer = await asyncio.to_thread(user.send, other, 1, "unknown")
             assert int(answer.headers["Retry-After"]) >= 1
             problem(answer, 503, "unavailable")
-        assert [name for name in kept(valkey, user) if name.startswith("m:")] != []
+        assert [name for name in kept(valkey, user) if name.startswith("w:")] != []
         retried = user.send(other, 1, "unknown")
         assert retried.status == 201
         assert user.get(HISTORY).json()["data"][0]["id"] == retried.json()["id"]

@@ -10,7 +10,8 @@ from schemathesis import Case
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.config import SchemathesisConfig
 
-from finpay.edge import openapi, routes
+from finpay.edge import openapi
+from finpay.edge.router import Router
 from finpay.edge.routes import ROUTES
 from tests.api_process import Api, User
 from tests.faults.api_probes import ask
@@ -77,7 +78,7 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
     ]
     names = [operation["operationId"] for operation in operations]
     assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[a-z_]+", name) for name in names)
+    assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name) for name in names)
     for reference in re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', str(document)):
         assert reference in document["components"]["schemas"]
 
@@ -89,7 +90,7 @@ def test_every_route_is_in_it_and_nothing_else(document: dict[str, Any]) -> None
     assert described == {(route.method, route.path) for route in ROUTES}
     for route in ROUTES:
         operation = document["paths"][route.path][route.method.lower()]
-        assert ("security" in operation) == (route.passes == "user")
+        assert ("security" in operation) == (route.access == "authenticated")
         assert ("requestBody" in operation) == (route.body is not None)
 
 
@@ -105,7 +106,7 @@ def test_every_status_that_was_answered_so_far_is_documented(
     )
     assert len(counted) > 3
     for method, path, status in counted:
-        methods = routes.find(path)[0]
+        methods = Router(ROUTES).find(path)[0]
         operation = document["paths"][path].get("get" if method == "HEAD" else method.lower())
         if operation is None:
             assert method not in methods

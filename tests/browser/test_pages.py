@@ -60,8 +60,8 @@ def test_the_docs_page_shows_every_endpoint(watched: Watched, api: Api) -> None:
     answer = page.goto(f"{api.url}/docs")
     assert answer is not None
     assert "default-src" in (answer.header_value("content-security-policy") or "")
-    expect(page.locator("#operations-transactions-transactions_send")).to_be_visible()
-    page.locator("#operations-transactions-transactions_send .opblock-summary").click()
+    expect(page.locator("#operations-transactions-createTransaction")).to_be_visible()
+    page.locator("#operations-transactions-createTransaction .opblock-summary").click()
     expect(page.get_by_text("X-Idempotency-Key").first).to_be_visible()
     assert watched.wrong == []
     assert _fits(page)
@@ -70,7 +70,7 @@ def test_the_docs_page_shows_every_endpoint(watched: Watched, api: Api) -> None:
 def test_trying_it_out_works_under_the_policy(watched: Watched, api: Api) -> None:
     page = watched.page
     page.goto(f"{api.url}/docs")
-    block = page.locator("#operations-health-pages_health")
+    block = page.locator("#operations-health-retrieveHealth")
     block.locator(".opblock-summary").click()
     block.get_by_role("button", name="Execute").click()
     expect(block.locator(".live-responses-table .response-col_status").last).to_contain_text("200")

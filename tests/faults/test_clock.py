@@ -45,13 +45,13 @@ def test_the_order_of_the_ledger_is_no_hosts_clock(api: Api, hosts: tuple[Api, A
     alice, bob = ahead.user(1_000), ahead.user()
     assert minutes_off(alice) == pytest.approx(MINUTES, abs=1), "the shift works"
     assert minutes_off(behind.user()) == pytest.approx(-MINUTES, abs=1)
-    known = [at(behind, alice), alice]
+    outcome_known = [at(behind, alice), alice]
     made = []
     for number in range(TRANSFERS):
-        answer = known[number % 2].send(bob, number + 1, f"clock-{number}")
+        answer = outcome_known[number % 2].send(bob, number + 1, f"clock-{number}")
         assert answer.status == 201, answer.json()
         made.append(answer.json())
-        again = known[(number + 1) % 2].send(bob, number + 1, f"clock-{number}")
+        again = outcome_known[(number + 1) % 2].send(bob, number + 1, f"clock-{number}")
         assert again.headers["idempotent-replayed"] == "true"
         assert again.json() == made[-1]
     for host in (ahead, behind, api):

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from redis import Redis
 
-from finpay.gate import gate, redis_keys
+from finpay.gate import redis_keys
 from tests.api_process import Api, await_ready, running_api
 from tests.faults.api_probes import await_new_workers, await_that, locked, truth, workers
 from tests.faults.tcp_proxy import Proxy, proxy_before
@@ -115,7 +115,7 @@ def kill_at_settle(mortal: Api, proxy: Proxy) -> None:
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
 
-    proxy.set_trap("request", gate._SETTLE.sha.encode(), "hang", then=kill)
+    proxy.set_trap("request", b"\r\ncomplete\r\n", "hang", then=kill)
 
 
 def let_expire(redis_url: str, key: str, limit_s: float) -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from finpay.db import failover, pool
 from finpay.db.pool import Database
-from finpay.edge.pipeline import REQUEST_LIMIT_S
 from finpay.ledger.batcher import CONNECTIONS
 from tests.api_process import PASSWORD, Api
 from tests.faults.api_probes import ask, await_that
@@ -24,6 +23,7 @@ from tests.load import load, prove, resolve
 from tests.servers import OwnPostgres, Run
 
 EXIT_LIMIT_S: Final = 20.0
+ANSWER_LIMIT_S: Final = 5.5
 PATHS: Final = 10_000
 MAX_GROWTH_BYTES: Final = 8 * 1024 * 1024  # an allocator's mood; 10 000 kept paths would be more
 PRODUCTION: Final = {
@@ -104,23 +104,22 @@ async def test_each_session_and_the_role_have_time_limits(database_url: str) -> 
         await database.close()
 
 
-def test_no_request_takes_longer_than_its_limit(
+def test_a_slow_database_is_told_within_the_limit_of_a_statement(
     serve: Callable[..., Api], postgres: OwnPostgres
 ) -> None:
-    """Redis is away, and PostgreSQL so slow that each of its answers comes within the deadline of a
-    statement, and all of them together don't."""
+    """Redis is away too, so that nothing answers for it."""
     with proxy_before(postgres.url) as (proxy, url):
         api = serve(DATABASE_URL=url, REDIS_URL="redis://127.0.0.1:1/0")
         alice = api.user()
         change = {"current_password": PASSWORD, "new_password": "a better password"}
-        proxy.delay_s = 1.7
+        proxy.delay_s = 6.0
         started = time.monotonic()
         answer = alice.client.request("POST", "/api/v1/auth/password", json=change)
         took_s = time.monotonic() - started
         proxy.delay_s = 0
-    assert took_s < REQUEST_LIMIT_S + 0.5
+    assert took_s < ANSWER_LIMIT_S
     assert answer.status == 503
-    assert "took too long" in answer.json()["detail"]
+    assert answer.json()["retryable"] is True
 
 
 def test_random_paths_grow_neither_memory_nor_metrics(serve: Callable[..., Api]) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from http.client import HTTPResponse
 from typing import Final
 
-from finpay.edge.pipeline import MAX_UNDER_WAY
+from finpay.edge.application import MAX_IN_FLIGHT
 from tests.api_process import Api, User
 from tests.faults.api_probes import ask, await_that, connected, locked, status_of, truth
 
@@ -18,10 +18,10 @@ LIMIT_S: Final = 10.0
 
 def test_one_too_many_is_refused_at_once(serve: Callable[..., Api], api: Api) -> None:
     served = serve(FINPAY_WORKERS="1")
-    alice, bob = api.user(MAX_UNDER_WAY + EXTRA), api.user()
+    alice, bob = api.user(MAX_IN_FLIGHT + EXTRA), api.user()
     with ExitStack() as stack:
         with locked(api, alice) as lock:
-            lines = [stack.enter_context(connected(served)) for _ in range(MAX_UNDER_WAY + EXTRA)]
+            lines = [stack.enter_context(connected(served)) for _ in range(MAX_IN_FLIGHT + EXTRA)]
             (worker,) = served.workers()
             worker.suspend()  # so that all of them come in one turn of its loop
             for number, each in enumerate(lines):
@@ -36,7 +36,7 @@ def test_one_too_many_is_refused_at_once(serve: Callable[..., Api], api: Api) ->
             assert ask(served, "/readyz").status_code == 200
             assert ask(served, "/api/v1/health").status_code == 200
         answers = Counter(status_of(each) for each in lines)
-    assert answers[201] == MAX_UNDER_WAY, "whoever was let in is served"
+    assert answers[201] == MAX_IN_FLIGHT, "whoever was let in is served"
     assert answers[201] + answers[503] == len(lines)
     assert truth(api, bob) == answers[201]
     api.verify()

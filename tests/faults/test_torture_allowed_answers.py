@@ -105,7 +105,7 @@ def test_a_bulk_tells_of_each_item() -> None:
 
 def test_the_allowance_for_connections_is_what_the_pools_hold() -> None:
     watch = bell = pulse = listener = 1
-    assert api.READERS + batcher.CONNECTIONS + watch + bell == cluster.API_CONNECTIONS
+    assert api.READ_POOL_SIZE + batcher.CONNECTIONS + watch + bell == cluster.API_CONNECTIONS
     assert worker.CONNECTIONS + pulse + listener == cluster.WORKER_CONNECTIONS
 
 

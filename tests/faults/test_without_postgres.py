@@ -115,15 +115,15 @@ def test_what_needs_the_database_is_503_in_time(
     api: Api, postgres: OwnPostgres, fault: Fault
 ) -> None:
     alice, bob = api.user(1_000), api.user()
-    known = alice.send(bob, 5, "known")
+    outcome_known = alice.send(bob, 5, "known")
     warm = alice.get("/accounts")
     assert alice.get("/accounts").body == warm.body
     with fault(postgres):
         assert_told(api)
         assert alice.get("/accounts").body == warm.body
         again = alice.send(bob, 5, "known")
-        assert (again.status, again.body) == (201, known.body)
-        for answer, seconds in needing_the_database(alice, bob, known.json()["id"]):
+        assert (again.status, again.body) == (201, outcome_known.body)
+        for answer, seconds in needing_the_database(alice, bob, outcome_known.json()["id"]):
             assert_unavailable(answer)
             assert seconds < ANSWER_S
         assert_told(api)

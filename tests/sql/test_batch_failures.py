@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from finpay.concurrency.deadlines import SWEEP_EVERY_S
 from finpay.db.pool import Conflict, Database, Unavailable
 from finpay.errors import Code
 from finpay.ledger import batcher as module
@@ -69,7 +68,7 @@ _BUSY = Conflict(Code.UNAVAILABLE, "busy", may_have_run=False)
 async def test_what_may_have_run_once_is_unknown_to_the_end(
     bank: Bank, monkeypatch: pytest.MonkeyPatch, later: Unavailable
 ) -> None:
-    monkeypatch.setattr(module, "DEADLINE_S", SWEEP_EVERY_S + 0.5)
+    monkeypatch.setattr(module, "DEADLINE_S", 0.7)
     a, b = await bank.open(100), await bank.open()
     database: Any = _Answers(_away(may_have_run=True), later)
     with pytest.raises(Unavailable) as refused:

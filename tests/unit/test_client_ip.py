@@ -60,14 +60,14 @@ CASES: list[tuple[tuple[Network, ...] | int, str, str | None, str]] = [
 def test_the_address_that_counts(
     trusted: tuple[Network, ...] | int, peer: str, forwarded: str | None, address: str
 ) -> None:
-    assert ClientIp(trusted).of(peer, forwarded) == address
+    assert ClientIp(trusted).resolve(peer, forwarded) == address
 
 
 @given(st.text(max_size=80), st.sampled_from([INSIDE, (), 1, 3]))
 def test_any_header_is_an_address_or_unknown(
     forwarded: str, trusted: tuple[Network, ...] | int
 ) -> None:
-    address = ClientIp(trusted).of("10.1.1.1", forwarded)
+    address = ClientIp(trusted).resolve("10.1.1.1", forwarded)
     if address != "unknown":
         ip_network(address)
 
@@ -75,23 +75,23 @@ def test_any_header_is_an_address_or_unknown(
 @given(st.text(alphabet="0123456789abcdef.:, []", max_size=60))
 def test_what_a_client_adds_to_the_header_changes_nothing(forged: str) -> None:
     for trusted in (INSIDE, 1):
-        said = ClientIp(trusted).of("10.1.1.1", f"{forged}, 198.51.100.7")
+        said = ClientIp(trusted).resolve("10.1.1.1", f"{forged}, 198.51.100.7")
         assert said == "198.51.100.7"
 
 
 def test_what_is_remembered_is_bounded() -> None:
     addresses = ClientIp(1)
     for number in range(CACHED_ADDRESSES + 500):
-        addresses.of(PEER, f"10.0.{number // 256}.{number % 256}")
-    assert addresses._remembered.cache_info().currsize == CACHED_ADDRESSES
+        addresses.resolve(PEER, f"10.0.{number // 256}.{number % 256}")
+    assert addresses._cached.cache_info().currsize == CACHED_ADDRESSES
 
 
 def test_a_header_that_nobody_vouches_for_is_not_kept() -> None:
     addresses = ClientIp(())
     for number in range(10):
-        addresses.of(PEER, f"{number}" * 100_000)
-    assert addresses._remembered.cache_info().currsize == 1
+        addresses.resolve(PEER, f"{number}" * 100_000)
+    assert addresses._cached.cache_info().currsize == 1
 
 
 def test_only_the_end_of_a_long_header_is_read() -> None:
-    assert ClientIp(1).of("10.1.1.1", "6.6.6.6, " * 10_000 + "1.1.1.1") == "1.1.1.1"
+    assert ClientIp(1).resolve("10.1.1.1", "6.6.6.6, " * 10_000 + "1.1.1.1") == "1.1.1.1"

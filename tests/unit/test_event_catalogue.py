@@ -120,11 +120,11 @@ class TestPatterns:
     )  # fmt: skip
     def test_that_stand_for_nothing_are_refused_with_what_there_is(self, text: str) -> None:
         with pytest.raises(ValueError, match=re.escape("account.*, account.created")) as caught:
-            query_params.event_types(text)
+            query_params.EVENT_TYPE.parse(text)
         assert all(kind in str(caught.value) for kind in EVENT_TYPES)
 
     def test_everything_is_no_filter(self) -> None:
-        assert query_params.event_types("*") is None
+        assert query_params.EVENT_TYPE.parse("*") is None
 
 
 def test_types_are_group_and_past_participle_in_order() -> None:

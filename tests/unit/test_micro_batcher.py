@@ -276,11 +276,11 @@ async def test_results_are_set_in_groups_per_tick(items: int, groups: list[int])
     futures = [batches.batcher.submit_nowait(item) for item in range(items)]
     await run_ready()
     ending = asyncio.ensure_future(batches.end_next())
-    known = [0]
-    while known[-1] < items:
+    outcome_known = [0]
+    while outcome_known[-1] < items:
         await asyncio.sleep(0)
-        known.append(sum(future.done() for future in futures))
-    steps = [after - before for before, after in itertools.pairwise(known)]
+        outcome_known.append(sum(future.done() for future in futures))
+    steps = [after - before for before, after in itertools.pairwise(outcome_known)]
     assert [step for step in steps if step] == groups
     await ending
 

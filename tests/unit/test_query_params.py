@@ -10,16 +10,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finpay.edge.request import query_params
+from finpay.edge.request import pagination, query_params
 from finpay.errors import Code, FinPayError
 from finpay.money import MAX_AMOUNT
 
 ALICE, BOB = UUID(int=1), UUID(int=2)
 POSITIONS = st.integers(0, 2**63 - 1)
-PARSERS: dict[str, query_params.Parser | query_params.CursorCodec] = {
-    "limit": query_params.limit,
+PARAMETERS: query_params.Parameters = {
+    "limit": query_params.LIMIT,
     "status": query_params.one_of("completed", "failed"),
-    "cursor": query_params.ENTRIES,
+    "cursor": query_params.ENTRIES_CURSOR,
 }
 
 
@@ -31,10 +31,10 @@ def refusal(call: Callable[[], Any]) -> FinPayError:
 
 class TestQuery:
     def test_is_given_as_sent_and_as_checked(self) -> None:
-        texts, values = query_params.parse_query(b"status=failed&limit=5", PARSERS, ALICE)
+        texts, values = query_params.parse(b"status=failed&limit=5", PARAMETERS, ALICE)
         assert texts == {"status": "failed", "limit": "5"}
         assert values == {"status": "failed", "limit": 5}
-        assert query_params.parse_query(b"", PARSERS, ALICE) == ({}, {})
+        assert query_params.parse(b"", PARAMETERS, ALICE) == ({}, {})
 
     @pytest.mark.parametrize(
         ("query", "parameter"),
@@ -47,17 +47,17 @@ class TestQuery:
         ],
     )  # fmt: skip
     def test_names_the_parameter_that_is_wrong(self, query: bytes, parameter: str) -> None:
-        error = refusal(lambda: query_params.parse_query(query, PARSERS, ALICE))
+        error = refusal(lambda: query_params.parse(query, PARAMETERS, ALICE))
         assert error.code is Code.VALIDATION_FAILED
         assert [fault.parameter for fault in error.field_errors] == [parameter]
 
     def test_escapes_are_read(self) -> None:
-        assert query_params.parse_query(b"%6Cimit=%35", PARSERS, ALICE)[1] == {"limit": 5}
+        assert query_params.parse(b"%6Cimit=%35", PARAMETERS, ALICE)[1] == {"limit": 5}
 
     @given(st.binary(max_size=60))
     def test_any_bytes_are_parameters_or_refused(self, query: bytes) -> None:
         with suppress(FinPayError):
-            query_params.parse_query(query, PARSERS, ALICE)
+            query_params.parse(query, PARAMETERS, ALICE)
 
 
 class TestTime:
@@ -73,13 +73,13 @@ class TestTime:
         ],
     )
     def test_is_rfc_3339(self, text: str, moment: datetime) -> None:
-        assert query_params.time(text) == moment
-        assert query_params.time(text).tzinfo is UTC
+        assert query_params.parse_time(text) == moment
+        assert query_params.parse_time(text).tzinfo is UTC
 
     @given(st.datetimes(timezones=st.just(UTC)))
     def test_of_an_answer_can_be_asked_for(self, moment: datetime) -> None:
         text = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        assert query_params.time(text) == moment
+        assert query_params.parse_time(text) == moment
 
     @given(st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?(Z|[+-]\d\d:\d\d)"))
     @example("2026-01-31T24:00:00Z")
@@ -89,7 +89,7 @@ class TestTime:
     def test_that_no_clock_shows_is_refused(self, text: str) -> None:
         """Whatever else: nothing but ValueError, and hours and offsets in their range."""
         try:
-            query_params.time(text)
+            query_params.parse_time(text)
         except ValueError:
             return
         _, _, clock = text.partition("T")
@@ -102,13 +102,16 @@ class TestTime:
 
 class TestNumbers:
     def test_limits_and_amounts_end_where_the_contract_says(self) -> None:
-        assert [query_params.limit("1"), query_params.limit("100")] == [1, 100]
-        assert [query_params.amount("0"), query_params.amount(str(MAX_AMOUNT))] == [0, MAX_AMOUNT]
+        assert [query_params.LIMIT.parse("1"), query_params.LIMIT.parse("100")] == [1, 100]
+        assert [
+            query_params.AMOUNT_MIN.parse("0"),
+            query_params.AMOUNT_MIN.parse(str(MAX_AMOUNT)),
+        ] == [0, MAX_AMOUNT]
         refused = (
-            (query_params.limit, "0"),
-            (query_params.limit, "101"),
-            (query_params.amount, str(MAX_AMOUNT + 1)),
-            (query_params.amount, "-1"),
+            (query_params.LIMIT.parse, "0"),
+            (query_params.LIMIT.parse, "101"),
+            (query_params.AMOUNT_MIN.parse, str(MAX_AMOUNT + 1)),
+            (query_params.AMOUNT_MIN.parse, "-1"),
         )
         for parse, text in refused:
             with pytest.raises(ValueError, match="Expected"):
@@ -117,7 +120,7 @@ class TestNumbers:
     @given(st.text(max_size=20))
     def test_what_is_read_was_spelt_in_the_one_way(self, text: str) -> None:
         try:
-            number = query_params.amount(text)
+            number = query_params.AMOUNT_MIN.parse(text)
         except ValueError:
             return
         assert str(number) == text
@@ -126,43 +129,41 @@ class TestNumbers:
 class TestCursor:
     @given(POSITIONS, POSITIONS)
     def test_comes_back_as_the_position_it_was_given(self, version: int, sequence: int) -> None:
-        text = query_params.TRANSACTIONS.write(ALICE, version, sequence)
-        assert query_params.TRANSACTIONS.read(ALICE, text) == (version, sequence)
+        text = pagination.TRANSACTIONS.write(ALICE, version, sequence)
+        assert pagination.TRANSACTIONS.read(ALICE, text) == (version, sequence)
         assert text.isascii()
         assert not set(text) & set('&=+/%#"<> ')  # it goes into URLs as it is
 
     @given(POSITIONS)
     def test_belongs_to_one_list_of_one_account(self, version: int) -> None:
-        text = query_params.ENTRIES.write(ALICE, version)
+        text = pagination.ENTRIES.write(ALICE, version)
         for error in (
-            refusal(lambda: query_params.ENTRIES.read(BOB, text)),
-            refusal(lambda: query_params.TRANSACTIONS.read(ALICE, text)),
-            refusal(lambda: query_params.CursorCodec("events", 1).read(ALICE, text)),
+            refusal(lambda: pagination.ENTRIES.read(BOB, text)),
+            refusal(lambda: pagination.TRANSACTIONS.read(ALICE, text)),
+            refusal(lambda: pagination.CursorCodec("events", 1).read(ALICE, text)),
         ):
             assert error.code is Code.CURSOR_INVALID
 
     @given(st.text(max_size=40))
     def test_that_we_did_not_write_is_refused(self, text: str) -> None:
-        assert refusal(lambda: query_params.ENTRIES.read(ALICE, text)).code is Code.CURSOR_INVALID
+        assert refusal(lambda: pagination.ENTRIES.read(ALICE, text)).code is Code.CURSOR_INVALID
 
     @given(POSITIONS, st.data())
     def test_with_any_other_character_is_refused(self, version: int, data: st.DataObject) -> None:
-        text = query_params.ENTRIES.write(ALICE, version)
+        text = pagination.ENTRIES.write(ALICE, version)
         at = data.draw(st.integers(0, len(text) - 1))
         other = data.draw(st.characters(codec="ascii").filter(lambda each: each != text[at]))
         changed = text[:at] + other + text[at + 1 :]
-        assert (
-            refusal(lambda: query_params.ENTRIES.read(ALICE, changed)).code is Code.CURSOR_INVALID
-        )
+        assert refusal(lambda: pagination.ENTRIES.read(ALICE, changed)).code is Code.CURSOR_INVALID
 
     @pytest.mark.parametrize("position", [2**63, 10**400, -1, -(2**70)])
     def test_past_what_postgresql_counts_is_refused(self, position: int) -> None:
         """Its check sum is no secret: whoever reads the code may make such a one."""
-        text = query_params.ENTRIES.write(ALICE, position)
-        assert refusal(lambda: query_params.ENTRIES.read(ALICE, text)).code is Code.CURSOR_INVALID
+        text = pagination.ENTRIES.write(ALICE, position)
+        assert refusal(lambda: pagination.ENTRIES.read(ALICE, text)).code is Code.CURSOR_INVALID
 
     def test_is_judged_before_every_other_parameter(self) -> None:
-        error = refusal(lambda: query_params.parse_query(b"limit=0&cursor=x", PARSERS, ALICE))
+        error = refusal(lambda: query_params.parse(b"limit=0&cursor=x", PARAMETERS, ALICE))
         assert error.code is Code.CURSOR_INVALID
 
 
@@ -175,8 +176,8 @@ def test_equal_queries_have_one_canonical_form() -> None:
 
 
 def test_a_link_repeats_the_filters_and_only_leads_on_where_there_is_more() -> None:
-    assert query_params.link("/x", {"a": "1"}, None) == {}
+    assert pagination.link("/x", {"a": "1"}, None) == {}
     query = {"created_from": "2026-01-31T12:00:00+02:00", "cursor": "old"}
-    assert query_params.link("/x", query, "new") == {
+    assert pagination.link("/x", query, "new") == {
         "Link": '</x?created_from=2026-01-31T12%3A00%3A00%2B02%3A00&cursor=new>; rel="next"'
     }

@@ -13,8 +13,8 @@ def tier(name: str, count: int, window_s: int = 900) -> Tier:
     return Tier(name, f"key-of-{name}", RateLimit(count, window_s))
 
 
-def left(budgets: tuple[LimitState, ...]) -> list[tuple[int, int]]:
-    return [(budget.remaining, budget.reset_s) for budget in budgets]
+def left(limits: tuple[LimitState, ...]) -> list[tuple[int, int]]:
+    return [(budget.remaining, budget.reset_s) for budget in limits]
 
 
 @pytest.mark.parametrize(("workers", "limit", "share"), [(1, 5, 5), (2, 5, 2), (4, 3, 1)])
@@ -32,8 +32,8 @@ def test_all_tiers_are_counted_or_none() -> None:
         (LimitState(wide, 4, 900), LimitState(narrow, 0, 900)),
     )
     for _ in range(3):
-        fits, budgets = local.count([narrow, wide], NOW)
-        assert (fits, left(budgets)) == (False, [(0, 900), (4, 900)])
+        fits, limits = local.count([narrow, wide], NOW)
+        assert (fits, left(limits)) == (False, [(0, 900), (4, 900)])
     assert left(local.count([wide], NOW)[1]) == [(3, 900)]
 
 
@@ -41,7 +41,7 @@ def test_a_window_begins_with_the_first_counted_request_and_ends_whatever_comes(
     local, short = LocalLimits(1), tier("short", 2, 60)
     told = [local.count([short], NOW + at) for at in (0, 59.2, 59.3, 59.9, 60, 61)]
     assert [fits for fits, _ in told] == [True, True, False, False, True, True]
-    assert [left(budgets) for _, budgets in told] == [
+    assert [left(limits) for _, limits in told] == [
         [(1, 60)], [(0, 1)], [(0, 1)], [(0, 1)], [(1, 60)], [(0, 59)],
     ]  # fmt: skip
 
@@ -56,8 +56,8 @@ def test_a_refused_request_begins_no_window() -> None:
 def test_what_is_cleared_begins_anew() -> None:
     local, short = LocalLimits(1), tier("short", 1)
     local.count([short], NOW)
-    local.clear(short.key)
-    local.clear("a key that nobody counted")
+    local.reset(short.key)
+    local.reset("a key that nobody counted")
     assert local.count([short], NOW)[0]
 
 
@@ -71,11 +71,11 @@ def test_the_memory_of_windows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_headers_tell_the_whole_limit_and_what_is_left() -> None:
-    budgets = (
+    limits = (
         LimitState(tier("global", 100), 99, 899),
         LimitState(tier("transaction", 20, 60), 0, 7),
     )
-    assert format_headers(budgets) == (
+    assert format_headers(limits) == (
         '"global";q=100;w=900, "transaction";q=20;w=60',
         '"global";r=99;t=899, "transaction";r=0;t=7',
     )

@@ -100,7 +100,7 @@ def test_the_template_of_an_item_s_refusal_is_its_problem_s_encoding(outcome: Ou
 def test_the_template_of_an_item_is_a_batch_item_s_encoding() -> None:
     transaction = resources.transaction(step(), ALICE)
     template = responses.item_template(3, responses.encode(transaction).decode())
-    item = responses.BatchItem(3, "completed", transaction, None)
+    item = responses.TransferBatchItem(3, "completed", transaction, None)
     assert template.encode() == responses.encode(item)
 
 
@@ -134,19 +134,12 @@ def test_a_problem_has_every_member_and_a_page(code: Code) -> None:
         FieldError("Bad.", parameter="limit"),
         FieldError("No."),
     )
-    reply = problems.reply(FinPayError(code, "Told.", field_errors=field_errors), "req-1")
-    assert (reply.status, reply.content_type) == (
-        ERROR_SPECS[code].status,
-        b"application/problem+json",
-    )
-    assert json.loads(reply.body) == {
-        "type": f"/docs/errors/{code}", "title": ERROR_SPECS[code].title, "status": ERROR_SPECS[code].status,
-        "detail": "Told.", "code": code, "request_id": "req-1", "retryable": ERROR_SPECS[code].retryable,
+    told = problems.response(FinPayError(code, "Told.", field_errors=field_errors), "req-1")
+    spec = ERROR_SPECS[code]
+    assert (told.status, told.content_type) == (spec.status, b"application/problem+json")
+    assert json.loads(told.body) == {
+        "type": f"/docs/errors/{code}", "title": spec.title, "status": spec.status,
+        "detail": "Told.", "code": code, "request_id": "req-1", "retryable": spec.retryable,
         "errors": [{"detail": "Wrong.", "pointer": "#/amount"},
                    {"detail": "Bad.", "parameter": "limit"}, {"detail": "No.", "pointer": "#"}],
     }  # fmt: skip
-
-
-def test_an_empty_page_has_every_member() -> None:
-    page = json.loads(responses.page(responses.TransactionList, [], None))
-    assert page == {"object": "list", "data": [], "has_more": False, "next_cursor": None}

@@ -35,10 +35,8 @@ def test_it_is_off_without_the_extra(
 
 def test_off_costs_nothing() -> None:
     """The parts are the plain ones: not even a check per request is left."""
-    kit = instrumentation.kit(None)
-    assert (kit.database, kit.gate, kit.batcher) == (Database, Gate, Batcher)
-    inner = object()
-    assert kit.responder(inner) is inner  # type: ignore[arg-type]
+    parts = instrumentation.components(None)
+    assert (parts.database, parts.gate, parts.batcher) == (Database, Gate, Batcher)
 
 
 def test_the_ids_of_a_request_follow_from_its_own_and_no_other() -> None:

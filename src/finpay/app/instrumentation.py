@@ -5,7 +5,6 @@ one span in a trace of its own, linked to the requests that it carried, and they
 to deliver is a client span, linked to the request that caused its event.
 """
 
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ import msgspec
 from finpay import ids
 from finpay.app.batch_spans import TracedBatcher, TracedReader
 from finpay.db.pool import Database, Record, Transaction
-from finpay.edge import routes
-from finpay.edge.request.model import Request, RequestHandler
-from finpay.errors import FinPayError
-from finpay.gate.decision import Decision
-from finpay.gate.gate import Admission, Completion, Gate
+from finpay.edge.access_log import RequestRecord
+from finpay.edge.application import Handle
+from finpay.edge.request.model import Request
+from finpay.edge.response import Response
+from finpay.gate.gate import Admission, Completion, Decision, Gate
 from finpay.gate.rate_limits import Tier
 from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import Batcher
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
 MAX_QUERY_CHARACTERS: Final = 2_000  # of a statement; its values are never in it
 _REDIS: Final = {"db.system.name": "redis", "db.operation.name": "EVALSHA"}
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
-_SERVER_FAULT: Final = 500
-_PUBLIC_ID: Final = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
+_SERVER_ERROR: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +48,11 @@ class Components:
     batcher: Callable[..., Batcher] = Batcher
     reader: Callable[..., BatchedReads] = BatchedReads
     sender: Callable[..., Sender] = Sender
-    responder: Callable[[RequestHandler], RequestHandler] = lambda inner: inner
+    request_handler: Callable[[Handle], Handle] = lambda handle: handle
+    close: Callable[[], None] = lambda: None
 
 
-def kit(tracer: Tracer | None) -> Components:
+def components(tracer: Tracer | None) -> Components:
     """With tracing off the parts are the plain ones, which know nothing of it."""
     if tracer is None:
         return Components()
@@ -63,50 +62,37 @@ def kit(tracer: Tracer | None) -> Components:
         partial(TracedBatcher, tracer),
         partial(TracedReader, tracer),
         partial(TracedSender, tracer),
-        partial(TracedRequestHandler, tracer),
+        partial(traced_handler, tracer),
+        tracer.close,
     )
 
 
-class TracedRequestHandler:
-    """What stands behind a connection, with a server span around each answer."""
+def traced_handler(tracer: Tracer, handle: Handle) -> Handle:
+    """`handle` in a server span. No query, no header and no unknown path comes into the span."""
 
-    def __init__(self, tracer: Tracer, inner: RequestHandler) -> None:
-        self._tracer = tracer
-        self._inner = inner
-
-    async def respond(self, request: Request) -> bytes:
-        """The inner answer. No query, no header and no unknown path comes into the span."""
+    async def traced(request: Request, record: RequestRecord) -> Response:
         from opentelemetry.trace import StatusCode
 
-        attributes: dict[str, AttributeValue] = {"finpay.request_id": request.id}
         method = request.method if request.method in _METHODS else "_OTHER"
-        attributes["http.request.method"] = method
-        name = "HTTP" if method == "_OTHER" else method
-        template, path_id = _route(request.path)
-        if template is not None:
-            attributes["http.route"] = template
-            attributes["url.path"] = template.replace("{id}", path_id)
-            name = f"{name} {template}"
-        given = {
+        attributes = {"finpay.request_id": request.id, "http.request.method": method}
+        parents = {
             field: value
             for field in ("traceparent", "tracestate")
             if (value := request.header(field.encode())) is not None
         }
-        with self._tracer.request(name, request.id, given, attributes) as span:
-            answer = await self._inner.respond(request)
-            status = int(answer[9:12])  # HTTP/1.1 200
-            span.set_attribute("http.response.status_code", status)
-            if status >= _SERVER_FAULT:
-                span.set_attribute("error.type", str(status))
+        name = "HTTP" if method == "_OTHER" else method
+        with tracer.request(name, request.id, parents, attributes) as span:
+            response = await handle(request, record)
+            span.set_attribute("http.response.status_code", response.status)
+            if record.route != "none":
+                span.update_name(f"{name} {record.route}")
+                span.set_attribute("http.route", record.route)
+            if response.status >= _SERVER_ERROR:
+                span.set_attribute("error.type", str(response.status))
                 span.set_status(StatusCode.ERROR)
-            return answer
+            return response
 
-    def refuse(self, request: Request) -> bytes | None:
-        """Without a span: what is refused has to cost next to nothing."""
-        return self._inner.refuse(request)
-
-    def refuse_unread(self, data: bytes) -> bytes | None:
-        return self._inner.refuse_unread(data)
+    return traced
 
 
 class TracedGate(Gate):
@@ -118,23 +104,23 @@ class TracedGate(Gate):
         super().__init__(settings, is_session_active)
         self._tracer = tracer
 
-    async def admit(self, passage: Admission) -> Decision:
+    async def admit(self, admission: Admission) -> Decision:
         with self._tracer.span("gate.admit", "client", _REDIS) as span:
-            return _judged(span, await super().admit(passage))
+            return _annotated(span, await super().admit(admission))
 
     async def admit_anonymous(self, tiers: Sequence[Tier]) -> Decision:
         with self._tracer.span("gate.admit", "client", _REDIS) as span:
-            return _judged(span, await super().admit_anonymous(tiers))
+            return _annotated(span, await super().admit_anonymous(tiers))
 
-    async def settle(self, passage: Admission, settlement: Completion) -> None:
-        with self._tracer.span("gate.settle", "client", _REDIS):
-            await super().settle(passage, settlement)
+    async def complete(self, admission: Admission, completion: Completion) -> None:
+        with self._tracer.span("gate.complete", "client", _REDIS):
+            await super().complete(admission, completion)
 
-    async def fill(
-        self, passage: Admission, generation: str, sequence: int, payload: bytes
+    async def store_read(
+        self, admission: Admission, generation: str, sequence: int, payload: bytes
     ) -> None:
-        with self._tracer.span("gate.fill", "client", _REDIS):
-            await super().fill(passage, generation, sequence, payload)
+        with self._tracer.span("gate.store_read", "client", _REDIS):
+            await super().store_read(admission, generation, sequence, payload)
 
 
 class TracedDatabase(Database):
@@ -224,17 +210,7 @@ def _cause(body: bytes) -> str | None:
     return None if request is None else request.id
 
 
-def _route(path: str) -> tuple[str | None, str]:
-    """The template of a path, and its id if it is one: anything may be typed there."""
-    try:
-        methods, path_id = routes.find(path)
-    except FinPayError:
-        return None, ""
-    template = next(iter(methods.values())).path
-    return template, path_id if _PUBLIC_ID.fullmatch(path_id) else "{id}"
-
-
-def _judged(span: "Span", verdict: Decision) -> Decision:
+def _annotated(span: "Span", verdict: Decision) -> Decision:
     span.set_attribute("finpay.gate.decision", verdict.kind)
     span.set_attribute("finpay.gate.without_redis", verdict.degraded)
     return verdict

@@ -1,147 +1,139 @@
-"""`finpay serve`: the worker processes of the API, started, watched and drained.
-
-The supervisor is uvicorn's: a worker that dies is replaced. What a worker does with a SIGTERM is
-in app.py.
-"""
+"""`finpay serve`: starts the worker processes of the API, replaces those that exit, stops them."""
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
-from pathlib import Path
-from typing import Final
+import time
+from contextlib import suppress
+from importlib.metadata import version
+from multiprocessing import connection, get_context
+from multiprocessing.process import BaseProcess
+from typing import Any, Final
 
-import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
-from uvicorn.supervisors import Multiprocess
 
-from finpay.settings import STARTUP_ERROR_FILE, Settings
+from finpay.app import server
+from finpay.app.server import PortReservation, Refusal
+from finpay.settings import Settings
+from finpay.telemetry import logs
 
-GRACE_S: Final = 20  # in-flight requests have deadlines far below
-KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers let go
-BACKLOG: Final = 2048
+STOP_LIMIT_S: Final = 35.0  # longer than a worker's drain, requests in flight and shutdown
+MIN_UPTIME_S: Final = 1.0  # a worker that exits sooner is replaced after this pause
+
+_SPAWN: Final = get_context("spawn")
 
 
 def serve(settings: Settings) -> int:
-    """Serves until a signal comes. The exit code: 0, or 2 if it could not or may not run."""
+    """Serves until SIGTERM or SIGINT. The exit code: 0, or 2 if it may not or can't run."""
+    logs.configure(settings.log_level)
     try:
-        port = _Port(settings)
+        port = PortReservation(settings.host, settings.port)
     except OSError as error:
         sys.stderr.write(
             f"finpay: can't listen on {settings.host}:{settings.port} ({error.strerror}); "
-            "set PORT to a free one\n"
+            "set PORT to a free port\n"
         )
         return 2
-    # Whoever wants the counters of other processes of this machine beside ours names the folder.
+    # An operator who wants the metrics of other processes with these names the folder.
     given = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     folder = given or tempfile.mkdtemp(prefix="finpay-serve-")
-    # Before any worker imports prometheus-client, which looks once.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by the workers at import
     try:
-        _Supervisor(_config(settings), port).run()
-        reason = Path(folder, STARTUP_ERROR_FILE)
-        if reason.exists():
-            sys.stderr.write(f"finpay: {reason.read_text('utf-8')}\n")
-            return 2
-        return 0
+        return _Supervisor(settings, port).run()
     finally:
+        port.close()
         if given is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Port:
-    """The port, ours alone as long as this lives, and the doors to it that workers are given.
-
-    Behind one door the first to wake lets in everybody: of 64 connections that came together, one
-    of two workers often had all. So each worker has its own, and the kernel shares callers out
-    between those that are open. A door is opened by its worker, when that is ready, and falls shut
-    with it: nobody waits behind a door that no one answers.
-    """
-
-    def __init__(self, settings: Settings) -> None:
+class _Supervisor:
+    def __init__(self, settings: Settings, port: PortReservation) -> None:
         self._settings = settings
-        self._one_for_all = sys.platform != "linux"  # the kernels that share nobody out
-        self._reserved = _bound(settings)
-        self._handed_out: list[socket.socket] = []
-        # Fails while somebody else listens.
-        self._reserved.listen(BACKLOG)
-        if not self._one_for_all:
-            # Whoever may share the port may from now on, but nobody can have it for himself.
-            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-            self._reserved.shutdown(socket.SHUT_RD)  # the reservation stays; it lets nobody in
-
-    def door(self) -> socket.socket:
-        """For one more worker."""
-        if self._one_for_all:
-            return self._reserved
-        self._handed_out.append(_bound(self._settings, socket.SO_REUSEPORT))
-        return self._handed_out[-1]
-
-    def let_go(self) -> None:
-        """Of doors whose workers have them by now."""
-        for door in self._handed_out:
-            door.close()
-        self._handed_out.clear()
-
-    def close(self) -> None:
-        """What only we still listened to would be accepted by nobody."""
-        self.let_go()
-        self._reserved.close()
-
-
-class _Supervisor(Multiprocess):
-    def __init__(self, config: uvicorn.Config, port: _Port) -> None:
         self._port = port
-        super().__init__(config, [])
+        self._workers: dict[int, tuple[BaseProcess, float]] = {}  # by sentinel, with its start
+        self._refusals, self._refuse = _SPAWN.Pipe(duplex=False)
+        self._wakeups, self._wake = socket.socketpair()
+        self._signals = 0
+        self._refused: str | None = None
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        logs.get().info(
+            "server_started",
+            version=version("finpay"),
+            address=f"{self._settings.host}:{self._port.number}",
+            workers=self._settings.workers,
+            environment=self._settings.env,
+        )
+        for _ in range(self._settings.workers):
+            self._start_worker()
+        while not self._stopping:
+            self._wait(None)
+        self._stop()
+        if self._refused is not None:
+            sys.stderr.write(f"finpay: {self._refused}\n")
+            return 2
+        return 0
 
     @property
-    def sockets(self) -> list[socket.socket]:
-        """What the next worker listens to."""
-        return [self._port.door()]
+    def _stopping(self) -> bool:
+        return self._signals > 0 or self._refused is not None
 
-    @sockets.setter
-    def sockets(self, _: list[socket.socket]) -> None:
-        """The base class keeps what it was given; we know better."""
+    def _on_signal(self, number: int, _frame: Any) -> None:
+        self._signals += 1
+        with suppress(OSError):
+            self._wake.send(bytes([number]))
 
-    def terminate_all(self) -> None:
-        self._port.close()
-        super().terminate_all()
+    def _start_worker(self) -> None:
+        worker = _SPAWN.Process(
+            target=server.run_worker,
+            args=(self._settings.host, self._port.number, self._port.shared, self._refuse),
+        )
+        worker.start()
+        self._workers[worker.sentinel] = (worker, time.monotonic())
 
-    def keep_subprocess_alive(self) -> None:
-        """What a dead worker's gauges last said is no longer so."""
-        self._port.let_go()
-        before = {process.pid for process in self.processes}
-        super().keep_subprocess_alive()
-        for pid in before - {process.pid for process in self.processes}:
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    def _wait(self, timeout_s: float | None) -> None:
+        """Handles what happens next: a signal, a worker's refusal, a worker's exit."""
+        ready = connection.wait([self._wakeups, self._refusals, *self._workers], timeout_s)
+        if self._wakeups in ready:
+            self._wakeups.recv(64)
+        if self._refusals in ready:
+            refusal: Refusal = self._refusals.recv()
+            self._refused = self._refused or refusal
+        for sentinel in ready:
+            if sentinel in self._workers:
+                self._on_exit(*self._workers.pop(sentinel))
 
+    def _on_exit(self, worker: BaseProcess, started_s: float) -> None:
+        worker.join()
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        if self._stopping:
+            return
+        logs.get().error("worker_exited", pid=worker.pid, exit_code=worker.exitcode)
+        if worker.exitcode == server.STARTUP_FAILED:
+            self._refused = "a worker could not start; its log says why"
+            return
+        if time.monotonic() - started_s < MIN_UPTIME_S:
+            self._wait(MIN_UPTIME_S)
+        if not self._stopping:
+            self._start_worker()
 
-def _config(settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        "finpay.app.api:application",
-        factory=True,
-        workers=settings.workers,
-        loop="uvloop",
-        http="finpay.edge.protocol:Protocol",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # edge/address.py knows whom to trust
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-        backlog=BACKLOG,
-    )
-
-
-def _bound(settings: Settings, *options: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    for option in (socket.SO_REUSEADDR, *options):
-        bound.setsockopt(socket.SOL_SOCKET, option, 1)
-    bound.bind((settings.host, settings.port))
-    bound.set_inheritable(True)
-    return bound
+    def _stop(self) -> None:
+        """Lets the workers drain. A second signal ends their drain, the limit kills them."""
+        logs.get().info("server_stopping")
+        deadline_s = time.monotonic() + STOP_LIMIT_S
+        forwarded = 0
+        while self._workers and time.monotonic() < deadline_s:
+            if forwarded < max(1, self._signals):
+                forwarded += 1
+                for worker, _ in self._workers.values():
+                    worker.terminate()
+            self._wait(1.0)
+        for worker, _ in self._workers.values():
+            worker.kill()
+            worker.join()
+        logs.get().info("server_stopped")

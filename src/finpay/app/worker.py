@@ -13,10 +13,9 @@ from typing import Final
 
 import uvloop
 
-from finpay.app import instrumentation
-from finpay.app.api import preflight
+from finpay.app import instrumentation, preflight
 from finpay.db.listener import Listener
-from finpay.db.pool import AccessDenied, Database, Unavailable
+from finpay.db.pool import Database, Unavailable
 from finpay.identity import cleanup
 from finpay.ledger import continuous_verification
 from finpay.settings import Settings
@@ -29,10 +28,6 @@ LOOK_S: Final = 5.0  # how soon a worker notices that another one no longer chec
 RETRY_PAUSE_S: Final = 1.0  # PostgreSQL may come later than we do
 
 _LOG: Final = logs.get()
-
-
-class StartupRefused(Exception):
-    """Wrong database for this release, or a port that is taken. One sentence says which."""
 
 
 def work(settings: Settings, *, once: bool) -> RunSummary:
@@ -50,7 +45,7 @@ async def _work(settings: Settings, *, once: bool) -> RunSummary:
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     pulse = Database(settings.database_url, size=1)
     tracer = tracing.start("finpay-worker")
-    worker = Worker(database, pulse, settings, instrumentation.kit(tracer).sender)
+    worker = Worker(database, pulse, settings, instrumentation.components(tracer).sender)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     window = StatusServer(
@@ -107,7 +102,7 @@ async def _open(window: StatusServer) -> None:
     try:
         await window.open()
     except OSError as error:
-        raise StartupRefused(
+        raise preflight.StartupRefused(
             f"can't listen on FINPAY_WORKER_PORT ({error.strerror}); set it to a free one"
         ) from error
 
@@ -115,20 +110,14 @@ async def _open(window: StatusServer) -> None:
 async def _first_contact(
     database: Database, worker: Worker, settings: Settings, *, once: bool
 ) -> None:
-    """Waits for PostgreSQL, and asks whether we may run on it."""
+    """Waits for PostgreSQL, and checks whether this release may run on it."""
     while not worker.stopping:
         try:
-            reason = await preflight(database, settings)
-        except AccessDenied as error:
-            raise StartupRefused(
-                f"PostgreSQL refuses us ({error.reason}): check the URL"
-            ) from error
-        except Unavailable:
+            await preflight.check(database, settings)
+        except Unavailable as error:
             if once:
                 raise
-            _LOG.warning("postgres_away")
+            _LOG.warning("postgres_unavailable", reason=str(error.__cause__ or error))
             await asyncio.sleep(RETRY_PAUSE_S)
             continue
-        if reason is not None:
-            raise StartupRefused(reason)
         return

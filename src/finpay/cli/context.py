@@ -129,7 +129,7 @@ def hints() -> list[str]:
 
 
 def _sentence(error: Exception) -> str:
-    from finpay.app.worker import StartupRefused
+    from finpay.app.preflight import StartupRefused
     from finpay.db.migrate import MigrationError
     from finpay.db.pool import Unavailable
     from finpay.dev.child_process import DevError

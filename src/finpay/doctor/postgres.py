@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from finpay.app.api import READERS
+from finpay.app.api import READ_POOL_SIZE
 from finpay.db import migrate
 from finpay.db.pool import AccessDenied, Database, Record, Unavailable
 from finpay.doctor.checks import CheckResult, failed, is_own_host, ok, production_error, warning
@@ -148,7 +148,7 @@ def _encryption(row: Record, host: str) -> CheckResult:
 
 
 def _room(row: Record, settings: Settings) -> CheckResult:
-    need = settings.workers * (READERS + CONNECTIONS + WATCHERS)
+    need = settings.workers * (READ_POOL_SIZE + CONNECTIONS + WATCHERS)
     detail = f"one instance may open {need} connections, the server allows {row['room']}"
     # A rolling deployment runs the old instance beside the new one.
     if 2 * need <= row["room"]:

@@ -1,137 +1,114 @@
-"""What is noted of a request on its way, for its one log line and its metrics."""
+"""One log line and the metrics of each request, written together once per event-loop tick."""
 
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct, field
 from prometheus_client import Counter, Histogram
 
-from finpay.edge.request.model import Request, Response
-from finpay.errors import Code, FinPayError
-from finpay.gate.decision import Decision
-from finpay.gate.rate_limits import LimitState, exhausted
+from finpay.edge.request.model import Request
+from finpay.edge.response import Response
+from finpay.gate.gate import Decision
+from finpay.gate.rate_limits import LimitState
 from finpay.telemetry import logs, metrics
 
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
 
-class AccessLogLine(Struct, kw_only=True):
-    """A request's line in the log."""
+class AccessLogLine(Struct, kw_only=True, omit_defaults=True):
+    """The log line of a request. No path, no e-mail, no secret."""
 
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
-    level: str = "info"
-    event: str = "request"
+    level: Literal["info"]
+    event: Literal["request"]
     request_id: str
     trace_id: str | None = None
     user_id: str | None = None
     method: str
-    route: str = "none"
+    route: str
     status: int
-    ms: float = 0.0
-    gate: str = "none"
+    code: str | None = None
+    transaction_id: str | None = None
+    ms: float
+    decision: str | None = None
+    redis: Literal["up", "down"] = "up"
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """How far a request came."""
+    """What is known of a request so far, for its log line."""
 
-    template: str = "none"
+    route: str = "none"
     user: str | None = None
-    gate: str = "none"
-    verdict: str | None = None
-    budgets: tuple[LimitState, ...] = ()
+    decision: Decision | None = None
 
-    def judge(self, verdict: Decision) -> None:
-        """AccessLog the verdict; raises what ends the request here (401, 429)."""
-        self.gate = f"{verdict.kind}_without_redis" if verdict.degraded else verdict.kind
-        self.verdict = verdict.kind
-        self.budgets = verdict.budgets
-        if verdict.kind == "revoked":
-            raise FinPayError(
-                Code.UNAUTHENTICATED,
-                "This session has ended. Log in again.",
-                headers={"WWW-Authenticate": 'Bearer realm="finpay", error="invalid_token"'},
-            )
-        if verdict.kind == "limited":
-            budget = exhausted(verdict.budgets)
-            raise FinPayError(
-                Code.RATE_LIMITED,
-                f"The limit of {budget.tier.limit.count} requests in "
-                f"{budget.tier.limit.window_s} seconds {_shortage(budget)}. "
-                f"Try again in {budget.reset_s} seconds.",
-                extensions={"policy": budget.tier.name},
-                headers={"Retry-After": str(budget.reset_s)},
-            )
+    @property
+    def limits(self) -> tuple[LimitState, ...]:
+        return () if self.decision is None else self.decision.limits
 
 
 class AccessLog:
-    """What one turn of the event loop has to tell, told together: one write of the log, one count
-    per series."""
+    """Collects the requests of one event-loop tick: one write of the log, one count per series."""
 
     def __init__(self) -> None:
         self._lines: list[AccessLogLine] = []
-        self._seconds: dict[tuple[str, str, int], list[float]] = {}
-        self._gates: dict[str, int] = {}
+        self._durations_s: dict[tuple[str, str, int], list[float]] = {}
+        self._decisions: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
 
-    def take(self, trail: RequestRecord, request: Request, reply: Response, seconds: float) -> None:
-        """One log line, one count, one observation. No path, no e-mail, no secret."""
+    def record(
+        self, record: RequestRecord, request: Request, response: Response, duration_s: float
+    ) -> None:
+        """One log line, one count, one observation."""
         method = request.method if request.method in _METHODS else "other"
-        self._seconds.setdefault((method, trail.template, reply.status), []).append(seconds)
-        if trail.verdict is not None:
-            self._gates[trail.verdict] = self._gates.get(trail.verdict, 0) + 1
-        self._note(
+        series = (method, record.route, response.status)
+        self._durations_s.setdefault(series, []).append(duration_s)
+        decision = record.decision
+        if decision is not None:
+            self._decisions[decision.kind] = self._decisions.get(decision.kind, 0) + 1
+        if not self._lines:
+            self._loop.call_soon(self._flush)
+        self._lines.append(
             AccessLogLine(
+                level="info",
+                event="request",
                 request_id=request.id,
                 trace_id=request.trace_id,
-                user_id=trail.user,
+                user_id=record.user,
                 method=method,
-                route=trail.template,
-                status=reply.status,
-                ms=round(seconds * 1000, 2),
-                gate=trail.gate,
+                route=record.route,
+                status=response.status,
+                code=response.code,
+                transaction_id=response.transaction_id,
+                ms=round(duration_s * 1000, 2),
+                decision=None if decision is None else decision.kind,
+                redis="down" if decision is not None and decision.degraded else "up",
             )
         )
 
-    def refused(self, method: str, request_id: str) -> None:
-        """The same of one that was answered 503 unread."""
-        self._seconds.setdefault((method, "none", 503), []).append(0.0)
-        self._note(AccessLogLine(request_id=request_id, method=method, status=503))
-
-    def _note(self, line: AccessLogLine) -> None:
-        if not self._lines:
-            self._loop.call_soon(self._tell)
-        self._lines.append(line)
-
-    def _tell(self) -> None:
+    def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        seconds, self._seconds = self._seconds, {}
-        gates, self._gates = self._gates, {}
-        for (method, route, status), each in seconds.items():
+        durations_s, self._durations_s = self._durations_s, {}
+        decisions, self._decisions = self._decisions, {}
+        for (method, route, status), each in durations_s.items():
             count, duration = _series(method, route, status)
             count.inc(len(each))
             metrics.observe_all(duration, each)
-        for kind, times in gates.items():
-            _gate(kind).inc(times)
+        for kind, times in decisions.items():
+            _decision_count(kind).inc(times)
         logs.write(lines)
 
 
 @cache
 def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    """The metrics of one kind of answer: there are few, and a look-up costs more than counting."""
+    """There are few series, and looking one up costs more than counting in it."""
     count = metrics.REQUESTS.labels(method, route, str(status))
     return count, metrics.DURATION.labels(route)
 
 
 @cache
-def _gate(kind: str) -> Counter:
+def _decision_count(kind: str) -> Counter:
     return metrics.GATE.labels(kind)
-
-
-def _shortage(budget: LimitState) -> str:
-    if budget.remaining == 0:
-        return "is used up"
-    return f"has {budget.remaining} left, and this one counts as {budget.tier.cost}"

@@ -1,4 +1,4 @@
-"""Looks after the dependencies in the background, so that a health answer never waits."""
+"""Checks PostgreSQL and Redis in the background, so that a health response never waits."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,9 @@ from finpay.gate.gate import Gate
 from finpay.ledger import continuous_verification
 from finpay.telemetry import logs
 
-EVERY_S: Final = 0.3  # with the timeout: no answer is older than a second
+CHECK_EVERY_S: Final = 0.3  # with the timeout: no response is older than one second
 TIMEOUT_S: Final = 0.6
-INTEGRITY_EVERY_S: Final = 5.0  # workers check once a minute or so
+INTEGRITY_EVERY_S: Final = 5.0  # workers verify about once a minute
 
 _LOG: Final = logs.get()
 
@@ -23,18 +23,18 @@ SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'o
 
 
 class HealthMonitor:
-    """What is known of PostgreSQL and Redis right now.
+    """The last known state of PostgreSQL and Redis.
 
-    `first_contact` runs once, when PostgreSQL first answers: it refuses a database that this
-    release can't run on (see app.py). Until it returned, money can't move.
+    `preflight` runs once, at the first connection to PostgreSQL: it refuses a database that this
+    release can't run on. Until it has returned, `postgres_ok` is False.
     """
 
     def __init__(
-        self, database: Database, gate: Gate, first_contact: Callable[[], Awaitable[None]]
+        self, database: Database, gate: Gate, preflight: Callable[[], Awaitable[None]]
     ) -> None:
         self._database = database
         self._gate = gate
-        self._first_contact = first_contact
+        self._preflight = preflight
         self._accepted = False
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -49,45 +49,48 @@ class HealthMonitor:
         return not self._gate.redis_down
 
     async def start(self) -> None:
-        await self._look()
-        self._task = asyncio.get_running_loop().create_task(self._keep_looking())
+        await self._check()
+        self._task = asyncio.get_running_loop().create_task(self._keep_checking())
 
     async def close(self) -> None:
-        self._closing = True  # a cancellation alone may drown in a library's clean-up
+        self._closing = True  # a library's clean-up may swallow the cancellation
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _keep_looking(self) -> None:
+    async def _keep_checking(self) -> None:
         while not self._closing:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(CHECK_EVERY_S)
             try:
-                await self._look()
-            except Exception:  # noqa: BLE001  whatever it was, the next look may tell more
+                await self._check()
+            except Exception:  # noqa: BLE001  the next check may succeed
                 self.postgres_ok = False
-                _LOG.exception("probe")
+                _LOG.exception("health_check_failed")
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         was_ok = self.postgres_ok
         await self._gate.ping()
+        reason = None
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 if not self._accepted:
-                    await self._first_contact()
+                    await self._preflight()
                     self._accepted = True
                 row = await self._database.fetch_one(_WRITABLE)
-                await self._look_at_integrity()
+                await self._check_integrity()
             self.postgres_ok = bool(row and row["writable"])
             self.read_only = not self.postgres_ok
-        except (Unavailable, TimeoutError):
+        except (Unavailable, TimeoutError) as error:
             self.postgres_ok = self.read_only = False
+            reason = str(error.__cause__ or error) or type(error).__name__
         if was_ok and not self.postgres_ok:
-            _LOG.warning("postgres_away", read_only=self.read_only)
+            _LOG.warning("postgres_unavailable", read_only=self.read_only, reason=reason)
         elif self.postgres_ok and not was_ok:
-            _LOG.info("postgres_ok")
+            _LOG.info("postgres_recovered")
 
-    async def _look_at_integrity(self) -> None:
+    async def _check_integrity(self) -> None:
         if time.monotonic() >= self._integrity_due_s:
-            self.integrity = (await continuous_verification.look(self._database)).verdict
+            state = await continuous_verification.look(self._database)
+            self.integrity = state.verdict
             self._integrity_due_s = time.monotonic() + INTEGRITY_EVERY_S

@@ -1,53 +1,30 @@
-"""OpenAPI 3.1 from the routes and the shapes: what the code does is what the document says."""
+"""OpenAPI 3.1, made from the routes and the schemas."""
 
-from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
 
-from finpay.edge import routes
-from finpay.edge.handlers import deliveries, webhook_endpoints
-from finpay.edge.routes import ROUTES, Route
-from finpay.edge.schemas import problems, requests
+from finpay.edge.router import API, Route
+from finpay.edge.routes import ROUTES
+from finpay.edge.schemas import problems, requests, webhooks
 from finpay.errors import ERROR_SPECS, Code
-from finpay.outbox import event_types
-from finpay.webhooks.deliveries import STATUSES
 
-_ANYWHERE: Final = (Code.INTERNAL_ERROR, Code.UNAVAILABLE, Code.OVERLOADED)
+_ON_EVERY_ROUTE: Final = (Code.INTERNAL_ERROR, Code.UNAVAILABLE, Code.OVERLOADED)
 _WITH_BODY: Final = (
     Code.MALFORMED_JSON,
     Code.BODY_TOO_LARGE,
     Code.UNSUPPORTED_MEDIA_TYPE,
     Code.VALIDATION_FAILED,
 )
-_PARAMETERS: Final[dict[str, dict[str, Any]]] = {
-    "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-    "cursor": {"type": "string", "description": "next_cursor of the page before."},
-    "direction": {"enum": ["sent", "received"]},
-    "status": {"enum": ["pending", "completed", "failed", "reversed"]},
-    "created_from": {"type": "string", "format": "date-time", "description": "Inclusive."},
-    "created_to": {"type": "string", "format": "date-time", "description": "Exclusive."},
-    "amount_min": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
-    "amount_max": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
-    "counterparty_id": {"type": "string", "pattern": "^acc_[0-7][0-9a-hjkmnp-tv-z]{25}$"},
-    "idempotency_key": {"type": "string", "pattern": "^[!-~]{1,255}$"},
-    "type": {"enum": event_types.patterns(), "description": "A type, a group of them, or all."},
-    "after_sequence": {
-        "type": "integer",
-        "minimum": 0,
-        "maximum": 2**53 - 1,
-        "description": "Oldest first, only what comes after this number.",
-    },
-}
-# Where one name means different things, its parser tells which.
-_BY_PARSER: Final[dict[Any, dict[str, Any]]] = {
-    deliveries.STATUS: {"enum": list(STATUSES)},
-}
-# What the docs page fills in: works as it stands beside `finpay dev`.
+# The docs page fills these in; they work against `finpay dev`.
 _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
     requests.Login: {"email": "alice@finpay.dev", "password": "password123"},
-    requests.Send: {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},
+    requests.TransactionCreate: {
+        "receiver_email": "bob@finpay.dev",
+        "amount": 2500,
+        "description": "Lunch",
+    },
     requests.TransferBatchCreate: {
         "mode": "independent",
         "transactions": [
@@ -55,13 +32,13 @@ _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
             {"receiver_email": "bob@finpay.dev", "amount": 300},
         ],
     },
-    webhook_endpoints.NewEndpoint: {
+    webhooks.WebhookEndpointCreate: {
         "url": "https://example.com/finpay",
         "event_types": ["transaction.*"],
     },
-    webhook_endpoints.EndpointChange: {"enabled": True},
-    webhook_endpoints.Rotation: {"overlap_s": 3600},
-    deliveries.Replay: {"since": "2026-01-31T12:00:00Z", "only_failed": True},
+    webhooks.WebhookEndpointUpdate: {"enabled": True},
+    webhooks.SecretRotation: {"overlap_s": 3600},
+    webhooks.ReplayCreate: {"since": "2026-01-31T12:00:00Z", "only_failed": True},
 }
 _INTRODUCTION: Final = """\
 A payment API: wallet accounts, atomic transfers, idempotent retries.
@@ -72,7 +49,6 @@ minor units: 2500 is ZAR 25.00. Errors are problem+json; each `type` is a page o
 """
 
 
-@cache
 def encoded() -> bytes:
     """The document as JSON."""
     return msgspec.json.encode(document())
@@ -80,8 +56,8 @@ def encoded() -> bytes:
 
 def document() -> dict[str, Any]:
     """The whole document."""
-    shapes = {shape for route in ROUTES for shape in _shapes_of(route)} | {problems.Problem}
-    ordered = sorted(shapes, key=lambda shape: shape.__name__)
+    schemas = {schema for route in ROUTES for schema in _schemas_of(route)} | {problems.Problem}
+    ordered = sorted(schemas, key=lambda schema: schema.__name__)
     _, components = msgspec.json.schema_components(
         ordered, ref_template="#/components/schemas/{name}"
     )
@@ -101,20 +77,20 @@ def document() -> dict[str, Any]:
     }
 
 
-def _shapes_of(route: Route) -> set[type[msgspec.Struct]]:
-    answers = {shape for shape in route.answers.values() if shape is not None}
-    return answers | ({route.body} if route.body is not None else set())
+def _schemas_of(route: Route) -> set[type[msgspec.Struct]]:
+    found = {schema for schema in route.responses.values() if schema is not None}
+    return found | ({route.body} if route.body is not None else set())
 
 
 def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
+        "operationId": route.operation_id,
         "summary": route.summary,
         "tags": [_tag(route)],
         "parameters": _parameters(route),
-        "responses": _answers(route),
+        "responses": _responses(route),
     }
-    if route.passes == "user":
+    if route.access == "authenticated":
         operation["security"] = [{"token": []}]
     if route.body is not None:
         schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
@@ -130,48 +106,47 @@ def _example(route: Route) -> dict[str, Any]:
 
 
 def _tag(route: Route) -> str:
-    inside = route.path.removeprefix(f"{routes.API}/")
+    inside = route.path.removeprefix(f"{API}/")
     return inside.partition("/")[0] if inside != route.path else "service"
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "schema": _BY_PARSER.get(parser) or _PARAMETERS[name]}
-        for name, parser in route.parameters.items()
+        {"name": name, "in": "query", "schema": parameter.schema}
+        for name, parameter in route.parameters.items()
     ]
     if "{id}" in route.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
-    if route.money:
+    if route.needs_key:
         schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
-        described = "Yours, new for each payment, the same when you retry it."
         found.append(
             {
                 "name": "X-Idempotency-Key",
                 "in": "header",
                 "required": True,
-                "description": described,
+                "description": "New for each payment, the same when it is retried.",
                 "schema": schema,
             }
         )
     return found
 
 
-def _answers(route: Route) -> dict[str, Any]:
-    answers = {str(status): _answer(route, shape) for status, shape in route.answers.items()}
+def _responses(route: Route) -> dict[str, Any]:
+    found = {str(status): _response(route, schema) for status, schema in route.responses.items()}
     by_status: dict[int, list[Code]] = {}
     for code in _codes(route):
         by_status.setdefault(ERROR_SPECS[code].status, []).append(code)
     for status, codes in sorted(by_status.items()):
-        if str(status) not in answers:
-            answers[str(status)] = _problem(codes)
-    return answers
+        if str(status) not in found:
+            found[str(status)] = _problem(codes)
+    return found
 
 
 def _codes(route: Route) -> list[Code]:
-    if route.passes == "free":
-        return [Code.INTERNAL_ERROR, *route.refusals]
-    codes = [*_ANYWHERE, *route.refusals, Code.RATE_LIMITED]
-    if route.passes == "user":
+    if route.access == "unlimited":
+        return [Code.INTERNAL_ERROR, *route.errors]
+    codes = [*_ON_EVERY_ROUTE, *route.errors, Code.RATE_LIMITED]
+    if route.access == "authenticated":
         codes.append(Code.UNAUTHENTICATED)
     if route.body is not None:
         codes.extend(_WITH_BODY)
@@ -182,13 +157,13 @@ def _codes(route: Route) -> list[Code]:
     return codes
 
 
-def _answer(route: Route, shape: type[msgspec.Struct] | None) -> dict[str, Any]:
-    if shape is None:
+def _response(route: Route, schema: type[msgspec.Struct] | None) -> dict[str, Any]:
+    if schema is None:
         return {"description": route.summary + "."}
-    schema = {"$ref": f"#/components/schemas/{shape.__name__}"}
+    reference = {"$ref": f"#/components/schemas/{schema.__name__}"}
     return {
-        "description": (shape.__doc__ or shape.__name__).strip(),
-        "content": {"application/json": {"schema": schema}},
+        "description": (schema.__doc__ or schema.__name__).strip(),
+        "content": {"application/json": {"schema": reference}},
     }
 
 

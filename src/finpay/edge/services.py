@@ -1,4 +1,4 @@
-"""What handlers may use. Built in app.py."""
+"""The parts of one API process that handlers use. Built in app/api.py."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,15 @@ from finpay.webhooks.notifier import Notifier
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of one process."""
+    """`openapi` is the document as JSON. `metrics_folder` is shared by all API processes."""
 
     settings: Settings
     database: Database
     batcher: Batcher
-    reader: BatchedReads
-    waker: Notifier
+    reads: BatchedReads
+    notifier: Notifier
     identity: Identity
     gate: Gate
-    probe: HealthMonitor
+    health: HealthMonitor
+    openapi: bytes
     metrics_folder: str | None

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from finpay.concurrency.deadlines import Deadlines
 from finpay.concurrency.micro_batcher import MicroBatcher
 from finpay.db.pool import Conflict, Database, Unavailable
 from finpay.errors import Code, FinPayError
@@ -71,11 +70,14 @@ class Batcher:
         self._singles: MicroBatcher[Posting, PostingResult] = MicroBatcher(
             self._post, max_in_flight=LANES, max_batch=1, max_queued=MAX_QUEUE
         )
-        self._deadlines = Deadlines(DEADLINE_S, _unheard)
 
     async def post(self, request: Posting) -> PostingResult:
         """What became of the request, committed. Unavailable when that is not known in time."""
-        return await self._deadlines.hold(self._carry(request))
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._carry(request)
+        except TimeoutError:
+            raise _unheard() from None
 
     async def drain(self) -> None:
         """Waits for what is in flight and in the queues."""

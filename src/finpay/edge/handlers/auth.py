@@ -1,7 +1,8 @@
 """Handlers of /auth: users, tokens, sessions."""
 
 from finpay import ids
-from finpay.edge.request.model import Context, Response
+from finpay.edge.request.model import Context
+from finpay.edge.response import Response
 from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.identity import resources
@@ -10,49 +11,49 @@ from finpay.identity.models import RefreshTokenReuse
 from finpay.identity.origin import RequestOrigin
 
 
-async def register(services: Services, call: Context) -> Response:
-    command = call.command
-    logged_in = await services.identity.register(
-        command.email, command.password, command.name, command.currency, _origin(call)
+async def register(services: Services, context: Context) -> Response:
+    command = context.command
+    login = await services.identity.register(
+        command.email, command.password, command.name, command.currency, _origin(context)
     )
-    return Response(201, responses.encode(responses.logged_in(logged_in)))
+    return Response(201, responses.encode(responses.login_result(login)))
 
 
-async def login(services: Services, call: Context) -> Response:
-    logged_in = await services.identity.login(
-        call.command.email, call.command.password, _origin(call)
+async def login(services: Services, context: Context) -> Response:
+    result = await services.identity.login(
+        context.command.email, context.command.password, _origin(context)
     )
-    return Response(200, responses.encode(responses.logged_in(logged_in)))
+    return Response(200, responses.encode(responses.login_result(result)))
 
 
-async def refresh(services: Services, call: Context) -> Response:
-    outcome = await services.identity.refresh(call.command.refresh_token, _origin(call))
-    if isinstance(outcome, RefreshTokenReuse):
-        user = ids.encode("usr", outcome.user_id)
-        await services.gate.end_sessions(user, responses.session_ids([outcome.session_id]))
+async def refresh(services: Services, context: Context) -> Response:
+    result = await services.identity.refresh(context.command.refresh_token, _origin(context))
+    if isinstance(result, RefreshTokenReuse):
+        user = ids.encode("usr", result.user_id)
+        await services.gate.end_sessions(user, responses.session_ids([result.session_id]))
         raise refresh_token_reused()
-    return Response(200, responses.encode(responses.tokens(outcome)))
+    return Response(200, responses.encode(responses.token_pair(result)))
 
 
-async def logout(services: Services, call: Context) -> Response:
-    await services.identity.logout(call.caller, _origin(call))
-    await services.gate.end_sessions(call.caller.user, [call.caller.session])
+async def logout(services: Services, context: Context) -> Response:
+    await services.identity.logout(context.caller, _origin(context))
+    await services.gate.end_sessions(context.caller.user, [context.caller.session])
     return Response(204, content_type=None)
 
 
-async def change_password(services: Services, call: Context) -> Response:
-    command = call.command
+async def change_password(services: Services, context: Context) -> Response:
+    command = context.command
     ended = await services.identity.change_password(
-        call.caller, command.current_password, command.new_password, _origin(call)
+        context.caller, command.current_password, command.new_password, _origin(context)
     )
-    await services.gate.end_sessions(call.caller.user, responses.session_ids(ended))
+    await services.gate.end_sessions(context.caller.user, responses.session_ids(ended))
     return Response(204, content_type=None)
 
 
-async def me(services: Services, call: Context) -> Response:
-    user = await services.identity.me(call.caller.user_id)
+async def retrieve_user(services: Services, context: Context) -> Response:
+    user = await services.identity.me(context.caller.user_id)
     return Response(200, responses.encode(resources.user(user)))
 
 
-def _origin(call: Context) -> RequestOrigin:
-    return RequestOrigin(call.request_id, call.address)
+def _origin(context: Context) -> RequestOrigin:
+    return RequestOrigin(context.request_id, context.client_ip)

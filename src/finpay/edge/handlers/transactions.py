@@ -1,13 +1,16 @@
-"""Handlers of /transactions: send money, read its history."""
+"""Handlers of /transactions: create a transfer, read the history."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import msgspec
 
 from finpay import ids
 from finpay.edge.handlers.accounts import no_account
-from finpay.edge.request import query_params
-from finpay.edge.request.model import JSON, Context, Response
+from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.request import pagination
+from finpay.edge.request.model import Context
+from finpay.edge.response import Response
 from finpay.edge.schemas import problems, responses
 from finpay.edge.schemas.requests import TransferCommand
 from finpay.edge.services import Services
@@ -18,63 +21,74 @@ from finpay.ledger import reads, resources
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import PostingResult, Transfer
 
-
-async def send(services: Services, call: Context) -> Response:
-    """Posts one transfer. What the ledger decided is the answer, stored with its key."""
-    transfer = _transfer(call, call.command)
-    posted = await services.batcher.post(transfer)
-    return reply_to(posted, call, own=posted.transaction_id == transfer.id)
+_CODE: Final = re.compile(rb'"code":"(\w+)"')
+_TRANSACTION_ID: Final = re.compile(rb'^{"id":"(txn_\w{26})"|"transaction_id":"(txn_\w{26})"')
+_ID_WITHIN_BYTES: Final = 1_024  # at the begin of a transaction, or in a problem
 
 
-def reply_to(posted: PostingResult, call: Context, *, own: bool) -> Response:
-    """The stored answer. `own`: it is this request's first one, though found by its key."""
-    settlement = _settlement(posted)
-    if posted.outcome is Outcome.IDEMPOTENCY_KEY_REUSE:
-        reply = problems.reply(key_reused(), call.request_id)
-        reply.settlement = settlement
-        return reply
-    reply = stored_reply(posted.http_status, posted.answer)
-    if own or posted.outcome is not Outcome.DUPLICATE:
-        reply.headers.clear()  # its own first answer, even where a lost COMMIT had to be found
-    reply.settlement = settlement
-    return reply
+async def create(services: Services, context: Context) -> Response:
+    """Posts one transfer. The response is what the ledger stored with the key."""
+    transfer = _transfer(context, context.command)
+    result = await services.batcher.post(transfer)
+    first = result.transaction_id == transfer.id
+    return response_to(result, context, first=first)
 
 
-async def history(services: Services, call: Context) -> Response:
-    parameters = dict(call.parameters)
-    limit = parameters.pop("limit", query_params.DEFAULT_LIMIT)
-    caller = call.caller
-    found = await _steps(services, caller, parameters, limit + 1)
-    page = found.steps[:limit]
-    next_cursor = None
-    if len(found.steps) > limit:
-        last = page[-1]
-        next_cursor = query_params.TRANSACTIONS.write(
-            caller.account_id, last.entry_version, last.sequence
-        )
-    data = [resources.transaction(step, caller.account_id) for step in page]
-    return Response(
-        200,
-        responses.page(responses.TransactionList, data, next_cursor),
-        headers=query_params.link(call.path, call.query, next_cursor),
-        sequence=found.sequence,
+def response_to(result: PostingResult, context: Context, *, first: bool) -> Response:
+    """The stored response. `first`: this request made it, even if a lost COMMIT had to be found."""
+    if result.outcome is Outcome.IDEMPOTENCY_KEY_REUSE:
+        response = problems.response(key_reused(), context.request_id)
+    else:
+        response = stored_response(result.http_status, result.answer)
+        if first or result.outcome is not Outcome.DUPLICATE:
+            response.headers.clear()
+    response.completion = Completion(
+        answer=(result.fingerprint, result.http_status, result.answer),
+        receivers=[ids.encode("usr", user) for user in result.receivers],
     )
+    return response
 
 
-async def one(services: Services, call: Context) -> Response:
-    """404 alike for what does not exist and for what belongs to others."""
+async def list_(services: Services, context: Context) -> Response:
+    parameters = dict(context.parameters)
+    parameters.pop("limit", None)
+    caller = context.caller
+    found = await _history(services, caller, parameters, limit_of(context) + 1)
+    response = list_response(
+        context,
+        responses.TransactionList,
+        found.steps,
+        resource=lambda row: resources.transaction(row, caller.account_id),
+        codec=pagination.TRANSACTIONS,
+        position=lambda row: (row.entry_version, row.sequence),
+    )
+    response.sequence = found.sequence
+    return response
+
+
+async def retrieve(services: Services, context: Context) -> Response:
+    """404 for a transaction of other users, as for one that doesn't exist."""
     absent = FinPayError(Code.NOT_FOUND, "You have no transaction with this id.")
-    transaction_id = call.uuid_in_path("txn", absent)
-    step = await reads.transaction(services.database, transaction_id, call.caller.account_id)
-    if step is None:
+    transaction_id = context.path_uuid("txn", absent)
+    owner = context.caller.account_id
+    found = await reads.transaction(services.database, transaction_id, owner)
+    if found is None:
         raise absent
-    return Response(200, responses.encode(resources.transaction(step, call.caller.account_id)))
+    return Response(200, responses.encode(resources.transaction(found, owner)))
 
 
-def stored_reply(status: int, body: bytes) -> Response:
-    """A stored answer, given again."""
-    content_type = JSON if status < 400 else problems.CONTENT_TYPE
-    return Response(status, body, content_type, headers={"Idempotent-Replayed": "true"})
+def stored_response(status: int, body: bytes) -> Response:
+    """A stored response, sent again."""
+    response = Response(status, body, headers={"Idempotent-Replayed": "true"})
+    if status >= 400:
+        response.content_type = problems.CONTENT_TYPE
+        code = _CODE.search(body)
+        response.code = code[1].decode() if code else None
+    transaction = _TRANSACTION_ID.search(body, 0, _ID_WITHIN_BYTES)
+    response.transaction_id = (
+        transaction[transaction.lastindex or 1].decode() if transaction else None
+    )
+    return response
 
 
 def key_reused() -> FinPayError:
@@ -84,14 +98,14 @@ def key_reused() -> FinPayError:
     )
 
 
-async def _steps(
+async def _history(
     services: Services, caller: Principal, parameters: dict[str, Any], limit: int
 ) -> reads.History:
     if not parameters:
-        newest = await services.reader.newest(caller.account_id, limit)
-        if newest is None:
+        first_page = await services.reads.newest(caller.account_id, limit)
+        if first_page is None:
             raise no_account()
-        return newest
+        return first_page
     before = reads.HistoryPosition(*parameters.pop("cursor", ()))
     return await reads.history(
         services.database,
@@ -103,30 +117,23 @@ async def _steps(
     )
 
 
-def _transfer(call: Context, command: TransferCommand) -> Transfer:
+def _transfer(context: Context, command: TransferCommand) -> Transfer:
     transaction_id = ids.new_uuid()
     metadata = msgspec.json.encode(command.metadata)
     return Transfer(
         id=transaction_id,
-        sender_id=call.caller.account_id,
+        sender_id=context.caller.account_id,
         receiver_id=command.receiver_id,
         receiver_email=command.receiver_email,
         amount=command.amount,
         currency=command.currency,
         description=command.description,
         metadata=metadata.decode(),
-        key=call.key,
-        fingerprint=call.fingerprint,
-        request_id=call.request_id,
-        address=call.address,
+        key=context.key,
+        fingerprint=context.fingerprint,
+        request_id=context.request_id,
+        address=context.client_ip,
         reply=responses.transfer_template(
-            transaction_id, command.amount, call.caller.account, command.description, metadata
+            transaction_id, command.amount, context.caller.account, command.description, metadata
         ),
-    )
-
-
-def _settlement(posted: PostingResult) -> Completion:
-    return Completion(
-        answer=(posted.fingerprint, posted.http_status, posted.answer),
-        receivers=[ids.encode("usr", user) for user in posted.receivers],
     )

@@ -1,7 +1,4 @@
-"""Handler of /transactions/batch: many transfers of one sender, under one idempotency key.
-
-The word for such a request is bulk inside this server: a batch is what shares a commit.
-"""
+"""Handler of /transactions/batch: many transfers of one sender under one idempotency key."""
 
 import re
 from typing import Final
@@ -10,7 +7,8 @@ import msgspec
 
 from finpay import ids
 from finpay.edge.handlers import transactions
-from finpay.edge.request.model import Context, Response
+from finpay.edge.request.model import Context
+from finpay.edge.response import Response
 from finpay.edge.schemas import responses
 from finpay.edge.schemas.requests import TransferBatchCommand, TransferCommand
 from finpay.edge.services import Services
@@ -20,27 +18,27 @@ from finpay.ledger.posting import PostingResult, TransferBatch, TransferItem
 _ANY_TRANSACTION: Final = re.compile(rb'"(?:transaction_)?id":"(txn_\w{26})"')
 
 
-async def send(services: Services, call: Context) -> Response:
-    """Posts all items in their order. What the ledger decided is the answer, stored with its key.
+async def create(services: Services, context: Context) -> Response:
+    """Posts all items in order. The response is what the ledger stored with the key.
 
-    independent: 200, whatever became of the items. atomic: 201, or the problem of the first item
-    that can't be done.
+    independent: 200, with the result of each item. atomic: 201, or the problem of the first item
+    that failed.
     """
-    bulk = _bulk(call, call.command)
-    posted = await services.batcher.post(bulk)
-    return transactions.reply_to(posted, call, own=_is_own(bulk, posted))
+    batch = _batch(context, context.command)
+    result = await services.batcher.post(batch)
+    return transactions.response_to(result, context, first=_is_first_attempt(batch, result))
 
 
-def _bulk(call: Context, command: TransferBatchCommand) -> TransferBatch:
-    sender = call.caller.account
+def _batch(context: Context, command: TransferBatchCommand) -> TransferBatch:
+    sender = context.caller.account
     return TransferBatch(
-        sender_id=call.caller.account_id,
+        sender_id=context.caller.account_id,
         mode=command.mode,
         items=[_item(index, item, sender) for index, item in enumerate(command.items)],
-        key=call.key,
-        fingerprint=call.fingerprint,
-        request_id=call.request_id,
-        address=call.address,
+        key=context.key,
+        fingerprint=context.fingerprint,
+        request_id=context.request_id,
+        address=context.client_ip,
     )
 
 
@@ -64,12 +62,12 @@ def _item(index: int, command: TransferCommand, sender: str) -> TransferItem:
     )
 
 
-def _is_own(bulk: TransferBatch, posted: PostingResult) -> bool:
-    """Whether a duplicate is this request's own first try: one transaction tells."""
-    if posted.outcome is not Outcome.DUPLICATE:
+def _is_first_attempt(batch: TransferBatch, result: PostingResult) -> bool:
+    """Whether a duplicate is this request's own first attempt: one transaction shows it."""
+    if result.outcome is not Outcome.DUPLICATE:
         return False
-    recorded = _ANY_TRANSACTION.search(posted.answer)
+    recorded = _ANY_TRANSACTION.search(result.answer)
     if recorded is None:
         return False
     first = ids.decode("txn", recorded[1].decode())
-    return any(item.id == first for item in bulk.items)
+    return any(item.id == first for item in batch.items)

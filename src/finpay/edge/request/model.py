@@ -1,23 +1,19 @@
-"""One request as the pipeline sees it, and the answer it gets."""
+"""One request as the pipeline and the handlers see it."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
 
 from finpay import ids
 from finpay.errors import FinPayError
-from finpay.gate.gate import Completion
-from finpay.gate.rate_limits import LimitState
 from finpay.identity.access_tokens import Principal
 from finpay.ids import Prefix
 
-Headers = dict[bytes, bytes]  # by lower-case name; a repeated field is one list
-
-JSON: Final = b"application/json"
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # W3C trace-context: version 00, a trace id and a parent id that are not all zeros, flags.
@@ -27,37 +23,28 @@ _TRACEPARENT: Final = re.compile(
 
 
 class Request:
-    """One whole request: what was asked, by whom, from where.
+    """Head of a request, from the scope of ASGI; the body is read when it is asked for.
 
-    `oversized`: its body is longer than its route reads; `late`: it took too long to arrive.
-    `body` is empty then. `keep_alive` False: the answer is the last on this connection.
+    `headers` are by lower-case name; a repeated field is one list (RFC 9110 §5.2). `id` is the
+    client's X-Request-Id or a new one, `client_ip` is set by the pipeline.
     """
 
-    __slots__ = (
-        "address",
-        "body",
-        "headers",
-        "id",
-        "keep_alive",
-        "late",
-        "method",
-        "oversized",
-        "path",
-        "peer",
-        "query",
-        "trace_id",
-    )
+    __slots__ = ("body_was_read", "client_ip", "headers", "id", "method", "path", "peer", "query",
+                 "receive", "trace_id")  # fmt: skip
 
-    def __init__(self, method: str, path: str, query: bytes, headers: Headers, peer: str) -> None:
-        self.method = method
-        self.path = path
-        self.query = query
+    def __init__(self, scope: Message, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        client = scope.get("client")
+        self.peer: str = client[0] if client else "unknown"
+        self.receive = receive
+        self.body_was_read = False
+        self.client_ip = "unknown"
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            headers[name] = headers[name] + b", " + value if name in headers else value
         self.headers = headers
-        self.peer = peer
-        self.address = "unknown"
-        self.body = b""
-        self.oversized = self.late = False
-        self.keep_alive = True
         given = headers.get(b"x-request-id")
         self.id = ids.new_request_id() if given is None else _request_id(given)
         trace = headers.get(b"traceparent")
@@ -74,34 +61,28 @@ class Request:
         scheme, _, token = (self.header(b"authorization") or "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 
+    @property
+    def content_length(self) -> int | None:
+        """Bytes of the body; None where only reading it tells."""
+        if b"transfer-encoding" in self.headers:
+            return None
+        return int(self.headers.get(b"content-length", b"0"))
 
-class RequestHandler(Protocol):
-    """What stands behind a connection: the application."""
-
-    async def respond(self, request: Request) -> bytes:
-        """The whole answer, head and body, as it goes over the line. It never raises."""
-        ...
-
-    def refuse(self, request: Request) -> bytes | None:
-        """The answer at once to a request too many. None: it is let in, and `respond` has to be
-        called for it."""
-        ...
-
-    def refuse_unread(self, data: bytes) -> bytes | None:
-        """The answer at once to what came on a connection where nothing was under way. None: it
-        has to be read."""
-        ...
+    def leaves_unread(self, max_bytes: int) -> bool:
+        """Whether more than `max_bytes` of a body may follow that was not read."""
+        length = self.content_length
+        return not self.body_was_read and (length is None or length > max_bytes)
 
 
 class Context(Struct, frozen=True):
-    """What a handler gets: everything is read, checked and admitted.
+    """Input of a handler: everything is read, checked and admitted.
 
-    `command` is the checked body, `parameters` the checked query, `path_id` the id in a
-    path that has one. `key` and `fingerprint` belong to money POSTs.
+    `command` is the checked body, `parameters` the checked query, `path_id` the id in a path that
+    has one. `key` and `fingerprint` belong to money POSTs.
     """
 
     request_id: str
-    address: str
+    client_ip: str
     path: str = ""
     principal: Principal | None = None
     command: Any = None
@@ -112,8 +93,8 @@ class Context(Struct, frozen=True):
     fingerprint: bytes = b""
     bearer: str = ""
 
-    def uuid_in_path(self, prefix: Prefix, absent: FinPayError) -> UUID:
-        """The id in the path. Raises `absent` for what is no id of this kind."""
+    def path_uuid(self, prefix: Prefix, absent: FinPayError) -> UUID:
+        """The id in the path. Raises `absent` for what is not an id of this kind."""
         try:
             return ids.decode(prefix, self.path_id)
         except ids.MalformedId:
@@ -122,21 +103,8 @@ class Context(Struct, frozen=True):
     @property
     def caller(self) -> Principal:
         """The principal of a route that needs a token."""
-        assert self.principal is not None  # noqa: S101  the pipeline let nobody else through
+        assert self.principal is not None  # noqa: S101  the pipeline authenticated the request
         return self.principal
-
-
-@dataclass(slots=True)
-class Response:
-    """An answer. `sequence` marks a read that may be cached, `settlement` a write."""
-
-    status: int
-    body: bytes = b""
-    content_type: bytes | None = JSON
-    headers: dict[str, str] = field(default_factory=dict)
-    budgets: tuple[LimitState, ...] = ()
-    sequence: int | None = None
-    settlement: Completion | None = None
 
 
 def _request_id(given: bytes) -> str:

@@ -1,11 +1,11 @@
-"""Errors → application/problem+json (RFC 9457)."""
+"""Errors as application/problem+json (RFC 9457)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from finpay.edge.request.model import Response
+from finpay.edge.response import Response
 from finpay.errors import Code, FieldError, FinPayError
 from finpay.ledger.outcome import REFUSALS, Outcome
 
@@ -13,8 +13,8 @@ CONTENT_TYPE: Final = b"application/problem+json"
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class FieldErrorResource(msgspec.Struct, frozen=True):
-    """One place that is wrong: a JSON pointer into the body, or a query parameter."""
+class FieldProblem(msgspec.Struct, frozen=True):
+    """What is wrong with one member of the body (JSON pointer) or one query parameter."""
 
     detail: str
     pointer: str | msgspec.UnsetType = msgspec.UNSET
@@ -31,42 +31,45 @@ class Problem(msgspec.Struct, frozen=True):
     code: Code
     request_id: str
     retryable: bool
-    errors: list[FieldErrorResource]
+    errors: list[FieldProblem]
     transaction_id: str | msgspec.UnsetType | None = msgspec.UNSET  # null: nothing was recorded
     policy: str | msgspec.UnsetType = msgspec.UNSET
-
-
-def type_of(code: Code) -> str:
-    """Where the error is explained: a page of this server."""
-    return f"/docs/errors/{code}"
 
 
 def body(error: FinPayError, request_id: str) -> bytes:
     """The problem document."""
     return _encode(
         Problem(
-            type=type_of(error.code),
+            type=f"/docs/errors/{error.code}",
             title=error.spec.title,
             status=error.status,
             detail=error.detail,
             code=error.code,
             request_id=request_id,
             retryable=error.retryable,
-            errors=[_place(fault) for fault in error.field_errors],
+            errors=[_field_problem(each) for each in error.field_errors],
             **error.extensions,
         )
     )
 
 
-def reply(error: FinPayError, request_id: str) -> Response:
-    """The error as an answer."""
-    return Response(error.status, body(error, request_id), CONTENT_TYPE, dict(error.headers))
+def response(error: FinPayError, request_id: str) -> Response:
+    return Response(
+        error.status,
+        body(error, request_id),
+        CONTENT_TYPE,
+        dict(error.headers),
+        code=error.code,
+        transaction_id=error.extensions.get("transaction_id"),
+    )
 
 
 def refusal_templates() -> Sequence[str]:
-    """The bodies of the ledger's refusals in the order of Outcome, for PostgreSQL's format():
-    request id, transaction id. Then those for items of bulks: request id, index, the member
-    transaction_id. What is no refusal has an empty one."""
+    """The bodies of the ledger's refusals in the order of Outcome, for PostgreSQL's format().
+
+    First those of transfers: request id, transaction id. Then those of items of transfer batches:
+    request id, index, the member transaction_id. An outcome that is not a refusal has "".
+    """
     return [
         template(*REFUSALS[outcome]) if outcome in REFUSALS else ""
         for template in (_template, _item_template)
@@ -78,18 +81,22 @@ def _template(code: Code, detail: str) -> str:
     extensions: Mapping[str, str] = {}
     if code is Code.INSUFFICIENT_FUNDS:
         extensions = {"transaction_id": "\x02"}
-    text = body(FinPayError(code, detail, extensions=extensions), "\x01").decode()
-    return text.replace("%", "%%").replace("\\u0001", "%1$s").replace("\\u0002", "%2$s")
+    return _with_places(body(FinPayError(code, detail, extensions=extensions), "\x01"))
 
 
 def _item_template(code: Code, detail: str) -> str:
     item = FieldError(detail, pointer="#/transactions/\x02")
-    text = body(FinPayError(code, detail, field_errors=(item,)), "\x01").decode()
-    text = text.replace("%", "%%").replace("\\u0001", "%1$s").replace("\\u0002", "%2$s")
-    return f"{text[:-1]}%3$s}}"  # in transaction_id's place: the last member
+    text = _with_places(body(FinPayError(code, detail, field_errors=(item,)), "\x01"))
+    return f"{text[:-1]}%3$s}}"  # transaction_id is the last member
 
 
-def _place(fault: FieldError) -> FieldErrorResource:
-    if fault.parameter is not None:
-        return FieldErrorResource(fault.detail, parameter=fault.parameter)
-    return FieldErrorResource(fault.detail, pointer=fault.pointer or "#")
+def _with_places(text: bytes) -> str:
+    """The control characters that JSON escapes become places of format()."""
+    escaped = text.decode().replace("%", "%%")
+    return escaped.replace("\\u0001", "%1$s").replace("\\u0002", "%2$s")
+
+
+def _field_problem(error: FieldError) -> FieldProblem:
+    if error.parameter is not None:
+        return FieldProblem(error.detail, parameter=error.parameter)
+    return FieldProblem(error.detail, pointer=error.pointer or "#")

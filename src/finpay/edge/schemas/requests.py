@@ -1,4 +1,4 @@
-"""What comes in: the shapes of bodies, each with the checks that types can't say."""
+"""Schemas of request bodies. `checked` does what types can't say and returns the command."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -15,7 +15,7 @@ from finpay.money import MAX_AMOUNT, is_currency
 MAX_METADATA_PAIRS = 20
 MAX_METADATA_KEY = 40
 MAX_METADATA_BYTES = 4_096
-MAX_BATCH_ITEMS = 1_000  # one commit, and an answer of half a megabyte
+MAX_BATCH_ITEMS = 1_000  # one commit, and a response of half a megabyte
 
 Email = Annotated[
     str,
@@ -46,7 +46,7 @@ Amount = Annotated[
 
 
 class Register(Struct, frozen=True, forbid_unknown_fields=True):
-    """A new user, with an account in one currency."""
+    """A new user with an account in one currency."""
 
     email: Email
     password: NewPassword
@@ -70,7 +70,7 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
-    """The refresh token of the last answer."""
+    """The refresh token of the newest token pair."""
 
     refresh_token: Annotated[str, Meta(min_length=1, max_length=512)]
 
@@ -78,19 +78,19 @@ class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
         return self
 
 
-class ChangePassword(Struct, frozen=True, forbid_unknown_fields=True):
-    """The password that is, and the one that shall be."""
+class PasswordChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Current and new password."""
 
     current_password: Password
     new_password: NewPassword
 
-    def checked(self) -> "ChangePassword":
+    def checked(self) -> "PasswordChange":
         _check_new_password(self.new_password, "#/new_password")
         return self
 
 
 class TransferCommand(Struct, frozen=True, gc=False):
-    """A checked Send: exactly one of `receiver_id` and `receiver_email` is set."""
+    """A checked TransactionCreate: exactly one of `receiver_id` and `receiver_email` is set."""
 
     receiver_id: UUID | None
     receiver_email: str | None
@@ -101,7 +101,7 @@ class TransferCommand(Struct, frozen=True, gc=False):
 
     @property
     def count(self) -> int:
-        """How many transfers it asks for."""
+        """Number of transfers, as the transaction limit counts them."""
         return 1
 
 
@@ -113,12 +113,12 @@ class TransferBatchCommand(Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many transfers it asks for."""
+        """Number of transfers, as the transaction limit counts them."""
         return len(self.items)
 
 
-class Send(Struct, frozen=True, forbid_unknown_fields=True):
-    """Money for somebody: name the receiver by account id or by e-mail."""
+class TransactionCreate(Struct, frozen=True, forbid_unknown_fields=True):
+    """A transfer. Name the receiver by account id or by e-mail."""
 
     amount: Amount
     receiver_id: (
@@ -157,16 +157,16 @@ class Send(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TransferBatchCreate(Struct, frozen=True, forbid_unknown_fields=True):
-    """Up to 1 000 transfers, done in their order: what one brings or takes, the next one sees."""
+    """Up to 1 000 transfers, executed in order: each sees the balances that the one before left."""
 
     mode: Annotated[
         Literal["independent", "atomic"],
         Meta(
-            description="independent: each for itself. atomic: all, or none with the problem of "
-            "the first that can't be done."
+            description="independent: items fail alone. atomic: all items or none; the first "
+            "item that fails is the problem."
         ),
     ]
-    transactions: Annotated[list[Send], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)]
+    transactions: Annotated[list[TransactionCreate], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)]
 
     def checked(self) -> TransferBatchCommand:
         items: list[TransferCommand] = []
@@ -178,11 +178,11 @@ class TransferBatchCreate(Struct, frozen=True, forbid_unknown_fields=True):
         return TransferBatchCommand(self.mode, items)
 
 
-def _inside(place: str, error: FinPayError) -> FinPayError:
-    """The same error of a part of the body."""
+def _inside(pointer: str, error: FinPayError) -> FinPayError:
+    """The same error below `pointer`."""
     field_errors = tuple(
-        FieldError(fault.detail, pointer=place + (fault.pointer or "#")[1:])
-        for fault in error.field_errors
+        FieldError(each.detail, pointer=pointer + (each.pointer or "#")[1:])
+        for each in error.field_errors
     )
     return FinPayError(error.code, error.detail, field_errors=field_errors)
 
@@ -216,16 +216,12 @@ def _check_new_password(password: str, pointer: str) -> None:
 
 
 def _check_metadata(metadata: dict[str, str]) -> None:
-    fault: FinPayError | None = None
+    problem: str | None = None
     if len(metadata) > MAX_METADATA_PAIRS:
-        fault = _bad_metadata(f"At most {MAX_METADATA_PAIRS} pairs.")
+        problem = f"At most {MAX_METADATA_PAIRS} pairs."
     elif any(len(name) > MAX_METADATA_KEY for name in metadata):
-        fault = _bad_metadata(f"Keys have at most {MAX_METADATA_KEY} characters.")
+        problem = f"Keys have at most {MAX_METADATA_KEY} characters."
     elif metadata and len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
-        fault = _bad_metadata(f"At most {MAX_METADATA_BYTES} bytes as JSON.")
-    if fault is not None:
-        raise fault
-
-
-def _bad_metadata(detail: str) -> FinPayError:
-    return validation_failed(detail, pointer="#/metadata")
+        problem = f"At most {MAX_METADATA_BYTES} bytes as JSON."
+    if problem is not None:
+        raise validation_failed(problem, pointer="#/metadata")

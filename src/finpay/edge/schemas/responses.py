@@ -1,4 +1,4 @@
-"""What goes out: the shapes of answers. Every field is always present."""
+"""Schemas of responses. Every field is always present."""
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal
@@ -19,8 +19,8 @@ from finpay.outbox.resources import Event
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Tokens(Struct, frozen=True):
-    """A working pair. `expires_in` counts seconds of the access token."""
+class TokenPair(Struct, frozen=True):
+    """Access and refresh token. `expires_in`: seconds until the access token expires."""
 
     access_token: str
     token_type: Literal["Bearer"]
@@ -28,8 +28,8 @@ class Tokens(Struct, frozen=True):
     refresh_token: str
 
 
-class LoggedIn(Struct, frozen=True):
-    """The user, the account, and a working pair of tokens."""
+class LoginResult(Struct, frozen=True):
+    """The user, the account, and a token pair."""
 
     user: User
     account: Account
@@ -40,7 +40,7 @@ class LoggedIn(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One movement of the account: negative where money left."""
+    """One side of a transaction in the account. `amount` is negative where money left it."""
 
     id: str
     object: Literal["entry"]
@@ -70,11 +70,11 @@ class TransactionList(Struct, frozen=True):
     next_cursor: str | None
 
 
-class BatchItem(Struct, frozen=True):
-    """What became of one item: `index` counts from 0 in the order of the request.
+class TransferBatchItem(Struct, frozen=True):
+    """The result of one item. `index` counts from 0 in the order of the request.
 
-    Of `transaction` and `error` one is null. `error` is the problem that the item alone would have
-    been answered with; a refusal for lack of funds is recorded, under its `transaction_id`.
+    One of `transaction` and `error` is null. `error` is the problem that the item would have had
+    as a request of its own; insufficient funds are recorded, under its `transaction_id`.
     """
 
     index: int
@@ -83,11 +83,11 @@ class BatchItem(Struct, frozen=True):
     error: Problem | None
 
 
-class Batch(Struct, frozen=True):
-    """What became of each transfer, in the order of the request."""
+class TransferBatch(Struct, frozen=True):
+    """The result of each transfer, in the order of the request."""
 
     object: Literal["batch"]
-    data: list[BatchItem]
+    data: list[TransferBatchItem]
 
 
 class EventList(Struct, frozen=True):
@@ -99,24 +99,24 @@ class EventList(Struct, frozen=True):
     next_cursor: str | None
 
 
-class Checks(Struct, frozen=True):
-    """What the service depends on."""
+class HealthChecks(Struct, frozen=True):
+    """The state of each dependency."""
 
     postgres: Literal["ok", "down"]
     redis: Literal["ok", "down"]
 
 
 class Health(Struct, frozen=True):
-    """Whether money can move: degraded means yes, without Redis."""
+    """Whether money can move. degraded: yes, without Redis."""
 
     status: Literal["ok", "degraded", "down"]
     version: str
-    checks: Checks
+    checks: HealthChecks
 
 
 class ReadinessChecks(Struct, frozen=True):
-    """What was looked at. `integrity` is what the continuous check of the ledger last found; it
-    never changes the status, as no other process would know better."""
+    """The state of each dependency. `integrity` is the last result of the continuous check of the
+    ledger; it doesn't change the status, as another process would have the same result."""
 
     postgres: Literal["ok", "down"]
     redis: Literal["ok", "down"]
@@ -124,7 +124,7 @@ class ReadinessChecks(Struct, frozen=True):
 
 
 class Readiness(Struct, frozen=True):
-    """Whether to send requests here: warn means yes, without Redis."""
+    """Whether to send requests here. warn: yes, without Redis."""
 
     status: Literal["ok", "warn", "down"]
     checks: ReadinessChecks
@@ -135,13 +135,13 @@ def encode(shape: Any) -> bytes:
     return _encode(shape)
 
 
-def tokens(pair: models.Tokens) -> Tokens:
-    return Tokens(pair.access_token, "Bearer", pair.expires_in_s, pair.refresh_token)
+def token_pair(pair: models.Tokens) -> TokenPair:
+    return TokenPair(pair.access_token, "Bearer", pair.expires_in_s, pair.refresh_token)
 
 
-def logged_in(login: models.LoggedIn) -> LoggedIn:
+def login_result(login: models.LoggedIn) -> LoginResult:
     pair = login.tokens
-    return LoggedIn(
+    return LoginResult(
         user=user(login.user),
         account=account(login.account),
         access_token=pair.access_token,
@@ -175,31 +175,26 @@ def transfer_template(
     description: str | None,
     metadata: bytes,
 ) -> str:
-    """The body of a completed transfer, with places for what only the ledger knows.
+    """The body of a completed transfer, for PostgreSQL's format().
 
-    It is Transaction's encoding, to the byte: a test holds the two together. The places are
-    PostgreSQL's format(): currency, receiver, balance after, time.
+    Equal to the encoding of Transaction, byte for byte; a test compares them. The places are filled
+    by the ledger: currency, receiver, balance after, time.
     """
-    told = _encode(description).decode().replace("%", "%%")
+    text = _encode(description).decode().replace("%", "%%")
     details = metadata.decode().replace("%", "%%")
     return (
         f'{{"id":"{ids.encode("txn", transaction_id)}","object":"transaction","type":"transfer",'
         f'"status":"completed","direction":"sent","amount":{amount},"currency":"%1$s",'
-        f'"sender_id":"{sender}","receiver_id":"%2$s","description":{told},"metadata":{details},'
+        f'"sender_id":"{sender}","receiver_id":"%2$s","description":{text},"metadata":{details},'
         '"balance_after":%3$s,"failure_code":null,"created_at":"%4$s"}'
     )
 
 
 def item_template(index: int, transaction: str) -> str:
-    """BatchItem's encoding of a completed transfer, around its template."""
+    """The encoding of TransferBatchItem around the template of a completed transfer."""
     return f'{{"index":{index},"status":"completed","transaction":{transaction},"error":null}}'
 
 
-def page(kind: type[Any], data: Sequence[Any], next_cursor: str | None) -> bytes:
-    return _encode(kind("list", list(data), next_cursor is not None, next_cursor))
-
-
 def _entry_id(row: reads.Entry) -> UUID:
-    """Derived, so that no index has to keep it: the transaction's id, its last bit telling the
-    side. Two entries of a transaction differ in it, and nothing else has this prefix."""
+    """The transaction's id with the side as its last bit: derived, so that no column stores it."""
     return UUID(int=row.transaction_id.int & ~1 | (row.amount > 0))

@@ -1,0 +1,108 @@
+"""The ASGI 3 application: from the scope of a request to the messages of its response."""
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Final
+
+from finpay.edge.access_log import AccessLog, RequestRecord
+from finpay.edge.health_monitor import HealthMonitor
+from finpay.edge.pipeline import Pipeline
+from finpay.edge.request.model import Message, Receive, Request
+from finpay.edge.request.parse import ClientDisconnected
+from finpay.edge.response import HeaderWriter, Response
+from finpay.edge.router import API
+from finpay.edge.schemas import problems
+from finpay.edge.services import Services
+from finpay.errors import overloaded
+from finpay.telemetry import logs
+
+# A fifth of a second of work of one process: beyond it a fast refusal is better than a late
+# response. What that costs is in docs/performance.md.
+MAX_IN_FLIGHT: Final = 320
+
+Send = Callable[[Message], Awaitable[None]]
+Handle = Callable[[Request, RequestRecord], Awaitable[Response]]
+
+_HEALTH: Final = f"{API}/health"  # never refused
+_SHEDDABLE: Final = f"{API}/"
+
+
+class Application:
+    """Hosted by any ASGI server. `open_services` builds the parts at the start of the lifespan.
+
+    `instrument` may wrap the pipeline's `handle` with spans.
+    """
+
+    def __init__(
+        self,
+        open_services: Callable[[], AbstractAsyncContextManager[Services]],
+        instrument: Callable[[Handle], Handle] = lambda handle: handle,
+    ) -> None:
+        self._open_services = open_services
+        self._instrument = instrument
+        self._in_flight = 0
+        self._health: HealthMonitor | None = None
+
+    def drain(self) -> None:
+        """Before a stop: /readyz answers 503, and each response closes its connection."""
+        if self._health is not None:
+            self._health.draining = True
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(Request(scope, receive), send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise ValueError(f"the scope {scope['type']} is not supported")
+
+    async def _http(self, request: Request, send: Send) -> None:
+        started_s = time.perf_counter()
+        record = RequestRecord()
+        if self._in_flight >= MAX_IN_FLIGHT and _is_sheddable(request.path):
+            response = problems.response(
+                overloaded("The server is overloaded. Retry after the time in Retry-After."),
+                request.id,
+            )
+        else:
+            self._in_flight += 1
+            try:
+                response = await self._handle(request, record)
+            except ClientDisconnected:
+                return
+            finally:
+                self._in_flight -= 1
+        headers = self._headers.write(response, request, close=self._is_draining)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        body = b"" if request.method == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body})
+        self._access_log.record(record, request, response, time.perf_counter() - started_s)
+
+    @property
+    def _is_draining(self) -> bool:
+        return self._health is not None and self._health.draining
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with AsyncExitStack() as stack:
+            try:
+                services = await stack.enter_async_context(self._open_services())
+            except Exception as error:  # noqa: BLE001  the server gets the reason
+                logs.get().error("startup_failed", reason=repr(error))
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            self._start(services)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _start(self, services: Services) -> None:
+        self._handle = self._instrument(Pipeline(services).handle)
+        self._headers = HeaderWriter(services.settings.cors_origins)
+        self._access_log = AccessLog()
+        self._health = services.health
+
+
+def _is_sheddable(path: str) -> bool:
+    return path.startswith(_SHEDDABLE) and not path.startswith(_HEALTH)

@@ -1,0 +1,40 @@
+"""One page of a list, as every list route answers it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from finpay.edge.request.model import Context
+from finpay.edge.request.pagination import DEFAULT_LIMIT, CursorCodec, link
+from finpay.edge.response import Response
+from finpay.edge.schemas.responses import encode
+
+Row = TypeVar("Row")
+
+
+def limit_of(context: Context) -> int:
+    """The length of the page that was asked for."""
+    limit: int = context.parameters.get("limit", DEFAULT_LIMIT)
+    return limit
+
+
+def list_response(
+    context: Context,
+    schema: type[Any],
+    rows: Sequence[Row],
+    *,
+    resource: Callable[[Row], Any],
+    codec: CursorCodec,
+    position: Callable[[Row], tuple[int, ...]],
+) -> Response:
+    """The first `limit` of `rows`; one row more says that there is a next page.
+
+    `resource` makes what is shown of a row, `position` where the next page begins after it.
+    """
+    limit = limit_of(context)
+    page = rows[:limit]
+    cursor = None
+    if len(rows) > limit:
+        cursor = codec.write(context.caller.account_id, *position(page[-1]))
+    body = encode(schema("list", [resource(row) for row in page], cursor is not None, cursor))
+    path = context.path.replace("{id}", context.path_id)
+    return Response(200, body, headers=link(path, context.query, cursor))

@@ -1,0 +1,178 @@
+"""Everything behind the head of a request, read and checked in one pass before the gate.
+
+An invalid request is only counted, so its error is kept until the gate has answered.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from finpay.edge.request import json_body, query_params
+from finpay.edge.request.model import Request
+from finpay.edge.router import Route
+from finpay.errors import Code, FinPayError, validation_failed
+
+FINGERPRINT_BYTES: Final = 16
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
+
+
+class ClientDisconnected(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+class ParsedRequest(Struct, frozen=True):
+    """What the request asks for, or its `error`. `transfers` counts those of a money POST."""
+
+    error: FinPayError | None = None
+    command: Any = None
+    key: str = ""
+    fingerprint: bytes = b""
+    transfers: int = 1
+    query: Mapping[str, str] = {}
+    parameters: Mapping[str, Any] = {}
+
+    def raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+async def parse(
+    request: Request,
+    route: Route,
+    account: UUID | None = None,
+    max_transfers: int | None = None,
+) -> ParsedRequest:
+    """Reads and checks query and body. `account` is the caller's, for the cursors of lists."""
+    try:
+        if route.method in {"POST", "PATCH"}:
+            raw = await _read_body(request, route.max_body_bytes)
+            return _parse_body(request, route, raw, max_transfers)
+        query, parameters = query_params.parse(request.query, route.parameters, account)
+        return ParsedRequest(query=query, parameters=parameters)
+    except FinPayError as error:
+        return ParsedRequest(error=error)
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    """The whole body. 413 for one over `max_bytes`, of which no more than that is read."""
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
+    message = await request.receive()
+    parts = [_part(message)]
+    size = len(parts[0])
+    while message.get("more_body", False) and size <= max_bytes:
+        message = await request.receive()
+        parts.append(_part(message))
+        size += len(parts[-1])
+    if size > max_bytes:
+        raise _too_large(max_bytes)
+    request.body_was_read = True
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _part(message: Mapping[str, Any]) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnected
+    part: bytes = message.get("body", b"")
+    return part
+
+
+def _parse_body(
+    request: Request, route: Route, raw: bytes, max_transfers: int | None
+) -> ParsedRequest:
+    """In the order of the contract: 415, 400, 422."""
+    if raw or (route.body is not None and b"content-type" in request.headers):
+        _check_media_type(request)
+    if route.body is None:
+        query_params.parse(request.query, route.parameters)
+        return ParsedRequest()
+    value = {} if route.body_optional and not raw else json_body.decode(raw, route.max_body_values)
+    key = _read_key(request) if route.needs_key else ""
+    json_body.check_storable(raw, value)
+    query_params.parse(request.query, route.parameters)
+    command = json_body.convert(value, route.body).checked()
+    if not route.needs_key:
+        return ParsedRequest(command=command)
+    if max_transfers is not None and command.count > max_transfers:
+        raise validation_failed(
+            f"The limit is {max_transfers} transfers at a time; the request has {command.count}.",
+            pointer="#/transactions",
+        )
+    digest = hashlib.blake2b(
+        f"{route.method} {route.path}\n".encode(), digest_size=FINGERPRINT_BYTES
+    )
+    digest.update(_encode_sorted(value))
+    return ParsedRequest(
+        command=command, transfers=command.count, key=key, fingerprint=digest.digest()
+    )
+
+
+def _check_media_type(request: Request) -> None:
+    """415 unless the body is application/json in UTF-8, not encoded further."""
+    content_type = request.headers.get(b"content-type")
+    if content_type != b"application/json" and not _is_json(request.header(b"content-type")):
+        raise FinPayError(
+            Code.UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json."
+        )
+    if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise FinPayError(
+            Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding such as gzip."
+        )
+
+
+def _is_json(content_type: str | None) -> bool:
+    """RFC 8259 defines no parameter; `charset` has to be UTF-8, others are ignored."""
+    media_type, *parameters = (content_type or "").split(";")
+    if media_type.strip().lower() != "application/json":
+        return False
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() != "utf-8":
+            return False
+    return True
+
+
+def _read_key(request: Request) -> str:
+    """From X-Idempotency-Key or Idempotency-Key, without surrounding quotes. 400 otherwise."""
+    ours, standard = request.header(b"x-idempotency-key"), request.header(b"idempotency-key")
+    given = standard if ours is None else ours
+    if given is None:
+        raise FinPayError(
+            Code.IDEMPOTENCY_KEY_MISSING,
+            "Send X-Idempotency-Key: a text of your own that is new for each payment "
+            "and the same when you retry it, such as a UUID.",
+        )
+    key = _unquoted(given)
+    if standard is not None and key != _unquoted(standard):
+        raise FinPayError(
+            Code.IDEMPOTENCY_KEY_INVALID,
+            "X-Idempotency-Key and Idempotency-Key differ. Send one of them.",
+        )
+    if _KEY.fullmatch(key) is None:
+        raise FinPayError(
+            Code.IDEMPOTENCY_KEY_INVALID,
+            "A key has 1 to 255 visible ASCII characters and no space.",
+        )
+    return key
+
+
+def _unquoted(value: str) -> str:
+    text = value.strip()
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        return text[1:-1]
+    return text
+
+
+def _too_large(max_bytes: int) -> FinPayError:
+    return FinPayError(
+        Code.BODY_TOO_LARGE,
+        f"The body has more than {max_bytes} bytes.",
+        headers={"Connection": "close"},  # the rest of the body is not read
+    )

@@ -1,0 +1,96 @@
+"""Routes by path and method."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from finpay.edge.request.model import Context
+from finpay.edge.request.query_params import Parameters
+from finpay.edge.response import Response
+from finpay.edge.services import Services
+from finpay.errors import Code, FinPayError
+
+API: Final = "/api/v1"
+MAX_BODY_BYTES: Final = 64 * 1024  # far above every schema but that of a transfer batch
+MAX_BODY_VALUES: Final = 25_000
+
+Access = Literal["authenticated", "anonymous", "unlimited"]
+Handler = Callable[[Services, Context], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path.
+
+    `access`: `authenticated` needs a token, `anonymous` has rate limits only, `unlimited` neither.
+    `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
+    `tier` names a further rate limit, `needs_key` routes move money under an idempotency key,
+    `cached` ones may be answered from the cache. `responses` and `errors` are for OpenAPI.
+    """
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    handler: Handler
+    operation_id: str
+    summary: str
+    responses: Mapping[int, type[Struct] | None]
+    access: Access = "authenticated"
+    body: type[Any] | None = None
+    body_optional: bool = False
+    parameters: Parameters = field(default_factory=dict)
+    max_body_bytes: int = MAX_BODY_BYTES
+    max_body_values: int = MAX_BODY_VALUES
+    tier: Literal["auth"] | None = None
+    needs_key: bool = False
+    cached: bool = False
+    errors: tuple[Code, ...] = ()
+
+
+Methods = Mapping[str, Route]
+
+
+class Router:
+    """Finds the route of a request in one look-up."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._by_path: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self._by_path.setdefault(route.path, {})[route.method] = route
+
+    def find(self, path: str) -> tuple[Methods, str]:
+        """The methods of a path, and the id in it where it has one. 404 if there are none."""
+        if len(path) > 1 and path.endswith("/"):
+            path = path[:-1]
+        methods = self._by_path.get(path)
+        if methods is not None and "{" not in path:
+            return methods, ""
+        # The id is the last segment or the one before it: /deliveries/{id}, /deliveries/{id}/retry.
+        parent, _, last = path.rpartition("/")
+        methods = self._by_path.get(f"{parent}/{{id}}")
+        if methods is not None and last:
+            return methods, last
+        grandparent, _, middle = parent.rpartition("/")
+        methods = self._by_path.get(f"{grandparent}/{{id}}/{last}")
+        if methods is not None and middle:
+            return methods, middle
+        raise FinPayError(Code.NOT_FOUND, f"Unknown path. The routes of {API} are listed at /docs.")
+
+
+def choose(methods: Methods, method: str) -> Route:
+    """The route of a method; HEAD uses that of GET. 405 with Allow otherwise."""
+    route = methods.get("GET" if method == "HEAD" else method)
+    if route is None:
+        raise FinPayError(
+            Code.METHOD_NOT_ALLOWED,
+            f"Allowed: {allowed(methods)}.",
+            headers={"Allow": allowed(methods)},
+        )
+    return route
+
+
+def allowed(methods: Methods) -> str:
+    """The value of the Allow header."""
+    names = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+    return ", ".join(sorted(names))
