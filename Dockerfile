@@ -29,11 +29,11 @@ WORKDIR /src
 # Dependencies first: they change less often than the code, and this layer is kept between builds.
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv sync --locked --no-dev --no-install-project --no-build
+    /opt/uv/bin/uv sync --locked --no-dev --extra server --no-install-project --no-build
 COPY README.md LICENSE ./
 COPY src ./src
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv sync --locked --no-dev --no-editable
+    /opt/uv/bin/uv sync --locked --no-dev --extra server --no-editable
 # What a server never uses, 53 MB of 133: debugging symbols, sources in C, the editor beside Swagger
 # UI, and the highlighting of languages other than Python in tracebacks.
 RUN find /opt/finpay -name '*.so' -exec strip --strip-unneeded {} + \

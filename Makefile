@@ -38,6 +38,7 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/generate_sync_client.py --check
 	$(BIN)/pytest -q tests/test_tidy.py tests/ship/test_deployment.py tests/ship/test_workflows.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run .ci/bootstrap .github/install-servers deploy/compose/initdb/*.sh
@@ -69,7 +70,8 @@ audit: $(SYNCED) ## Look for known vulnerabilities in what uv.lock names (needs 
 
 sbom: $(SYNCED) ## Write the bill of materials of what is shipped: dist/finpay.cdx.json
 	mkdir -p dist
-	$(UV) export --quiet --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export \
+	$(UV) export --quiet --frozen --no-dev --extra server --format cyclonedx1.5 \
+		--preview-features sbom-export \
 		--output-file dist/finpay.cdx.json
 
 wheel: $(SYNCED) ## Build the wheel and the source archive into dist/
@@ -109,7 +111,8 @@ bench-quick: $(SYNCED) ## Measure the main figures, in less than two minutes
 bench-growth: $(SYNCED) ## Measure a ledger of 10 million transactions (an hour, 40 GB)
 	$(BIN)/python -m benchmarks.growth
 
-docs: $(SYNCED) ## Write the pages that come from the code, check docs/, build the site
+docs: $(SYNCED) ## Write the files that come from the code, check docs/, build the site
+	$(BIN)/python tools/generate_sync_client.py
 	$(BIN)/python docs/generate.py
 	$(BIN)/pytest -q tests/test_docs.py tests/ship/test_docs_site.py
 	$(BIN)/python docs/site.py

@@ -65,6 +65,8 @@ def verify(
     """
     if not secrets:
         raise InvalidSecret("there is no secret to verify with")
+    if not (message_id + signature).isascii():
+        raise InvalidSignature("webhook-id and webhook-signature are ASCII")
     _check_time(timestamp, now_s, tolerance_s)
     signed = _signed(message_id, timestamp, body)
     expected = [_signature(secret, signed).encode() for secret in secrets]
