@@ -67,6 +67,11 @@ class FinPay:
         self._transport.close()
 
     @property
+    def base_url(self) -> str:
+        """The root of the server, without a slash at its end."""
+        return self._session.base_url
+
+    @property
     def access_token(self) -> str | None:
         """The access token of the login; None before it and after logout."""
         return self._session.access_token
