@@ -60,8 +60,8 @@ def verify(
 ) -> None:
     """Returns if one of the signatures is of one of the secrets, and the time is near `now_s`.
 
-    The texts are those of the three headers. InvalidSignature says what is wrong, InvalidSecret that a
-    secret is not one.
+    The texts are those of the three headers. InvalidSignature says what is wrong, InvalidSecret
+    that a secret is not one.
     """
     if not secrets:
         raise InvalidSecret("there is no secret to verify with")

@@ -43,7 +43,7 @@ class Retries:
         """
         if self.policy.max_retries == 0 or not _may_repeat(operation, failure):
             return None
-        least_s = float(failure.retry_after_s or 0)  # never before the server's own time
+        least_s: float = failure.retry_after_s or 0  # never before the server's own time
         if _is_in_progress(failure):
             least_s, spread_s = max(_MIN_POLL_S, least_s), _POLL_JITTER_S
             used_up = self.polls >= MAX_POLLS
