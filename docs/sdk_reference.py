@@ -47,7 +47,8 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "since": datetime(2026, 1, 1, tzinfo=UTC),
     "transfers": (),
 }
-# Any method may raise the first line's, which the page says once; the client never causes the rest.
+# Left out: codes that any method may raise (the page lists them once), and codes that the client
+# never causes.
 _LEFT_OUT: Final = {
     "unauthenticated", "validation_failed", "not_found", "rate_limited", "internal_error",
     "unavailable", "overloaded", "malformed_json", "body_too_large", "unsupported_media_type",

@@ -97,7 +97,7 @@ def _uv(*arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built by `uv build`, beside the source archive."""
+    """Built by `uv build`, next to the source archive."""
     folder = tmp_path_factory.mktemp("wheel")
     _uv("build", "--quiet", "--out-dir", folder, ROOT)
     (built,) = folder.glob("finpay-*.whl")

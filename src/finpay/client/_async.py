@@ -204,7 +204,7 @@ class AsyncFinPay:
         until: datetime | None = None,
         only_failed: bool = False,
     ) -> int:
-        """Deliver the events of a time range again. Returns the number of deliveries queued."""
+        """Redeliver the events of a time range. Returns the number of deliveries queued."""
         replay = _webhook_operations.replay(endpoint_id, since, until, only_failed=only_failed)
         return (await self._call(replay)).queued
 
@@ -219,7 +219,7 @@ class AsyncFinPay:
         return AsyncPager(self._transport, _webhook_operations.deliveries(endpoint_id, filters))
 
     async def retry_delivery(self, delivery_id: str) -> Delivery:
-        """Deliver it again, now."""
+        """Redeliver its event now."""
         return await self._call(_webhook_operations.retry(delivery_id))
 
     async def health(self) -> Health:

@@ -111,7 +111,7 @@ class AsyncPager(Generic[T]):
                 yield item
 
     async def pages(self) -> AsyncIterator[Page[T]]:
-        """Every page from the first one. The filters are sent again with each cursor."""
+        """Every page from the first one. Every request repeats the filters."""
         operation: Operation[Page[T]] | None = self._first
         while operation is not None:  # ends with the list: page_after refuses a repeated cursor
             page = await self._transport.call(operation)

@@ -7,7 +7,7 @@
         ├── ConnectionFailed      no response was received
         └── UnexpectedResponse    the response is not one of FinPay's API
 
-The key of a payment in `idempotency_key` is safe to send again: it never pays twice.
+A payment may always be repeated with the key in `idempotency_key`: it never pays twice.
 """
 
 from dataclasses import dataclass, field

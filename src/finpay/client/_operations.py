@@ -124,7 +124,7 @@ def login(email: str, password: str) -> Operation[Login]:
 
 
 def refresh(refresh_token: str) -> Operation[Tokens]:
-    """Repeatable: the server accepts the same token again for FINPAY_REFRESH_GRACE seconds."""
+    """Repeatable: the server accepts a used token for FINPAY_REFRESH_GRACE seconds more."""
     body = json_body({"refresh_token": refresh_token})
     return Operation("POST", f"{_API}/auth/refresh", Tokens, body, authenticated=False)
 
@@ -195,7 +195,7 @@ def health() -> Operation[Health]:
 
 
 def page_at(operation: Operation[Page[T]], cursor: str | None) -> Operation[Page[T]]:
-    """The same list at another position; the filters are sent again with each cursor."""
+    """The same list at another position; every request repeats the filters."""
     if cursor is None:
         return operation
     return replace(operation, params={**operation.params, "cursor": cursor})

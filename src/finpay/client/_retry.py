@@ -1,4 +1,4 @@
-"""When a failed request is sent again, and after how long. Pure: randomness is an argument."""
+"""Decides whether a failed request is retried, and after how long. No I/O, no clock."""
 
 from dataclasses import dataclass
 from typing import Any, Final

@@ -15,7 +15,7 @@ from finpay.errors import Code
 # FinPay answers within 5 s even when its servers are down; giving up sooner only adds load.
 DEFAULT_TIMEOUT_S: Final = 10.0
 
-# The session has ended: the refresh token will never be accepted again.
+# The session has ended: the refresh token stays invalid.
 _SESSION_ENDED: Final = frozenset({Code.REFRESH_TOKEN_INVALID, Code.REFRESH_TOKEN_REUSED})
 
 

@@ -205,7 +205,7 @@ class FinPay:
         until: datetime | None = None,
         only_failed: bool = False,
     ) -> int:
-        """Deliver the events of a time range again. Returns the number of deliveries queued."""
+        """Redeliver the events of a time range. Returns the number of deliveries queued."""
         replay = _webhook_operations.replay(endpoint_id, since, until, only_failed=only_failed)
         return (self._call(replay)).queued
 
@@ -218,7 +218,7 @@ class FinPay:
         return Pager(self._transport, _webhook_operations.deliveries(endpoint_id, filters))
 
     def retry_delivery(self, delivery_id: str) -> Delivery:
-        """Deliver it again, now."""
+        """Redeliver its event now."""
         return self._call(_webhook_operations.retry(delivery_id))
 
     def health(self) -> Health:
