@@ -1,4 +1,4 @@
-"""A payment through a proxy that passes it on and replaces the response: paid once, result returned."""
+"""A payment through a proxy that replaces the response: paid once, and its result returned."""
 
 from itertools import count
 from typing import Final
