@@ -5,19 +5,19 @@
 #   docker build -t finpay .
 #   docker run --read-only --tmpfs /tmp -p 3000:3000 --env-file .env finpay
 #
-# The first stage installs what uv.lock says, as wheels, compiled to bytecode. The second has that
-# and Python: no uv, no compiler, no tests, no servers for development.
+# The first stage installs the versions of uv.lock from wheels, compiled to bytecode. The second has
+# these and Python: no uv, no compiler, no tests, no development servers.
 ARG PYTHON_VERSION=3.13
 
 FROM python:${PYTHON_VERSION}-slim AS build
 
 ARG UV_VERSION=0.13.9
-# The cache is a mount, so hard links into it can't work.
+# The cache is a mount: hard links into it are impossible.
 ENV UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_PROJECT_ENVIRONMENT=/opt/finpay \
     UV_PYTHON_DOWNLOADS=never
-# For strip, below. Its version is whatever the base image's release has: it leaves no trace.
+# For `strip` below; not in the final image, so its version is that of the base image's release.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends binutils \
@@ -29,13 +29,13 @@ WORKDIR /src
 # Dependencies first: they change less often than the code, and this layer is kept between builds.
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv sync --locked --no-dev --no-install-project --no-build
+    /opt/uv/bin/uv sync --locked --no-dev --extra server --no-install-project --no-build
 COPY README.md LICENSE ./
 COPY src ./src
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv sync --locked --no-dev --no-editable
-# What a server never uses, 53 MB of 133: debugging symbols, sources in C, the editor beside Swagger
-# UI, and the highlighting of languages other than Python in tracebacks.
+    /opt/uv/bin/uv sync --locked --no-dev --extra server --no-editable
+# Delete files that a server never uses, 53 MB of 133: debugging symbols, C sources, Swagger's editor,
+# and the lexers of languages other than Python (tracebacks are highlighted).
 RUN find /opt/finpay -name '*.so' -exec strip --strip-unneeded {} + \
     && find /opt/finpay -path '*/flask_swagger_ui/dist/*' -type f ! -name LICENSE \
         ! -name swagger-ui.css ! -name swagger-ui-bundle.js ! -name favicon-32x32.png -delete \
@@ -54,19 +54,18 @@ LABEL org.opencontainers.image.title="FinPay" \
     org.opencontainers.image.licenses="MIT"
 
 COPY --from=build /opt/finpay /opt/finpay
-# Files that several processes share (Prometheus' counters) go to a temporary folder in /tmp: the
-# only place that has to be writable.
+# Only /tmp has to be writable: the processes share Prometheus' counters in a temporary folder there.
 ENV PATH=/opt/finpay/bin:$PATH \
     FINPAY_ENV=production \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /opt/finpay
-# A number, so that Kubernetes can see that it isn't root.
+# A number: Kubernetes can check that it is not root.
 USER 10001:10001
 EXPOSE 3000
-# That the process lives, not that it is ready: a container must not be replaced because PostgreSQL
-# is away. What waits for readiness asks /readyz, as docker-compose.yml does.
+# Liveness, not readiness: a container must not be replaced because PostgreSQL is unavailable.
+# Readiness is /readyz, as in docker-compose.yml.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
     CMD ["python", "-m", "finpay.app.healthcheck", "/livez"]
-# No ENTRYPOINT: platforms that let one replace the command give it whole, `finpay worker`.
+# No ENTRYPOINT: platforms replace the whole command, as in `finpay worker`.
 CMD ["finpay", "serve"]

@@ -1,4 +1,4 @@
-# Needs Python >= 3.11 with pip, and make. Everything else goes into .venv.
+# Needs Python >= 3.11 with pip, and make. Everything else is installed into .venv.
 # `make PYTHON=/path/to/python3.12 dev` picks the interpreter that .venv is made with.
 
 .DEFAULT_GOAL := help
@@ -38,6 +38,7 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/generate_sync_client.py --check
 	$(BIN)/pytest -q tests/test_tidy.py tests/ship/test_deployment.py tests/ship/test_workflows.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run .ci/bootstrap .github/install-servers deploy/compose/initdb/*.sh
@@ -52,24 +53,25 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 	git ls-files -co --exclude-standard | xargs ls -d 2>/dev/null | xargs $(BIN)/kingfisher scan \
 		--quiet --no-validate --no-update-check --exclude-rule betterleaks.curl-auth-header
 
-# What a package registry of Python has no wheel for.
+# These tools have no wheel.
 check-actions: ## Lint the workflows with actionlint (needs Go)
 	go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 check-alerts: ## Check the alert rules and play their tests (needs promtool, of Debian's prometheus)
 	cd deploy/prometheus && $(PROMTOOL) check rules alerts.yml && $(PROMTOOL) test rules alerts.test.yml
 
-check-kubernetes: $(SYNCED) ## Render the Kubernetes manifests and check them (needs kubectl)
+check-kubernetes: $(SYNCED) ## Render and check the Kubernetes manifests (needs kubectl)
 	$(KUSTOMIZE) deploy/kubernetes/example | $(BIN)/python -m tests.ship.kubernetes
 
-audit: $(SYNCED) ## Look for known vulnerabilities in what uv.lock names (needs the network)
+audit: $(SYNCED) ## Look for known vulnerabilities in the packages of uv.lock (needs the network)
 	$(UV) export --quiet --frozen --all-extras --all-groups --no-emit-project \
 		--output-file .venv/locked.txt
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement .venv/locked.txt
 
-sbom: $(SYNCED) ## Write the bill of materials of what is shipped: dist/finpay.cdx.json
+sbom: $(SYNCED) ## Write the bill of materials of the server: dist/finpay.cdx.json
 	mkdir -p dist
-	$(UV) export --quiet --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export \
+	$(UV) export --quiet --frozen --no-dev --extra server --format cyclonedx1.5 \
+		--preview-features sbom-export \
 		--output-file dist/finpay.cdx.json
 
 wheel: $(SYNCED) ## Build the wheel and the source archive into dist/
@@ -85,7 +87,7 @@ fmt: $(SYNCED) ## Format, and fix what can be fixed
 mutants: $(SYNCED) ## Plant bugs in a copy of the money code; each must fail a test
 	$(BIN)/python -m tests.mutants
 
-torture: $(SYNCED) ## Kill and cut servers of its own under load; nothing may be lost (SEED=n MINUTES=m)
+torture: $(SYNCED) ## Kill and disconnect its own servers under load; nothing may be lost (SEED=n MINUTES=m)
 	$(BIN)/python -m torture --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 torture-long: $(SYNCED) ## The same with more than 300 kills: about 15 minutes
@@ -109,7 +111,8 @@ bench-quick: $(SYNCED) ## Measure the main figures, in less than two minutes
 bench-growth: $(SYNCED) ## Measure a ledger of 10 million transactions (an hour, 40 GB)
 	$(BIN)/python -m benchmarks.growth
 
-docs: $(SYNCED) ## Write the pages that come from the code, check docs/, build the site
+docs: $(SYNCED) ## Generate files from the code, check docs/, build the site
+	$(BIN)/python tools/generate_sync_client.py
 	$(BIN)/python docs/generate.py
 	$(BIN)/pytest -q tests/test_docs.py tests/ship/test_docs_site.py
 	$(BIN)/python docs/site.py
@@ -122,7 +125,7 @@ docs-serve: $(SYNCED) ## Show the documentation site at http://127.0.0.1:8000
 clean: ## Remove .venv and caches; the data in .finpay stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-# One sync per change of the lock file. The bootstrap is a script so that it can say what is wrong.
+# One sync per change of the lock file. The bootstrap is a script, so that it can explain a failure.
 $(SYNCED): uv.lock pyproject.toml
 	@PYTHON="$(PYTHON)" UV_VERSION=$(UV_VERSION) sh .ci/bootstrap
 	@touch $@

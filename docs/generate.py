@@ -1,6 +1,7 @@
 """Writes the pages of docs/ that come from the code. `make docs`; a test compares."""
 
 import json
+import runpy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -142,6 +143,7 @@ def _default(value: object) -> str:
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "errors.md": errors,
     "settings.md": settings,
+    "sdk.md": runpy.run_path(str(HERE / "sdk_reference.py"))["page"],
     "events/types.md": events,
     "events/asyncapi.json": partial(_json, schemas.asyncapi),
     **{

@@ -32,6 +32,7 @@ MENU: Final[dict[str, list[str]]] = {
     ],
     "Reference": [
         "api.md",
+        "sdk.md",
         "errors.md",
         "settings.md",
         "webhooks.md",

@@ -1,4 +1,4 @@
-"""FinPay's webhooks on Flask.
+"""A receiver of FinPay webhooks on Flask.
 
 WEBHOOK_SECRET=whsec_… flask --app flask_receiver run --port 9000
 """
@@ -11,15 +11,15 @@ from finpay.client import webhooks
 
 SECRET = os.environ["WEBHOOK_SECRET"]
 app = Flask(__name__)
-done: set[str] = set()  # in your database in earnest: an event may come twice
+done: set[str] = set()  # in production your database: an event may be delivered twice
 
 
 @app.post("/hook")
 def hook() -> tuple[str, int]:
     try:
         event = webhooks.verify(request.get_data(), request.headers, SECRET)
-    except webhooks.InvalidSignature as why:
-        return str(why), 400
+    except webhooks.InvalidSignature as error:
+        return str(error), 400
     if event.id not in done:
         print(event.type, event.data["object"]["id"])
         done.add(event.id)

@@ -1,4 +1,4 @@
-"""FinPay's webhooks on Litestar.
+"""A receiver of FinPay webhooks on Litestar.
 
 WEBHOOK_SECRET=whsec_… uvicorn litestar_receiver:app --port 9000
 """
@@ -11,15 +11,15 @@ from litestar import Litestar, Request, Response, post
 from finpay.client import webhooks
 
 SECRET = os.environ["WEBHOOK_SECRET"]
-done: set[str] = set()  # in your database in earnest: an event may come twice
+done: set[str] = set()  # in production your database: an event may be delivered twice
 
 
 @post("/hook")
 async def hook(request: Request[Any, Any, Any]) -> Response[str]:
     try:
         event = webhooks.verify(await request.body(), request.headers, SECRET)
-    except webhooks.InvalidSignature as why:
-        return Response(str(why), status_code=400)
+    except webhooks.InvalidSignature as error:
+        return Response(str(error), status_code=400)
     if event.id not in done:
         print(event.type, event.data["object"]["id"])
         done.add(event.id)

@@ -5,7 +5,7 @@ the `type` of a problem (RFC 9457) links to it. The client raises the same class
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final
 
@@ -240,6 +240,16 @@ class FinPayError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle every field and note: Exception itself keeps only the positional arguments."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _unfilled, (type(self),), {"args": self.args, **state, **self.__dict__}
+
+
+def _unfilled(error_type: type[FinPayError]) -> FinPayError:
+    """For pickle and copy, which set the fields afterwards."""
+    return error_type.__new__(error_type)
 
 
 def validation_failed(detail: str, *, pointer: str | None = None) -> FinPayError:

@@ -5,11 +5,23 @@ A public id is `prefix_` + 26 characters of Crockford base32 (lower case), for e
 Source: https://github.com/jetify-com/typeid/tree/main/spec
 """
 
-from typing import Final, Literal, get_args
+import secrets
+import time
+from typing import Final, Literal, Protocol, get_args
 from uuid import UUID
 
-import uuid_utils
-from uuid_utils.compat import uuid7
+try:
+    from uuid_utils import uuid7 as _uuid7_value
+    from uuid_utils.compat import uuid7 as _uuid7
+except ImportError:  # `pip install finpay` is the client alone, which makes a few keys a second
+
+    def _uuid7() -> UUID:  # type: ignore[misc]  # only ever called without arguments
+        """RFC 9562 §5.7: 48 bits of milliseconds, 74 random bits."""
+        high, low = divmod(secrets.randbits(74), 2**62)
+        milliseconds = time.time_ns() // 1_000_000
+        return UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low)
+
+    _uuid7_value = _uuid7  # type: ignore[assignment]
 
 Prefix = Literal["usr", "acc", "txn", "ent", "evt", "whe", "whd", "ses", "req"]
 PREFIXES: Final = frozenset(get_args(Prefix))
@@ -26,21 +38,28 @@ _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 SUFFIX_LENGTH: Final = 26
 
 
+class _HasInt(Protocol):
+    """A UUID of the standard library or of uuid_utils."""
+
+    @property
+    def int(self) -> int: ...
+
+
 class MalformedId(ValueError):
     """The text is not a TypeID of the expected kind."""
 
 
 def new_uuid() -> UUID:
     """A UUIDv7: the first 48 bits are milliseconds, so newer ids sort later."""
-    return uuid7()
+    return _uuid7()
 
 
 def new_request_id() -> str:
-    """A fresh `req_…`, without the UUID object in between: every request pays for it."""
-    return encode("req", uuid_utils.uuid7())
+    """A new `req_…`. uuid_utils' own type saves the UUID object, which every request would pay."""
+    return encode("req", _uuid7_value())
 
 
-def encode(prefix: Prefix, value: UUID | uuid_utils.UUID) -> str:
+def encode(prefix: Prefix, value: _HasInt) -> str:
     """The public form of a UUID: `encode("acc", uuid)` is `acc_…`."""
     n = value.int
     two = _PAIRS

@@ -60,11 +60,13 @@ def verify(
 ) -> None:
     """Returns if one of the signatures is of one of the secrets, and the time is near `now_s`.
 
-    The texts are those of the three headers. InvalidSignature says what is wrong, InvalidSecret that a
-    secret is not one.
+    The texts are those of the three headers. InvalidSignature says what is wrong, InvalidSecret
+    that a secret is not one.
     """
     if not secrets:
         raise InvalidSecret("there is no secret to verify with")
+    if not (message_id + signature).isascii():
+        raise InvalidSignature("webhook-id and webhook-signature are ASCII")
     _check_time(timestamp, now_s, tolerance_s)
     signed = _signed(message_id, timestamp, body)
     expected = [_signature(secret, signed).encode() for secret in secrets]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api_process import User
 
 TRANSACTIONS: Final = "/api/v1/transactions"

@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import TRANSACTIONS
 from tests.api_process import Api, User
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import NOBODY, invalid, post, problem, sending, transaction
 from tests.api_process import Api, User
 

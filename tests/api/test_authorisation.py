@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from finpay import ids
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import NOBODY, problem, transaction
 from tests.api_process import Api, User
 

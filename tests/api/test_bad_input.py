@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 import pytest
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import NOBODY, TRANSACTIONS, invalid, problem, sending
 from tests.api_process import PASSWORD, Api, User
 

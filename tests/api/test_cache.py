@@ -71,8 +71,7 @@ async def answers(user: User, path: str, **params: Any) -> int | None:
 
 
 def user_url(user: User, path: str) -> str:
-    base: str = user.client._conversation._base_url
-    return f"{base}/api/v1{path}"
+    return f"{user.client.base_url}/api/v1{path}"
 
 
 class TestHit:

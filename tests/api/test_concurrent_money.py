@@ -10,7 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.load_client import Connection, crowd, transfer
 from tests.api_process import Api, User, running_api
 

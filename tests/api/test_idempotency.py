@@ -7,7 +7,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import NOBODY, TRANSACTIONS, post, problem, replays, transaction
 from tests.api_process import PASSWORD, Api, User
 

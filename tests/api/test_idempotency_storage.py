@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from redis import Redis
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from finpay.db.pool import Database
 from finpay.gate import redis_keys
 from tests.api.assertions import NOBODY, post, problem, replays, transaction

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import problem, sending
 from tests.api_process import Api, User
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import NOBODY, TRANSACTIONS, invalid, problem, transaction
 from tests.api_process import Api, User
 

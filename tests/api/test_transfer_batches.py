@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from redis import Redis
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import NOBODY, PROBLEM_MEMBERS, TRANSACTION_MEMBERS, problem, replays
 from tests.api.conftest import Strict
 from tests.api.rate_limit_headers import parse_report

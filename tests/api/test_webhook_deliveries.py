@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from finpay import ids
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import ID, TIME, invalid, problem, sending
 from tests.api.webhook_assertions import PATH, ask, made
 from tests.api_process import Api, User

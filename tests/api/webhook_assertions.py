@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from tests.api.assertions import ID, TIME
 from tests.api_process import User
 

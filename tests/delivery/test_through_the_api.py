@@ -147,9 +147,9 @@ def test_a_replay_brings_it_all_once_more(world: World) -> None:
         world.send(f"{number}")
     first = world.work()
     assert len(first) == 3
-    assert world.client.replay_webhooks(world.endpoint.id, LONG_AGO, only_failed=True) == 0
+    assert world.client.replay_events(world.endpoint.id, LONG_AGO, only_failed=True) == 0
     # alice's own funding too, which was before the endpoint
-    assert world.client.replay_webhooks(world.endpoint.id, LONG_AGO) == 4
+    assert world.client.replay_events(world.endpoint.id, LONG_AGO) == 4
     again = world.work()
     assert len(again) == 4
     assert {request.id for request in again} > {request.id for request in first}
@@ -157,12 +157,12 @@ def test_a_replay_brings_it_all_once_more(world: World) -> None:
 
 def test_what_is_switched_off_or_deleted_gets_nothing(world: World) -> None:
     world.send("one")
-    world.client.change_webhook_endpoint(world.endpoint.id, enabled=False)
+    world.client.update_webhook_endpoint(world.endpoint.id, enabled=False)
     world.send("two")
     assert world.work() == []
     (canceled,) = world.client.deliveries(world.endpoint.id)
     assert canceled.status == "canceled"
-    world.client.change_webhook_endpoint(
+    world.client.update_webhook_endpoint(
         world.endpoint.id, enabled=True, event_types=["account.updated"]
     )
     world.send("three")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from finpay.client import Answer
+from finpay.client import HttpResponse as Answer
 from finpay.dev.child_process import DevError
 from tests.api_process import PASSWORD, Api, User, running_api
 from tests.faults.api_probes import ask, await_that, truth

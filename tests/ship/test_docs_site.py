@@ -29,7 +29,11 @@ DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 SITE: Final = runpy.run_path(str(DOCS / "site.py"))
 # Pages whose blocks all run, in one shell and one Python for each page.
-RUN: Final = ("quickstart.md", *sorted(f"concepts/{p.name}" for p in DOCS.glob("concepts/*.md")))
+RUN: Final = (
+    "quickstart.md",
+    "sdk.md",
+    *sorted(f"concepts/{p.name}" for p in DOCS.glob("concepts/*.md")),
+)
 _BLOCK: Final = re.compile(
     r"^(?:<!-- (?P<mark>[^>]*) -->\n)?```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,

@@ -1,134 +1,163 @@
-"""What the client says when no answer came, and what it does with its httpx client."""
+"""The client's exceptions: one tree, whole after pickle and copy, with the key of a payment."""
 
-import asyncio
-from typing import Any
+import copy
+import inspect
+import pickle
+from collections.abc import Callable
 
 import httpx
 import pytest
 
+import finpay.client
 from finpay.client import (
     ApiError,
-    AsyncFinPay,
     Code,
     ConnectionFailed,
-    Entry,
+    FieldError,
     FinPay,
+    FinPayError,
+    RequestFailed,
     UnexpectedResponse,
+    webhooks,
 )
-from finpay.client._errors import FAILURES, name_key
+from tests.unit.client_responses import ROOT, response
 
-ROOT = "http://finpay.test"
-PAGE = {"data": [], "has_more": False, "next_cursor": None}
+HEADERS = httpx.Headers({"Retry-After": "7", "X-Request-ID": "req_1"})
 
 
-def failing(error: Exception) -> httpx.MockTransport:
+def examples() -> list[Exception]:
+    """One of each public exception, with every field set."""
+    field_errors = (FieldError("X", pointer="#/amount"), FieldError("Y", parameter="limit"))
+    refusal = (Code.RATE_LIMITED, "D", field_errors, {"policy": "global"}, HEADERS)
+    proxy = response(520, b"<h1>", "text/html")
+    made: list[Exception] = [
+        FinPayError(*refusal),
+        RequestFailed(*refusal, retryable=True),
+        ApiError(*refusal, retryable=True),
+        ConnectionFailed("got no response (ReadTimeout: slow)", sent=True),
+        UnexpectedResponse("D", headers=HEADERS, retryable=True, response=proxy),
+        webhooks.InvalidSignature("D"),
+        webhooks.InvalidSecret("D"),
+    ]
+    for error in made:
+        error.add_note("a note")
+        if isinstance(error, RequestFailed):
+            error.idempotency_key, error.request_id, error.retry_after_s = "key-1", "req_1", 7
+    return made
+
+
+COPIES: list[Callable[[Exception], Exception]] = [
+    copy.copy,
+    copy.deepcopy,
+    *(
+        lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ),
+]
+
+
+def contents(error: Exception) -> dict[str, object]:
+    """Every field and property with its value."""
+    names = [name for name in dir(error) if not name.startswith("_")]
+    values = {name: getattr(error, name) for name in names}
+    plain = {name: value for name, value in values.items() if not callable(value)}
+    return plain | {"str": str(error), "notes": error.__notes__}
+
+
+def public_exceptions() -> set[type]:
+    public = [getattr(module, name) for module in (finpay.client, webhooks)
+              for name in module.__all__]  # fmt: skip
+    return {each for each in public if inspect.isclass(each) and issubclass(each, Exception)}
+
+
+def test_examples_cover_every_public_exception() -> None:
+    assert {type(error) for error in examples()} == public_exceptions()
+
+
+@pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("duplicate", COPIES)
+def test_copy_of_an_exception_is_whole(
+    duplicate: Callable[[Exception], Exception], error: Exception
+) -> None:
+    copied = duplicate(error)
+    assert copied is not error
+    assert type(copied) is type(error)
+    assert contents(copied) == contents(error)
+
+
+def test_deep_copy_of_an_exception_shares_nothing_mutable() -> None:
+    error = next(each for each in examples() if isinstance(each, ApiError))
+    copied = copy.deepcopy(error)
+    assert copied.extensions is not error.extensions
+    assert copied.headers is not error.headers
+
+
+def test_every_failure_of_a_call_is_a_finpay_error() -> None:
+    of_calls = public_exceptions() - {webhooks.InvalidSignature, webhooks.InvalidSecret}
+    assert all(issubclass(each, FinPayError) for each in of_calls)
+    assert {ApiError, ConnectionFailed, UnexpectedResponse} == {
+        each for each in of_calls if each.__base__ is RequestFailed
+    }
+
+
+def test_code_of_a_failure_without_finpays_answer() -> None:
+    lost = ConnectionFailed("D", sent=True)
+    foreign = UnexpectedResponse("D", response=response(404, b"", "text/html"))
+    assert (lost.code, lost.status) == (Code.UNAVAILABLE, 503)
+    assert (foreign.code, foreign.status) == (Code.INTERNAL_ERROR, 404)
+
+
+@pytest.mark.parametrize("error", [e for e in examples() if isinstance(e, RequestFailed)])
+def test_text_of_a_failed_payment_names_its_key(error: RequestFailed) -> None:
+    assert "Send the same payment with idempotency_key='key-1'" in str(error)
+    error = copy.copy(error)
+    error.retryable = False
+    assert str(error).endswith("(idempotency key 'key-1')")
+    error.idempotency_key = None
+    assert "key" not in str(error)
+
+
+def failing(error: Exception) -> httpx.Client:
     def fail(_: httpx.Request) -> httpx.Response:
         raise error
 
-    return httpx.MockTransport(fail)
+    return httpx.Client(transport=httpx.MockTransport(fail))
 
 
-class TestNoAnswer:
-    @pytest.mark.parametrize(
-        ("error", "sent"),
-        [
-            (httpx.ConnectError("refused"), False),
-            (httpx.ConnectTimeout("slow"), False),
-            (httpx.PoolTimeout("busy"), False),
-            (httpx.ReadTimeout("slow"), True),
-            (httpx.WriteTimeout("slow"), True),
-            (httpx.ReadError("cut"), True),
-            (httpx.WriteError("cut"), True),
-            (httpx.CloseError("cut"), True),
-            (httpx.RemoteProtocolError("nonsense"), True),
-            (httpx.ProxyError("no"), True),
-            (httpx.DecodingError("gzip"), True),
-        ],
-    )
-    def test_each_network_error_says_whether_it_was_sent(
-        self, error: httpx.RequestError, *, sent: bool
-    ) -> None:
-        http = httpx.Client(transport=failing(error))
-        finpay = FinPay(ROOT, http=http, max_retries=0)
-        with pytest.raises(ConnectionFailed, match=type(error).__name__) as caught:
-            finpay.account()
-        assert caught.value.sent is sent
-        assert caught.value.__cause__ is error
-
-    def test_the_query_of_a_url_is_not_told(self) -> None:
-        finpay = FinPay(ROOT, http=httpx.Client(transport=failing(httpx.ReadError("cut"))))
-        with pytest.raises(ConnectionFailed) as caught:
-            finpay.request("GET", "/x", params={"idempotency_key": "mine"})
-        assert f"GET {ROOT}/x got no answer" in str(caught.value)
-
-    def test_a_mistake_in_the_call_is_not_taken_for_the_network(self) -> None:
-        error = httpx.LocalProtocolError("Illegal header value")
-        finpay = FinPay(ROOT, http=httpx.Client(transport=failing(error)))
-        with pytest.raises(httpx.LocalProtocolError):
-            finpay.account()
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [
+        (httpx.ConnectError("refused"), False),
+        (httpx.ConnectTimeout("slow"), False),
+        (httpx.PoolTimeout("busy"), False),
+        (httpx.ReadTimeout("slow"), True),
+        (httpx.WriteTimeout("slow"), True),
+        (httpx.ReadError("cut"), True),
+        (httpx.WriteError("cut"), True),
+        (httpx.CloseError("cut"), True),
+        (httpx.RemoteProtocolError("nonsense"), True),
+        (httpx.ProxyError("no"), True),
+        (httpx.DecodingError("gzip"), True),
+        (httpx.TooManyRedirects("21"), True),
+    ],
+)
+def test_network_error_is_connection_failed_and_says_whether_it_was_sent(
+    error: httpx.RequestError, *, sent: bool
+) -> None:
+    with pytest.raises(ConnectionFailed, match=type(error).__name__) as caught:
+        FinPay(ROOT, http=failing(error), max_retries=0).account()
+    assert caught.value.sent is sent
+    assert caught.value.__cause__ is error
 
 
-def test_only_an_open_outcome_is_worth_asking_again() -> None:
-    answer = FinPay(ROOT, http=serving(httpx.Response(502))).request("GET", "/")
-    open_ones = (
-        ConnectionFailed("x", sent=True),
-        UnexpectedResponse("x", answer, retryable=True),
-        ApiError(Code.UNAVAILABLE, "x", retryable=True),
-    )
-    final = ApiError(Code.INSUFFICIENT_FUNDS, "x")
-    for failure in (*open_ones, final):
-        assert isinstance(failure, FAILURES)
-        name_key(failure, "key")
-        name_key(failure, "another")
-        assert failure.idempotency_key == "key"
-    assert [len(failure.__notes__) for failure in open_ones] == [1, 1, 1]
-    assert not hasattr(final, "__notes__")
+def test_text_of_connection_failed_has_no_query() -> None:
+    client = FinPay(ROOT, http=failing(httpx.ReadError("cut")))
+    with pytest.raises(ConnectionFailed) as caught:
+        client.request("GET", "/x", params={"idempotency_key": "given"})
+    assert f"GET {ROOT}/x got no response" in str(caught.value)
+    assert "given" not in str(caught.value)
 
 
-class TestHttpClient:
-    @pytest.mark.parametrize(("timeout_s", "read_s"), [(None, 7.0), (0.5, 0.5)])
-    def test_timeout_s_goes_before_that_of_a_given_client(
-        self, timeout_s: float | None, read_s: float
-    ) -> None:
-        seen: list[Any] = []
-
-        def serve(request: httpx.Request) -> httpx.Response:
-            seen.append(request.extensions["timeout"]["read"])
-            return httpx.Response(200, json=PAGE)
-
-        async def over_asyncio() -> None:
-            async with httpx.AsyncClient(transport=httpx.MockTransport(serve), timeout=7) as http:
-                listing = AsyncFinPay(ROOT, http=http, timeout_s=timeout_s).entries()
-                assert [page async for page in listing.pages()] != []
-
-        with httpx.Client(transport=httpx.MockTransport(serve), timeout=7) as http:
-            found: list[Entry] = list(FinPay(ROOT, http=http, timeout_s=timeout_s).entries())
-        asyncio.run(over_asyncio())
-        assert (found, seen) == ([], [read_s, read_s])
-
-    def test_a_given_client_stays_open_and_ones_own_is_closed(self) -> None:
-        with httpx.Client() as http:
-            with FinPay(http=http):
-                pass
-            assert not http.is_closed
-        with FinPay() as own:
-            pass
-        with pytest.raises(RuntimeError, match="closed"):
-            own.health()
-
-    def test_the_same_over_asyncio(self) -> None:
-        async def scenario() -> None:
-            async with httpx.AsyncClient() as http:
-                async with AsyncFinPay(http=http):
-                    pass
-                assert not http.is_closed
-            async with AsyncFinPay() as own:
-                pass
-            with pytest.raises(RuntimeError, match="closed"):
-                await own.health()
-
-        asyncio.run(scenario())
-
-
-def serving(response: httpx.Response) -> httpx.Client:
-    return httpx.Client(transport=httpx.MockTransport(lambda _: response))
+def test_mistake_in_the_request_is_not_reported_as_a_network_error() -> None:
+    with pytest.raises(httpx.LocalProtocolError):
+        FinPay(ROOT, http=failing(httpx.LocalProtocolError("Illegal header value"))).account()

@@ -1,4 +1,4 @@
-"""Each method of both shells goes to its own endpoint, with its own body."""
+"""Each method of both clients sends its own request."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ WHE = "whe_01h455vb4pex5vsknk084sn02q"
 WHD = "whd_01h455vb4pex5vsknk084sn02q"
 LISTS = {"entries", "events", "transactions", "webhook_endpoints", "deliveries"}
 
-# method, what it is given → what is sent
+# method, arguments → method and path of the request, body
 CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("register", {"email": "a@b.c", "password": "p"}, "POST /auth/register",
         {"email": "a@b.c", "password": "p"}),
@@ -55,7 +55,7 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
         {"url": "https://x.test", "event_types": ["*"], "description": "D", "enabled": False}),
     ("webhook_endpoints", {"limit": 5}, "GET /webhook_endpoints", None),
     ("webhook_endpoint", {"endpoint_id": WHE}, f"GET /webhook_endpoints/{WHE}", None),
-    ("change_webhook_endpoint", {"endpoint_id": WHE, "description": None, "event_types": ("*",)},
+    ("update_webhook_endpoint", {"endpoint_id": WHE, "description": None, "event_types": ("*",)},
         f"PATCH /webhook_endpoints/{WHE}", {"description": None, "event_types": ["*"]}),
     ("delete_webhook_endpoint", {"endpoint_id": WHE}, f"DELETE /webhook_endpoints/{WHE}", None),
     ("rotate_webhook_secret", {"endpoint_id": WHE},
@@ -63,7 +63,7 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("rotate_webhook_secret", {"endpoint_id": WHE, "overlap_s": 0},
         f"POST /webhook_endpoints/{WHE}/rotate_secret", {"overlap_s": 0}),
     ("ping_webhook_endpoint", {"endpoint_id": WHE}, f"POST /webhook_endpoints/{WHE}/test", None),
-    ("replay_webhooks", {"endpoint_id": WHE, "since": datetime(2026, 1, 2, tzinfo=UTC)},
+    ("replay_events", {"endpoint_id": WHE, "since": datetime(2026, 1, 2, tzinfo=UTC)},
         f"POST /webhook_endpoints/{WHE}/replay",
         {"since": "2026-01-02T00:00:00.000000Z", "only_failed": False}),
     ("deliveries", {"endpoint_id": WHE, "status": "failed"},
@@ -74,46 +74,54 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
 
 
 class Recorder:
-    """Keeps each request, and answers nothing that FinPay would."""
+    """Records each request; its responses are not FinPay's, so every call fails."""
 
     def __init__(self) -> None:
-        self.asked: list[httpx.Request] = []
+        self.requests: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         return httpx.Response(418)
 
     def only(self) -> tuple[str, dict[str, object] | None]:
-        (asked,) = self.asked
-        assert asked.url.path.startswith("/api/v1/")
-        body = loads(asked.content) if asked.content else None
-        return f"{asked.method} {asked.url.path.removeprefix('/api/v1')}", body
+        (request,) = self.requests
+        assert request.url.path.startswith("/api/v1/")
+        body = loads(request.content) if request.content else None
+        return f"{request.method} {request.url.path.removeprefix('/api/v1')}", body
 
 
-@pytest.mark.parametrize(("name", "given", "line", "body"), CALLS)
-def test_finpay(
-    name: str, given: dict[str, Any], line: str, body: dict[str, object] | None
+@pytest.mark.parametrize(("name", "arguments", "target", "body"), CALLS)
+def test_method_of_finpay_sends_its_request(
+    name: str, arguments: dict[str, Any], target: str, body: dict[str, object] | None
 ) -> None:
     recorder = Recorder()
     http = httpx.Client(transport=httpx.MockTransport(recorder))
-    finpay = FinPay(http=http, access_token="access", refresh_token="refresh")
+    finpay = FinPay(http=http, access_token="access", refresh_token="refresh", max_retries=0)
     with pytest.raises(UnexpectedResponse):
-        list(getattr(finpay, name)(**given))
-    assert recorder.only() == (line, body)
+        list(getattr(finpay, name)(**arguments))
+    assert recorder.only() == (target, body)
 
 
-@pytest.mark.parametrize(("name", "given", "line", "body"), CALLS)
-def test_async_finpay(
-    name: str, given: dict[str, Any], line: str, body: dict[str, object] | None
+@pytest.mark.parametrize(("name", "arguments", "target", "body"), CALLS)
+def test_method_of_async_finpay_sends_its_request(
+    name: str, arguments: dict[str, Any], target: str, body: dict[str, object] | None
 ) -> None:
     recorder = Recorder()
 
     async def scenario() -> None:
         http = httpx.AsyncClient(transport=httpx.MockTransport(recorder))
-        finpay = AsyncFinPay(http=http, access_token="access", refresh_token="refresh")
-        result = getattr(finpay, name)(**given)
+        finpay = AsyncFinPay(
+            http=http, access_token="access", refresh_token="refresh", max_retries=0
+        )
+        result = getattr(finpay, name)(**arguments)
         await (result.page() if name in LISTS else result)
 
     with pytest.raises(UnexpectedResponse):
         asyncio.run(scenario())
-    assert recorder.only() == (line, body)
+    assert recorder.only() == (target, body)
+
+
+def test_calls_cover_every_method() -> None:
+    methods = {name for name in vars(FinPay) if not name.startswith("_")}
+    other = {"close", "request", "base_url", "access_token", "refresh_token", "last_response"}
+    assert {name for name, *_ in CALLS} == methods - other

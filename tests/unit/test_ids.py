@@ -1,6 +1,8 @@
 """TypeIDs: the vectors of the specification, one spelling for each id, and no other."""
 
-from uuid import UUID
+import runpy
+import sys
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given
@@ -69,9 +71,17 @@ def test_what_can_be_decoded_has_one_spelling(suffix: str) -> None:
     assert ids.encode("acc", uuid) == f"acc_{suffix}"
 
 
-def test_new_uuids_are_of_version_7_and_in_order_of_time() -> None:
-    made = [ids.new_uuid() for _ in range(1_000)]
-    assert {uuid.version for uuid in made} == {7}
+@pytest.mark.parametrize("installed", [True, False])
+def test_new_uuids_are_of_version_7_and_in_order_of_time(
+    monkeypatch: pytest.MonkeyPatch, *, installed: bool
+) -> None:
+    """The client is installed without uuid_utils."""
+    if not installed:
+        monkeypatch.setitem(sys.modules, "uuid_utils", None)
+    module = runpy.run_path(ids.__file__)
+    made: list[UUID] = [module["new_uuid"]() for _ in range(1_000)]
+    assert {(type(uuid), uuid.version, uuid.variant) for uuid in made} == {(UUID, 7, RFC_4122)}
+    assert ids.decode("req", module["new_request_id"]()).version == 7
     assert len(set(made)) == 1_000
     milliseconds = [uuid.int >> 80 for uuid in made]
     assert milliseconds == sorted(milliseconds)

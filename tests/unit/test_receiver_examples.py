@@ -1,4 +1,4 @@
-"""The receivers of examples/ do what they are shown for: really signed requests, over real HTTP."""
+"""The receivers of examples/: signed requests over real HTTP."""
 
 import json
 import runpy
@@ -24,7 +24,7 @@ EVENT: Final = {"id": "evt_1", "type": "account.updated", "data": {"object": {"i
 
 @contextmanager
 def _served(name: str, app: Any) -> Iterator[str]:
-    """The app on a free port, behind the server that its first line names."""
+    """The URL of the app on a free port, served as its docstring says."""
     if name == "flask":
         flask_server = make_server("127.0.0.1", 0, app)
         thread = threading.Thread(target=flask_server.serve_forever)
@@ -34,19 +34,19 @@ def _served(name: str, app: Any) -> Iterator[str]:
         thread.join()
         flask_server.server_close()
         return
-    with socket.create_server(("127.0.0.1", 0)) as door:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
         thread.join()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_takes_what_is_signed_once_and_refuses_the_rest(
+def test_receiver_processes_a_signed_event_once_and_answers_400_to_others(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret = signing.new_secret()
@@ -70,10 +70,10 @@ def test_it_takes_what_is_signed_once_and_refuses_the_rest(
     assert (forged.status_code, unsigned.status_code) == (400, 400)
     assert "none of the signatures" in forged.text
     assert "webhook-id" in unsigned.text
-    assert capsys.readouterr().out.splitlines() == ["account.updated acc_1"], "once, and no more"
+    assert capsys.readouterr().out.splitlines() == ["account.updated acc_1"], "processed once"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_as_short_as_it_is_said_to_be(name: str) -> None:
+def test_receiver_has_at_most_20_lines(name: str) -> None:
     lines = (RECEIVERS / f"{name}_receiver.py").read_text("utf-8").splitlines()
     assert len([line for line in lines if line]) <= 20

@@ -111,7 +111,6 @@ def test_older_or_newer_is_refused(off_s: int, why: str) -> None:
         ("webhook-timestamp", str(NOW_S + 1)),
         ("webhook-signature", "v1,"),
         ("webhook-signature", "v1"),
-        ("webhook-signature", "v1,é"),
         ("webhook-signature", "v1,AAAA v1,AAAA"),
     ],
 )
@@ -188,5 +187,5 @@ def test_no_secret_at_all_verifies_nothing() -> None:
 @pytest.mark.parametrize("body", [b"[]", b"null", b"{", b"\xff", b"[" * 100_000])
 def test_what_is_signed_but_no_event_is_refused(body: bytes) -> None:
     secret = signing.new_secret()
-    with pytest.raises(InvalidSignature, match="no event"):
+    with pytest.raises(InvalidSignature, match="not a JSON object"):
         verified(signed(secret, body), secret, payload=body)

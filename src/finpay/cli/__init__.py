@@ -1,6 +1,6 @@
-"""The command line: every way to start FinPay, to operate it, and to prove it.
+"""The command line: starts, operates and checks FinPay.
 
-One module per group of commands. Imports of the parts are inside the commands, so that
+One module per group of commands. Each command imports what it needs when it runs, so that
 `finpay --help` is quick.
 """
 

@@ -95,7 +95,7 @@ def trigger(
 
     Exit code 1: FinPay refused. 2: there is no such event to cause, or this is production.
     """
-    from finpay.client import ConnectionFailed, FinPay
+    from finpay.client import ConnectionFailed, FinPay, UnexpectedResponse
     from finpay.dev.child_process import DevError
     from finpay.dev.triggers import TRIGGERS, CannotTrigger, Stage, keep_login, kept_login
     from finpay.errors import Code, FinPayError
@@ -109,12 +109,12 @@ def trigger(
             stage = Stage(client, url, email, password, read.get("FINPAY_DATABASE_OWNER_URL"))
             print(f"{event_type}  {run(TRIGGERS[event_type](stage))}")
             keep_login(_SESSION, stage)
+    except (CannotTrigger, ConnectionFailed, UnexpectedResponse) as error:
+        raise DevError(str(error)) from None
     except FinPayError as error:
         if error.code is Code.RATE_LIMITED:
             warn("Development has production's limits. FINPAY_RATE_LIMIT_AUTH=1000/900 make dev")
         refuse(error, as_json=False)
-    except (CannotTrigger, ConnectionFailed) as error:
-        raise DevError(str(error)) from None
 
 
 def _checked_secret(secret: str | None) -> str:

@@ -1,88 +1,96 @@
-"""The Python SDK of FinPay: typed, safe to retry, the same with and without asyncio.
+"""The Python SDK of FinPay: typed, with safe retries, for plain code and for asyncio.
 
     from finpay.client import FinPay, FinPayError
 
-    with FinPay("http://127.0.0.1:3000") as finpay:
-        finpay.login("alice@finpay.dev", "password123")
+    with FinPay("http://127.0.0.1:3000") as client:
+        client.login("alice@finpay.dev", "password123")
         try:
-            sent = finpay.send(amount=50_000, receiver_email="bob@finpay.dev")
-        except FinPayError as refusal:
-            print(refusal.code, refusal.detail)
-        for transaction in finpay.transactions(direction="sent"):
+            payment = client.send(amount=50_000, receiver_email="bob@finpay.dev")
+        except FinPayError as error:
+            print(error.code, error.detail)
+        for transaction in client.transactions(direction="sent"):
             print(transaction.id, transaction.amount, transaction.currency)
 
-Amounts are integers in minor units. `AsyncFinPay` has the same methods to await, and its lists are
-read with `async for`. Receivers of webhooks verify them with `finpay.client.webhooks`. How it works
-inside: `_core` builds requests and reads answers, `_conversation` decides what comes next, both
-without I/O; `_sync` and `_async` only carry it out over httpx.
+Amounts are integers in minor units. `AsyncFinPay` has the same methods to await; its lists are read
+with `async for`. `finpay.client.webhooks` verifies webhooks. docs/sdk.md is the reference.
+
+Inside: `_operations` and `_requests` make requests, `_responses` and `_errors` read responses,
+`_retry` decides on retries, `_session` keeps the tokens, all without I/O. `_async_transport` and
+`_async` do the I/O; `_sync_transport` and `_sync` are generated from them.
 """
 
 from finpay.client._async import AsyncFinPay
-from finpay.client._errors import ApiError, ConnectionFailed, UnexpectedResponse
-from finpay.client._flow import Options
+from finpay.client._async_transport import AsyncPager
+from finpay.client._errors import ApiError, ConnectionFailed, RequestFailed, UnexpectedResponse
 from finpay.client._models import (
     Account,
-    Attempt,
-    Batch,
-    BatchItem,
     Delivery,
+    DeliveryAttempt,
     Entry,
     Event,
+    EventData,
+    EventRequest,
     Health,
-    ItemError,
     Login,
     Page,
     Tokens,
     Transaction,
+    TransferBatch,
+    TransferBatchError,
+    TransferBatchItem,
     User,
     WebhookEndpoint,
 )
 from finpay.client._operations import (
-    BatchTransfer,
     EntryFilters,
     EventFilters,
+    SendParams,
     TransactionFilters,
-    Transfer,
+    TransferParams,
 )
-from finpay.client._pager import AsyncPager, Pager
-from finpay.client._requests import Answer
+from finpay.client._requests import HttpResponse
+from finpay.client._session import Options
 from finpay.client._sync import FinPay
-from finpay.client._webhook_operations import DeliveryFilters, EndpointChange
+from finpay.client._sync_transport import Pager
+from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
 from finpay.errors import Code, FieldError, FinPayError
 
 __all__ = [
     "Account",
-    "Answer",
     "ApiError",
     "AsyncFinPay",
     "AsyncPager",
-    "Attempt",
-    "Batch",
-    "BatchItem",
-    "BatchTransfer",
     "Code",
     "ConnectionFailed",
     "Delivery",
+    "DeliveryAttempt",
     "DeliveryFilters",
-    "EndpointChange",
     "Entry",
     "EntryFilters",
     "Event",
+    "EventData",
     "EventFilters",
+    "EventRequest",
     "FieldError",
     "FinPay",
     "FinPayError",
     "Health",
-    "ItemError",
+    "HttpResponse",
     "Login",
     "Options",
     "Page",
     "Pager",
+    "RequestFailed",
+    "SendParams",
     "Tokens",
     "Transaction",
     "TransactionFilters",
-    "Transfer",
+    "TransferBatch",
+    "TransferBatchError",
+    "TransferBatchItem",
+    "TransferParams",
     "UnexpectedResponse",
     "User",
     "WebhookEndpoint",
+    "WebhookEndpointUpdate",
 ]

@@ -1,8 +1,12 @@
-"""The typed answers: what FinPay says, as frozen structs.
+"""The resources of the API as the client reads them: frozen structs.
 
 Amounts and balances are integers in minor units of `currency`; times are aware datetimes in UTC.
-Members that a newer server adds are ignored, and words of a closed list (`status`, `type`) stay
-`str`: an older client must not fail on the answer to a payment that was made.
+
+These are not the server's structs, which have the same members (a test compares them with the
+OpenAPI document): the server's are strict, write each time as text, and carry the limits of the
+API's schemas. The client has to read a newer server too. It ignores members that it doesn't know,
+and `status`, `type` and their like stay `str`: an older client must not fail on the response to a
+payment that was made.
 """
 
 from datetime import datetime
@@ -14,7 +18,7 @@ T = TypeVar("T")
 
 
 class User(Struct, frozen=True):
-    """A person with a login: `usr_…`."""
+    """A person with a login, `usr_…`."""
 
     id: str
     email: str
@@ -36,7 +40,7 @@ class Account(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One line of an account's ledger, `ent_…`: `amount` is negative where money left."""
+    """An entry of an account's ledger, `ent_…`. `amount` is negative for money sent."""
 
     id: str
     transaction_id: str
@@ -48,10 +52,10 @@ class Entry(Struct, frozen=True):
 
 
 class Transaction(Struct, frozen=True):
-    """A movement of money, `txn_…`, as the caller sees it.
+    """A movement of money, `txn_…`, from the caller's side.
 
-    `status` is pending, completed, failed or reversed; `type` transfer or funding; `direction` sent
-    or received; `balance_after` the caller's own. `sender_id` and `receiver_id` are `acc_…`.
+    `status`: pending, completed, failed or reversed. `type`: transfer or funding. `direction`: sent
+    or received. `balance_after` is the caller's own; `sender_id` and `receiver_id` are `acc_…`.
     """
 
     id: str
@@ -69,10 +73,10 @@ class Transaction(Struct, frozen=True):
     created_at: datetime
 
 
-class ItemError(Struct, frozen=True):
-    """Why an item of a batch failed: `code` and `detail` as of a refusal of it alone.
+class TransferBatchError(Struct, frozen=True):
+    """Why a transfer of a batch failed: the members of the problem that it alone would get.
 
-    `transaction_id` names the failed transaction where one was recorded.
+    `transaction_id`: the failed transaction, if one was recorded.
     """
 
     code: str
@@ -82,52 +86,52 @@ class ItemError(Struct, frozen=True):
     transaction_id: str | None = None
 
 
-class BatchItem(Struct, frozen=True):
-    """What became of one transfer: `status` is completed or failed, and one of the two is None."""
+class TransferBatchItem(Struct, frozen=True):
+    """The result of one transfer. `status`: completed (`error` is None) or failed."""
 
     index: int
     status: str
     transaction: Transaction | None
-    error: ItemError | None
+    error: TransferBatchError | None
 
 
-class Batch(Struct, frozen=True):
-    """What became of many transfers, in the order in which they were sent."""
+class TransferBatch(Struct, frozen=True):
+    """The results of a transfer batch, in the order of the request."""
 
-    data: tuple[BatchItem, ...]
+    data: tuple[TransferBatchItem, ...]
 
 
-class Subject(Struct, frozen=True):
-    """What an event is about: the object after it, and its members that changed, as they were."""
+class EventData(Struct, frozen=True):
+    """The object after the event, and the previous values of its members that changed."""
 
     object: dict[str, Any]
     previous: dict[str, Any]
 
 
-class Cause(Struct, frozen=True):
-    """The request that caused an event, and the key that it came with."""
+class EventRequest(Struct, frozen=True):
+    """The request that caused an event, and its idempotency key."""
 
     id: str
     idempotency_key: str | None
 
 
 class Event(Struct, frozen=True):
-    """Something that happened to the account, `evt_…`; its `sequence` counts 1, 2, 3, …
+    """An event of the account, `evt_…`. Its `sequence` counts 1, 2, 3, …
 
-    `request` and `actor` (`usr_…`) are None for whoever did not cause it.
+    `request` and `actor` (`usr_…`) are None unless the account's own user caused it.
     """
 
     id: str
     type: str
     created_at: datetime
     sequence: int
-    data: Subject
-    request: Cause | None
+    data: EventData
+    request: EventRequest | None
     actor: str | None
 
 
 class Tokens(Struct, frozen=True):
-    """What proves a login. The access token lives `expires_in` seconds."""
+    """The tokens of a session. The access token expires after `expires_in` seconds."""
 
     access_token: str
     token_type: str
@@ -135,19 +139,19 @@ class Tokens(Struct, frozen=True):
     refresh_token: str
 
     def __repr__(self) -> str:
-        """Tokens are secrets: they never reach a log by accident."""
+        """Without the tokens, so that they reach no log."""
         return f"{type(self).__name__}(expires_in={self.expires_in})"
 
 
 class Login(Tokens, frozen=True):
-    """The answer to register and login."""
+    """The result of register and login."""
 
     user: User
     account: Account
 
 
 class Health(Struct, frozen=True):
-    """`status` is ok, degraded or down; `checks` has ok or down for postgres and redis."""
+    """`status`: ok, degraded or down. `checks`: ok or down, for postgres and redis."""
 
     status: str
     version: str
@@ -155,10 +159,10 @@ class Health(Struct, frozen=True):
 
 
 class WebhookEndpoint(Struct, frozen=True):
-    """A place that is told of events, `whe_…`. `secret` is there when it is new, None later.
+    """A URL that receives events, `whe_…`. `secret` is None except when it is new.
 
-    `disabled_reason` is owner, gone or failing; `failing_since` when the failures began that have
-    not ended yet.
+    `disabled_reason`: owner, gone or failing. `failing_since`: the first failure since the last
+    success.
     """
 
     id: str
@@ -175,12 +179,12 @@ class WebhookEndpoint(Struct, frozen=True):
     previous_secret_expires_at: datetime | None
 
     def __repr__(self) -> str:
-        """The secret never reaches a log by accident."""
+        """Without the secret, so that it reaches no log."""
         return f"{type(self).__name__}(id={self.id!r}, url={self.url!r}, enabled={self.enabled})"
 
 
-class Attempt(Struct, frozen=True):
-    """One call of an endpoint: `error` is None if it succeeded, `answer` begins with 2 kB of it."""
+class DeliveryAttempt(Struct, frozen=True):
+    """One request to an endpoint. `error` is None if it succeeded; `answer`: 2 kB of its body."""
 
     number: int
     started_at: datetime
@@ -191,9 +195,9 @@ class Attempt(Struct, frozen=True):
 
 
 class Delivery(Struct, frozen=True):
-    """One event on its way to one endpoint, `whd_…`.
+    """The delivery of one event to one endpoint, `whd_…`.
 
-    `status` is pending, delivered, failed or canceled; `attempts` are the last ones, in order.
+    `status`: pending, delivered, failed or canceled. `attempts`: the newest ones, in order.
     """
 
     id: str
@@ -205,17 +209,17 @@ class Delivery(Struct, frozen=True):
     next_attempt_at: datetime | None
     created_at: datetime
     finished_at: datetime | None
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[DeliveryAttempt, ...]
 
 
-class Replayed(Struct, frozen=True):
-    """How many deliveries were queued."""
+class ReplayResult(Struct, frozen=True):
+    """The number of deliveries queued."""
 
     queued: int
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """A part of a list, newest first. `next_cursor` is None at the end."""
+    """A page of a list. `next_cursor` is None at the end."""
 
     data: tuple[T, ...]
     has_more: bool

@@ -1,6 +1,6 @@
-"""Every operation of the API, once: where it goes, what it sends, what it gives back.
+"""Every operation on users, accounts, transactions and events: path, body and result.
 
-Both shells run these values; neither knows a path. Members that are None are not sent.
+Neither client knows a path. Members that are None are not sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from typing import Final, Generic, Literal, Required, TypedDict, TypeVar
 from finpay import ids
 from finpay.client._models import (
     Account,
-    Batch,
     Entry,
     Event,
     Health,
@@ -19,23 +18,24 @@ from finpay.client._models import (
     Page,
     Tokens,
     Transaction,
+    TransferBatch,
     User,
 )
-from finpay.client._requests import encode
+from finpay.client._requests import HttpRequest, encode, make_request
 from finpay.errors import Code, FinPayError
 
 T = TypeVar("T")
 
 _API: Final = "/api/v1"
-_MAX_KEY_LENGTH: Final = 255  # §3.3 of the contract, as is the range of characters
+_MAX_KEY_LENGTH: Final = 255  # the server's limit; longer keys are 400 idempotency_key_invalid
 _NOTHING: Final = type(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[T]):
-    """One call: `result` is what an answer with a status of `success` is read as.
+    """One call: a response with a status of `success` is read as `result`.
 
-    `repeatable` says that sending it twice does no more than sending it once.
+    `repeatable`: sending it twice has the same effect as sending it once.
     """
 
     method: str
@@ -48,9 +48,24 @@ class Operation(Generic[T]):
     authenticated: bool = True
     success: frozenset[int] = frozenset({200, 201, 204})
 
+    @property
+    def is_payment(self) -> bool:
+        return self.idempotency_key is not None
 
-class BatchTransfer(TypedDict, total=False):
-    """What to send, and to whom: `receiver_id` (`acc_…`) or `receiver_email`, exactly one.
+    def request(self, base_url: str, access_token: str | None) -> HttpRequest:
+        """The request of one attempt. Attempts differ in the access token at most."""
+        return make_request(
+            base_url + self.path,
+            self.method,
+            content=self.content,
+            headers={"x-idempotency-key": self.idempotency_key},
+            params=self.params,
+            access_token=access_token if self.authenticated else None,
+        )
+
+
+class TransferParams(TypedDict, total=False):
+    """One transfer of a batch: `receiver_id` (`acc_…`) or `receiver_email`, exactly one.
 
     `amount` is in minor units, `currency` the sender's unless given, `description` at most 500
     characters, `metadata` at most 20 pairs.
@@ -64,14 +79,14 @@ class BatchTransfer(TypedDict, total=False):
     metadata: Mapping[str, str] | None
 
 
-class Transfer(BatchTransfer, total=False):
-    """A transfer of its own. An `idempotency_key` of one's own survives a crash."""
+class SendParams(TransferParams, total=False):
+    """A transfer of its own. Store your own `idempotency_key` first to be safe over a crash."""
 
     idempotency_key: str | None
 
 
 class EntryFilters(TypedDict, total=False):
-    """`created_from` is inclusive, `created_to` exclusive; `limit` is a page's size, 1 to 100."""
+    """`created_from` is inclusive, `created_to` exclusive; `limit` is the page size, 1 to 100."""
 
     created_from: datetime | None
     created_to: datetime | None
@@ -79,7 +94,7 @@ class EntryFilters(TypedDict, total=False):
 
 
 class EventFilters(EntryFilters, total=False):
-    """`type` is one, or a group as `transaction.*`. With `after_sequence` the oldest come first."""
+    """`type`: one type, or a group such as `transaction.*`. `after_sequence`: oldest first."""
 
     type: str | None
     after_sequence: int | None
@@ -109,7 +124,7 @@ def login(email: str, password: str) -> Operation[Login]:
 
 
 def refresh(refresh_token: str) -> Operation[Tokens]:
-    """Repeatable: within its grace the server takes the same token again."""
+    """Repeatable: the server accepts a used token for FINPAY_REFRESH_GRACE seconds more."""
     body = json_body({"refresh_token": refresh_token})
     return Operation("POST", f"{_API}/auth/refresh", Tokens, body, authenticated=False)
 
@@ -135,9 +150,9 @@ def entries(filters: EntryFilters) -> Operation[Page[Entry]]:
     return Operation("GET", f"{_API}/accounts/entries", Page[Entry], params=query(filters))
 
 
-def send(transfer: Transfer, new_key: str) -> Operation[Transaction]:
-    """Key and body are made here, once, so all tries carry the same ones."""
-    members = _given(transfer)
+def send(transfer: SendParams, new_key: str) -> Operation[Transaction]:
+    """Key and body are made once, so every attempt carries the same ones."""
+    members = _without_none(transfer)
     key = str(members.pop("idempotency_key", new_key))
     _check_key(key)
     path = f"{_API}/transactions"
@@ -145,22 +160,18 @@ def send(transfer: Transfer, new_key: str) -> Operation[Transaction]:
 
 
 def send_batch(
-    transfers: Sequence[BatchTransfer], mode: str, idempotency_key: str | None, new_key: str
-) -> Operation[Batch]:
-    """As `send`: made once for all tries."""
-    key = idempotency_key or new_key
+    transfers: Sequence[TransferParams], mode: str, idempotency_key: str | None, new_key: str
+) -> Operation[TransferBatch]:
+    """Key and body are made once, so every attempt carries the same ones."""
+    key = new_key if idempotency_key is None else idempotency_key
     _check_key(key)
-    body = encode({"mode": mode, "transactions": [_given(transfer) for transfer in transfers]})
-    return Operation("POST", f"{_API}/transactions/batch", Batch, body, idempotency_key=key)
+    body = encode({"mode": mode, "transactions": [_without_none(each) for each in transfers]})
+    path = f"{_API}/transactions/batch"
+    return Operation("POST", path, TransferBatch, body, idempotency_key=key)
 
 
 def transaction(transaction_id: str) -> Operation[Transaction]:
-    """A malformed id is refused here as FinPay would: only a well-formed one is put in a path."""
-    try:
-        ids.decode("txn", transaction_id)
-    except ids.MalformedId as fault:
-        raise FinPayError(Code.NOT_FOUND, f"No such transaction: {fault}.") from None
-    return Operation("GET", f"{_API}/transactions/{transaction_id}", Transaction)
+    return Operation("GET", f"{_API}/transactions/{checked('txn', transaction_id)}", Transaction)
 
 
 def transactions(filters: TransactionFilters) -> Operation[Page[Transaction]]:
@@ -169,60 +180,58 @@ def transactions(filters: TransactionFilters) -> Operation[Page[Transaction]]:
 
 
 def event(event_id: str) -> Operation[Event]:
-    """As for a transaction: a malformed id never becomes a path."""
-    try:
-        ids.decode("evt", event_id)
-    except ids.MalformedId as fault:
-        raise FinPayError(Code.NOT_FOUND, f"No such event: {fault}.") from None
-    return Operation("GET", f"{_API}/events/{event_id}", Event)
+    return Operation("GET", f"{_API}/events/{checked('evt', event_id)}", Event)
 
 
 def events(filters: EventFilters) -> Operation[Page[Event]]:
     return Operation("GET", f"{_API}/events", Page[Event], params=query(filters))
 
 
+def health() -> Operation[Health]:
+    """503 has the same body: "down" is a result, not an error."""
+    return Operation(
+        "GET", f"{_API}/health", Health, authenticated=False, success=frozenset({200, 503})
+    )
+
+
 def page_at(operation: Operation[Page[T]], cursor: str | None) -> Operation[Page[T]]:
-    """The same list from another position; the filters are sent again with each cursor."""
+    """The same list at another position; every request repeats the filters."""
     if cursor is None:
         return operation
     return replace(operation, params={**operation.params, "cursor": cursor})
 
 
 def page_after(operation: Operation[Page[T]], page: Page[T]) -> Operation[Page[T]] | None:
-    """What to ask for next, None at the end."""
+    """The operation that reads the next page; None at the end."""
     if page.next_cursor is None:
         return None
-    # A cursor that leads to itself would be read for ever.
+    # A cursor that leads to itself would be read without end.
     if page.next_cursor == operation.params.get("cursor"):
-        raise FinPayError(Code.CURSOR_INVALID, "The server gave the same cursor twice.")
+        raise FinPayError(Code.CURSOR_INVALID, "The server returned the same cursor twice.")
     return page_at(operation, page.next_cursor)
 
 
-def health() -> Operation[Health]:
-    """503 has the same body: "down" is an answer here, not an error."""
-    return Operation(
-        "GET", f"{_API}/health", Health, authenticated=False, success=frozenset({200, 503})
-    )
-
-
-def _check_key(key: str) -> None:
-    """Refuse as FinPay would: httpx can't even send some of these in a header."""
-    if not 1 <= len(key) <= _MAX_KEY_LENGTH or any(not "!" <= symbol <= "~" for symbol in key):
-        raise FinPayError(
-            Code.IDEMPOTENCY_KEY_INVALID,
-            f"An idempotency key has 1 to {_MAX_KEY_LENGTH} visible ASCII characters, no spaces.",
-        )
+def checked(prefix: Literal["txn", "evt", "whe", "whd"], text: str) -> str:
+    """The id, if it is well-formed: a malformed one is never put in a path."""
+    try:
+        ids.decode(prefix, text)
+    except ids.MalformedId as fault:
+        raise FinPayError(Code.NOT_FOUND, f"Not found: {fault}.") from None
+    return text
 
 
 def json_body(members: Mapping[str, object]) -> bytes:
-    return encode(_given(members))
+    """The members that are not None, as JSON."""
+    return encode(_without_none(members))
 
 
 def query(filters: Mapping[str, object]) -> dict[str, str | int]:
-    return {name: parameter(name, value) for name, value in _given(filters).items()}
+    """The filters that are not None, as query parameters."""
+    return {name: parameter(name, value) for name, value in _without_none(filters).items()}
 
 
 def parameter(name: str, value: object) -> str | int:
+    """Times are written in UTC; a time without a zone is a ValueError."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"{name} needs a time zone: a naive time could mean any of 24 hours")
@@ -231,5 +240,14 @@ def parameter(name: str, value: object) -> str | int:
     return value if isinstance(value, int) else str(value)
 
 
-def _given(members: Mapping[str, object]) -> dict[str, object]:
+def _check_key(key: str) -> None:
+    """Refuse what FinPay refuses: httpx can't even send some of these in a header."""
+    if not 1 <= len(key) <= _MAX_KEY_LENGTH or any(not "!" <= symbol <= "~" for symbol in key):
+        raise FinPayError(
+            Code.IDEMPOTENCY_KEY_INVALID,
+            f"An idempotency key has 1 to {_MAX_KEY_LENGTH} visible ASCII characters, no spaces.",
+        )
+
+
+def _without_none(members: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in members.items() if value is not None}

@@ -1,21 +1,19 @@
-"""What goes out and what comes back, as plain values."""
+"""HTTP requests and responses as plain values, without a connection."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from json import dumps, loads
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
-
-def encode(value: object) -> bytes:
-    """Compact JSON in ASCII: integers of any size stay exact, odd text arrives as it is."""
-    return dumps(value, separators=(",", ":")).encode()
+Params = Mapping[str, str | int] | Sequence[tuple[str, str | int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request, ready to send. It holds the access token, so it prints no headers."""
+class HttpRequest:
+    """A request ready to send. Headers and body may hold secrets, so repr() leaves them out."""
 
     method: str
     url: str
@@ -24,8 +22,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer as it came: `headers` ignore case, `body` is the exact bytes."""
+class HttpResponse:
+    """A response as it was received: `headers` ignore case, `body` is the exact bytes."""
 
     status: int
     headers: httpx.Headers = field(repr=False)
@@ -42,6 +40,7 @@ class Answer:
 
     @property
     def request_id(self) -> str | None:
+        """X-Request-ID, `req_…`."""
         return self._header("x-request-id") or None
 
     @property
@@ -52,3 +51,34 @@ class Answer:
 
     def _header(self, name: str) -> str:
         return str(self.headers.get(name, ""))
+
+
+def encode(value: object) -> bytes:
+    """Compact JSON in ASCII: integers of any size stay exact, lone surrogates are escaped."""
+    return dumps(value, separators=(",", ":")).encode()
+
+
+def make_request(
+    url: str,
+    method: str,
+    *,
+    content: bytes | None = None,
+    headers: Mapping[str, str | None] | None = None,
+    params: Params | None = None,
+    access_token: str | None = None,
+) -> HttpRequest:
+    """The request with Authorization and Content-Type added; `headers` override them.
+
+    A header whose value is None is left out.
+    """
+    added = {
+        "authorization": None if access_token is None else f"Bearer {access_token}",
+        "content-type": None if content is None else "application/json",
+    }
+    merged = added | {name.lower(): value for name, value in (headers or {}).items()}
+    return HttpRequest(
+        method,
+        f"{url}?{urlencode(params)}" if params else url,
+        {name: value for name, value in merged.items() if value is not None},
+        content,
+    )

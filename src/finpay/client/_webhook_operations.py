@@ -1,22 +1,20 @@
-"""The operations on webhook endpoints and deliveries, as `_operations` has the others."""
+"""Every operation on webhook endpoints and deliveries: path, body and result."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, TypedDict
 
-from finpay import ids
-from finpay.client._models import Delivery, Page, Replayed, WebhookEndpoint
-from finpay.client._operations import Operation, json_body, parameter, query
+from finpay.client._models import Delivery, Page, ReplayResult, WebhookEndpoint
+from finpay.client._operations import Operation, checked, json_body, parameter, query
 from finpay.client._requests import encode
-from finpay.errors import Code, FinPayError
 
 _ENDPOINTS: Final = "/api/v1/webhook_endpoints"
 _DELIVERIES: Final = "/api/v1/deliveries"
 _NOTHING: Final = type(None)
 
 
-class EndpointChange(TypedDict, total=False):
-    """What shall be different; what isn't named stays. A description of None is none."""
+class WebhookEndpointUpdate(TypedDict, total=False):
+    """The members to change; the others stay. A `description` of None removes it."""
 
     url: str
     event_types: Sequence[str]
@@ -25,7 +23,7 @@ class EndpointChange(TypedDict, total=False):
 
 
 class DeliveryFilters(TypedDict, total=False):
-    """`limit` is a page's size, 1 to 100."""
+    """`limit` is the page size, 1 to 100."""
 
     status: Literal["pending", "delivered", "failed", "canceled"] | None
     limit: int | None
@@ -34,7 +32,7 @@ class DeliveryFilters(TypedDict, total=False):
 def create_endpoint(
     url: str, event_types: Sequence[str], description: str | None, *, enabled: bool
 ) -> Operation[WebhookEndpoint]:
-    """Not repeatable: sent twice, it makes two."""
+    """Not repeatable: sent twice, it creates two."""
     members = {
         "url": url,
         "event_types": list(event_types),
@@ -52,19 +50,19 @@ def endpoint(endpoint_id: str) -> Operation[WebhookEndpoint]:
     return Operation("GET", _endpoint(endpoint_id), WebhookEndpoint)
 
 
-def change_endpoint(endpoint_id: str, change: EndpointChange) -> Operation[WebhookEndpoint]:
-    """A None is sent, as null: it clears."""
-    content = encode({**change, **_listed(change)})
+def update_endpoint(endpoint_id: str, changes: WebhookEndpointUpdate) -> Operation[WebhookEndpoint]:
+    """A None is sent as null: it removes the member."""
+    content = encode({**changes, **_event_types(changes)})
     return Operation("PATCH", _endpoint(endpoint_id), WebhookEndpoint, content)
 
 
 def delete_endpoint(endpoint_id: str) -> Operation[None]:
-    """Not repeatable: the second would be told that there is nothing to delete."""
+    """Not repeatable: the second attempt would be 404."""
     return Operation("DELETE", _endpoint(endpoint_id), _NOTHING, repeatable=False)
 
 
 def rotate_secret(endpoint_id: str, overlap_s: int | None) -> Operation[WebhookEndpoint]:
-    """Not repeatable: the answer to the first would be lost with a secret in it."""
+    """Not repeatable: the first response, with its secret, would be lost."""
     path = f"{_endpoint(endpoint_id)}/rotate_secret"
     content = json_body({"overlap_s": overlap_s})
     return Operation("POST", path, WebhookEndpoint, content, repeatable=False)
@@ -76,14 +74,14 @@ def ping(endpoint_id: str) -> Operation[Delivery]:
 
 def replay(
     endpoint_id: str, since: datetime, until: datetime | None, *, only_failed: bool
-) -> Operation[Replayed]:
+) -> Operation[ReplayResult]:
     members = {
         "since": parameter("since", since),
         "until": None if until is None else parameter("until", until),
         "only_failed": only_failed,
     }
     path = f"{_endpoint(endpoint_id)}/replay"
-    return Operation("POST", path, Replayed, json_body(members), repeatable=False)
+    return Operation("POST", path, ReplayResult, json_body(members), repeatable=False)
 
 
 def deliveries(endpoint_id: str, filters: DeliveryFilters) -> Operation[Page[Delivery]]:
@@ -100,22 +98,13 @@ def retry(delivery_id: str) -> Operation[Delivery]:
 
 
 def _endpoint(endpoint_id: str) -> str:
-    return f"{_ENDPOINTS}/{_checked('whe', endpoint_id)}"
+    return f"{_ENDPOINTS}/{checked('whe', endpoint_id)}"
 
 
 def _delivery(delivery_id: str) -> str:
-    return f"{_DELIVERIES}/{_checked('whd', delivery_id)}"
+    return f"{_DELIVERIES}/{checked('whd', delivery_id)}"
 
 
-def _checked(prefix: Literal["whe", "whd"], text: str) -> str:
-    """A malformed id is refused here as FinPay would: only a well-formed one is put in a path."""
-    try:
-        ids.decode(prefix, text)
-    except ids.MalformedId as fault:
-        raise FinPayError(Code.NOT_FOUND, f"No such thing: {fault}.") from None
-    return text
-
-
-def _listed(change: EndpointChange) -> Mapping[str, object]:
-    """Any sequence is an array of JSON."""
-    return {"event_types": list(change["event_types"])} if "event_types" in change else {}
+def _event_types(changes: WebhookEndpointUpdate) -> Mapping[str, object]:
+    """Any sequence becomes an array of JSON."""
+    return {"event_types": list(changes["event_types"])} if "event_types" in changes else {}

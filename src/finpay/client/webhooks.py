@@ -1,4 +1,4 @@
-"""For the receiver of webhooks: is this really from FinPay, and what does it say?
+"""Verifies webhooks and reads their events.
 
     from finpay.client import webhooks
 
@@ -6,12 +6,14 @@
     if event.type == "transaction.completed":
         print(event.data["object"]["amount"])
 
-Verify the body as it came, byte for byte, before anything parses it. An event may come twice, and
-in any order: `event.id` says which it is, `event.sequence` what came before what.
+Verify the exact bytes of the body, before anything parses them. Events are delivered at least once
+and in any order: `event.id` identifies an event, `event.sequence` orders the events of an account.
+
+InvalidSignature and InvalidSecret are ValueErrors, not FinPayErrors: verify calls no server.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from json import loads
 from typing import Any, Final, Protocol
@@ -27,39 +29,41 @@ _SIGNATURE: Final = "webhook-signature"
 
 
 class Headers(Protocol):
-    """Whatever holds header fields: a dict, or the headers of any framework."""
+    """A dict, or the headers object of any framework."""
 
-    def items(self) -> Iterable[tuple[str, str]]: ...
+    def items(self) -> Iterable[tuple[str | bytes, str | bytes]]: ...
 
 
 class Event(dict[str, Any]):
-    """What happened: the members of the JSON by name, and those that every event has as attributes.
+    """An event: the members of the JSON by name, those of every event as attributes too.
 
-    `data["object"]` is the subject as it is now; `data["previous"]` has what its members were.
+    `data["object"]` is the object after the event, `data["previous"]` the previous values of the
+    members that changed.
     """
 
     @property
     def id(self) -> str:
-        """`evt_…`, the same each time that the event comes."""
+        """`evt_…`, the same in every delivery of the event."""
         return str(self["id"])
 
     @property
     def type(self) -> str:
-        """What happened, such as `transaction.completed`."""
+        """The event type, such as `transaction.completed`."""
         return str(self["type"])
 
     @property
     def created_at(self) -> datetime:
-        """When it happened, in UTC."""
+        """The time of the event, in UTC."""
         return datetime.fromisoformat(self["created_at"])
 
     @property
     def sequence(self) -> int:
-        """Its place in the account's own order: 1, 2, 3, …; 0 for a ping, which has none."""
+        """The event's number in its account: 1, 2, 3, …; 0 for a ping."""
         return int(self["sequence"])
 
     @property
     def data(self) -> dict[str, Any]:
+        """`object` and `previous`."""
         members: dict[str, Any] = self["data"]
         return members
 
@@ -72,22 +76,20 @@ def verify(
     tolerance_s: int = signing.TOLERANCE_S,
     now_s: float | None = None,
 ) -> Event:
-    """The event, if it was signed with the secret within `tolerance_s` of now.
+    """The event, if it was signed with the secret within `tolerance_s` seconds of now.
 
-    `headers` in upper or lower case. Several secrets: one of them has to fit, so one's own can be
-    changed without a gap. InvalidSignature says what is wrong: answer 400 and do nothing. InvalidSecret if
-    a secret is not one.
+    Header names ignore case. With several secrets one has to match, so that a secret can be
+    replaced without a gap. Raises InvalidSignature, which says why (respond 400 and do nothing
+    else), and InvalidSecret if `secret` is not a webhook secret.
     """
-    body = payload.encode() if isinstance(payload, str) else payload
-    given = {name.lower(): value for name, value in headers.items()}
-    message_id, timestamp, signature = (
-        _header(given, name) for name in (_ID, _TIMESTAMP, _SIGNATURE)
-    )
+    # A lone surrogate is no error of its own: the signature of such a text just doesn't match.
+    body = payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload
+    received = {_text(name).lower(): value for name, value in headers.items()}
     signing.verify(
         [secret] if isinstance(secret, str) else secret,
-        message_id,
-        timestamp,
-        signature,
+        _header(received, _ID),
+        _header(received, _TIMESTAMP),
+        _header(received, _SIGNATURE),
         body,
         now_s=time.time() if now_s is None else now_s,
         tolerance_s=tolerance_s,
@@ -95,11 +97,18 @@ def verify(
     return _event(body)
 
 
-def _header(given: dict[str, str], name: str) -> str:
-    value = given.get(name)
-    if not value:
+def _header(received: Mapping[str, object], name: str) -> str:
+    text = _text(received.get(name))
+    if not text:
         raise InvalidSignature(f"there is no header {name}")
-    return value
+    return text
+
+
+def _text(value: object) -> str:
+    """HTTP's bytes as text; empty for anything that is not a header's name or value."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
 
 
 def _event(body: bytes) -> Event:
@@ -108,7 +117,5 @@ def _event(body: bytes) -> Event:
     except (ValueError, RecursionError):
         members = None
     if not isinstance(members, dict):
-        raise InvalidSignature(
-            "the signature is right, but the body is no event: not a JSON object"
-        )
+        raise InvalidSignature("the signature is valid, but the body is not a JSON object")
     return Event(members)

@@ -228,7 +228,9 @@ class FromApi:
         self.pause_s = pause_s(answer.headers.get("RateLimit", ""))
         if answer.status != 200:
             await self._client.me()  # raises what is wrong, in the client's words
-            raise UnexpectedResponse(f"GET /events was answered with {answer.status}.", answer)
+            raise UnexpectedResponse(
+                f"GET /events was answered with {answer.status}.", response=answer
+            )
         return [bytes(event) for event in msgspec.json.decode(answer.body, type=_Page).data]
 
     async def _log_in(self) -> None:
