@@ -28,7 +28,8 @@ def render() -> str:
     """The file: comments, an empty line, a password a line."""
     source = distribution("zxcvbn")
     licence = source.read_text("LICENSE.txt")
-    assert licence is not None, "zxcvbn is installed without its licence"
+    if licence is None:
+        raise FileNotFoundError("zxcvbn is installed without LICENSE.txt")
     header = _HEADER.format(
         length=MIN_LENGTH, version=source.version, read_on=READ_ON, licence=licence.strip()
     )

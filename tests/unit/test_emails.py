@@ -72,7 +72,9 @@ def test_domain_that_dns_can_not_hold_is_refused(domain: str) -> None:
         normalise(f"x@{domain}")
 
 
-@pytest.mark.parametrize("domain", ["".join(["a" * 63, ".", "b" * 63, ".example"]), "é" * 50 + ".é"])
+@pytest.mark.parametrize(
+    "domain", ["".join(["a" * 63, ".", "b" * 63, ".example"]), "é" * 50 + ".é"]
+)
 def test_longest_labels_are_accepted(domain: str) -> None:
     assert normalise(f"x@{domain}") == f"x@{domain}"
 
@@ -85,7 +87,9 @@ LOOK_ALIKES = [
 
 
 @pytest.mark.parametrize("code_point", LOOK_ALIKES, ids=hex)
-@pytest.mark.parametrize("text", ["ali{}ce@example.com", "alice@exa{}mple.com", "{}alice@example.com"])
+@pytest.mark.parametrize(
+    "text", ["ali{}ce@example.com", "alice@exa{}mple.com", "{}alice@example.com"]
+)
 def test_look_alike_with_an_invisible_character_is_refused(text: str, code_point: int) -> None:
     with pytest.raises(ValueError, match=r"invisible|domain"):
         normalise(text.format(chr(code_point)))

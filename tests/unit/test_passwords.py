@@ -198,7 +198,9 @@ def test_weak_password_is_refused_with_a_reason(password: str, reason: str | Non
         assert reason in sentence
 
 
-@pytest.mark.parametrize(("old", "new"), [(PASSWORD, PASSWORD), ("caf\u00e9-au-1", "cafe\u0301-au-1")])
+@pytest.mark.parametrize(
+    ("old", "new"), [(PASSWORD, PASSWORD), ("caf\u00e9-au-1", "cafe\u0301-au-1")]
+)
 def test_new_password_equal_to_the_old_one_is_refused(old: str, new: str) -> None:
     assert "same as the old one" in str(weakness(new, old=old))
     assert weakness(new, old=old.upper()) is None

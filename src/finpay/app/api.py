@@ -28,7 +28,7 @@ from finpay.identity.passwords import Hasher
 from finpay.identity.users import Identity
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS
 from finpay.settings import Settings
-from finpay.telemetry import logs, tracing
+from finpay.telemetry import logs, metrics, tracing
 from finpay.webhooks.notifier import Notifier
 
 CLOSE_LIMIT_S: Final = 8.0  # a batch has its deadline; nothing else may hold up the end
@@ -51,6 +51,7 @@ def application() -> "Application":
     """The ASGI application of one worker process, from its environment."""
     read = settings.read()
     logs.configure(read.log_level)
+    metrics.PROCESSES.labels("api").set(1)
     return Application(read)
 
 

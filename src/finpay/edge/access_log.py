@@ -116,19 +116,19 @@ class AccessLog:
             metrics.observe_all(duration, each)
         for kind, times in gates.items():
             _gate(kind).inc(times)
-        logs.write(lines)
+        logs.write_records(lines)
 
 
 @cache
 def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     """The metrics of one kind of answer: there are few, and a look-up costs more than counting."""
     count = metrics.REQUESTS.labels(method, route, str(status))
-    return count, metrics.DURATION.labels(route)
+    return count, metrics.REQUEST_DURATION.labels(route)
 
 
 @cache
 def _gate(kind: str) -> Counter:
-    return metrics.GATE.labels(kind)
+    return metrics.GATE_DECISIONS.labels(kind)
 
 
 def _shortage(budget: LimitState) -> str:

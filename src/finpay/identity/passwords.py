@@ -160,7 +160,9 @@ def _dummy_hash(memory_kib: int) -> str:
     Otherwise the time would reveal which e-mail addresses are registered. No known password has
     this hash: salt and digest are zeros.
     """
-    salt, digest = (b64encode(bytes(size)).decode().rstrip("=") for size in (SALT_BYTES, HASH_BYTES))
+    salt, digest = (
+        b64encode(bytes(size)).decode().rstrip("=") for size in (SALT_BYTES, HASH_BYTES)
+    )
     return f"$argon2id$v=19$m={memory_kib},t={PASSES},p={PARALLELISM}${salt}${digest}"
 
 

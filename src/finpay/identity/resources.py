@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from finpay import ids
-from finpay.formats import Timestamp, time
+from finpay.formats import Timestamp, format_timestamp
 from finpay.identity import models
 
 
@@ -25,5 +25,5 @@ def user(known: models.User) -> User:
         object="user",
         email=known.email,
         name=known.name,
-        created_at=time(known.created_at),
+        created_at=format_timestamp(known.created_at),
     )

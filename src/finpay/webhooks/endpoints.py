@@ -15,7 +15,7 @@ import msgspec
 from finpay import ids, signing
 from finpay.db import queries
 from finpay.db.pool import Database, Record, Transaction
-from finpay.formats import time
+from finpay.formats import format_timestamp
 from finpay.identity.origin import RequestOrigin
 from finpay.outbox.resources import WebhookEndpoint
 
@@ -197,5 +197,5 @@ def event_resource(row: Record) -> WebhookEndpoint:
         event_types=row["event_types"],
         enabled=row["enabled"],
         disabled_reason=row["disabled_reason"],
-        created_at=time(row["created_at"]),
+        created_at=format_timestamp(row["created_at"]),
     )

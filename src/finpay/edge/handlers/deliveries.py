@@ -13,7 +13,7 @@ from finpay.edge.request.model import Context, Response
 from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
-from finpay.formats import Timestamp, time
+from finpay.formats import Timestamp, format_timestamp
 from finpay.webhooks import deliveries, endpoints, redelivery
 
 _Moment = Annotated[
@@ -192,12 +192,12 @@ def _shown(delivery: deliveries.Delivery) -> Delivery:
         status=delivery.status,
         attempt_count=delivery.attempt_count,
         next_attempt_at=moment(delivery.next_attempt_at),
-        created_at=time(delivery.created_at),
+        created_at=format_timestamp(delivery.created_at),
         finished_at=moment(delivery.finished_at),
         attempts=[
             Attempt(
                 number=attempt.number,
-                started_at=time(attempt.started_at),
+                started_at=format_timestamp(attempt.started_at),
                 duration_ms=attempt.duration_ms,
                 http_status=attempt.http_status,
                 error=attempt.error,

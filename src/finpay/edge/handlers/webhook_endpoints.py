@@ -14,7 +14,7 @@ from finpay.edge.request.model import Context, Response
 from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
-from finpay.formats import Timestamp, time
+from finpay.formats import Timestamp, format_timestamp
 from finpay.identity.origin import RequestOrigin
 from finpay.outbox.event_types import matching
 from finpay.webhooks import endpoints
@@ -233,7 +233,7 @@ def _known(patterns: Sequence[str]) -> list[str]:
 
 def moment(value: datetime | None) -> str | None:
     """A time that may be missing."""
-    return None if value is None else time(value)
+    return None if value is None else format_timestamp(value)
 
 
 def _shown(endpoint: endpoints.Endpoint, secret: str | None = None) -> Endpoint:
@@ -247,8 +247,8 @@ def _shown(endpoint: endpoints.Endpoint, secret: str | None = None) -> Endpoint:
         disabled_reason=endpoint.disabled_reason,
         disabled_at=moment(endpoint.disabled_at),
         failing_since=moment(endpoint.first_failing_at),
-        created_at=time(endpoint.created_at),
-        updated_at=time(endpoint.updated_at),
+        created_at=format_timestamp(endpoint.created_at),
+        updated_at=format_timestamp(endpoint.updated_at),
         secret=secret,
         previous_secret_expires_at=moment(endpoint.overlap_until),
     )
