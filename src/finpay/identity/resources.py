@@ -1,4 +1,4 @@
-"""A user as the API and its events show one. Every field is always present."""
+"""The user resource of the API and of events. Every field is always present."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from finpay.identity import models
 
 
 class User(Struct, frozen=True):
-    """Who is logged in."""
+    """A user."""
 
     id: str
     object: Literal["user"]
@@ -19,11 +19,11 @@ class User(Struct, frozen=True):
     created_at: Timestamp
 
 
-def user(known: models.User) -> User:
+def user(row: models.User) -> User:
     return User(
-        id=ids.encode("usr", known.id),
+        id=ids.encode("usr", row.id),
         object="user",
-        email=known.email,
-        name=known.name,
-        created_at=format_timestamp(known.created_at),
+        email=row.email,
+        name=row.name,
+        created_at=format_timestamp(row.created_at),
     )

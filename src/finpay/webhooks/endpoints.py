@@ -16,7 +16,7 @@ from finpay import ids, signing
 from finpay.db import queries
 from finpay.db.pool import Database, Record, Transaction
 from finpay.formats import format_timestamp
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import RequestOrigin
 from finpay.outbox.resources import WebhookEndpoint
 
 MAX_PER_USER: Final = 16  # each costs a row per event; who needs more fans out behind one of them

@@ -15,7 +15,7 @@ from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
 from finpay.formats import Timestamp, format_timestamp
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import RequestOrigin
 from finpay.outbox.event_types import matching
 from finpay.webhooks import endpoints
 from finpay.webhooks.ssrf import url_policy
