@@ -1,4 +1,4 @@
-"""Refresh tokens rotate with a grace, reuse revokes the session, a revoked session stays revoked."""
+"""Refresh tokens rotate with a grace; their reuse revokes the session, for good."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,6 +1,5 @@
 """Users, passwords, access tokens, sessions and their refresh tokens.
 
-`users.Identity` is the interface of the edge. PostgreSQL is the source of truth about sessions. The
-gate caches active sessions in Redis, so after a session was revoked here the edge writes a tombstone
-there.
+The edge calls `users.Identity`. PostgreSQL is the source of truth about sessions. The gate caches
+active sessions in Redis, so after a session was revoked here the edge writes a tombstone there.
 """

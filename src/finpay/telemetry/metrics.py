@@ -126,8 +126,7 @@ class _NonEmptyFiles(Collector):
 
     def collect(self) -> Iterable[Metric]:
         files = [str(file) for file in self._directory.glob("*.db") if _has_content(file)]
-        metrics: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        return metrics
+        yield from MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
 
 
 def _has_content(file: Path) -> bool:
