@@ -49,7 +49,8 @@ def print_result(members: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(members, ensure_ascii=False))
     else:
-        print("\n".join(f"{name:<16}{value}" for name, value in members.items()))
+        shown = {name: value for name, value in members.items() if name != "repeated"}
+        print("\n".join(f"{name:<16}{value}" for name, value in shown.items()))
         if members["repeated"]:
             print("The key was used before: nothing was done now, this is the first result.")
 
