@@ -14,8 +14,8 @@ HERE: Final = Path(__file__).parent
 
 _MEANINGS: Final = {
     "FINPAY_ENV": "`development` or `production`. Production refuses unsafe settings.",
-    "DATABASE_URL": "PostgreSQL for the app: a login that may `SET ROLE finpay_app`. Parameters that "
-    "only other drivers know, such as `channel_binding` or `schema`, are ignored.",
+    "DATABASE_URL": "PostgreSQL for the app: a login that may `SET ROLE finpay_app`. Parameters "
+    "that only other drivers know, such as `channel_binding` or `schema`, are ignored.",
     "FINPAY_DATABASE_OWNER_URL": "PostgreSQL for migrations and operator commands: a login that "
     "may `SET ROLE finpay_owner`. Without it, `DATABASE_URL`.",
     "REDIS_URL": "Redis 7 or Valkey 8+; `rediss://` for TLS.",

@@ -1,6 +1,6 @@
 """Writes finpay/identity/common_passwords.txt from the list of zxcvbn; --check compares only.
 
-zxcvbn is a development dependency. Run this again after an upgrade of it.
+zxcvbn is a development dependency. Run this after each upgrade of it.
 """
 
 import sys

@@ -67,10 +67,12 @@ async def test_api_that_is_well_has_no_findings() -> None:
     assert results["api processes"].detail == "4 api, 1 worker"
 
 
+_NO_POSTGRES: Final = {"status": "down", "checks": {"postgres": "down"}}
+_DRAINING: Final = {"status": "down", "checks": {"postgres": "ok"}}
 CASES = [
     # changed responses                            check           state      a word of the detail
-    ({"readyz": (503, {"status": "down", "checks": {"postgres": "down"}})}, "api", "failed", "postgres"),
-    ({"readyz": (503, {"status": "down", "checks": {"postgres": "ok"}})}, "api", "failed", "shutting"),
+    ({"readyz": (503, _NO_POSTGRES)}, "api", "failed", "postgres"),
+    ({"readyz": (503, _DRAINING)}, "api", "failed", "shutting"),
     ({"readyz": (200, {"status": "warn", "checks": {"redis": "down"}})}, "api", "warning", "redis"),
     ({"readyz": (200, {"checks": {}})}, "ledger", "warning", "no worker"),
     ({"readyz": (200, {"checks": {"integrity": "failed"}})}, "ledger", "failed", "violations"),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from argon2 import PasswordHasher
+
 from finpay import ids
 from finpay.db.pool import Database
 from finpay.errors import FinPayError
@@ -132,6 +134,13 @@ class People:
             person.id,
         )
         return [tuple(row) for row in rows]
+
+    async def weaken(self, person: Person) -> None:
+        """Stores a hash with the parameters of an older version."""
+        old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
+        await self.database.execute(
+            "UPDATE identity.users SET password_hash = $2 WHERE id = $1", person.id, old
+        )
 
     async def rows(self) -> list[int]:
         """The number of rows in each table that identity writes."""

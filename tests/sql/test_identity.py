@@ -6,18 +6,16 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 
 import pytest
-from argon2 import PasswordHasher, extract_parameters
+from argon2 import extract_parameters
 
 from finpay import ids
 from finpay.db.pool import UniqueViolation
 from finpay.errors import Code, FinPayError
 from finpay.identity.models import LoggedIn
-from finpay.identity.users import MAX_ATTEMPTS
 from tests.sql.identity_fixtures import (
     ACCESS_TTL_S,
     PASSWORD,
     People,
-    Person,
     fresh_email,
     fresh_origin,
     refusal,
@@ -163,7 +161,7 @@ async def test_refused_login_is_the_same_for_unknown_email_and_wrong_password(
 
 async def test_login_rehashes_a_password_with_old_parameters(people: People) -> None:
     person = await people.register()
-    await weaken(people, person)
+    await people.weaken(person)
     hashed = people.hasher.hashed
     await people.login(person)
     stored = await people.one("SELECT password_hash FROM identity.users WHERE id = $1", person.id)
@@ -175,7 +173,7 @@ async def test_login_rehashes_a_password_with_old_parameters(people: People) -> 
 
 async def test_parallel_logins_with_an_old_hash_all_succeed(people: People) -> None:
     person = await people.register()
-    await weaken(people, person)
+    await people.weaken(person)
     logins = await asyncio.gather(*(people.login(person) for _ in range(6)))
     assert len({login.principal.session_id for login in logins}) == 6
 
@@ -213,120 +211,7 @@ async def test_login_waits_for_a_concurrent_password_change(people: People) -> N
     assert (await login).code is Code.INVALID_CREDENTIALS
 
 
-async def test_password_change_revokes_all_other_sessions(people: People) -> None:
-    person, bystander = await people.register(), await people.register()
-    second, third = await people.login(person), await people.login(person)
-    logged_out = await people.login(person)
-    await people.identity.logout(logged_out.principal, fresh_origin())
-    origin = fresh_origin()
-    revoked = await people.identity.change_password(
-        second.principal, PASSWORD, NEW_PASSWORD, origin
-    )
-    others = {person.principal.session_id, third.principal.session_id}
-    assert len(revoked) == 2
-    assert set(revoked) == others
-    assert [await people.is_active(login) for login in (person, second, third)] == [
-        False,
-        True,
-        False,
-    ]
-    assert await people.is_active(bystander)
-    await people.refresh(second.refresh_token)
-    lost = await refusal(people.identity.refresh(third.refresh_token, fresh_origin()))
-    assert lost.code is Code.REFRESH_TOKEN_INVALID
-    audited = await people.audit(origin)
-    assert audited[-1] == ("password.changed", person.id, person.id)
-    assert {row[2] for row in audited[:-1]} == others
-    assert {row[:2] for row in audited[:-1]} == {("session.revoked", person.id)}
-    events = await people.events(person)
-    assert [event[:2] for event in events[3:]] == [(4, "session.revoked"), (5, "session.revoked")]
-    assert all("password_changed" in event[2] for event in events[3:])
-
-
-async def test_after_a_change_only_the_new_password_is_accepted(people: People) -> None:
-    person = await people.register()
-    await people.identity.change_password(person.principal, PASSWORD, NEW_PASSWORD, fresh_origin())
-    await people.login(person, NEW_PASSWORD)
-    assert (await refusal(people.login(person))).code is Code.INVALID_CREDENTIALS
-
-
-@pytest.mark.parametrize("new", ["{email}", "{local}", "Zaphod Beeblebrox", PASSWORD, "finpay2026"])
-async def test_weak_new_password_is_refused_before_the_current_one_is_verified(
-    people: People, new: str
-) -> None:
-    person, origin = await people.register("Zaphod Beeblebrox"), fresh_origin()
-    people.hasher.compared.clear()
-    weak = new.format(email=person.email.upper(), local=person.email.partition("@")[0])
-    refused = await refusal(
-        people.identity.change_password(person.principal, PASSWORD, weak, origin)
-    )
-    assert refused.code is Code.VALIDATION_FAILED
-    assert [error.pointer for error in refused.field_errors] == ["#/new_password"]
-    assert people.hasher.compared == []
-    assert await people.audit(origin) == []
-    await people.login(person)
-
-
-async def test_wrong_current_password_changes_nothing(people: People) -> None:
-    person, origin = await people.register(), fresh_origin()
-    second = await people.login(person)
-    refused = await refusal(
-        people.identity.change_password(person.principal, "a wrong guess", NEW_PASSWORD, origin)
-    )
-    assert refused.code is Code.INVALID_CREDENTIALS
-    assert refused.headers == CHALLENGE
-    assert await people.audit(origin) == [("password.change_failed", person.id, person.id)]
-    assert await people.is_active(second)
-    await people.login(person)
-
-
-async def test_concurrent_password_changes_have_one_success(people: People) -> None:
-    first = await people.register()
-    second = await people.login(first)
-    passwords = ["first wins, it seems", "second wins, it seems"]
-    results = await asyncio.gather(
-        *(
-            people.identity.change_password(login.principal, PASSWORD, new, fresh_origin())
-            for login, new in zip((first, second), passwords, strict=True)
-        ),
-        return_exceptions=True,
-    )
-    (lost,) = [result for result in results if isinstance(result, FinPayError)]
-    assert lost.code is Code.INVALID_CREDENTIALS
-    winner = results.index(next(result for result in results if isinstance(result, list)))
-    assert [await people.is_active(first), await people.is_active(second)] == [
-        winner == 0,
-        winner == 1,
-    ]
-    await people.login(first, passwords[winner])
-
-
-async def test_password_that_changes_at_every_attempt_is_unavailable(people: People) -> None:
-    person = await people.register()
-
-    async def change() -> None:
-        await weaken(people, person)
-        people.hasher.afterwards = change
-
-    for call in (
-        people.login(person),
-        people.identity.change_password(person.principal, PASSWORD, NEW_PASSWORD, fresh_origin()),
-    ):
-        people.hasher.afterwards = change
-        people.hasher.compared.clear()
-        assert (await refusal(call)).code is Code.UNAVAILABLE
-        assert len(people.hasher.compared) == MAX_ATTEMPTS
-
-
 async def test_deleted_user_is_unauthenticated(people: People) -> None:
     refused = await refusal(people.identity.me(ids.new_uuid()))
     assert refused.code is Code.UNAUTHENTICATED
     assert "WWW-Authenticate" in refused.headers
-
-
-async def weaken(people: People, person: Person) -> None:
-    """Stores a hash with the parameters of an older version."""
-    old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
-    await people.database.execute(
-        "UPDATE identity.users SET password_hash = $2 WHERE id = $1", person.id, old
-    )

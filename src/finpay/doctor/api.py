@@ -45,7 +45,7 @@ def _url(settings: Settings) -> str:
 
 def _absent(url: str, error: httpx.HTTPError, *, expected: bool) -> CheckResult:
     if not isinstance(error, httpx.ConnectError):
-        return failed("api", f"{url} does not answer: {error!r}", "Look at the log of the API.")
+        return failed("api", f"{url} does not answer: {error!r}", "Its log has the reason.")
     if expected:
         return warning("api", f"no API answers at {url}", "Set PORT to the one of `finpay dev`.")
     return ok("api", f"no API answers at {url}, so none was checked")

@@ -92,13 +92,13 @@ async def _connect(database: Database, settings: Settings) -> CheckResult:
         return failed(
             "postgres",
             f"{host} refuses the login: {refused.reason}",
-            "Check DATABASE_URL. Before the first start run `finpay migrate`: it creates the roles.",
+            "Check DATABASE_URL. `finpay migrate` creates the roles before the first start.",
         )
     except Unavailable as error:
         return failed(
             "postgres",
             f"{host} can't be reached: {error.__cause__ or error.detail}",
-            "Check DATABASE_URL, that the server is running, and firewalls between it and this host.",
+            "Check DATABASE_URL, whether the server is running, and firewalls in between.",
         )
     took_ms = (time.perf_counter() - began_s) * 1000
     detail = f"connected to {host} as finpay_app, {took_ms:.1f} ms a round trip"

@@ -32,7 +32,7 @@ SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
 
 MAX_QUEUED: Final = 32  # half a second of work on two cores; a longer queue only delays a 503
-MAX_OTHER_CHARACTERS: Final = 2  # beside one repeated character: aaaaaaaa1, 1111111!
+MAX_OTHER_CHARACTERS: Final = 2  # than the repeated one: aaaaaaaa1, 1111111!
 
 Result = TypeVar("Result")
 
@@ -83,7 +83,7 @@ class Hasher:
 
     async def _run(self, work: Callable[..., Result], *args: object) -> Result:
         if not self._slots.acquire(blocking=False):
-            raise overloaded("Too many passwords are being checked. Try again in a moment.")
+            raise overloaded("Too many passwords are being checked. Retry in a moment.")
         future: Future[Result] = self._threads.submit(work, *args)
         # Not when the caller is cancelled: the thread is busy until the hash is computed.
         future.add_done_callback(lambda _: self._slots.release())

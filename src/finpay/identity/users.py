@@ -212,4 +212,4 @@ class Identity:
 
 
 def _changed_meanwhile() -> FinPayError:
-    return unavailable("The password was changed at the same time. Try again.")
+    return unavailable("The password was changed at the same time. Retry the request.")
