@@ -38,8 +38,8 @@ _DEV_HINT: Final = (
 )
 
 _START_HINT: Final = (
-    "DATABASE_URL is not set, and no `finpay dev` is running in this folder. Start one with "
-    "`make dev` (or `finpay dev`), or set DATABASE_URL."
+    "DATABASE_URL is not set, and there is no .finpay/env of a running `finpay dev` in this folder. "
+    "Start one with `make dev` (or `finpay dev`), or set DATABASE_URL."
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

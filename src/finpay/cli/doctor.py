@@ -19,7 +19,8 @@ _LABELS: Final[Mapping[str, str]] = {"ok": "ok", "warning": "WARN", "failed": "F
 def doctor(*, as_json: AsJson = False) -> None:
     """Check settings, the running API, PostgreSQL and Redis.
 
-    Without DATABASE_URL the servers of a running `finpay dev` in this folder are checked.
+    The settings are those of this shell, as a server started from it would read them. Without
+    DATABASE_URL the servers of a running `finpay dev` in this folder are checked.
 
     Exit code 0: no check failed, warnings are possible. 1: a check failed. Each warning and each
     failure comes with advice.
