@@ -1,4 +1,4 @@
-"""Password change: conditional on the current password, refuses weak ones, revokes other sessions."""
+"""Password change: needs the current password, refuses weak ones, revokes other sessions."""
 
 import asyncio
 from collections.abc import AsyncIterator

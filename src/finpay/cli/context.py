@@ -38,7 +38,7 @@ _DEV_HINT: Final = (
 )
 
 _START_HINT: Final = (
-    "DATABASE_URL is not set, and there is no .finpay/env of a running `finpay dev` in this folder. "
+    "DATABASE_URL is not set, and this folder has no .finpay/env of a running `finpay dev`. "
     "Start one with `make dev` (or `finpay dev`), or set DATABASE_URL."
 )
 
