@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 
 from finpay import ids
 from finpay.identity.access_tokens import Signer
-from finpay.identity.passwords import LANES, MEMORY_KIB, PASSES
+from finpay.identity.passwords import MEMORY_KIB, PARALLELISM, PASSES
 from finpay.settings import DEVELOPMENT_SECRET
 
 OPENING_BALANCE: Final = 10**12
@@ -58,7 +58,7 @@ async def make_users(database_url: str, count: int, balance: int = OPENING_BALAN
     """`count` more users with accounts, sessions, and `balance` minor units each."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("SET ROLE finpay_owner")
-    password_hash = PasswordHasher(PASSES, MEMORY_KIB, LANES).hash(PASSWORD)
+    password_hash = PasswordHasher(PASSES, MEMORY_KIB, PARALLELISM).hash(PASSWORD)
     made: list[User] = []
     while len(made) < count:
         chunk = _new_people(min(CHUNK, count - len(made)))

@@ -15,7 +15,8 @@ HERE: Final = Path(__file__).parent
 
 _MEANINGS: Final = {
     "FINPAY_ENV": "`development` or `production`. Production refuses unsafe settings.",
-    "DATABASE_URL": "PostgreSQL for the app: a login that may `SET ROLE finpay_app`.",
+    "DATABASE_URL": "PostgreSQL for the app: a login that may `SET ROLE finpay_app`. Parameters "
+    "that only other drivers know, such as `channel_binding` or `schema`, are ignored.",
     "FINPAY_DATABASE_OWNER_URL": "PostgreSQL for migrations and operator commands: a login that "
     "may `SET ROLE finpay_owner`. Without it, `DATABASE_URL`.",
     "REDIS_URL": "Redis 7 or Valkey 8+; `rediss://` for TLS.",
@@ -35,7 +36,8 @@ _MEANINGS: Final = {
     "FINPAY_IDEMPOTENCY_TTL": "Seconds that Redis keeps an answer. PostgreSQL keeps it for ever.",
     "FINPAY_TRUSTED_PROXIES": "CIDRs, separated by commas, or how many proxies stand in front: "
     "whose X-Forwarded-For is believed.",
-    "FINPAY_CORS_ORIGINS": "Origins, separated by commas, whose pages may call the API.",
+    "FINPAY_CORS_ORIGINS": "Origins whose pages may call the API, separated by commas, as browsers "
+    "send them: `https://shop.example`, without a slash or a path.",
     "FINPAY_METRICS_TOKEN": "Bearer token of /metrics. In production there is no /metrics "
     "without it.",
     "FINPAY_WEBHOOK_RETRY_SCHEDULE": "Seconds between the attempts of a delivery, separated by "

@@ -1,7 +1,7 @@
-"""The closed list of errors: code, HTTP status, retryable, one sentence.
+"""The closed list of error codes: HTTP status, title, advice, and whether to retry.
 
-Every refusal that leaves FinPay is one of these. `docs/errors.md` has an entry for each code, and
-the `type` of a problem (RFC 9457) links to it. The client raises the same class.
+Every error response is one of these. docs/errors.md has an entry for each code, and the `type` of a
+problem (RFC 9457) links to it. The client raises the same class.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
-    """What never changes about an error: HTTP status, title, whether to retry, what to do."""
+    """The constant members of an error: HTTP status, title, what to do, whether to retry."""
 
     status: int
     title: str
@@ -55,14 +55,14 @@ class ErrorSpec:
 ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
     Code.MALFORMED_JSON: ErrorSpec(
         400,
-        "The body is not well-formed JSON.",
-        "Send one JSON object in UTF-8: no member twice, no NaN, nothing behind it.",
+        "The body is not valid JSON.",
+        "Send one JSON object in UTF-8, without duplicate members, NaN, or text after its end.",
     ),
     Code.IDEMPOTENCY_KEY_MISSING: ErrorSpec(
         400,
-        "This request needs an X-Idempotency-Key header.",
-        "Make a key of your own before you send, such as a UUID, store it with the "
-        "payment, and send the same one when you retry.",
+        "The X-Idempotency-Key header is missing.",
+        "Generate a key, such as a UUID, before you send. Store it with the payment and send the "
+        "same key when you retry.",
     ),
     Code.IDEMPOTENCY_KEY_INVALID: ErrorSpec(
         400,
@@ -71,67 +71,67 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
     ),
     Code.CURSOR_INVALID: ErrorSpec(
         400,
-        "The cursor is not one that this list gave.",
-        "Send next_cursor back unchanged, to the list and the account that gave it; "
-        "start without one.",
+        "The cursor is not valid for this list.",
+        "Send next_cursor unchanged, to the same list of the same account. Omit cursor for the "
+        "first page.",
     ),
     Code.UNAUTHENTICATED: ErrorSpec(
         401,
-        "A valid access token is needed.",
-        "Log in, or refresh, and send the access token as Authorization: Bearer ….",
+        "A valid access token is required.",
+        "Log in or refresh, and send the access token as Authorization: Bearer ….",
     ),
     Code.INVALID_CREDENTIALS: ErrorSpec(
         401,
-        "The e-mail or the password is wrong.",
-        "Check the e-mail and the password. Which of them is wrong is not told.",
+        "The e-mail address or the password is wrong.",
+        "Check both. The response never says which of them is wrong.",
     ),
     Code.REFRESH_TOKEN_INVALID: ErrorSpec(
         401,
         "The refresh token is not valid.",
-        "Log in again. Keep the refresh token of the last answer only.",
+        "Log in again. Always use the refresh token of the latest response.",
     ),
     Code.REFRESH_TOKEN_REUSED: ErrorSpec(
         401,
-        "The refresh token was used before; its session ended.",
-        "Log in again. If you did not send the token twice, somebody else may have "
-        "it: change the password.",
+        "The refresh token was used before. Its session has ended.",
+        "Log in again. If you did not send the token twice, it may have been stolen: change the "
+        "password.",
     ),
     Code.INSUFFICIENT_FUNDS: ErrorSpec(
         402,
-        "The account does not hold enough money.",
-        "The transaction is in the history as failed, under transaction_id. Try a "
-        "smaller amount or top up, with a new idempotency key: the refusal is final "
-        "for its own.",
+        "The account does not have enough money.",
+        "The failed transaction is in the history under transaction_id. Send a smaller amount, or "
+        "the same one after a deposit, with a new idempotency key: this response is final for its "
+        "key.",
     ),
     Code.ACCOUNT_FROZEN: ErrorSpec(
         403,
         "The account is frozen.",
-        "A frozen account neither sends nor receives. Ask the operator.",
+        "A frozen account can neither send nor receive money. Contact the operator.",
     ),
     Code.NOT_FOUND: ErrorSpec(
         404,
-        "There is nothing here.",
-        "Check the path and the id. What belongs to others looks the same as what does not exist.",
+        "Not found.",
+        "Check the path and the id. Resources of other users are not found either.",
     ),
     Code.RECEIVER_NOT_FOUND: ErrorSpec(
         404,
         "The receiver does not exist.",
-        "Check receiver_id or receiver_email. With a new idempotency key you may try again.",
+        "Check receiver_id or receiver_email, and send the request with a new idempotency key.",
     ),
     Code.METHOD_NOT_ALLOWED: ErrorSpec(
         405,
-        "This path does not know that method.",
+        "Method not allowed.",
         "Use one of the methods in the Allow header.",
     ),
     Code.EMAIL_TAKEN: ErrorSpec(
         409,
-        "The e-mail address is registered already.",
-        "Log in instead, or register another address.",
+        "The e-mail address is already registered.",
+        "Log in, or register another address.",
     ),
     Code.REQUEST_IN_PROGRESS: ErrorSpec(
         409,
-        "A request with this idempotency key is still being worked on.",
-        "Wait for as long as Retry-After says and send the same request with the same key.",
+        "A request with this idempotency key is in progress.",
+        "Wait for the seconds in Retry-After, then send the same request with the same key.",
         retryable=True,
     ),
     Code.BODY_TOO_LARGE: ErrorSpec(
@@ -142,62 +142,63 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
     Code.UNSUPPORTED_MEDIA_TYPE: ErrorSpec(
         415,
         "The body has to be application/json in UTF-8.",
-        "Send Content-Type: application/json, without a charset or with utf-8.",
+        "Send Content-Type: application/json, without a charset or with charset=utf-8.",
     ),
     Code.VALIDATION_FAILED: ErrorSpec(
         422,
         "The request is not valid.",
-        "See errors: each names the member (pointer) or the query parameter that is "
-        "wrong. Nothing was done, so the idempotency key is still free.",
+        "Each entry of errors names an invalid member (pointer) or query parameter. Nothing was "
+        "done, and the idempotency key can still be used.",
     ),
     Code.IDEMPOTENCY_KEY_REUSE: ErrorSpec(
         422,
-        "The idempotency key was used before, with another request.",
-        "A key belongs to one request for ever. Send another request with another key.",
+        "The idempotency key was used with a different request.",
+        "A key belongs to its first request for ever. Use a new key for a different request.",
     ),
     Code.SAME_ACCOUNT: ErrorSpec(
         422,
         "Sender and receiver are the same account.",
-        "Name an account that is not your own.",
+        "Send to an account other than your own.",
     ),
     Code.RECEIVER_UNAVAILABLE: ErrorSpec(
         422,
-        "The receiver can't take money now.",
-        "The receiver's account is frozen. Nothing was sent.",
+        "The receiver can't receive money now.",
+        "The receiver's account is frozen. No money was moved.",
     ),
     Code.CURRENCY_MISMATCH: ErrorSpec(
         422,
-        "The accounts and the request differ in currency.",
-        "Sender, receiver and request need the same currency. Nothing was sent.",
+        "The currencies do not match.",
+        "Sender, receiver and request need the same currency. No money was moved.",
     ),
     Code.BALANCE_LIMIT: ErrorSpec(
         422,
-        "The receiver's balance would pass its limit.",
-        "No balance may pass 9007199254740991 minor units. Nothing was sent.",
+        "The receiver's balance would exceed the maximum.",
+        "The maximum balance is 9007199254740991 minor units. No money was moved.",
     ),
     Code.RATE_LIMITED: ErrorSpec(
         429,
         "Too many requests.",
-        "Wait for as long as Retry-After says. The member policy names the limit, "
-        "RateLimit tells what is left of each.",
+        "Wait for the seconds in Retry-After. The member policy names the exhausted limit, the "
+        "RateLimit header shows what is left of each.",
         retryable=True,
     ),
     Code.INTERNAL_ERROR: ErrorSpec(
         500,
-        "Something went wrong on our side.",
-        "Try again with the same idempotency key; report the request_id if it stays.",
+        "Internal server error.",
+        "Retry with the same idempotency key. If the error persists, report the request_id.",
         retryable=True,
     ),
     Code.UNAVAILABLE: ErrorSpec(
         503,
-        "The service can't answer now.",
-        "Try again after Retry-After with the same idempotency key: it is done once at most.",
+        "The service is unavailable.",
+        "Retry after the seconds in Retry-After with the same idempotency key. The request is "
+        "carried out at most once.",
         retryable=True,
     ),
     Code.OVERLOADED: ErrorSpec(
         503,
-        "The service has more work than it can take.",
-        "Nothing was done. Try again after Retry-After, and slower.",
+        "The service is overloaded.",
+        "Nothing was done. Retry after the seconds in Retry-After, at a lower rate.",
         retryable=True,
     ),
 }
@@ -205,7 +206,7 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One place in the request that is wrong: a JSON pointer (`#/amount`) or a query parameter."""
+    """An invalid part of the request: a JSON pointer (`#/amount`) or a query parameter."""
 
     detail: str
     pointer: str | None = None
@@ -214,10 +215,10 @@ class FieldError:
 
 @dataclass(slots=True, eq=False)
 class FinPayError(Exception):
-    """A refusal that a person can act on.
+    """An error response.
 
     `detail` says what was wrong and what to do. `extensions` are further members of the problem
-    (`transaction_id`, `policy`), `headers` further headers of the answer (`Retry-After`, `Allow`).
+    (`transaction_id`, `policy`), `headers` further response headers (`Retry-After`, `Allow`).
     """
 
     code: Code
@@ -253,21 +254,21 @@ def _unfilled(error_type: type[FinPayError]) -> FinPayError:
 
 
 def validation_failed(detail: str, *, pointer: str | None = None) -> FinPayError:
-    """422 for one member of the body, named by its JSON pointer."""
+    """422 for a member of the body, named by its JSON pointer."""
     return FinPayError(
         Code.VALIDATION_FAILED, detail, field_errors=(FieldError(detail, pointer=pointer or "#"),)
     )
 
 
 def invalid_parameter(parameter: str, detail: str) -> FinPayError:
-    """422 for one query parameter."""
+    """422 for a query parameter."""
     return FinPayError(
         Code.VALIDATION_FAILED, detail, field_errors=(FieldError(detail, parameter=parameter),)
     )
 
 
 def unavailable(detail: str, *, retry_after_s: int = 1) -> FinPayError:
-    """503: nothing is known to be wrong with the request; try again."""
+    """503: the request may be valid, but could not be answered. Retry it."""
     return FinPayError(Code.UNAVAILABLE, detail, headers={"Retry-After": str(retry_after_s)})
 
 

@@ -1,4 +1,4 @@
-"""What all shapes of the wire share: how a moment is written, and what an amount is."""
+"""Formats of values that requests, responses, events and log lines share."""
 
 from datetime import datetime
 from typing import Annotated
@@ -11,6 +11,6 @@ Timestamp = Annotated[
 MinorUnits = Annotated[int, Meta(description="Minor units of the currency.")]
 
 
-def time(moment: datetime) -> str:
-    """A moment in UTC as every answer writes it."""
+def format_timestamp(moment: datetime) -> str:
+    """`2026-01-31T12:00:00.000000Z`, of an aware datetime in UTC."""
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

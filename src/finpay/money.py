@@ -1,4 +1,4 @@
-"""Money: an integer count of minor units and an ISO 4217 currency. No float anywhere.
+"""Money: an integer number of minor units and an ISO 4217 currency, without floats.
 
 `Money(50_000, "ZAR")` is ZAR 500.00; `Money(500, "JPY")` is JPY 500; `Money(1_500, "KWD")` is
 KWD 1.500. Exponents: ISO 4217 list one (2026-01-01).
@@ -26,18 +26,18 @@ EXPONENTS: Final[dict[str, int]] = {
     for exponent, codes in ((2, _TWO), (0, _ZERO), (3, _THREE), (4, _FOUR))
     for code in codes.split()
 }
-"""Currency code → number of decimals that its minor unit stands for."""
+"""Currency code → number of decimals of its major unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """An amount in minor units; negative where it left an account."""
+    """An amount in minor units; negative for a debit."""
 
     amount: int
     currency: str
 
     def __str__(self) -> str:
-        """`ZAR 10,000.00`: grouped, with as many decimals as the currency has."""
+        """`ZAR 10,000.00`: with thousands separators and the decimals of the currency."""
         exponent = EXPONENTS[self.currency]
         sign = "-" if self.amount < 0 else ""
         whole, fraction = divmod(abs(self.amount), 10**exponent)
@@ -46,5 +46,5 @@ class Money:
 
 
 def is_currency(code: str) -> bool:
-    """Whether FinPay can keep accounts in this currency."""
+    """Whether accounts can have this currency."""
     return code in EXPONENTS

@@ -1,16 +1,18 @@
-"""One frozen Settings, read from the environment once. docs/settings.md documents each name.
+"""Settings, read from the environment once and never changed. docs/settings.md has each name.
 
-An unknown `FINPAY_*` name or a bad value is refused at start: a misspelt limit must not become
-the default in silence.
+An unknown `FINPAY_*` name or an invalid value is an error at start, so that a misspelt limit does
+not silently become the default.
 """
 
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import unquote, urlsplit
 
+import idna
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,11 +25,25 @@ from pydantic import (
 DEVELOPMENT_SECRET: Final = "finpay-development-secret-never-in-production"  # noqa: S105
 MIN_SECRET_BYTES: Final = 32  # RFC 7518 §3.2: an HS256 key is at least as long as its hash
 
+# Parameters of database URLs that asyncpg would send to the server, which refuses them. Those of
+# libpq only tune the connection, except channel_binding, which the driver can't do: use
+# sslmode=verify-full to be sure of the server. Those of Prisma and node-postgres mean nothing here.
+# Others stay, above all those that decide which server is trusted: hostaddr, require_auth, …
+_DROPPED = (
+    "channel_binding connect_timeout fallback_application_name gssdelegation gssencmode "
+    "keepalives keepalives_count keepalives_idle keepalives_interval load_balance_hosts "
+    "max_protocol_version min_protocol_version sslcertmode sslcompression sslsni tcp_user_timeout "
+    "connection_limit pgbouncer pool_timeout schema socket_timeout statement_cache_size "
+    "uselibpqcompat"
+)
+_DROPPED_PARAMETERS: Final = frozenset(_DROPPED.split())
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
 Network = IPv4Network | IPv6Network
 
 
 class SettingsError(Exception):
-    """A setting is missing, unknown or bad. The message names it; the CLI exits with 2."""
+    """A setting is missing, unknown or invalid. The message names it; the CLI exits with 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,7 @@ class RateLimit:
 
 
 class Settings(BaseModel):
-    """Everything that the environment may decide. Units are in the names."""
+    """All settings. Units are in the names."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -122,10 +138,17 @@ class Settings(BaseModel):
     def _comma_separated(cls, value: Any) -> Any:
         return tuple(_parts(value)) if isinstance(value, str) else value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _browser_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            _check_origin(origin)
+        return value
+
     @field_validator("database_url", "owner_url_setting")
     @classmethod
     def _postgresql_url(cls, value: str) -> str:
-        return _url(value, "postgresql", "postgres")
+        return normalise_database_url(_url(value, "postgresql", "postgres"))
 
     @field_validator("redis_url")
     @classmethod
@@ -156,17 +179,17 @@ class Settings(BaseModel):
 
     @property
     def owner_url(self) -> str:
-        """Where migrations and operator commands connect; with one URL, the same as the app."""
+        """The URL of migrations and operator commands; without its setting, the app's."""
         return self.owner_url_setting or self.database_url
 
     @property
     def jwt_secrets(self) -> tuple[str, ...]:
-        """The first signs, all verify."""
+        """The first one signs, all verify."""
         return tuple(_parts(self.jwt_secret))
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this environment. SettingsError names the first bad or unknown name."""
+    """The settings of an environment. SettingsError names the first invalid or unknown one."""
     known = {str(field.alias) for field in Settings.model_fields.values()}
     unknown = sorted(name for name in environ if name.startswith("FINPAY_") and name not in known)
     if unknown:
@@ -177,11 +200,55 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        raise SettingsError(f"{name}: {first['msg']}".removeprefix(": ")) from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name}: {reason}".removeprefix(": ")) from None
+
+
+def normalise_database_url(url: str) -> str:
+    """The URL without parameters that other drivers have and ours refuses."""
+    base, mark, query = url.partition("?")
+    kept = [
+        part
+        for part in query.split("&")
+        if unquote(part.partition("=")[0]) not in _DROPPED_PARAMETERS and part
+    ]
+    return base + (mark + "&".join(kept) if kept else "")
+
+
+def _check_origin(origin: str) -> None:
+    """ValueError unless a browser may send this text as the header Origin (RFC 6454 §6.2)."""
+    if origin in ("*", "null"):
+        raise ValueError(
+            f"{origin} would allow any page; list origins such as https://shop.example"
+        )
+    try:
+        sent = _origin_as_sent(origin)
+    except ValueError:
+        sent = ""
+    if not sent:
+        raise ValueError("expected origins such as https://shop.example or http://localhost:5173")
+    if origin != sent:
+        raise ValueError(f"no browser sends this form of an origin; write {sent}")
+
+
+def _origin_as_sent(url: str) -> str:
+    """The origin of a URL as browsers write it. Empty or a ValueError if it has none."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not parts.scheme or not host:
+        return ""
+    if ":" in host:
+        host = f"[{ip_address(host)}]"
+    elif not host.isascii():
+        host = idna.encode(host, uts46=True).decode()
+    elif not re.fullmatch(r"[a-z0-9._-]+", host):
+        return ""
+    port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
 
 
 def _url(value: str, *schemes: str) -> str:
-    """Only so far: what the drivers make of the rest is theirs."""
+    """Checks the scheme only; the drivers check the rest."""
     if value.partition("://")[0] not in schemes:
         raise ValueError(f"expected a URL that begins with {schemes[0]}://")
     return value

@@ -177,7 +177,7 @@ def test_it_survives_a_receiver_that_is_away_and_shows_what_it_says(
     )  # fmt: skip
     funding = listener.line()
     assert "transaction.completed" in funding, "the first of those that are asked for"
-    assert "no answer (ConnectError)" in funding
+    assert "no response (ConnectError)" in funding
     hook.open()
     hook.status = 503
     assert alice.send(bob, 1, "one").status == 201

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import RequestOrigin
 from finpay.ledger import verify
 from finpay.webhooks import endpoints
 from tests.sql.ledger_fixtures import Bank, Holder

@@ -1,4 +1,4 @@
-"""`finpay doctor` finds what was broken on purpose, and nothing where all is well."""
+"""`finpay doctor` finds each planted fault, and none in a correct installation."""
 
 import json
 import os
@@ -14,9 +14,10 @@ from typing import Any, Final
 import pytest
 
 from finpay.db.pool import Database
+from finpay.dev.child_process import free_port
 from finpay.dev.postgres import Cluster
 from finpay.doctor.postgres import clock
-from tests.servers import OwnPostgres, OwnValkey
+from tests.servers import OwnPostgres, OwnValkey, drop_database
 
 _LIMIT_S: Final = 30.0
 _NUMBERS: Final = count(1)
@@ -31,7 +32,7 @@ _PRODUCTION: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `finpay doctor --json` said."""
+    """The output of `finpay doctor --json`."""
 
     exit_code: int
     ok: bool
@@ -43,8 +44,8 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
-    """A database with one login for the app and one for the owner, and an orderly Redis."""
+class Installation:
+    """A database with a login for the app and one for the owner, and a well configured Redis."""
 
     cluster: Cluster
     owner_url: str
@@ -57,15 +58,16 @@ class Patient:
             "FINPAY_DATABASE_OWNER_URL": self.owner_url,
             "REDIS_URL": self.redis_url,
         }
-        return {"PATH": os.environ["PATH"], **_PRODUCTION, **urls, **changed}
+        port = {"PORT": str(free_port())}  # where no API answers
+        return {"PATH": os.environ["PATH"], **_PRODUCTION, **port, **urls, **changed}
 
-    def examined(self, **changed: str) -> Report:
+    def report(self, **changed: str) -> Report:
         done = _doctor("--json", environment=self.environment(**changed))
-        told: dict[str, Any] = json.loads(done.stdout)
-        checks = told["checks"]
+        output: dict[str, Any] = json.loads(done.stdout)
+        checks = output["checks"]
         return Report(
             done.returncode,
-            told["ok"],
+            output["ok"],
             {check["name"]: check["state"] for check in checks},
             {check["name"]: f"{check['detail']} → {check['advice']}" for check in checks},
         )
@@ -95,32 +97,34 @@ def healthy_valkey(run: Any, worker_id: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def patient(
+def installation(
     postgres_server: Cluster,
     fresh_database: Callable[[], str],
     healthy_valkey: str,
     worker_id: str,
-) -> Iterator[Patient]:
+) -> Iterator[Installation]:
     login = f"doctor_{worker_id}_{next(_NUMBERS)}"
     owner_url = fresh_database()
     postgres_server.sql(f"CREATE ROLE {login} LOGIN IN ROLE finpay_app")
     database = owner_url.rpartition("/")[2]
-    yield Patient(postgres_server, owner_url, postgres_server.url(database, login), healthy_valkey)
+    yield Installation(
+        postgres_server, owner_url, postgres_server.url(database, login), healthy_valkey
+    )
     postgres_server.sql(f"DROP ROLE {login}")
 
 
-def test_all_is_well_in_a_good_production(patient: Patient) -> None:
-    report = patient.examined()
+def test_correct_production_has_no_findings(installation: Installation) -> None:
+    report = installation.report()
     assert (report.exit_code, report.ok, report.not_ok()) == (0, True, {}), report.details
     assert len(report.states) > 20
 
 
-def test_the_words_for_people_end_with_a_count(patient: Patient) -> None:
-    done = _doctor(environment=patient.environment(FINPAY_RATE_LIMIT_AUTH="off"))
+def test_text_output_ends_with_a_count(installation: Installation) -> None:
+    done = _doctor(environment=installation.environment(FINPAY_RATE_LIMIT_AUTH="off"))
     assert done.returncode == 1
     assert "FAILED  limits" in done.stdout
     assert "→ Without limits passwords can be guessed" in done.stdout
-    assert done.stdout.endswith("checks, 1 failed, 0 warnings.\n")
+    assert done.stdout.endswith("checks: 1 failed, 0 warnings.\n")
 
 
 @pytest.mark.parametrize(
@@ -141,14 +145,14 @@ def test_the_words_for_people_end_with_a_count(patient: Patient) -> None:
         ("redis", "failed", {"REDIS_URL": "redis://127.0.0.1:1/0"}),
     ],
 )
-def test_a_bad_setting_is_found(
-    patient: Patient, name: str, state: str, changed: dict[str, str]
+def test_wrong_setting_is_found(
+    installation: Installation, name: str, state: str, changed: dict[str, str]
 ) -> None:
-    report = patient.examined(**changed)
+    report = installation.report(**changed)
     assert report.states[name] == state, report.details
     assert report.ok is ("failed" not in report.states.values())
     assert report.exit_code == (0 if report.ok else 1)
-    assert not report.details[name].endswith("→ "), "each finding comes with an advice"
+    assert not report.details[name].endswith("→ "), "each finding comes with advice"
 
 
 @pytest.mark.parametrize(
@@ -169,44 +173,64 @@ def test_a_bad_setting_is_found(
         ),
     ],
 )
-def test_a_broken_database_is_found(patient: Patient, name: str, said: str, plant: str) -> None:
-    patient.sql(plant)
-    report = patient.examined()
+def test_wrong_rights_and_missing_migrations_are_found(
+    installation: Installation, name: str, said: str, plant: str
+) -> None:
+    installation.sql(plant)
+    report = installation.report()
     assert report.states[name] == "failed", report.details
     assert said in report.details[name]
     assert report.exit_code == 1
 
 
-def test_a_newer_database_is_only_mentioned(patient: Patient) -> None:
-    patient.sql("INSERT INTO finpay.schema_migrations VALUES ('29990101000000')")
-    report = patient.examined()
+def test_newer_database_is_a_warning(installation: Installation) -> None:
+    installation.sql("INSERT INTO finpay.schema_migrations VALUES ('29990101000000')")
+    report = installation.report()
     assert (report.exit_code, report.not_ok()) == (0, {"migrations": "warning"})
 
 
-def test_an_app_that_logs_in_as_the_owner_is_found(patient: Patient) -> None:
-    report = patient.examined(DATABASE_URL=patient.owner_url)
+def test_app_with_the_owners_login_is_found(installation: Installation) -> None:
+    report = installation.report(DATABASE_URL=installation.owner_url)
     assert report.not_ok() == {"logins": "warning", "login": "failed"}, report.details
-    both = patient.examined(DATABASE_URL=patient.owner_url, FINPAY_DATABASE_OWNER_URL="")
+    both = installation.report(DATABASE_URL=installation.owner_url, FINPAY_DATABASE_OWNER_URL="")
     assert both.not_ok() == {"logins": "warning", "login": "warning"}, both.details
 
 
-def test_a_database_that_knows_no_roles_is_told_to_migrate(patient: Patient) -> None:
-    unwelcome = patient.app_url.replace("://", "://stranger_to_").replace("doctor_", "")
-    report = patient.examined(DATABASE_URL=unwelcome)
+def test_refused_login_is_found(installation: Installation) -> None:
+    unknown_login = installation.app_url.replace("://", "://unknown_").replace("doctor_", "")
+    report = installation.report(DATABASE_URL=unknown_login)
     assert report.states["postgres"] == "failed"
-    assert "does not let us in" in report.details["postgres"]
+    assert "refuses the login" in report.details["postgres"]
 
 
-def test_a_server_that_may_lose_commits_is_found(
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_database_that_is_not_in_utf8_is_found(
+    installation: Installation, worker_id: str, encoding: str
+) -> None:
+    name = f"{encoding.lower()}_{worker_id}"
+    installation.cluster.sql(
+        f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0"
+        " LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    base = installation.app_url.rpartition("/")[0]
+    report = installation.report(DATABASE_URL=f"{base}/{name}")
+    drop_database(installation.cluster, name)
+    assert report.states["postgres encoding"] == "failed", report.details
+    assert encoding in report.details["postgres encoding"]
+    assert "ENCODING 'UTF8'" in report.details["postgres encoding"]
+    assert report.exit_code == 1
+
+
+def test_server_without_fsync_is_found(
     own_postgres: Callable[..., OwnPostgres], redis_url: str
 ) -> None:
     server = own_postgres(fsync="off")
-    patient = Patient(server.server, server.url, server.url, redis_url)
-    report = patient.examined(FINPAY_DATABASE_OWNER_URL="")
+    installation = Installation(server.server, server.url, server.url, redis_url)
+    report = installation.report(FINPAY_DATABASE_OWNER_URL="")
     assert report.states["postgres durability"] == "failed"
     assert "fsync off" in report.details["postgres durability"]
-    lenient = patient.examined(FINPAY_DATABASE_OWNER_URL="", FINPAY_ENV="development")
-    assert lenient.states["postgres durability"] == "warning"
+    development = installation.report(FINPAY_DATABASE_OWNER_URL="", FINPAY_ENV="development")
+    assert development.states["postgres durability"] == "warning"
 
 
 @pytest.mark.parametrize(
@@ -217,31 +241,31 @@ def test_a_server_that_may_lose_commits_is_found(
         ({"maxmemory_policy": "volatile-lfu"}, "ok", "256 MiB, volatile-lfu"),
     ],
 )
-def test_redis_has_to_make_room(
-    patient: Patient,
+def test_redis_that_does_not_evict_is_found(
+    installation: Installation,
     own_valkey: Callable[..., OwnValkey],
     settings: dict[str, str],
     state: str,
     said: str,
 ) -> None:
-    report = patient.examined(REDIS_URL=own_valkey(**settings).url)
+    report = installation.report(REDIS_URL=own_valkey(**settings).url)
     assert report.states["redis policy"] == state
     assert said in report.details["redis policy"]
 
 
 @pytest.mark.parametrize(("skew_s", "state"), [(0.5, "ok"), (-2.0, "warning"), (9.0, "failed")])
-async def test_clocks_that_differ_are_found(database_url: str, skew_s: float, state: str) -> None:
+async def test_clock_skew_is_found(database_url: str, skew_s: float, state: str) -> None:
     database = Database(database_url, size=1)
     try:
-        finding = await clock(database, lambda: time.time() - skew_s)
+        result = await clock(database, lambda: time.time() - skew_s)
     finally:
         await database.close()
-    assert finding.state == state, finding.detail
+    assert result.state == state, result.detail
 
 
-def test_no_password_is_ever_shown(patient: Patient) -> None:
+def test_passwords_are_never_shown(installation: Installation) -> None:
     hidden = "hush-hush-hush"
-    report = patient.examined(
+    report = installation.report(
         DATABASE_URL=f"postgresql://app:{hidden}@127.0.0.1:1/finpay",
         FINPAY_DATABASE_OWNER_URL=f"postgresql://owner:{hidden}@127.0.0.1:1/finpay",
         REDIS_URL=f"redis://default:{hidden}@127.0.0.1:1/0",
@@ -251,7 +275,7 @@ def test_no_password_is_ever_shown(patient: Patient) -> None:
     assert "a-secret-of-the-test" not in json.dumps(report.details)
 
 
-def test_help_says_what_the_exit_codes_mean(tmp_path: Path) -> None:
+def test_help_explains_the_exit_codes(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "finpay", "doctor", "--help"],
         cwd=tmp_path,

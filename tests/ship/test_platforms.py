@@ -135,6 +135,6 @@ def test_the_logins_of_docker_compose(run: Run, worker_id: str, redis_url: str) 
             [sys.executable, "-m", "finpay", "doctor"], env=urls, capture_output=True, text=True,
             check=True,
         )  # fmt: skip
-        assert "finpay_app may be finpay_app and nothing more" in report.stdout
+        assert "finpay_app is a member of finpay_app only" in report.stdout
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""People for tests: registered for real, with everything at hand that they left in the database."""
+"""Registered users for tests, and queries for the rows that they left in the database."""
 
 import asyncio
 import time
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from argon2 import PasswordHasher
+
 from finpay import ids
 from finpay.db.pool import Database
 from finpay.errors import FinPayError
 from finpay.identity.access_tokens import Principal, Signer
-from finpay.identity.models import LoggedIn, Tokens
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import LoggedIn, RequestOrigin, Tokens
 from finpay.identity.passwords import Hasher, Verified
 from finpay.identity.users import Identity
 
@@ -21,12 +22,12 @@ ADDRESS: Final = "192.0.2.7"
 ACCESS_TTL_S: Final = 900
 REFRESH_TTL_S: Final = 3_600
 GRACE_S: Final = 30
-BLOCKED_LIMIT_S: Final = 5.0  # how long a test waits for a statement to meet a lock
+BLOCKED_LIMIT_S: Final = 5.0  # until a statement waits for a lock
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user as one of their logins knows them."""
+    """A user with one of their sessions."""
 
     logged_in: LoggedIn
     principal: Principal
@@ -45,7 +46,7 @@ class Person:
 
 
 class CountingHasher(Hasher):
-    """Keeps which hashes were compared, and lets a test act right after a comparison."""
+    """Records the verified hashes, and runs `afterwards` once after the next verification."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ class CountingHasher(Hasher):
 
 
 class People:
-    """Identity on a real database, with the rights of the app."""
+    """Identity on a real database, with the rights of finpay_app."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url, size=16)
@@ -105,17 +106,17 @@ class People:
         assert isinstance(outcome, Tokens)
         return outcome
 
-    async def lives(self, person: Person) -> bool:
+    async def is_active(self, person: Person) -> bool:
         return await self.identity.is_session_active(person.principal.session_id, person.id)
 
     async def one(self, query: str, *args: object) -> Any:
-        """The only value of the only row."""
+        """The single value of the single row."""
         (row,) = await self.database.fetch(query, *args)
         (value,) = row
         return value
 
     async def audit(self, origin: RequestOrigin) -> list[tuple[str, UUID | None, UUID | None]]:
-        """(action, actor, subject) of everything that one request left, in order."""
+        """(action, actor, subject) of the audit rows of one request, in order."""
         rows = await self.database.fetch(
             "SELECT action, actor_id, subject_id, address FROM audit.log"
             " WHERE request_id = $1 ORDER BY id",
@@ -125,7 +126,7 @@ class People:
         return [(row["action"], row["actor_id"], row["subject_id"]) for row in rows]
 
     async def events(self, person: Person) -> list[tuple[int, str, str]]:
-        """(sequence, type, data) of everything that the person's account saw."""
+        """(sequence, type, data) of the events of the person's account."""
         rows = await self.database.fetch(
             "SELECT e.sequence, e.type, e.data::text FROM outbox.events e"
             " JOIN ledger.accounts a ON a.id = e.account_id"
@@ -134,8 +135,15 @@ class People:
         )
         return [tuple(row) for row in rows]
 
+    async def weaken(self, person: Person) -> None:
+        """Stores a hash with the parameters of an older version."""
+        old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
+        await self.database.execute(
+            "UPDATE identity.users SET password_hash = $2 WHERE id = $1", person.id, old
+        )
+
     async def rows(self) -> list[int]:
-        """How much there is of everything that identity writes."""
+        """The number of rows in each table that identity writes."""
         tables = (
             "identity.users",
             "identity.sessions",
@@ -147,7 +155,7 @@ class People:
         return [await self.one(f"SELECT count(*) FROM {table}") for table in tables]
 
     async def until_blocked(self) -> None:
-        """Returns once a statement of this database waits for somebody's lock."""
+        """Returns once a statement in this database waits for a lock."""
         query = (
             "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
             " WHERE NOT granted AND datname = current_database()"
@@ -158,7 +166,7 @@ class People:
 
 
 async def refusal(call: Awaitable[object]) -> FinPayError:
-    """What the call is refused with; anything else fails the test."""
+    """The FinPayError that the call raises; the test fails without one."""
     try:
         answer = await call
     except FinPayError as error:

@@ -1,4 +1,4 @@
-"""What an operator does to an account: funding, freezing, and the key that makes each safe."""
+"""Operator commands on an account: funding, freezing, and their idempotency keys."""
 
 import asyncio
 from collections import Counter
@@ -37,14 +37,14 @@ async def test_funding_moves_money_from_the_system_account(bank: Bank) -> None:
     assert tuple(audit) == ("transaction.completed", None, f"operator:{key}")
 
 
-async def test_a_target_may_be_an_e_mail_in_any_spelling(bank: Bank) -> None:
+async def test_target_is_an_email_in_any_case_or_width(bank: Bank) -> None:
     a = await bank.open()
     full_width = a.email.replace("@", "＠").replace("example", "ＥＸＡＭＰＬＥ")
     assert (await fund(bank.owner, f" {a.email.upper()} ", 1, fresh_key())).balance == 1
     assert (await fund(bank.owner, full_width.replace("＠", "@"), 1, fresh_key())).balance == 2
 
 
-async def test_a_repeated_funding_answers_what_was_answered_first(bank: Bank) -> None:
+async def test_repeated_funding_returns_the_first_result(bank: Bank) -> None:
     a, key = await bank.open(), fresh_key()
     first = await fund(bank.owner, a.public_id, 10, key)
     await bank.fund(a, 5)
@@ -54,15 +54,15 @@ async def test_a_repeated_funding_answers_what_was_answered_first(bank: Bank) ->
     assert await bank.balance(a) == 15
 
 
-async def test_20_fundings_with_one_key_fund_once(bank: Bank) -> None:
+async def test_concurrent_fundings_with_one_key_fund_once(bank: Bank) -> None:
     a, key = await bank.open(), fresh_key()
     fundings = await asyncio.gather(*(fund(bank.owner, a.public_id, 1, key) for _ in range(20)))
     assert Counter(funding.repeated for funding in fundings) == {False: 1, True: 19}
     assert await bank.balance(a) == 1
 
 
-async def test_a_command_waits_for_another_with_its_key(bank: Bank) -> None:
-    """It sees what the other one did, instead of doing it again or failing."""
+async def test_command_waits_for_another_one_with_its_key(bank: Bank) -> None:
+    """It returns the result of the other one, instead of failing or running twice."""
     a, key, other_key = await bank.open(), fresh_key(), fresh_key()
     async with bank.owner.transaction() as first:
         await first.execute(
@@ -83,7 +83,7 @@ async def test_a_command_waits_for_another_with_its_key(bank: Bank) -> None:
     assert (await change).repeated
 
 
-async def test_a_funding_sees_a_freeze_that_it_waited_for(bank: Bank) -> None:
+async def test_funding_sees_the_freeze_that_it_waited_for(bank: Bank) -> None:
     a = await bank.open(1)
     async with bank.owner.transaction() as first:
         await first.execute(FREEZE, a.account_id, fresh_key(), b"")
@@ -95,7 +95,7 @@ async def test_a_funding_sees_a_freeze_that_it_waited_for(bank: Bank) -> None:
     assert await bank.balance(a) == 1
 
 
-async def test_a_key_is_for_one_command(bank: Bank) -> None:
+async def test_key_with_another_command_is_refused(bank: Bank) -> None:
     a, b, key = await bank.open(), await bank.open(), fresh_key()
     await fund(bank.owner, a.public_id, 10, key)
     for other in (
@@ -109,14 +109,14 @@ async def test_a_key_is_for_one_command(bank: Bank) -> None:
     assert (await bank.balance(a), await bank.balance(b)) == (10, 0)
 
 
-async def test_a_user_s_key_is_not_the_operator_s(bank: Bank) -> None:
+async def test_key_of_a_user_is_not_one_of_the_operator(bank: Bank) -> None:
     a, b = await bank.open(10), await bank.open()
     item = transfer(a, b, 1)
     await bank.post(item)
     assert not (await fund(bank.owner, a.public_id, 1, item.key)).repeated
 
 
-async def test_a_frozen_account_takes_no_funding(bank: Bank) -> None:
+async def test_funding_of_a_frozen_account_is_refused(bank: Bank) -> None:
     a, key = await bank.open(10, frozen=True), fresh_key()
     with pytest.raises(FinPayError, match="unfreeze it first") as refused:
         await fund(bank.owner, a.public_id, 1, key)
@@ -127,7 +127,7 @@ async def test_a_frozen_account_takes_no_funding(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("amount", [0, -1, LIMIT + 1])
-async def test_an_amount_out_of_bounds_is_refused(bank: Bank, amount: int) -> None:
+async def test_amount_out_of_range_is_refused(bank: Bank, amount: int) -> None:
     a = await bank.open()
     with pytest.raises(FinPayError, match=str(amount)) as refused:
         await fund(bank.owner, a.public_id, amount, fresh_key())
@@ -135,13 +135,13 @@ async def test_an_amount_out_of_bounds_is_refused(bank: Bank, amount: int) -> No
 
 
 @pytest.mark.parametrize("amount", [1, LIMIT])
-async def test_an_amount_within_bounds_is_taken(bank: Bank, amount: int) -> None:
+async def test_smallest_and_largest_amounts_are_accepted(bank: Bank, amount: int) -> None:
     a = await bank.open()
     assert (await fund(bank.owner, a.public_id, amount, fresh_key())).balance == amount
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ü", "x" * 256, "a\n", "\x7f"])
-async def test_a_malformed_key_is_refused(bank: Bank, key: str) -> None:
+async def test_malformed_key_is_refused(bank: Bank, key: str) -> None:
     a = await bank.open()
     with pytest.raises(FinPayError, match="key") as refused:
         await fund(bank.owner, a.public_id, 1, key)
@@ -160,7 +160,7 @@ async def test_a_malformed_key_is_refused(bank: Bank, key: str) -> None:
         ("", Code.VALIDATION_FAILED),
     ],
 )
-async def test_a_target_that_is_not_there(bank: Bank, target: str, code: Code) -> None:
+async def test_unknown_target_is_refused(bank: Bank, target: str, code: Code) -> None:
     for command in (
         fund(bank.owner, target, 1, fresh_key()),
         set_status(bank.owner, target, "frozen", "x", fresh_key()),
@@ -170,7 +170,7 @@ async def test_a_target_that_is_not_there(bank: Bank, target: str, code: Code) -
         assert refused.value.code is code
 
 
-async def test_a_system_account_is_no_target(bank: Bank) -> None:
+async def test_system_account_is_refused_as_target(bank: Bank) -> None:
     await bank.open(1)
     row = await bank.row(
         "SELECT public_id FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'"
@@ -180,7 +180,7 @@ async def test_a_system_account_is_no_target(bank: Bank) -> None:
         await fund(bank.owner, system, 1, fresh_key())
     with pytest.raises(FinPayError, match="no user account"):
         await set_status(bank.owner, system, "frozen", "x", fresh_key())
-    # The functions would say so themselves.
+    # The SQL functions refuse it too.
     system_id = ids.decode("acc", system)
     refused = await bank.owner.fetch_one(FUND, ids.new_uuid(), system_id, fresh_key(), b"")
     assert refused is not None
@@ -190,7 +190,7 @@ async def test_a_system_account_is_no_target(bank: Bank) -> None:
     assert refused["outcome"] == "not_found"
 
 
-async def test_freezing_and_unfreezing_are_steps_of_the_account(bank: Bank) -> None:
+async def test_freezing_and_unfreezing_take_sequence_numbers_of_the_account(bank: Bank) -> None:
     a, b, key = await bank.open(10), await bank.open(10), fresh_key()
     frozen = await set_status(bank.owner, a.email, "frozen", " stolen card ", key)
     assert (frozen.account_id, frozen.status, frozen.previous) == (a.public_id, "frozen", "active")
@@ -198,7 +198,7 @@ async def test_freezing_and_unfreezing_are_steps_of_the_account(bank: Bank) -> N
         "account_frozen",
         "receiver_unavailable",
     ]
-    active = await set_status(bank.owner, a.email, "active", "found again", fresh_key())
+    active = await set_status(bank.owner, a.email, "active", "found", fresh_key())
     assert (active.status, active.previous) == ("active", "frozen")
     assert await bank.outcomes(transfer(a, b, 1), transfer(b, a, 1)) == ["completed", "completed"]
     events = await bank.app.fetch(
@@ -219,7 +219,7 @@ async def test_freezing_and_unfreezing_are_steps_of_the_account(bank: Bank) -> N
     assert tuple(audit) == (f"operator:{key}", "stolen card")
 
 
-async def test_setting_what_is_set_changes_nothing(bank: Bank) -> None:
+async def test_setting_the_current_status_changes_nothing(bank: Bank) -> None:
     a = await bank.open(10, frozen=True)
     before = await bank.account(a)
     change = await set_status(bank.owner, a.public_id, "frozen", "again", fresh_key())
@@ -227,7 +227,7 @@ async def test_setting_what_is_set_changes_nothing(bank: Bank) -> None:
     assert await bank.account(a) == before
 
 
-async def test_a_repeated_freeze_does_not_freeze_again(bank: Bank) -> None:
+async def test_repeated_freeze_returns_the_first_result_and_freezes_nothing(bank: Bank) -> None:
     a, key = await bank.open(), fresh_key()
     first = await set_status(bank.owner, a.public_id, "frozen", "x", key)
     await set_status(bank.owner, a.public_id, "active", "y", fresh_key())
@@ -238,7 +238,9 @@ async def test_a_repeated_freeze_does_not_freeze_again(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * (MAX_REASON_LENGTH + 1), "a\nb", "a\x00b"])
-async def test_a_reason_is_one_line(bank: Bank, reason: str) -> None:
+async def test_reason_that_is_empty_long_or_of_several_lines_is_refused(
+    bank: Bank, reason: str
+) -> None:
     a = await bank.open()
     with pytest.raises(FinPayError, match="reason") as refused:
         await set_status(bank.owner, a.public_id, "frozen", reason, fresh_key())

@@ -1,4 +1,4 @@
-"""Refresh tokens that nothing depends on any more are forgotten, and only those."""
+"""Expired refresh tokens are deleted, and no others."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -12,7 +12,7 @@ from tests.sql.identity_fixtures import ACCESS_TTL_S, People, Person, refusal
 
 @pytest.fixture
 async def people(fresh_database: Callable[[], str]) -> AsyncIterator[People]:
-    """In a database of its own: what others left there is not counted."""
+    """In a database of its own, because deleted rows are counted."""
     people = People(fresh_database())
     yield people
     await people.close()
@@ -32,36 +32,38 @@ async def expire(people: People, token: str, ago_s: int) -> None:
 
 
 async def left(people: People, person: Person) -> tuple[int, int]:
-    """How many refresh tokens and sessions of theirs are there."""
+    """The number of refresh tokens of the session, and of sessions."""
     session = person.principal.session_id
     tokens = "SELECT count(*) FROM identity.refresh_tokens WHERE session_id = $1"
     sessions = "SELECT count(*) FROM identity.sessions WHERE id = $1"
     return (await people.one(tokens, session), await people.one(sessions, session))
 
 
-async def test_what_has_ended_is_forgotten_and_refused_as_before(people: People) -> None:
+async def test_expired_token_is_deleted_and_refused_as_before(people: People) -> None:
     person = await people.register()
     await expire(people, person.refresh_token, ACCESS_TTL_S + 1)
     before = await refusal(people.refresh(person.refresh_token))
     assert await prune(people) == 1
-    assert await left(people, person) == (0, 1), "the audit log tells of the session"
+    assert await left(people, person) == (0, 1), "the audit log refers to the session"
     assert (await refusal(people.refresh(person.refresh_token))).code is before.code
     report = await verify(people.database)
     assert report.ok, report.as_json()
 
 
-async def test_a_session_that_can_be_prolonged_or_used_stays(people: People) -> None:
+async def test_token_that_may_still_be_used_is_kept(people: People) -> None:
     refreshed, fresh = await people.register(), await people.register()
     new = await people.refresh(refreshed.refresh_token)
     await expire(people, refreshed.refresh_token, ACCESS_TTL_S + 1)
-    await expire(people, fresh.refresh_token, ACCESS_TTL_S - 30)  # an access token may still live
+    await expire(
+        people, fresh.refresh_token, ACCESS_TTL_S - 30
+    )  # an access token may still be valid
     await prune(people)
     assert await left(people, refreshed) == (1, 1)
     assert await left(people, fresh) == (1, 1)
     await people.refresh(new.refresh_token)
 
 
-async def test_a_call_takes_no_more_than_it_may(
+async def test_call_deletes_at_most_its_chunks(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cleanup, "CHUNK", 2)

@@ -1,4 +1,4 @@
-"""The command line as a person or a script meets it: its words, its JSON, its exit codes."""
+"""The command line: its texts, JSON and exit codes."""
 
 import asyncio
 import json
@@ -25,12 +25,12 @@ ALICE: Final = "alice@finpay.dev"
 
 
 class Finpay:
-    """`finpay …` in this process, with nothing in its environment but the database."""
+    """`finpay …` in this process; DATABASE_URL is the only setting in its environment."""
 
     def __init__(self, url: str) -> None:
         self.environ = {"PATH": os.environ["PATH"], "DATABASE_URL": url}
 
-    def __call__(self, *words: str, code: int = 0) -> "Said":
+    def __call__(self, *words: str, code: int = 0) -> "Output":
         out, err = StringIO(), StringIO()
         with (
             patch.dict(os.environ, self.environ, clear=True),
@@ -42,11 +42,11 @@ class Finpay:
             main()
         assert end.value.code == code, out.getvalue() + err.getvalue()
         assert "Traceback" not in err.getvalue()
-        return Said(out.getvalue(), err.getvalue())
+        return Output(out.getvalue(), err.getvalue())
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Output:
     out: str
     err: str
 
@@ -58,19 +58,19 @@ class Said:
 
 @pytest.fixture
 def finpay(fresh_database: Callable[[], str]) -> Finpay:
-    """On a seeded database."""
+    """With a seeded database."""
     url = fresh_database()
     asyncio.run(seed(url))
     return Finpay(url)
 
 
 @pytest.fixture
-def lost() -> Finpay:
-    """Where no PostgreSQL answers."""
+def unreachable() -> Finpay:
+    """With a DATABASE_URL where no server listens."""
     return Finpay(NOWHERE)
 
 
-def test_help_names_every_command() -> None:
+def test_help_lists_every_command() -> None:
     said = Finpay("")("--help")
     for command in ("dev", "serve", "migrate", "seed", "openapi", "ledger", "account"):
         assert f"  {command} " in said.out
@@ -79,7 +79,7 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     "program", [[sys.executable, "-m", "finpay"], [str(Path(sys.executable).with_name("finpay"))]]
 )
-def test_it_is_a_module_and_a_program(program: list[str]) -> None:
+def test_module_and_program_are_the_same(program: list[str]) -> None:
     done = subprocess.run(
         [*program, "ledger", "verify"],
         env={"DATABASE_URL": NOWHERE},
@@ -88,7 +88,7 @@ def test_it_is_a_module_and_a_program(program: list[str]) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("finpay: PostgreSQL can't be used: ")
+    assert done.stderr.startswith("finpay: can't use PostgreSQL: ")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_it_is_a_module_and_a_program(program: list[str]) -> None:
         *("account fund", "account freeze", "account unfreeze"),
     ],
 )
-def test_every_command_has_help(command: str) -> None:
+def test_command_has_help(command: str) -> None:
     said = Finpay("")(*command.split(), "--help")
     assert "Usage: finpay" in said.out
     assert len(said.out.splitlines()) > 5
@@ -107,7 +107,7 @@ def test_every_command_has_help(command: str) -> None:
 @pytest.mark.parametrize(
     "words", ["", "nope", "ledger nope", "account fund", f"account fund {ALICE} 1.5"]
 )
-def test_a_wrong_usage_exits_with_2(words: str) -> None:
+def test_wrong_usage_exits_with_2(words: str) -> None:
     Finpay("")(*words.split(), code=2)
 
 
@@ -117,20 +117,20 @@ def test_importing_the_cli_loads_no_driver_and_no_server() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_verify_tells_each_check(finpay: Finpay) -> None:
+def test_verify_prints_each_check(finpay: Finpay) -> None:
     lines = finpay("ledger", "verify").out.splitlines()
     assert lines[-1] == "16 of 16 checks hold."
     assert lines[0] == "ok      totals"
     assert len(lines) == 17
 
 
-def test_verify_in_json(finpay: Finpay) -> None:
+def test_verify_prints_json(finpay: Finpay) -> None:
     report = finpay("ledger", "verify", "--json").json
     assert report["ok"] is True
     assert {"name": "totals", "ok": True, "violations": []} in report["checks"]
 
 
-def test_verify_names_a_violation_and_exits_with_1(
+def test_verify_prints_a_violation_and_exits_with_1(
     finpay: Finpay, postgres_server: Cluster
 ) -> None:
     database = finpay.environ["DATABASE_URL"].rpartition("/")[2]
@@ -146,13 +146,13 @@ def test_verify_names_a_violation_and_exits_with_1(
     assert (report["ok"], failed) == (False, {"totals", "balances"})
 
 
-def test_verify_that_can_not_run_exits_with_2(lost: Finpay) -> None:
-    said = lost("ledger", "verify", code=2)
+def test_verify_without_a_database_exits_with_2(unreachable: Finpay) -> None:
+    said = unreachable("ledger", "verify", code=2)
     assert said.out == ""
-    assert said.err.startswith("finpay: PostgreSQL can't be used: ")
+    assert said.err.startswith("finpay: can't use PostgreSQL: ")
 
 
-def test_a_database_that_was_not_migrated(postgres_server: Cluster, worker_id: str) -> None:
+def test_database_without_migrations_is_refused(postgres_server: Cluster, worker_id: str) -> None:
     name = f"unmigrated_{worker_id}"
     postgres_server.sql(f"CREATE DATABASE {name}")
     finpay = Finpay(postgres_server.url(name))
@@ -164,20 +164,20 @@ def test_a_database_that_was_not_migrated(postgres_server: Cluster, worker_id: s
     drop_database(postgres_server, name)
 
 
-def test_seed_tells_whom_it_made(finpay: Finpay) -> None:
+def test_seed_prints_existing_users(finpay: Finpay) -> None:
     said = finpay("seed")
     assert [line.split()[0] for line in said.out.splitlines()] == [ALICE, "bob@finpay.dev"]
-    assert said.out.count("already there") == 2
+    assert said.out.count("exists") == 2
 
 
-def test_funding_for_a_person(finpay: Finpay) -> None:
+def test_funding_is_printed(finpay: Finpay) -> None:
     said = finpay("account", "fund", ALICE, "250000")
     assert "ZAR 2,500.00" in said.out
     assert "ZAR 12,500.00" in said.out
     assert "cli-" in said.out
 
 
-def test_funding_for_a_program(finpay: Finpay) -> None:
+def test_funding_is_printed_as_json_once_per_key(finpay: Finpay) -> None:
     first = finpay("account", "fund", ALICE, "5", "--key", "k1", "--json").json
     second = finpay("account", "fund", ALICE, "5", "--key", "k1", "--json").json
     assert first.pop("repeated") is False
@@ -201,18 +201,18 @@ def test_funding_for_a_program(finpay: Finpay) -> None:
         ("freeze nobody@example.com --reason x", 1, "not_found"),
     ],
 )
-def test_a_refusal_is_a_sentence_or_json(
+def test_refusal_is_a_sentence_or_json(
     finpay: Finpay, words: str, exit_code: int, error: str
 ) -> None:
     said = finpay("account", *words.split(), code=exit_code)
     assert said.out == ""
     assert said.err.startswith("finpay: ")
-    told = finpay("account", *words.split(), "--json", code=exit_code).json
-    assert told["code"] == error
-    assert said.err == f"finpay: {told['detail']}\n"
+    refused = finpay("account", *words.split(), "--json", code=exit_code).json
+    assert refused["code"] == error
+    assert said.err == f"finpay: {refused['detail']}\n"
 
 
-def test_a_frozen_account_is_told_and_unfrozen(finpay: Finpay) -> None:
+def test_account_is_frozen_and_unfrozen(finpay: Finpay) -> None:
     frozen = finpay("account", "freeze", ALICE, "--reason", "a test", "--json").json
     assert (frozen["status"], frozen["previous"]) == ("frozen", "active")
     assert "unfreeze it first" in finpay("account", "fund", ALICE, "1", code=1).err
@@ -220,25 +220,78 @@ def test_a_frozen_account_is_told_and_unfrozen(finpay: Finpay) -> None:
     assert finpay("ledger", "verify", "--json").json["ok"]
 
 
-def test_an_operator_without_a_database_is_told(lost: Finpay) -> None:
-    said = lost("account", "fund", ALICE, "1", code=2)
-    assert "PostgreSQL can't be used" in said.err
+def test_operator_command_without_a_database_exits_with_2(unreachable: Finpay) -> None:
+    said = unreachable("account", "fund", ALICE, "1", code=2)
+    assert "can't use PostgreSQL" in said.err
 
 
-def test_a_bad_setting_is_named(lost: Finpay) -> None:
-    lost.environ["FINPAY_WROKERS"] = "2"
+def test_invalid_setting_is_named(unreachable: Finpay) -> None:
+    unreachable.environ["FINPAY_WROKERS"] = "2"
     for words in ("ledger verify", "serve", "migrate", "seed", "dev"):
-        said = lost(*words.split(), code=2)
+        said = unreachable(*words.split(), code=2)
         assert (
             said.err == "finpay: FINPAY_WROKERS is not a setting of FinPay; see docs/settings.md\n"
         )
 
 
-def test_a_beginner_beside_dev_is_told_where_its_servers_are() -> None:
+def test_hint_without_database_url_names_the_running_dev_or_how_to_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     finpay = Finpay("")
     del finpay.environ["DATABASE_URL"]
     finpay.environ["FINPAY_DATABASE_OWNER_URL"] = NOWHERE
+    assert "make dev" in finpay("account", "fund", ALICE, "1", code=2).err
+    (tmp_path / ".finpay").mkdir()
+    (tmp_path / ".finpay/env").write_text(f"DATABASE_URL={NOWHERE}\n")
     assert ". .finpay/env" in finpay("account", "fund", ALICE, "1", code=2).err
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        *(
+            "1_000",
+            "+5",
+            " 5",
+            "5 ",
+            "5\n",
+            "1e3",
+            "1E3",
+            "0x10",
+            "0b1",
+            "1,000",
+            "10.00",
+            "10.",
+            ".5",
+        ),
+        *("٣", "５", "²", "", "five", "1" * 20, "1" * 5_000, "0.0", "1/2", "R5", "5c"),
+    ],
+)
+def test_amount_that_is_not_all_digits_is_refused(unreachable: Finpay, amount: str) -> None:
+    """The parser refuses it, so the database is never asked."""
+    said = unreachable("account", "fund", ALICE, amount, code=2)
+    assert "digits only" in said.err
+    assert "PostgreSQL" not in said.err
+
+
+def test_negative_amount_is_refused(unreachable: Finpay) -> None:
+    assert "PostgreSQL" not in unreachable("account", "fund", ALICE, "-5", code=2).err
+    assert "digits only" in unreachable("account", "fund", ALICE, "--", "-5", code=2).err
+
+
+def test_account_is_found_by_any_form_of_its_email(finpay: Finpay) -> None:
+    for form in ("ALICE@FinPay.dev", " alice@finpay.dev", "alice＠finpay.dev", "alice@ｆinpay.dev"):
+        assert finpay("account", "fund", form, "1", "--json").json["amount"] == 1
+    refused = finpay("account", "fund", "ali\u200bce@finpay.dev", "1", "--json", code=2).json
+    assert (refused["code"], "invisible" in refused["detail"]) == ("validation_failed", True)
+
+
+def test_parameters_of_other_drivers_in_the_url_are_ignored(finpay: Finpay) -> None:
+    finpay.environ["DATABASE_URL"] += "?channel_binding=prefer&schema=public&connect_timeout=5"
+    assert finpay("migrate").out == "The database is up to date.\n"
+    assert finpay("account", "fund", ALICE, "1", "--json").json["amount"] == 1
+    assert finpay("ledger", "verify", "--json").json["ok"]
 
 
 def test_openapi_is_json() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from finpay import ids
 from finpay.db.pool import Database, Transaction
-from finpay.formats import time
+from finpay.formats import format_timestamp
 from finpay.ledger import administration
 from finpay.ledger.posting import Transfer, post
 from finpay.outbox import event_ids, events
@@ -187,8 +187,8 @@ async def test_times_narrow_a_page_as_comparing_each_event_does(bank: Bank) -> N
         expected = [
             event
             for event in every
-            if (start is None or event.created_at >= time(start))
-            and (end is None or event.created_at < time(end))
+            if (start is None or event.created_at >= format_timestamp(start))
+            and (end is None or event.created_at < format_timestamp(end))
         ]
         assert await read(bank, a, filters) == expected
         newest = await events.newest(bank.app, a.account_id, filters, before=None, limit=100)

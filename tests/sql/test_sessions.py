@@ -1,4 +1,4 @@
-"""Refresh tokens rotate, with a grace for those who meant no harm; an ended session stays ended."""
+"""Refresh tokens rotate with a grace; their reuse revokes the session, for good."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,8 +8,7 @@ import pytest
 from finpay import ids
 from finpay.errors import Code, FinPayError
 from finpay.identity.errors import refresh_token_reused
-from finpay.identity.models import RefreshTokenReuse, Tokens
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import RefreshTokenReuse, RequestOrigin, Tokens
 from finpay.identity.sessions import hash_of
 from tests.sql.identity_fixtures import (
     GRACE_S,
@@ -32,7 +31,7 @@ async def people(database_url: str) -> AsyncIterator[People]:
     await people.close()
 
 
-async def test_a_refresh_gives_a_new_pair_for_the_same_session(people: People) -> None:
+async def test_refresh_returns_a_new_pair_for_the_same_session(people: People) -> None:
     person, origin = await people.register(), fresh_origin()
     fresh = await people.identity.refresh(person.refresh_token, origin)
     assert isinstance(fresh, Tokens)
@@ -47,7 +46,7 @@ async def test_a_refresh_gives_a_new_pair_for_the_same_session(people: People) -
     ]
 
 
-async def test_refresh_tokens_of_every_origin_last_as_long_as_the_settings_say(
+async def test_refresh_tokens_expire_after_the_configured_time(
     people: People,
 ) -> None:
     registered = await people.register()
@@ -62,17 +61,17 @@ async def test_refresh_tokens_of_every_origin_last_as_long_as_the_settings_say(
         assert lasts_s == pytest.approx(REFRESH_TTL_S, abs=0.1)
 
 
-async def test_within_the_grace_an_old_token_gives_a_working_pair(people: People) -> None:
+async def test_old_token_within_the_grace_returns_a_working_pair(people: People) -> None:
     person = await people.register()
     first = await people.refresh(person.refresh_token)
     await backdate(people, person.refresh_token, GRACE_S - 5)
     second = await people.refresh(person.refresh_token)
     for tokens in (first, second):
         await people.refresh(tokens.refresh_token)
-    assert await people.lives(person)
+    assert await people.is_active(person)
 
 
-async def test_after_the_grace_an_old_token_ends_its_session(people: People) -> None:
+async def test_old_token_after_the_grace_revokes_its_session(people: People) -> None:
     person, other = await people.register(), fresh_origin()
     second = await people.login(person)
     fresh = await people.refresh(person.refresh_token)
@@ -80,8 +79,8 @@ async def test_after_the_grace_an_old_token_ends_its_session(people: People) -> 
     assert await people.identity.refresh(person.refresh_token, other) == RefreshTokenReuse(
         person.id, person.principal.session_id
     )
-    assert not await people.lives(person)
-    assert await people.lives(second), "only its own session"
+    assert not await people.is_active(person)
+    assert await people.is_active(second), "only its own session"
     lost = await refusal(people.identity.refresh(fresh.refresh_token, fresh_origin()))
     assert lost.code is Code.REFRESH_TOKEN_INVALID
     assert await people.audit(other) == [("session.revoked", None, person.principal.session_id)]
@@ -91,21 +90,21 @@ async def test_after_the_grace_an_old_token_ends_its_session(people: People) -> 
     assert "refresh_token_reused" in data
 
 
-async def test_a_second_reuse_is_told_again_but_ends_nothing_twice(people: People) -> None:
-    """The first to notice may have died before it told the gate."""
-    person, again = await people.register(), fresh_origin()
+async def test_second_reuse_is_reported_and_revokes_nothing_twice(people: People) -> None:
+    """The process that detected the first one may have exited before it wrote the tombstone."""
+    person, second = await people.register(), fresh_origin()
     await people.refresh(person.refresh_token)
     await backdate(people, person.refresh_token, GRACE_S + 1)
     first = await people.identity.refresh(person.refresh_token, fresh_origin())
     ended_at = await ended(people, person)
-    assert await people.identity.refresh(person.refresh_token, again) == first
+    assert await people.identity.refresh(person.refresh_token, second) == first
     assert isinstance(first, RefreshTokenReuse)
     assert await ended(people, person) == ended_at
-    assert await people.audit(again) == []
+    assert await people.audit(second) == []
     assert len(await people.events(person)) == 3
 
 
-async def test_using_the_grace_does_not_prolong_it(people: People) -> None:
+async def test_use_within_the_grace_does_not_prolong_it(people: People) -> None:
     person = await people.register()
     await people.refresh(person.refresh_token)
     await backdate(people, person.refresh_token, GRACE_S - 10)
@@ -116,19 +115,21 @@ async def test_using_the_grace_does_not_prolong_it(people: People) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "é\x00", "\ud800", "x" * 512])
-async def test_an_unknown_token_is_invalid(people: People, token: str) -> None:
+async def test_unknown_token_is_invalid(people: People, token: str) -> None:
     refused = await refusal(people.identity.refresh(token, fresh_origin()))
     assert refused.code is Code.REFRESH_TOKEN_INVALID
     assert refused.headers == CHALLENGE
 
 
-async def test_the_refusal_of_a_reused_token_says_how_to_log_in() -> None:
+async def test_reused_token_error_has_a_challenge() -> None:
     assert refresh_token_reused().code is Code.REFRESH_TOKEN_REUSED
     assert refresh_token_reused().headers == CHALLENGE
 
 
 @pytest.mark.parametrize("rotated", [False, True])
-async def test_an_expired_token_is_invalid_and_harmless(people: People, *, rotated: bool) -> None:
+async def test_expired_token_is_invalid_and_revokes_nothing(
+    people: People, *, rotated: bool
+) -> None:
     person = await people.register()
     if rotated:
         await people.refresh(person.refresh_token)
@@ -139,21 +140,21 @@ async def test_an_expired_token_is_invalid_and_harmless(people: People, *, rotat
     )
     refused = await refusal(people.identity.refresh(person.refresh_token, fresh_origin()))
     assert refused.code is Code.REFRESH_TOKEN_INVALID
-    assert await people.lives(person)
+    assert await people.is_active(person)
 
 
-async def test_ten_tabs_may_refresh_at_once(people: People) -> None:
+async def test_ten_concurrent_refreshes_of_one_token_succeed(people: People) -> None:
     person = await people.register()
     for _ in range(5):
         pairs = await asyncio.gather(*(people.refresh(person.refresh_token) for _ in range(10)))
         assert len({pair.refresh_token for pair in pairs}) == 10
         assert len({pair.access_token for pair in pairs}) == 10
         await asyncio.gather(*(people.refresh(pair.refresh_token) for pair in pairs))
-    assert await people.lives(person)
+    assert await people.is_active(person)
 
 
-async def test_a_refresh_that_waits_for_another_sees_what_it_did(people: People) -> None:
-    """As if the first took longer than the grace: judged before the lock, it would pass."""
+async def test_refresh_sees_the_rotation_that_it_waited_for(people: People) -> None:
+    """As if the first took longer than the grace: checked before the lock, it would succeed."""
     person = await people.register()
     async with people.database.transaction() as transaction:
         await transaction.execute(
@@ -164,10 +165,10 @@ async def test_a_refresh_that_waits_for_another_sees_what_it_did(people: People)
         waiting = asyncio.create_task(people.identity.refresh(person.refresh_token, fresh_origin()))
         await people.until_blocked()
     assert isinstance(await waiting, RefreshTokenReuse)
-    assert not await people.lives(person)
+    assert not await people.is_active(person)
 
 
-async def test_a_refresh_that_waits_for_a_logout_is_refused(people: People) -> None:
+async def test_refresh_that_waits_for_a_logout_is_refused(people: People) -> None:
     person = await people.register()
     async with people.database.transaction() as transaction:
         await transaction.execute(
@@ -182,7 +183,7 @@ async def test_a_refresh_that_waits_for_a_logout_is_refused(people: People) -> N
     assert (await waiting).code is Code.REFRESH_TOKEN_INVALID
 
 
-async def test_whatever_a_logout_races_with_the_session_is_over(people: People) -> None:
+async def test_session_is_revoked_when_logout_and_refresh_race(people: People) -> None:
     person = await people.register()
     for _ in range(10):
         login = await people.login(person)
@@ -197,13 +198,13 @@ async def test_whatever_a_logout_races_with_the_session_is_over(people: People) 
         assert refused.code is Code.REFRESH_TOKEN_INVALID
 
 
-async def test_a_logout_ends_one_session_and_is_told_once(people: People) -> None:
+async def test_logout_revokes_one_session_and_is_recorded_once(people: People) -> None:
     person, origin = await people.register(), fresh_origin()
     second = await people.login(person)
     await people.identity.logout(person.principal, origin)
     ended_at = await ended(people, person)
-    assert not await people.lives(person)
-    assert await people.lives(second)
+    assert not await people.is_active(person)
+    assert await people.is_active(second)
     await people.identity.logout(person.principal, fresh_origin())
     assert await ended(people, person) == ended_at
     session_id = person.principal.session_id
@@ -215,20 +216,20 @@ async def test_a_logout_ends_one_session_and_is_told_once(people: People) -> Non
     assert refused.code is Code.REFRESH_TOKEN_INVALID
 
 
-async def test_a_session_belongs_to_one_user(people: People) -> None:
-    person, stranger = await people.register(), await people.register()
+async def test_session_of_another_user_is_neither_active_nor_revoked(people: People) -> None:
+    person, other = await people.register(), await people.register()
     session_id = person.principal.session_id
     assert await people.identity.is_session_active(session_id, person.id)
-    assert not await people.identity.is_session_active(session_id, stranger.id)
+    assert not await people.identity.is_session_active(session_id, other.id)
     assert not await people.identity.is_session_active(ids.new_uuid(), person.id)
-    mixed = people.signer.issue(stranger.id, stranger.logged_in.account.id, session_id, 0)
+    mixed = people.signer.issue(other.id, other.logged_in.account.id, session_id, 0)
     principal = people.signer.verify(mixed, 0)
     await people.identity.logout(principal, fresh_origin())
-    assert await people.lives(person)
+    assert await people.is_active(person)
 
 
-async def test_what_fails_halfway_leaves_nothing_behind(people: People) -> None:
-    """PostgreSQL takes no NUL, so it is the audit row, the last of each call, that fails."""
+async def test_failed_call_leaves_no_rows(people: People) -> None:
+    """PostgreSQL refuses NUL, so the audit row fails, which is the last write of each call."""
     person = await people.register()
     second, rotated = await people.login(person), await people.login(person)
     await people.refresh(rotated.refresh_token)
@@ -246,24 +247,24 @@ async def test_what_fails_halfway_leaves_nothing_behind(people: People) -> None:
         with pytest.raises(Exception, match="0x00"):
             await call
     assert await people.rows() == before
-    assert all([await people.lives(login) for login in (person, second, rotated)])
+    assert all([await people.is_active(login) for login in (person, second, rotated)])
     never_rotated = "SELECT rotated_at FROM identity.refresh_tokens WHERE hash = $1"
     assert await people.one(never_rotated, hash_of(second.refresh_token)) is None
     await people.login(person)
 
 
-async def test_nobody_waits_in_a_circle(people: People) -> None:
-    """Logouts, refreshes and password changes of one user, all at once: no deadlock, no 500."""
+async def test_concurrent_calls_of_one_user_do_not_deadlock(people: People) -> None:
+    """Logouts, refreshes and password changes at once."""
     person = await people.register()
-    for turn in range(4):
+    for run in range(4):
         logins = await asyncio.gather(
-            *(people.login(person, f"{PASSWORD} {turn}" if turn else PASSWORD) for _ in range(6))
+            *(people.login(person, f"{PASSWORD} {run}" if run else PASSWORD) for _ in range(6))
         )
         calls = [
             people.identity.change_password(
                 logins[0].principal,
-                f"{PASSWORD} {turn}" if turn else PASSWORD,
-                f"{PASSWORD} {turn + 1}",
+                f"{PASSWORD} {run}" if run else PASSWORD,
+                f"{PASSWORD} {run + 1}",
                 fresh_origin(),
             ),
             *(people.identity.logout(login.principal, fresh_origin()) for login in logins[1:]),
@@ -274,11 +275,11 @@ async def test_nobody_waits_in_a_circle(people: People) -> None:
                 assert result.code is Code.REFRESH_TOKEN_INVALID
             else:
                 assert not isinstance(result, BaseException)
-        assert [await people.lives(login) for login in logins] == [True] + [False] * 5
+        assert [await people.is_active(login) for login in logins] == [True] + [False] * 5
 
 
 async def backdate(people: People, token: str, by_s: int) -> None:
-    """As if the token had been rotated so many seconds earlier."""
+    """Moves the rotation of the token `by_s` seconds into the past."""
     await people.database.execute(
         "UPDATE identity.refresh_tokens SET rotated_at = rotated_at - make_interval(secs => $2)"
         " WHERE hash = $1 AND rotated_at IS NOT NULL",

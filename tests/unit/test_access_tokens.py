@@ -1,4 +1,4 @@
-"""Access tokens: only ours, only unexpired ones, whatever a stranger sends."""
+"""Access tokens: only our own and unexpired ones are accepted."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from finpay.errors import Code, FinPayError
 from finpay.identity import access_tokens
 from finpay.identity.access_tokens import Principal, Signer
 
-SECRET, OLD_SECRET, STRANGE_SECRET = "a" * 32, "b" * 40, "c" * 32
+SECRET, OLD_SECRET, OTHER_SECRET = "a" * 32, "b" * 40, "c" * 32
 NOW = 1_800_000_000.25
 TTL_S = 900
 USER, ACCOUNT, SESSION = (UUID(f"01890a5d-ac96-774b-bcce-b302099a805{n}") for n in range(3))
@@ -46,7 +46,7 @@ def forged(
     secret: str = SECRET,
     digest: Callable[..., Any] = hashlib.sha256,
 ) -> str:
-    """A token put together by hand, signed as the header should not be able to ask for."""
+    """A hand-made token; the signature does not depend on its header."""
     head, body = (_base64(json.dumps(part).encode()) for part in (header, claims))
     signature = hmac.new(secret.encode(), f"{head}.{body}".encode(), digest).digest()
     return f"{head}.{body}.{_base64(signature)}"
@@ -60,7 +60,7 @@ def assert_refused(signer: Signer, token: str, now: float = NOW) -> None:
     assert challenge == 'Bearer realm="finpay", error="invalid_token"'
 
 
-def test_a_token_tells_whose_it_is(signer: Signer) -> None:
+def test_token_is_verified_to_its_principal(signer: Signer) -> None:
     expected = Principal(
         user_id=USER,
         account_id=ACCOUNT,
@@ -76,19 +76,19 @@ def test_a_token_tells_whose_it_is(signer: Signer) -> None:
     assert Signer([SECRET], TTL_S).verify(token, NOW) == expected
 
 
-def test_a_token_is_what_the_standards_say(signer: Signer) -> None:
+def test_token_has_the_header_and_claims_of_rfc_9068(signer: Signer) -> None:
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
-    told = jwt.decode_complete(token, options={"verify_signature": False})
-    assert told["header"] == HEADER
-    assert told["payload"] == {**CLAIMS, "jti": told["payload"]["jti"]}
+    decoded = jwt.decode_complete(token, options={"verify_signature": False})
+    assert decoded["header"] == HEADER
+    assert decoded["payload"] == {**CLAIMS, "jti": decoded["payload"]["jti"]}
 
 
-def test_two_tokens_of_one_moment_differ(signer: Signer) -> None:
+def test_tokens_of_one_second_differ(signer: Signer) -> None:
     assert len({signer.issue(USER, ACCOUNT, SESSION, NOW) for _ in range(10)}) == 10
 
 
-def test_what_is_forged_well_is_the_measure_of_the_rest(signer: Signer) -> None:
-    """Without this, every refusal below might have another cause."""
+def test_forged_token_with_the_right_secret_is_accepted(signer: Signer) -> None:
+    """Otherwise every refusal below could have another cause."""
     assert signer.verify(forged(), NOW).user_id == USER
 
 
@@ -119,9 +119,9 @@ HEADERS: list[Mapping[str, Any]] = [
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=json.dumps)
-def test_nothing_in_the_header_has_a_say(signer: Signer, header: Mapping[str, Any]) -> None:
+def test_other_header_is_refused(signer: Signer, header: Mapping[str, Any]) -> None:
     assert_refused(signer, forged(header))
-    assert_refused(signer, forged(header, secret=STRANGE_SECRET))
+    assert_refused(signer, forged(header, secret=OTHER_SECRET))
 
 
 CLAIM_FAULTS: list[tuple[str, Any]] = [
@@ -162,29 +162,29 @@ CLAIM_FAULTS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), CLAIM_FAULTS)
-def test_every_claim_is_checked(signer: Signer, name: str, value: object) -> None:
+def test_wrong_claim_is_refused(signer: Signer, name: str, value: object) -> None:
     assert_refused(signer, forged(claims={**CLAIMS, name: value}))
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-def test_every_claim_is_needed(signer: Signer, name: str) -> None:
+def test_missing_claim_is_refused(signer: Signer, name: str) -> None:
     assert_refused(
         signer, forged(claims={key: value for key, value in CLAIMS.items() if key != name})
     )
 
 
 @pytest.mark.parametrize("claims", [[], "text", 1, None, {}], ids=repr)
-def test_claims_that_are_none(signer: Signer, claims: object) -> None:
+def test_payload_that_is_no_object_of_claims_is_refused(signer: Signer, claims: object) -> None:
     assert_refused(signer, forged(claims=claims))
 
 
-def test_another_key_or_hash_does_not_sign(signer: Signer) -> None:
-    assert_refused(signer, forged(secret=STRANGE_SECRET))
+def test_other_key_or_hash_is_refused(signer: Signer) -> None:
+    assert_refused(signer, forged(secret=OTHER_SECRET))
     assert_refused(signer, forged(secret=""))
     assert_refused(signer, forged(digest=hashlib.sha512))
 
 
-def test_every_flipped_bit_is_noticed(signer: Signer) -> None:
+def test_flipped_bit_is_refused(signer: Signer) -> None:
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
     parts = token.split(".")
     for at, part in enumerate(parts):
@@ -215,11 +215,11 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("text", GARBAGE)
-def test_garbage_is_refused_not_a_crash(signer: Signer, text: str) -> None:
+def test_malformed_token_is_refused(signer: Signer, text: str) -> None:
     assert_refused(signer, text)
 
 
-def test_nesting_and_huge_numbers_are_refused_not_a_crash(signer: Signer) -> None:
+def test_nesting_and_huge_numbers_are_refused(signer: Signer) -> None:
     for hostile in ('{"alg":' + "[" * 700, "[" * 760, '{"alg":' + "9" * 700 + "}"):
         assert_refused(signer, f"{_base64(hostile.encode())}.e30.e30")
     deep = _base64(b"[" * 100_000)
@@ -227,12 +227,12 @@ def test_nesting_and_huge_numbers_are_refused_not_a_crash(signer: Signer) -> Non
     assert_refused(signer, f"{_base64(json.dumps(HEADER).encode())}.{deep}.e30")
 
 
-def test_a_signed_token_longer_than_any_of_ours_is_not_read(signer: Signer) -> None:
+def test_signed_token_over_the_maximum_length_is_refused(signer: Signer) -> None:
     assert signer.verify(forged(claims={**CLAIMS, "more": "x" * 300}), NOW).user_id == USER
     assert_refused(signer, forged(claims={**CLAIMS, "more": "x" * 900}))
 
 
-def test_a_token_ends_on_the_second_cached_or_not(signer: Signer) -> None:
+def test_token_expires_on_the_second_cached_or_not(signer: Signer) -> None:
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
     end = int(NOW) + TTL_S
     for warm in (signer, Signer([SECRET], TTL_S)):
@@ -243,14 +243,14 @@ def test_a_token_ends_on_the_second_cached_or_not(signer: Signer) -> None:
     assert token not in signer._verified
 
 
-def test_a_clock_may_be_twenty_minutes_behind_the_one_that_issued(signer: Signer) -> None:
+def test_clock_may_be_twenty_minutes_behind_the_issuer(signer: Signer) -> None:
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
     assert_refused(signer, token, int(NOW) - access_tokens.CLOCK_SKEW_S - 0.5)
     assert signer.verify(token, int(NOW) - access_tokens.CLOCK_SKEW_S + 0.5).user_id == USER
     assert access_tokens.CLOCK_SKEW_S == 20 * 60
 
 
-def test_the_first_secret_signs_and_all_verify() -> None:
+def test_first_secret_signs_and_all_verify() -> None:
     before, between, after = (
         Signer(secrets, TTL_S) for secrets in ([OLD_SECRET], [SECRET, OLD_SECRET], [SECRET])
     )
@@ -259,12 +259,12 @@ def test_the_first_secret_signs_and_all_verify() -> None:
     assert between.verify(old, NOW) == between.verify(new, NOW) == after.verify(new, NOW)
     assert_refused(after, old)
     assert_refused(before, new)
-    assert_refused(between, forged(secret=STRANGE_SECRET))
+    assert_refused(between, forged(secret=OTHER_SECRET))
 
 
-def test_only_what_was_verified_is_remembered(signer: Signer) -> None:
+def test_only_verified_tokens_are_cached(signer: Signer) -> None:
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
-    for hostile in (forged(secret=STRANGE_SECRET), forged({"alg": "none"}), token[:-3], "x"):
+    for hostile in (forged(secret=OTHER_SECRET), forged({"alg": "none"}), token[:-3], "x"):
         assert_refused(signer, hostile)
     assert_refused(signer, forged(claims={**CLAIMS, "exp": int(NOW)}))
     assert len(signer._verified) == 0
@@ -272,16 +272,16 @@ def test_only_what_was_verified_is_remembered(signer: Signer) -> None:
     assert list(signer._verified) == [token]
 
 
-def test_the_memory_of_tokens_is_bounded(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_is_bounded(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_tokens, "MAX_CACHED", 3)
     issued = [signer.issue(USER, ACCOUNT, SESSION, NOW) for _ in range(5)]
     for token in issued:
         signer.verify(token, NOW)
     assert list(signer._verified) == issued[-3:]
-    assert signer.verify(issued[0], NOW).user_id == USER, "forgotten, not refused"
+    assert signer.verify(issued[0], NOW).user_id == USER, "no longer cached, but valid"
 
 
-def test_a_remembered_token_costs_next_to_nothing(signer: Signer) -> None:
+def test_cached_token_is_verified_in_microseconds(signer: Signer) -> None:
     """About 0.3 µs; a signature check takes a hundred times that."""
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
     signer.verify(token, NOW)

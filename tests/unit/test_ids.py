@@ -1,4 +1,4 @@
-"""TypeIDs: the vectors of the specification, one spelling for each id, and no other."""
+"""TypeIDs: the vectors of the specification, and exactly one text for each id."""
 
 import runpy
 import sys
@@ -27,19 +27,19 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("suffix", "uuid"), VECTORS)
-def test_the_specifications_vectors_hold_both_ways(suffix: str, uuid: str) -> None:
+def test_vectors_of_the_specification(suffix: str, uuid: str) -> None:
     assert ids.encode("txn", UUID(uuid)) == f"txn_{suffix}"
     assert ids.decode("txn", f"txn_{suffix}") == UUID(uuid)
 
 
 @given(st.uuids())
-def test_every_uuid_comes_back(uuid: UUID) -> None:
+def test_encoded_uuid_is_decoded_to_itself(uuid: UUID) -> None:
     for prefix in ("acc", "usr"):
         assert ids.decode(prefix, ids.encode(prefix, uuid)) == uuid
 
 
 @given(st.uuids(), st.uuids())
-def test_ids_sort_as_their_uuids_do(one: UUID, other: UUID) -> None:
+def test_ids_sort_like_their_uuids(one: UUID, other: UUID) -> None:
     assert (ids.encode("acc", one) < ids.encode("acc", other)) is (one < other)
 
 
@@ -57,13 +57,13 @@ GOOD = "01h455vb4pex5vsknk084sn02q"
         "acc_018f0e2c-0000-7000-8000-000000000000", f"acc_acc_{GOOD}", f"acc_{GOOD[:-1]}\ud800",
     ],
 )  # fmt: skip
-def test_anything_else_is_malformed(text: str) -> None:
+def test_malformed_id_is_refused(text: str) -> None:
     with pytest.raises(ids.MalformedId):
         ids.decode("acc", text)
 
 
 @given(st.text(alphabet=ALPHABET + "ilou_ 8", min_size=24, max_size=28))
-def test_what_can_be_decoded_has_one_spelling(suffix: str) -> None:
+def test_decoded_id_is_encoded_to_the_same_text(suffix: str) -> None:
     try:
         uuid = ids.decode("acc", f"acc_{suffix}")
     except ids.MalformedId:

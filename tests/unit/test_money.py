@@ -1,4 +1,4 @@
-"""Money is an integer and a currency, and shown with the decimals that the currency has."""
+"""Money is formatted exactly, with the decimals of its currency."""
 
 import pytest
 
@@ -28,11 +28,11 @@ from finpay.money import EXPONENTS, MAX_AMOUNT, Money, is_currency
         (MAX_AMOUNT, "JPY", "JPY 9,007,199,254,740,991"),
     ],
 )
-def test_money_is_shown_exactly(amount: int, currency: str, shown: str) -> None:
+def test_money_is_formatted_exactly(amount: int, currency: str, shown: str) -> None:
     assert str(Money(amount, currency)) == shown
 
 
-def test_the_largest_amount_is_the_largest_integer_that_a_float_counts_to() -> None:
+def test_largest_amount_is_the_largest_exact_integer_of_a_float() -> None:
     assert MAX_AMOUNT == 9_007_199_254_740_991
     assert int(float(MAX_AMOUNT)) == MAX_AMOUNT
     assert float(MAX_AMOUNT) + 1 == float(MAX_AMOUNT) + 2
@@ -55,7 +55,7 @@ def test_exponents_are_those_of_iso_4217(exponent: int, currencies: str) -> None
         assert listed == set(currencies.split())
 
 
-def test_every_code_stands_once_and_is_three_capital_letters() -> None:
+def test_currency_codes_are_three_capital_letters() -> None:
     assert len(EXPONENTS) > 150
     for code in EXPONENTS:
         assert code.isascii()
@@ -66,6 +66,6 @@ def test_every_code_stands_once_and_is_three_capital_letters() -> None:
 @pytest.mark.parametrize(
     "code", ["", "zar", "ZA", "ZARR", "XXX", "XTS", "XAU", "XDR", "BTC", "ZАR", "ＺＡＲ", "ZAR "]
 )
-def test_what_nobody_can_be_paid_in_is_no_currency(code: str) -> None:
+def test_other_text_is_no_currency(code: str) -> None:
     assert not is_currency(code)
     assert is_currency("ZAR")

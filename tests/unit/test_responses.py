@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from finpay import ids
 from finpay.edge.schemas import problems, responses
 from finpay.errors import ERROR_SPECS, Code, FieldError, FinPayError
-from finpay.formats import time
+from finpay.formats import format_timestamp
 from finpay.ledger import reads, resources
 from finpay.ledger.outcome import REFUSALS, Outcome
 from finpay.money import MAX_AMOUNT
@@ -61,7 +61,9 @@ def test_the_template_of_a_transfer_is_the_transactions_own_encoding(  # noqa: P
     template = responses.transfer_template(
         transaction_id, amount, ids.encode("acc", ALICE), description, stored
     )
-    written = formatted(template, "ZAR", ids.encode("acc", BOB), balance_after, time(created_at))
+    written = formatted(
+        template, "ZAR", ids.encode("acc", BOB), balance_after, format_timestamp(created_at)
+    )
     read = step(
         id=transaction_id,
         amount=amount,
@@ -110,10 +112,10 @@ def test_a_transaction_is_told_from_its_readers_side() -> None:
 
 
 def test_times_are_utc_with_microseconds() -> None:
-    assert time(NOW) == "2026-01-31T12:00:00.000005Z"
-    assert time(NOW.replace(microsecond=0)) == "2026-01-31T12:00:00.000000Z"
+    assert format_timestamp(NOW) == "2026-01-31T12:00:00.000005Z"
+    assert format_timestamp(NOW.replace(microsecond=0)) == "2026-01-31T12:00:00.000000Z"
     elsewhere = NOW.astimezone(timezone(timedelta(hours=2)))
-    assert time(elsewhere.astimezone(UTC)) == time(NOW)
+    assert format_timestamp(elsewhere.astimezone(UTC)) == format_timestamp(NOW)
 
 
 @given(st.uuids())

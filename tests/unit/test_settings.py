@@ -1,4 +1,4 @@
-"""Settings: the defaults of DESIGN §9, and a clear word for whatever is misspelt."""
+"""Settings: their defaults, and an error with the name for every invalid value."""
 
 from ipaddress import ip_network
 
@@ -11,7 +11,7 @@ from finpay.settings import RateLimit, SettingsError, read
 SECRET = "a-secret-of-our-own-that-is-long-enough"
 
 
-def test_an_empty_environment_has_the_documented_defaults() -> None:
+def test_empty_environment_has_the_documented_defaults() -> None:
     found = read({})
     assert (found.env, found.production, found.host, found.port) == (
         "development", False, "127.0.0.1", 3000,
@@ -26,19 +26,19 @@ def test_an_empty_environment_has_the_documented_defaults() -> None:
     assert found.workers >= 1
 
 
-def test_an_empty_value_is_none() -> None:
+def test_empty_value_is_the_default() -> None:
     assert read({"FINPAY_METRICS_TOKEN": "", "PORT": "", "FINPAY_JWT_SECRET": ""}) == read({})
 
 
 @pytest.mark.parametrize(
     "name", ["FINPAY_RATE_LIMIT_TRANSACTIONS", "FINPAY_", "FINPAY_PORT", "FINPAY_Workers"]
 )
-def test_an_unknown_name_is_refused_and_told(name: str) -> None:
+def test_unknown_name_is_refused_by_name(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         read({name: "1"})
 
 
-def test_names_that_are_not_ours_are_left_alone() -> None:
+def test_names_without_the_prefix_are_ignored() -> None:
     assert read({"PATH": "/bin", "finpay_workers": "x", "XFINPAY_A": "1"}) == read({})
 
 
@@ -59,12 +59,12 @@ def test_names_that_are_not_ours_are_left_alone() -> None:
         ("DATABASE_URL", "mysql://localhost/x"), ("REDIS_URL", "http://localhost"),
     ],
 )  # fmt: skip
-def test_a_bad_value_is_refused_under_its_name(name: str, value: str) -> None:
+def test_invalid_value_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: "):
         read({name: value})
 
 
-def test_good_values_are_read() -> None:
+def test_valid_values_are_read() -> None:
     found = read(
         {
             "FINPAY_RATE_LIMIT_GLOBAL": "5/10", "FINPAY_RATE_LIMIT_AUTH": "off", "PORT": "0",
@@ -84,31 +84,108 @@ def test_good_values_are_read() -> None:
     assert read({"FINPAY_TRUSTED_PROXIES": "2"}).trusted_proxies == 2
 
 
-def test_the_owner_has_the_apps_url_unless_told() -> None:
+def test_owner_url_is_the_apps_url_unless_set() -> None:
     app, owner = "postgresql://app@h/d", "postgresql://owner@h/d"
     assert read({"DATABASE_URL": app}).owner_url == app
     both = read({"DATABASE_URL": app, "FINPAY_DATABASE_OWNER_URL": owner})
     assert (both.database_url, both.owner_url) == (app, owner)
 
 
+ORIGINS = [
+    # value                            what the error says to write; None: accepted
+    ("https://shop.example",           None),
+    ("http://localhost:5173",          None),
+    ("https://shop.example:8443",      None),
+    ("http://127.0.0.1:8080",          None),
+    ("http://[::1]:3000",              None),
+    ("https://xn--bcher-kva.example",  None),
+    ("capacitor://localhost",          None),
+    ("https://shop.example:80",        None),
+    ("https://a b.example",            "such as"),
+    ("https://shop.example/",          "https://shop.example"),
+    ("https://shop.example/app",       "https://shop.example"),
+    ("https://shop.example?a=1",       "https://shop.example"),
+    ("https://shop.example#top",       "https://shop.example"),
+    ("https://Shop.example",           "https://shop.example"),
+    ("HTTPS://shop.example",           "https://shop.example"),
+    ("https://shop.example:443",       "https://shop.example"),
+    ("http://shop.example:80",         "http://shop.example"),
+    ("https://shop.example:08443",     "https://shop.example:8443"),
+    ("https://user:hunter2@shop.example", "https://shop.example"),
+    ("https://bücher.example",         "https://xn--bcher-kva.example"),
+    ("http://[0:0::1]",                "http://[::1]"),
+    ("shop.example",                   "https://shop.example or"),
+    ("localhost:5173",                 "https://shop.example or"),
+    ("//shop.example",                 "https://shop.example or"),
+    ("https://",                       "https://shop.example or"),
+    ("https://shop.example:http",      "https://shop.example or"),
+    ("https://shop.example:99999",     "https://shop.example or"),
+    ("http://[::g]",                   "https://shop.example or"),
+    ("https://*.shop.example",         "such as"),
+    ("*",                              "such as https://shop.example"),
+    ("null",                           "such as https://shop.example"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "advice"), ORIGINS)
+def test_origin_that_no_browser_sends_is_refused(value: str, advice: str | None) -> None:
+    listed = f"https://first.example,{value}"
+    if advice is None:
+        read({"FINPAY_CORS_ORIGINS": listed})
+        return
+    with pytest.raises(SettingsError, match=r"^FINPAY_CORS_ORIGINS: ") as refused:
+        read({"FINPAY_CORS_ORIGINS": listed})
+    assert advice in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+NEON = "postgresql://app:pw@ep-x.eu.aws.neon.tech/neondb"
+DATABASE_URLS = [
+    # as the provider shows it                              as the drivers get it
+    (f"{NEON}?sslmode=require&channel_binding=require",     f"{NEON}?sslmode=require"),
+    (f"{NEON}?channel_binding=require",                     NEON),
+    (f"{NEON}?channel%5Fbinding=require&sslmode=require",   f"{NEON}?sslmode=require"),
+    (f"{NEON}?schema=public",                               NEON),
+    (f"{NEON}?pgbouncer=true&connection_limit=1",           NEON),
+    (f"{NEON}?connect_timeout=10&application_name=shop",    f"{NEON}?application_name=shop"),
+    (f"{NEON}?options=endpoint%3Dep-x&gssencmode=disable",  f"{NEON}?options=endpoint%3Dep-x"),
+    (f"{NEON}?keepalives=1&keepalives_idle=30",             NEON),
+    (f"{NEON}?",                                            NEON),
+    (f"{NEON}?sslrootcert=%2Fa%26b",                        f"{NEON}?sslrootcert=%2Fa%26b"),
+    ("postgres://h:1,i:2/d?target_session_attrs=primary",   None),
+    (f"{NEON}?require_auth=scram-sha-256",                  None),
+    (NEON,                                                  None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "used"), DATABASE_URLS)
+def test_parameters_of_other_drivers_are_dropped_from_database_urls(
+    given: str, used: str | None
+) -> None:
+    used = used or given
+    found = read({"DATABASE_URL": given, "FINPAY_DATABASE_OWNER_URL": given})
+    assert (found.database_url, found.owner_url) == (used, used)
+    assert settings.normalise_database_url(used) == used
+
+
 class TestProduction:
-    def test_listens_to_everybody(self) -> None:
+    def test_production_listens_on_all_addresses(self) -> None:
         found = read({"FINPAY_ENV": "production", "FINPAY_JWT_SECRET": SECRET})
         assert (found.production, found.host) == (True, "0.0.0.0")  # noqa: S104
-        told = read({"FINPAY_ENV": "production", "FINPAY_JWT_SECRET": SECRET, "HOST": "::1"})
-        assert told.host == "::1"
+        set_by_user = read({"FINPAY_ENV": "production", "FINPAY_JWT_SECRET": SECRET, "HOST": "::1"})
+        assert set_by_user.host == "::1"
 
     @pytest.mark.parametrize(
         "secret",
         [None, settings.DEVELOPMENT_SECRET, f"{SECRET},{settings.DEVELOPMENT_SECRET}"],
     )
-    def test_needs_a_secret_of_its_own(self, secret: str | None) -> None:
+    def test_production_needs_its_own_secret(self, secret: str | None) -> None:
         given = {"FINPAY_ENV": "production"} | ({"FINPAY_JWT_SECRET": secret} if secret else {})
         with pytest.raises(SettingsError, match="FINPAY_JWT_SECRET"):
             read(given)
 
 
-def test_no_secret_is_ever_shown() -> None:
+def test_secrets_are_never_shown() -> None:
     url = "postgresql://finpay:hunter2@db/finpay"
     found = read(
         {"FINPAY_JWT_SECRET": SECRET, "DATABASE_URL": url, "FINPAY_METRICS_TOKEN": "t0ken",
@@ -126,6 +203,6 @@ def test_no_secret_is_ever_shown() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_settings_never_change() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(pydantic.ValidationError):
         read({}).port = 1

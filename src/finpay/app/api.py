@@ -23,7 +23,7 @@ from finpay.identity.passwords import Hasher
 from finpay.identity.users import Identity
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS
 from finpay.settings import Settings
-from finpay.telemetry import logs, tracing
+from finpay.telemetry import logs, metrics, tracing
 from finpay.webhooks.notifier import Notifier
 
 CLOSE_LIMIT_S: Final = 8.0  # longer than the deadline of a batch, the slowest part to close
@@ -42,6 +42,7 @@ def create_application() -> Application:
 
 def application(read: Settings, on_refused: Refused) -> Application:
     """`on_refused` is called with the reason when this release may not run on the database."""
+    metrics.PROCESSES.labels("api").set(1)
     tracer = tracing.start("finpay-api")
     components = instrumentation.components(tracer)
     return Application(

@@ -19,7 +19,7 @@ from finpay.db.pool import Database, Unavailable
 from finpay.identity import cleanup
 from finpay.ledger import continuous_verification
 from finpay.settings import Settings
-from finpay.telemetry import logs, tracing
+from finpay.telemetry import logs, metrics, tracing
 from finpay.webhooks.notifier import CHANNEL
 from finpay.webhooks.status_server import StatusServer
 from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
@@ -37,6 +37,7 @@ def work(settings: Settings, *, once: bool) -> RunSummary:
     Unavailable if there is no PostgreSQL to ask.
     """
     logs.configure(settings.log_level)
+    metrics.PROCESSES.labels("worker").set(1)
     return uvloop.run(_work(settings, once=once))
 
 

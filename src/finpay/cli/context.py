@@ -1,7 +1,7 @@
-"""What every command shares: settings, a database, one way to answer and one way to fail.
+"""Shared by all commands: settings, the database, printing of results and errors, exit codes.
 
-Exit codes: 0 done; 1 done and the answer is no (violations found, a request refused); 2 could not
-run (usage, settings, servers).
+0: done. 1: ran, with a negative result (violations found, the command refused). 2: could not run
+(usage, settings, servers).
 """
 
 import json
@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
@@ -30,27 +31,34 @@ STYLE: Final[dict[str, Any]] = {
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-_BESIDE_DEV: Final = (
-    "DATABASE_URL is not set. Beside a running `finpay dev`, load its servers first: "
+_DEV_ENV: Final = Path(".finpay/env")  # of a running `finpay dev` in this folder
+_DEV_HINT: Final = (
+    "DATABASE_URL is not set. To use the servers of a running `finpay dev`, load their URLs first: "
     "set -a; . .finpay/env; set +a"
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+_START_HINT: Final = (
+    "DATABASE_URL is not set, and this folder has no .finpay/env of a running `finpay dev`. "
+    "Start one with `make dev` (or `finpay dev`), or set DATABASE_URL."
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def answer(members: Mapping[str, object], *, as_json: bool) -> None:
+def print_result(members: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(members, ensure_ascii=False))
     else:
-        print("\n".join(f"{name:<16}{value}" for name, value in members.items()))
+        shown = {name: value for name, value in members.items() if name != "repeated"}
+        print("\n".join(f"{name:<16}{value}" for name, value in shown.items()))
         if members["repeated"]:
-            print("The key was known: nothing was done now, and this is the first answer.")
+            print("The key was used before: nothing was done now, this is the first result.")
 
 
-def operate(
+def run_as_owner(
     command: Callable[["Database"], Coroutine[Any, Any, T]], key: str, *, as_json: bool
 ) -> T:
-    """Runs an operator's command with the owner's rights. A refusal exits with 1."""
+    """Runs an operator's command with the rights of finpay_owner. Exits with 1 if it is refused."""
     from finpay.db.pool import Unavailable
     from finpay.errors import FinPayError
 
@@ -62,7 +70,7 @@ def operate(
         return run(work())
     except Unavailable as error:
         if error.may_have_run:
-            warn(f"Whether it was done is not known. Repeat it with --key {key} to be sure.")
+            warn(f"The command may have been done. Repeat it with --key {key} to be sure.")
         raise
     except FinPayError as error:
         refuse(error, as_json=as_json)
@@ -95,10 +103,17 @@ async def open_database(url: str, role: str) -> AsyncIterator["Database"]:
         await database.close()
 
 
-def settings() -> "Settings":
+def settings(environ: Mapping[str, str] = os.environ) -> "Settings":
     from finpay import settings
 
-    return settings.read()
+    return settings.read(environ)
+
+
+def dev_environment() -> dict[str, str]:
+    """Where the servers of a running `finpay dev` in this folder are; empty without one."""
+    written = _DEV_ENV.read_text("utf-8") if _DEV_ENV.exists() else ""
+    pairs = (line.partition("=") for line in written.splitlines() if "=" in line)
+    return {name: value for name, _, value in pairs}
 
 
 def fresh_key() -> str:
@@ -106,11 +121,11 @@ def fresh_key() -> str:
 
 
 def refuse(error: "FinPayError", *, as_json: bool) -> NoReturn:
-    """The command was understood and the answer is no; what isn't valid could not even run."""
+    """Prints the error and exits with 1; with 2 if an argument is invalid."""
     from finpay.errors import Code
 
     if as_json:
-        answer({"code": error.code, "detail": error.detail}, as_json=True)
+        print_result({"code": error.code, "detail": error.detail}, as_json=True)
     else:
         warn(error.detail)
     raise typer.Exit(COULD_NOT_RUN if error.code is Code.VALIDATION_FAILED else REFUSED)
@@ -124,8 +139,10 @@ def fail(error: Exception) -> NoReturn:
 
 
 def hints() -> list[str]:
-    """What to do where PostgreSQL was looked for at the default place; none where it is named."""
-    return [] if os.environ.get("DATABASE_URL") else [_BESIDE_DEV]
+    """Advice for when PostgreSQL can't be reached at the default address; none if it was named."""
+    if os.environ.get("DATABASE_URL"):
+        return []
+    return [_DEV_HINT if _DEV_ENV.exists() else _START_HINT]
 
 
 def _sentence(error: Exception) -> str:
@@ -136,10 +153,10 @@ def _sentence(error: Exception) -> str:
     from finpay.settings import SettingsError
 
     if isinstance(error, Unavailable):
-        return "\n".join([f"PostgreSQL can't be used: {error.__cause__ or error.detail}", *hints()])
+        return "\n".join([f"can't use PostgreSQL: {error.__cause__ or error.detail}", *hints()])
     if isinstance(error, (DevError, StartupRefused, MigrationError, SettingsError)):
         return str(error)
-    return f"Unexpected: {error!r}. FINPAY_LOG_LEVEL=debug shows where."
+    return f"unexpected error: {error!r}; set FINPAY_LOG_LEVEL=debug to see the traceback"
 
 
 def warn(text: str) -> None:

@@ -1,63 +1,76 @@
-"""`finpay doctor`: what an incident would find, before it."""
+"""`finpay doctor`: finds wrong settings and servers before they cause an incident."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from finpay.cli.context import REFUSED, AsJson, hints, run, settings, warn
+from finpay.cli.context import REFUSED, AsJson, dev_environment, hints, run, settings, warn
 
 if TYPE_CHECKING:
     from finpay.doctor import CheckResult
 
-_SHOWN: Final[Mapping[str, str]] = {"ok": "ok", "warning": "WARN", "failed": "FAILED"}
+_LABELS: Final[Mapping[str, str]] = {"ok": "ok", "warning": "WARN", "failed": "FAILED"}
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """Check settings, PostgreSQL, Redis, rights, durability, clocks and migrations.
+    """Check settings, the running API, PostgreSQL and Redis.
 
-    Exit code 0: nothing failed (warnings may be shown). 1: something did, with an advice.
+    The settings are those of this shell, as a server started from it would read them. Without
+    DATABASE_URL the servers of a running `finpay dev` in this folder are checked.
+
+    Exit code 0: no check failed, warnings are possible. 1: a check failed. Each warning and each
+    failure comes with advice.
     """
-    findings = _findings(as_json=as_json)
-    failures = sum(finding.state == "failed" for finding in findings)
+    dev = dev_environment()
+    environ = dict(os.environ)
+    if dev and not environ.get("DATABASE_URL"):
+        environ = dev | {name: value for name, value in environ.items() if value}
+        warn("DATABASE_URL is not set: checking the servers of `finpay dev`, from .finpay/env.")
+    results = _results(environ, dev, as_json=as_json)
+    failures = sum(result.state == "failed" for result in results)
     if as_json:
-        checks = [asdict(finding) for finding in findings]
+        checks = [asdict(result) for result in results]
         print(json.dumps({"ok": not failures, "checks": checks}, indent=2, ensure_ascii=False))
     else:
-        warnings = sum(finding.state == "warning" for finding in findings)
-        print(f"{len(findings)} checks, {failures} failed, {warnings} warnings.")
-        for hint in hints() if failures else ():
+        warnings = sum(result.state == "warning" for result in results)
+        print(f"{len(results)} checks: {failures} failed, {warnings} warnings.")
+        for hint in hints() if failures and not dev else ():
             warn(hint)
     raise typer.Exit(REFUSED if failures else 0)
 
 
-def _findings(*, as_json: bool) -> list["CheckResult"]:
-    """A bad setting is a finding too: it is the first thing that a deployment gets wrong."""
+def _results(
+    environ: Mapping[str, str], dev: Mapping[str, str], *, as_json: bool
+) -> list["CheckResult"]:
+    """The results of all checks, each printed as it is known. An invalid setting is one too."""
     from finpay.doctor import CheckResult, run_checks
     from finpay.settings import SettingsError
 
     try:
-        read = settings()
+        read = settings(environ)
     except SettingsError as error:
-        bad = CheckResult("settings", "failed", str(error), "docs/settings.md has them all.")
-        _show(bad, as_json=as_json)
-        return [bad]
+        invalid = CheckResult("settings", "failed", str(error), "docs/settings.md lists them all.")
+        _show(invalid, as_json=as_json)
+        return [invalid]
+    dev_stack = bool(dev) and not read.production and dev.items() <= environ.items()
 
     async def collect() -> list[CheckResult]:
-        findings = []
-        async for finding in run_checks(read):
-            _show(finding, as_json=as_json)
-            findings.append(finding)
-        return findings
+        results = []
+        async for result in run_checks(read, dev_stack=dev_stack):
+            _show(result, as_json=as_json)
+            results.append(result)
+        return results
 
     return run(collect())
 
 
-def _show(finding: "CheckResult", *, as_json: bool) -> None:
+def _show(result: "CheckResult", *, as_json: bool) -> None:
     if as_json:
         return
-    print(f"{_SHOWN[finding.state]:<8}{finding.name:<22}{finding.detail}", flush=True)
-    if finding.advice:
-        print(f"{'':<30}→ {finding.advice}", flush=True)
+    print(f"{_LABELS[result.state]:<8}{result.name:<22}{result.detail}", flush=True)
+    if result.advice:
+        print(f"{'':<30}→ {result.advice}", flush=True)

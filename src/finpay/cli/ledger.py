@@ -1,4 +1,4 @@
-"""`finpay ledger`: the proof."""
+"""`finpay ledger`: verification of all money."""
 
 import json
 from typing import TYPE_CHECKING
@@ -10,22 +10,26 @@ from finpay.cli.context import REFUSED, STYLE, AsJson, open_database, run, setti
 if TYPE_CHECKING:
     from finpay.ledger.verify import Check
 
-group = typer.Typer(**STYLE, help="Prove that the money is right.")
+group = typer.Typer(**STYLE, help="Verify the ledger.")
 
 
 @group.command()
 def verify(*, as_json: AsJson = False) -> None:
-    """Check every rule of the ledger on live data, while money may go on moving.
+    """Check every rule of the ledger on live data.
 
-    Exit code 0: all rules hold. 1: violations, each named. 2: it could not run.
+    Balances, entries, totals per currency, idempotency keys, events and the audit log are compared
+    in one snapshot. Payments go on meanwhile.
+
+    Exit code 0: all rules hold. 1: violations, each of them printed. 2: it could not run.
     """
-    from finpay.ledger import verify as proof
+    from finpay.ledger import verify as verification
 
-    async def prove() -> proof.Report:
+    async def check() -> verification.Report:
         async with open_database(settings().database_url, "finpay_app") as database:
-            return await proof.verify(database, progress=(lambda _: None) if as_json else _show)
+            progress = (lambda _: None) if as_json else _show
+            return await verification.verify(database, progress=progress)
 
-    report = run(prove())
+    report = run(check())
     if as_json:
         print(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     else:

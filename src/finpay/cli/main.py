@@ -1,4 +1,4 @@
-"""The entry point, and the commands that start something."""
+"""The entry point, and the commands without a group."""
 
 import json
 import os
@@ -12,28 +12,29 @@ from finpay.cli.context import STYLE, fail, run, settings
 from finpay.cli.doctor import doctor
 
 _app = typer.Typer(
-    **STYLE, help="FinPay: a payment API you can run alone and trust with money. Begin with: dev"
+    **STYLE,
+    help="FinPay, a wallet and payment API.\n\n"
+    "`finpay dev` starts all of it on this machine, with two users that have money. Settings are "
+    "environment variables: docs/settings.md.",
 )
-_app.add_typer(ledger.group, name="ledger")
-_app.add_typer(account.group, name="account")
-_app.add_typer(webhooks.group, name="webhooks")
-_app.command()(doctor)
 
 
 def main() -> None:
-    """Whatever goes wrong is one sentence on stderr and exit code 2."""
+    """Runs a command. An error is one sentence on stderr and exit code 2."""
     try:
         _app(prog_name="finpay")
-    except Exception as error:  # noqa: BLE001  a traceback would exit with 1, which means "no"
+    except Exception as error:  # noqa: BLE001  a traceback would exit with 1: a negative result
         fail(error)
 
 
 @_app.command()
 def dev() -> None:
-    """Start everything on this machine, ready to use.
+    """Start PostgreSQL, Valkey, the API and a worker.
 
-    PostgreSQL, Valkey, the API, and two users with money. The data stays in .finpay/ for the next
-    time; Ctrl-C stops it all. Servers that DATABASE_URL and REDIS_URL name are used instead.
+    For development: two users with money are created, and the output has a command that sends some.
+    Ctrl-C stops everything. The data stays in .finpay/ for the next start.
+
+    If DATABASE_URL or REDIS_URL is set, that server is used instead of starting one.
     """
     from finpay.dev.command import up
 
@@ -42,7 +43,10 @@ def dev() -> None:
 
 @_app.command()
 def serve() -> None:
-    """Run the API. It never migrates: `finpay migrate` does."""
+    """Run the API.
+
+    The database has to have all migrations: run `finpay migrate` before.
+    """
     from finpay.app import supervisor
 
     raise typer.Exit(supervisor.serve(settings()))
@@ -52,20 +56,26 @@ def serve() -> None:
 def worker(
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="Deliver what is due now, then end with 0.")
+        bool, typer.Option("--once", help="Deliver the due webhooks, then exit with 0.")
     ] = False,
 ) -> None:
-    """Deliver webhooks. Any number of workers share the work; a signal ends one in good order."""
+    """Deliver webhooks and check the ledger.
+
+    Several workers share the work. SIGTERM and Ctrl-C stop a worker after its current deliveries.
+    """
     from finpay.app import worker
 
-    done = worker.work(settings(), once=once)
+    summary = worker.work(settings(), once=once)
     if once:
-        print(f"{done.delivered} delivered, {done.failed} attempts failed.")
+        print(f"{summary.delivered} delivered, {summary.failed} attempts failed.")
 
 
 @_app.command()
 def migrate() -> None:
-    """Bring the database to this version's shape; safe to repeat."""
+    """Create or upgrade the tables and roles in the database.
+
+    Connects with FINPAY_DATABASE_OWNER_URL, or else DATABASE_URL. Applied migrations are skipped.
+    """
     from finpay.db import migrate as migrations
 
     owner_url = settings().owner_url
@@ -77,15 +87,15 @@ def migrate() -> None:
 
 @_app.command()
 def seed() -> None:
-    """Create the users alice and bob, with money.
+    """Create the users alice and bob, with money, for development.
 
-    alice@finpay.dev has ZAR 10,000.00 and bob@finpay.dev ZAR 5,000.00; the password of both is
-    password123, so this is for development only. Those who are there already are left alone.
+    alice@finpay.dev gets ZAR 10,000.00, bob@finpay.dev ZAR 5,000.00. The password of both is
+    password123. Existing users are not changed.
     """
-    from finpay.dev.seed import seed as sow
+    from finpay.dev.seed import seed as seed_users
 
-    for seeded in run(sow(settings().owner_url)):
-        done = "created" if seeded.created else "already there"
+    for seeded in run(seed_users(settings().owner_url)):
+        done = "created" if seeded.created else "exists"
         print(f"{seeded.email:<18}{seeded.account_id}  {done}")
 
 
@@ -95,3 +105,9 @@ def openapi() -> None:
     from finpay.edge.openapi import document
 
     print(json.dumps(document(), indent=2, ensure_ascii=False))
+
+
+_app.command()(doctor)
+_app.add_typer(ledger.group, name="ledger")
+_app.add_typer(account.group, name="account")
+_app.add_typer(webhooks.group, name="webhooks")

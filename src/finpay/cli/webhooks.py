@@ -1,4 +1,4 @@
-"""`finpay webhooks`: for the developer of a receiver."""
+"""`finpay webhooks`: for developers of webhook receivers."""
 
 import json
 import os
@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from finpay.cli.context import STYLE, AsJson, refuse, run, settings, warn
+from finpay.cli.context import STYLE, AsJson, dev_environment, refuse, run, settings, warn
 
 if TYPE_CHECKING:
     from finpay.client.webhooks import Event
     from finpay.dev.event_forwarder import Forwarded, Source
 
-group = typer.Typer(**STYLE, help="Write a receiver of webhooks: see events, and cause them.")
+group = typer.Typer(**STYLE, help="Develop a webhook receiver: watch events, trigger events.")
 
-_ENVIRONMENT: Final = Path(".finpay/env")  # of a running `finpay dev`
-_SESSION: Final = Path(".finpay/session")  # of `trigger`
-_ANSWER_SHOWN: Final = 100  # characters of the receiver's answer: the rest of a line
+_SESSION: Final = Path(".finpay/session")  # the login of `trigger`
+_MAX_SHOWN_CHARACTERS: Final = 100  # of a receiver's response: the rest of a line
 
 _Api = Annotated[
-    str | None, typer.Option("--api", metavar="URL", help="The API; the local one unless given.")
+    str | None,
+    typer.Option("--api", metavar="URL", help="The API. Default: http://127.0.0.1 and PORT."),
 ]
-_Email = Annotated[str, typer.Option(help="A user of the API.")]
-_Password = Annotated[str, typer.Option(help="The password of that user.")]
+_Email = Annotated[str, typer.Option(metavar="TEXT", help="E-mail address of a user.")]
+_Password = Annotated[str, typer.Option(metavar="TEXT", help="Password of that user.")]
 
 
 @dataclass(frozen=True, slots=True)
 class _User:
-    """Whose events, and where they are."""
+    """The user whose events are read, and the API to read them from."""
 
     api: str | None
     token: str | None
@@ -45,36 +45,43 @@ class _User:
 def listen(
     *,
     forward: Annotated[
-        str | None, typer.Option(metavar="URL", help="POST each event there, signed.")
+        str | None, typer.Option(metavar="URL", help="POST each event to this URL, signed.")
     ] = None,
     types: Annotated[
-        str, typer.Option(help="Which events: a type, or a group such as transaction.*")
+        str,
+        typer.Option(metavar="TYPES", help="Event type, or a group of them: transaction.*"),
     ] = "*",
     secret: Annotated[
-        str | None, typer.Option(help="Sign with this whsec_…; with a new one unless given.")
+        str | None,
+        typer.Option(metavar="SECRET", help="Sign with this whsec_…. Default: a new secret."),
     ] = None,
     after_sequence: Annotated[
-        int | None, typer.Option(min=0, help="Begin behind this event instead of now.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Start after this sequence. Default: now."),
     ] = None,
     api: _Api = None,
     token: Annotated[
-        str | None, typer.Option(help="An access token, instead of e-mail and password.")
+        str | None,
+        typer.Option(metavar="TOKEN", help="Access token, instead of e-mail and password."),
     ] = None,
     email: _Email = "alice@finpay.dev",
-    password: _Password = "password123",  # noqa: S107  the seed's, known to everybody
+    password: _Password = "password123",  # noqa: S107  of the seed user
     as_json: AsJson = False,
 ) -> None:
-    """Print events as they come, and forward them signed to a receiver. Ctrl-C ends it.
+    """Print events and forward them, signed, to a receiver.
 
-    Beside a running `finpay dev` (or where DATABASE_URL is set) events are read from its database
-    at once. With --api or --token GET /events is asked, as often as the rate limit allows. Whoever
-    is away is waited for: FinPay, or the receiver, which gets the events that come next.
+    In the folder of a running `finpay dev`, or with DATABASE_URL set, events are read from the
+    database as soon as they are committed. With --api or --token GET /events is polled, as often as
+    the rate limit allows.
+
+    If FinPay or the receiver can't be reached, the command goes on as soon as it can. Events that
+    the receiver missed are not sent again. Ctrl-C stops it.
     """
     from finpay.errors import FinPayError
 
     chosen = _checked_secret(secret)
     _check_types(types)
-    _greet(forward, chosen, as_json=as_json)
+    _print_header(forward, chosen, as_json=as_json)
     user = _User(api, token, email, password)
     work = _listen(user, types, forward, chosen, after_sequence, as_json=as_json)
     try:
@@ -85,15 +92,19 @@ def listen(
 
 @group.command()
 def trigger(
-    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="Such as account.updated.")],
+    event_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="Event type, such as account.updated.")
+    ],
     *,
     api: _Api = None,
     email: _Email = "alice@finpay.dev",
-    password: _Password = "password123",  # noqa: S107  the seed's
+    password: _Password = "password123",  # noqa: S107  of the seed user
 ) -> None:
-    """Cause an event on a development system, really: transaction.completed sends ZAR 1.00.
+    """Trigger an event on a development system.
 
-    Exit code 1: FinPay refused. 2: there is no such event to cause, or this is production.
+    The event is real: transaction.completed, for example, sends ZAR 1.00 from alice to bob.
+
+    Exit code 1: the API refused. 2: the type can't be triggered, or FINPAY_ENV is production.
     """
     from finpay.client import ConnectionFailed, FinPay, UnexpectedResponse
     from finpay.dev.child_process import DevError
@@ -102,7 +113,7 @@ def trigger(
 
     read = _development()
     if event_type not in TRIGGERS:
-        raise DevError(f"{event_type} can't be triggered; there are {', '.join(TRIGGERS)}")
+        raise DevError(f"{event_type} can't be triggered; these can: {', '.join(TRIGGERS)}")
     url = api or _local_api()
     try:
         with FinPay(url, **kept_login(_SESSION, url, email)) as client:
@@ -113,7 +124,10 @@ def trigger(
         raise DevError(str(error)) from None
     except FinPayError as error:
         if error.code is Code.RATE_LIMITED:
-            warn("Development has production's limits. FINPAY_RATE_LIMIT_AUTH=1000/900 make dev")
+            warn(
+                "Development has the rate limits of production. To raise one, start it with: "
+                "FINPAY_RATE_LIMIT_AUTH=1000/900 make dev"
+            )
         refuse(error, as_json=False)
 
 
@@ -139,7 +153,7 @@ def _check_types(types: str) -> None:
 
 
 async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Ctrl-C and SIGTERM are how it is meant to end, also in the background of a shell script."""
+    """Ctrl-C and SIGTERM end it without an error, in the background of a shell script too."""
     import asyncio
     import signal
 
@@ -168,7 +182,7 @@ async def _listen(
                 source,
                 receiver,
                 after=after_sequence,
-                tell=_tell_json if as_json else _tell,
+                tell=_print_event_json if as_json else _print_event,
                 complain=warn,
             )
     finally:
@@ -178,7 +192,7 @@ async def _listen(
 
 @asynccontextmanager
 async def _source(user: _User, types: str) -> AsyncIterator["Source"]:
-    """The database of the development system beside us, or the API."""
+    """The database of the development system, or the API."""
     from finpay.client import AsyncFinPay
     from finpay.dev.event_forwarder import FromApi, FromDatabase
     from finpay.outbox import event_types
@@ -197,14 +211,10 @@ async def _source(user: _User, types: str) -> AsyncIterator["Source"]:
 
 
 def _servers() -> dict[str, str]:
-    """Where the servers are: what the environment says, else what `finpay dev` left beside us."""
-    written = _ENVIRONMENT.read_text("utf-8") if _ENVIRONMENT.exists() else ""
-    pairs = [line.partition("=") for line in written.splitlines()]
-    beside = {name: value for name, _, value in pairs}
-    if os.environ.get("DATABASE_URL"):  # not one from here and one from there
-        beside = {}
+    """The URLs of the environment; without DATABASE_URL those of a running `finpay dev`."""
+    dev = {} if os.environ.get("DATABASE_URL") else dev_environment()  # never one of each
     names = ("DATABASE_URL", "FINPAY_DATABASE_OWNER_URL")
-    return beside | {name: os.environ[name] for name in names if os.environ.get(name)}
+    return dev | {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def _database_url() -> str | None:
@@ -212,11 +222,11 @@ def _database_url() -> str | None:
 
 
 def _development() -> dict[str, str]:
-    """The servers, if this is no production system."""
+    """The URLs of a development system. DevError in production."""
     from finpay.dev.child_process import DevError
 
     if settings().production:
-        raise DevError("finpay webhooks trigger moves money: not with FINPAY_ENV=production")
+        raise DevError("finpay webhooks trigger moves money, so FINPAY_ENV=production refuses it")
     return _servers()
 
 
@@ -224,26 +234,26 @@ def _local_api() -> str:
     return f"http://127.0.0.1:{settings().port}"
 
 
-def _greet(forward: str | None, secret: str, *, as_json: bool) -> None:
-    """On stderr with --json, so that stdout has events alone."""
-    lines = ["Waiting for events. Ctrl-C ends it."]
+def _print_header(forward: str | None, secret: str, *, as_json: bool) -> None:
+    """On stderr with --json, so that stdout has events only."""
+    lines = ["Waiting for events. Ctrl-C stops."]
     if forward is not None:
         lines = [f"Secret   {secret}", f"Forward  {forward}", *lines]
     print("\n".join(lines), file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
-def _tell(event: "Event", forwarded: "Forwarded | None") -> None:
+def _print_event(event: "Event", forwarded: "Forwarded | None") -> None:
     clock = time.strftime("%H:%M:%S")
     line = f"{clock}  {event.sequence:>6}  {event.type:<26}{event.id}"
     if forwarded is not None:
-        outcome = forwarded.status or f"no answer ({forwarded.error})"
-        # Escaped: what a receiver says must not steer the terminal.
-        said = forwarded.answer[:_ANSWER_SHOWN].encode("unicode_escape").decode()
-        line += f"  → {outcome} in {forwarded.duration_ms} ms  {said}".rstrip()
+        outcome = forwarded.status or f"no response ({forwarded.error})"
+        # Escaped, so that a receiver can't send control sequences to the terminal.
+        body = forwarded.answer[:_MAX_SHOWN_CHARACTERS].encode("unicode_escape").decode()
+        line += f"  → {outcome} in {forwarded.duration_ms} ms  {body}".rstrip()
     print(line, flush=True)
 
 
-def _tell_json(event: "Event", forwarded: "Forwarded | None") -> None:
+def _print_event_json(event: "Event", forwarded: "Forwarded | None") -> None:
     from dataclasses import asdict
 
     outcome = None if forwarded is None else asdict(forwarded)

@@ -1,10 +1,31 @@
-"""`finpay doctor`: is this environment fit to look after money?
+"""`finpay doctor`: checks of the settings, the running API, PostgreSQL and Redis.
 
-It asks the settings, PostgreSQL and Redis the questions that an incident would ask later, and
-gives an advice with each finding. It changes nothing but one key in Redis that lives a second.
+Each check names what an operator would otherwise find out during an incident, with advice. Nothing
+is changed, except for one key in Redis that expires after a second.
 """
 
-from finpay.doctor.checks import CheckResult, State
-from finpay.doctor.examination import run_checks
+from collections.abc import AsyncIterator
+
+from finpay.doctor import api, postgres, redis
+from finpay.doctor import settings as configuration
+from finpay.doctor.checks import CheckResult, State, ok
+from finpay.settings import Settings
 
 __all__ = ["CheckResult", "State", "run_checks"]
+
+
+async def run_checks(settings: Settings, *, dev_stack: bool = False) -> AsyncIterator[CheckResult]:
+    """All checks, each result as it is known. Each server has a few seconds to answer.
+
+    `dev_stack`: the settings are those of a running `finpay dev`, which is right to use development
+    defaults.
+    """
+    yield ok("settings", "all names are known, all values are valid")
+    for result in configuration.check(settings, dev_stack=dev_stack):
+        yield result
+    for result in await api.check(settings, expected=dev_stack):
+        yield result
+    async for result in postgres.check(settings):
+        yield result
+    for result in await redis.check(settings, dev_stack=dev_stack):
+        yield result

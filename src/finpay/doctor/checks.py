@@ -1,17 +1,17 @@
-"""One thing that was looked at, and what to do about it."""
+"""The result of one check, and what to do about it."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 State: TypeAlias = Literal["ok", "warning", "failed"]
 
-# Names of this machine, in a URL: what never leaves it needs no TLS.
-_OWN_HOSTS = frozenset({"", "localhost", "127.0.0.1", "::1"})
+# Names of this machine in a URL: a connection to them needs no TLS.
+_LOCAL_HOSTS = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`name` is stable, for programs; `advice` is empty when all is well."""
+    """`name` is stable, for programs. `advice` is empty if the state is ok."""
 
     name: str
     state: State
@@ -32,9 +32,9 @@ def failed(name: str, detail: str, advice: str) -> CheckResult:
 
 
 def production_error(name: str, detail: str, advice: str, *, production: bool) -> CheckResult:
-    """What a laptop may do and production must not."""
+    """Failed in production, a warning in development."""
     return (failed if production else warning)(name, detail, advice)
 
 
-def is_own_host(host: str) -> bool:
-    return host in _OWN_HOSTS or host.startswith("/")
+def is_local_host(host: str) -> bool:
+    return host in _LOCAL_HOSTS or host.startswith("/")

@@ -1,4 +1,4 @@
-"""PostgreSQL: can we be let in, may it hold money, and what may the app's role do?"""
+"""PostgreSQL: connection, version, encoding, durability, clock, migrations and rights."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -8,18 +8,18 @@ from urllib.parse import urlsplit
 from finpay.app.api import READ_POOL_SIZE
 from finpay.db import migrate
 from finpay.db.pool import AccessDenied, Database, Record, Unavailable
-from finpay.doctor.checks import CheckResult, failed, is_own_host, ok, production_error, warning
+from finpay.doctor.checks import CheckResult, failed, is_local_host, ok, production_error, warning
 from finpay.ledger.batcher import CONNECTIONS
 from finpay.settings import Settings
 
-OLDEST: Final = 15  # tests run on it and on NEWEST
+OLDEST: Final = 15  # the tests run on this version and on NEWEST
 NEWEST: Final = 18
 CLOCK_WARNING_S: Final = 1.0
-CLOCK_LIMIT_S: Final = 5.0  # a token made on one host would be refused as not yet valid on another
-SLOW_MS: Final = 5.0  # per round trip: a transfer waits for it more than once
-WATCHERS: Final = 1  # the probe's own connection, per process
+CLOCK_LIMIT_S: Final = 5.0  # hosts that differ more disagree about when tokens expire
+SLOW_MS: Final = 5.0  # a transfer waits for more than one round trip
+WATCHERS: Final = 1  # the connection of the health monitor, per process
 
-# Which tables of the money finpay_app may write directly. There must be none: functions write.
+# Tables of the ledger that finpay_app may write without a function. There must be none.
 _WRITABLE: Final = """
 SELECT n.nspname || '.' || c.relname AS name
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -28,7 +28,7 @@ WHERE n.nspname IN ('ledger', 'audit', 'outbox') AND c.relkind IN ('r', 'p')
        OR has_any_column_privilege('finpay_app', c.oid, 'INSERT, UPDATE'))
 ORDER BY name
 """
-# Functions that everybody may call, and those that create or stop money but the app may call.
+# Functions that PUBLIC may execute, and functions of operators that finpay_app may execute.
 _CALLABLE: Final = """
 SELECT p.oid::regprocedure::text AS name
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -51,7 +51,9 @@ SELECT current_setting('server_version_num')::integer / 10000 AS major,
        NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writable,
        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS encrypted,
        current_setting('max_connections')::integer
-         - current_setting('superuser_reserved_connections')::integer AS room
+         - current_setting('superuser_reserved_connections')::integer AS capacity,
+       (SELECT pg_encoding_to_char(encoding) FROM pg_database
+        WHERE datname = current_database()) AS encoding
 """
 _DURABILITY: Final = """
 SELECT name, setting FROM pg_settings
@@ -61,15 +63,15 @@ ORDER BY name
 
 
 async def check(settings: Settings) -> AsyncIterator[CheckResult]:
-    """One finding per question. The first that fails may be the last: no server, no answers."""
+    """All checks of PostgreSQL; only the first one if it can't be reached."""
     database = Database(settings.database_url, size=1)
     try:
-        reached = await _reach(database, settings)
-        yield reached
-        if reached.state == "failed":
+        connected = await _connect(database, settings)
+        yield connected
+        if connected.state == "failed":
             return
-        for finding in await _server(database, settings):
-            yield finding
+        for result in await _server(database, settings):
+            yield result
         yield await _durability(database, settings)
         yield await clock(database)
         yield await _migrations(database)
@@ -80,8 +82,8 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
     yield await _owner(settings)
 
 
-async def _reach(database: Database, settings: Settings) -> CheckResult:
-    place = urlsplit(settings.database_url).hostname or "the local server"
+async def _connect(database: Database, settings: Settings) -> CheckResult:
+    host = urlsplit(settings.database_url).hostname or "the local server"
     try:
         await database.fetch_one("SELECT 1")
         began_s = time.perf_counter()
@@ -89,20 +91,22 @@ async def _reach(database: Database, settings: Settings) -> CheckResult:
     except AccessDenied as refused:
         return failed(
             "postgres",
-            f"{place} does not let us in: {refused.reason}",
-            "Check DATABASE_URL. Before the first start, run `finpay migrate`: it makes the roles.",
+            f"{host} refuses the login: {refused.reason}",
+            "Check DATABASE_URL. `finpay migrate` creates the roles before the first start.",
         )
     except Unavailable as error:
         return failed(
             "postgres",
-            f"{place} does not answer: {error.__cause__ or error.detail}",
-            "Check DATABASE_URL, that the server runs, and that a firewall lets this host through.",
+            f"{host} can't be reached: {error.__cause__ or error.detail}",
+            "Check DATABASE_URL, whether the server is running, and firewalls in between.",
         )
     took_ms = (time.perf_counter() - began_s) * 1000
-    detail = f"{place} answers as finpay_app, {took_ms:.1f} ms a round trip"
+    detail = f"connected to {host} as finpay_app, {took_ms:.1f} ms a round trip"
     if took_ms <= SLOW_MS:
         return ok("postgres", detail)
-    return warning("postgres", detail, "Run the API beside its database: each commit waits for it.")
+    return warning(
+        "postgres", detail, "Run the API close to the database: each commit waits for it."
+    )
 
 
 async def _server(database: Database, settings: Settings) -> list[CheckResult]:
@@ -111,8 +115,9 @@ async def _server(database: Database, settings: Settings) -> list[CheckResult]:
     return [
         _version(row),
         _writable(row),
+        _encoding(row),
         _encryption(row, urlsplit(settings.database_url).hostname or ""),
-        _room(row, settings),
+        _capacity(row, settings),
     ]
 
 
@@ -120,43 +125,53 @@ def _version(row: Record) -> CheckResult:
     detail = f"PostgreSQL {row['version']}"
     if row["major"] < OLDEST:
         return failed(
-            "postgres version", detail, f"FinPay needs {OLDEST} or newer: upgrade the server."
+            "postgres version", detail, f"Upgrade the server: FinPay needs {OLDEST} or newer."
         )
     if row["major"] > NEWEST:
-        return warning("postgres version", detail, f"Tested up to {NEWEST}.")
+        return warning("postgres version", detail, f"FinPay is tested up to PostgreSQL {NEWEST}.")
     return ok("postgres version", detail)
 
 
 def _writable(row: Record) -> CheckResult:
     if row["writable"]:
-        return ok("postgres primary", "it takes writes")
+        return ok("postgres primary", "it accepts writes")
     return failed(
         "postgres primary",
         "it is a standby or read-only",
-        "DATABASE_URL has to lead to the primary.",
+        "Set DATABASE_URL to the primary.",
+    )
+
+
+def _encoding(row: Record) -> CheckResult:
+    if row["encoding"] == "UTF8":
+        return ok("postgres encoding", "UTF8")
+    return failed(
+        "postgres encoding",
+        f"the database is encoded in {row['encoding']}, which can't store every text",
+        "Create a new one: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.",
     )
 
 
 def _encryption(row: Record, host: str) -> CheckResult:
-    if row["encrypted"] or is_own_host(host):
-        return ok("postgres tls", "encrypted" if row["encrypted"] else "this machine")
+    if row["encrypted"] or is_local_host(host):
+        return ok("postgres tls", "encrypted" if row["encrypted"] else "local connection")
     return warning(
         "postgres tls",
         f"the connection to {host} is not encrypted",
-        "Add ?sslmode=require (or verify-full) to the URL; fine as it is on a private network.",
+        "Add ?sslmode=verify-full (or require) to the URL. Ignore this on a private network.",
     )
 
 
-def _room(row: Record, settings: Settings) -> CheckResult:
+def _capacity(row: Record, settings: Settings) -> CheckResult:
     need = settings.workers * (READ_POOL_SIZE + CONNECTIONS + WATCHERS)
-    detail = f"one instance may open {need} connections, the server allows {row['room']}"
-    # A rolling deployment runs the old instance beside the new one.
-    if 2 * need <= row["room"]:
+    detail = f"one instance opens up to {need} connections, the server allows {row['capacity']}"
+    # During a rolling release the old instance and the new one run at the same time.
+    if 2 * need <= row["capacity"]:
         return ok("postgres connections", detail)
     return warning(
         "postgres connections",
         detail,
-        "Raise max_connections or lower FINPAY_WORKERS: while a release rolls out, two run.",
+        "Raise max_connections or lower FINPAY_WORKERS: two instances run during a release.",
     )
 
 
@@ -168,20 +183,20 @@ async def _durability(database: Database, settings: Settings) -> CheckResult:
         return production_error(
             "postgres durability",
             f"{', '.join(off)} off",
-            "An acknowledged transfer could vanish in a crash: switch it on.",
+            "Switch it on: a crash could lose acknowledged transfers.",
             production=settings.production,
         )
     if checksums == "off":
         return warning(
             "postgres durability",
             "data checksums are off",
-            "Enable them (pg_checksums, or initdb -k): a broken disk is then noticed.",
+            "Enable them (pg_checksums, or initdb -k): they detect a faulty disk.",
         )
-    return ok("postgres durability", "a commit is on disk before it is acknowledged")
+    return ok("postgres durability", "commits are on disk before they are acknowledged")
 
 
 async def clock(database: Database, host_time_s: Callable[[], float] = time.time) -> CheckResult:
-    """How far the database's clock is from this host's, give or take half a round trip."""
+    """The difference of the database's clock from this host's, ± half a round trip."""
     before_s = host_time_s()
     row = await database.fetch_one("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")
     after_s = host_time_s()
@@ -190,7 +205,7 @@ async def clock(database: Database, host_time_s: Callable[[], float] = time.time
     detail = f"the database's clock is {skew_s:+.3f} s from this host's"
     if abs(skew_s) <= CLOCK_WARNING_S:
         return ok("clock", detail)
-    advice = "Let both follow the same time servers (NTP): tokens and sessions depend on it."
+    advice = "Synchronise both with NTP: tokens and sessions expire by these clocks."
     return (failed if abs(skew_s) > CLOCK_LIMIT_S else warning)("clock", detail, advice)
 
 
@@ -201,7 +216,7 @@ async def _migrations(database: Database) -> CheckResult:
         return failed(
             "migrations",
             f"{absent[0]}{more} not applied",
-            "Run `finpay migrate` with this release before it serves.",
+            "Run `finpay migrate` of this release before you start it.",
         )
     rows = await database.fetch(f"SELECT version FROM {migrate.TABLE}")  # noqa: S608
     known = {name.partition("_")[0] for name in migrate.names()}
@@ -209,21 +224,21 @@ async def _migrations(database: Database) -> CheckResult:
     if newer:
         return warning(
             "migrations",
-            f"the database is ahead: {newer[-1]} is not in this release",
-            "Fine while a release rolls out or back, by the rules of CONTRIBUTING.",
+            f"the database is newer than this release: {newer[-1]} is applied",
+            "Upgrade this host, unless a release is being rolled out or back.",
         )
-    return ok("migrations", f"all {len(known)} applied")
+    return ok("migrations", f"all {len(known)} are applied")
 
 
 async def _rights(database: Database) -> CheckResult:
     tables = [row["name"] for row in await database.fetch(_WRITABLE)]
     functions = [row["name"] for row in await database.fetch(_CALLABLE)]
     if not tables and not functions:
-        return ok("rights", "finpay_app moves money only through the ledger's functions")
+        return ok("rights", "finpay_app changes the ledger through its functions only")
     return failed(
         "rights",
-        f"more is allowed than it should be: {', '.join(tables + functions)}",
-        "REVOKE it: stolen credentials of the app could write the books.",
+        f"more rights than intended: {', '.join(tables + functions)}",
+        "REVOKE them: stolen credentials of the app could change the ledger.",
     )
 
 
@@ -235,21 +250,21 @@ async def _login(database: Database, settings: Settings) -> CheckResult:
         return failed(
             "login",
             "finpay_app is a member of finpay_owner",
-            "REVOKE finpay_owner FROM finpay_app: the app could change its own rights.",
+            "REVOKE finpay_owner FROM finpay_app: it could change its own rights.",
         )
     if row["superuser"] or row["may_own"]:
-        what = "is a superuser" if row["superuser"] else "may become finpay_owner"
+        what = "is a superuser" if row["superuser"] else "may SET ROLE finpay_owner"
         return production_error(
             "login",
             f"the app's login {name} {what}",
-            "Give the app a login that is a member of finpay_app and of nothing else.",
+            "Give the app a login that is a member of finpay_app only.",
             production=settings.production and bool(settings.owner_url_setting),
         )
-    return ok("login", f"{name} may be finpay_app and nothing more")
+    return ok("login", f"{name} is a member of finpay_app only")
 
 
 async def _owner(settings: Settings) -> CheckResult:
-    """The other URL, which nothing uses until a migration is due or an operator is in a hurry."""
+    """The owner's URL, which is used by migrations and operator commands only."""
     database = Database(settings.owner_url, size=1, role="finpay_owner")
     try:
         await database.fetch_one("SELECT 1")
@@ -259,9 +274,9 @@ async def _owner(settings: Settings) -> CheckResult:
         )
         return failed(
             "owner",
-            f"the owner's URL does not work: {reason}",
-            "Migrations and operator commands need a login that may SET ROLE finpay_owner.",
+            f"the owner's URL can't be used: {reason}",
+            "Set FINPAY_DATABASE_OWNER_URL to a login that may SET ROLE finpay_owner.",
         )
     finally:
         await database.close()
-    return ok("owner", "migrations and operator commands can run")
+    return ok("owner", "migrations and operator commands can connect")

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import Final, Literal
 
@@ -21,7 +20,7 @@ _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "
 class AccessLogLine(Struct, kw_only=True, omit_defaults=True):
     """The log line of a request. No path, no e-mail, no secret."""
 
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    time: str = field(default_factory=logs.timestamp)
     level: Literal["info"]
     event: Literal["request"]
     request_id: str
@@ -99,16 +98,16 @@ class AccessLog:
             metrics.observe_all(duration, each)
         for kind, times in decisions.items():
             _decision_count(kind).inc(times)
-        logs.write(lines)
+        logs.write_records(lines)
 
 
 @cache
 def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     """There are few series, and looking one up costs more than counting in it."""
     count = metrics.REQUESTS.labels(method, route, str(status))
-    return count, metrics.DURATION.labels(route)
+    return count, metrics.REQUEST_DURATION.labels(route)
 
 
 @cache
 def _decision_count(kind: str) -> Counter:
-    return metrics.GATE.labels(kind)
+    return metrics.GATE_DECISIONS.labels(kind)

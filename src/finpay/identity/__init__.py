@@ -1,5 +1,5 @@
-"""Who somebody is: users, passwords, access tokens, sessions and their refresh tokens.
+"""Users, passwords, access tokens, sessions and their refresh tokens.
 
-`users.Identity` is what the edge talks to. PostgreSQL is the truth about sessions; that the gate
-remembers living ones in Redis is only speed, so what ends a session here is told to it afterwards.
+The edge calls `users.Identity`. PostgreSQL is the source of truth about sessions. The gate caches
+active sessions in Redis, so after a session was revoked here the edge writes a tombstone there.
 """

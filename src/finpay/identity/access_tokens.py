@@ -1,8 +1,7 @@
-"""Access tokens: JSON Web Tokens that say who calls, for a quarter of an hour at most.
+"""Access tokens: JSON Web Tokens that name the user, account and session of a request.
 
 They are typed `at+jwt` (RFC 9068) and signed with HS256; nothing in a token chooses how it is
-checked (RFC 8725). A token proves who its session belongs to, not that the session still lives:
-that is the gate's question.
+verified (RFC 8725). A token does not prove that its session is active: the gate checks that.
 """
 
 import re
@@ -23,22 +22,22 @@ AUDIENCE: Final = "finpay-api"
 ALGORITHM: Final = "HS256"
 TYPE: Final = "at+jwt"
 
-# Two machines of ours, each up to ten minutes off: what one makes now seems to come from the
-# other's future. Only we can sign, so believing it lets nobody in. A token's end gets no such
-# grace: it is never accepted longer than it says, by the clock of whoever looks.
+# Two of our hosts, each up to ten minutes off: a token of one seems to be issued in the future of
+# the other. Accepting it is safe, because only we can sign. Expiry has no such tolerance: a token
+# is never accepted after `exp`, by the clock of the verifying host.
 CLOCK_SKEW_S: Final = 1_200
-MAX_CACHED: Final = 10_000  # some 11 MB; more users than one process serves in a token's lifetime
-MAX_TOKEN_LENGTH: Final = 1_024  # ours have under 400; hostile JSON is not even parsed
+MAX_CACHED: Final = 10_000  # about 11 MB; more users than a process serves in a token's lifetime
+MAX_TOKEN_LENGTH: Final = 1_024  # ours have fewer than 400; longer ones are not parsed
 
 _REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "iat", "exp", "jti")
 _HEADER: Final[Mapping[str, Any]] = {"alg": ALGORITHM, "typ": TYPE}
-# Decoders skip padding and the last bits of a signature, so a changed token would still be good.
-_SPELLING: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
+# Decoders ignore padding and the last bits of a signature, so a changed text could still verify.
+_CANONICAL: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `user`, `account` and `session` are the public forms of the ids.
+    """The authenticated caller. `user`, `account` and `session` are the public forms of the ids.
 
     `expires_at` is in seconds since 1970.
     """
@@ -53,11 +52,10 @@ class Principal:
 
 
 class Signer:
-    """Makes access tokens that last `ttl_s` seconds, and checks them.
+    """Issues access tokens that expire after `ttl_s` seconds, and verifies them.
 
-    The first of `secrets` signs and all verify, so that a new one can be brought in before the
-    old one is taken away. What was verified once is remembered until it expires. `now` is always
-    in seconds since 1970.
+    The first of `secrets` signs and all verify, so that secrets can be rotated. Verified tokens are
+    cached until they expire. `now` is always in seconds since 1970.
     """
 
     def __init__(self, secrets: Sequence[str], ttl_s: int) -> None:
@@ -80,7 +78,7 @@ class Signer:
         return jwt.encode(claims, self._keys[0], ALGORITHM, headers={"typ": TYPE})
 
     def verify(self, token: str, now: float) -> Principal:
-        """Whose token it is. FinPayError `unauthenticated` if it is not one of ours, or expired."""
+        """The principal of a token. FinPayError `unauthenticated` if it is invalid or expired."""
         principal = self._verified.get(token)
         if principal is not None and now < principal.expires_at:
             return principal
@@ -88,25 +86,27 @@ class Signer:
             principal = _principal(self._claims(token), now)
         except (jwt.InvalidTokenError, ValueError):
             raise unauthenticated(
-                "The access token is not one that FinPay issued. Log in to get one."
+                "The access token was not issued by this service. Log in to get one."
             ) from None
         if now >= principal.expires_at:
             self._verified.pop(token, None)
-            raise unauthenticated("The access token has expired. Refresh it, or log in again.")
-        self._remember(token, principal)
+            raise unauthenticated(
+                "The access token has expired. Exchange the refresh token, or log in again."
+            )
+        self._cache(token, principal)
         return principal
 
-    def _remember(self, token: str, principal: Principal) -> None:
+    def _cache(self, token: str, principal: Principal) -> None:
         if len(self._verified) >= MAX_CACHED:
-            self._verified.popitem(last=False)  # the one known longest
+            self._verified.popitem(last=False)  # the oldest
         self._verified[token] = principal
 
     def _claims(self, token: str) -> Mapping[str, Any]:
-        """The claims of a token that one of our keys signed."""
+        """The claims of a token that is signed with one of the keys."""
         if len(token) > MAX_TOKEN_LENGTH:
-            raise ValueError("longer than any token of ours")
-        if _SPELLING.fullmatch(token) is None:
-            raise ValueError("not spelled as we spell tokens")
+            raise ValueError("too long")
+        if _CANONICAL.fullmatch(token) is None:
+            raise ValueError("not in canonical form")
         for key in self._keys[:-1]:
             try:
                 return _decode(token, key)
@@ -125,13 +125,13 @@ def _decode(token: str, key: bytes) -> Mapping[str, Any]:
         options={
             "require": list(_REQUIRED),
             "strict_aud": True,
-            # Times are compared here: the library would read the clock itself.
+            # Compared in `verify` with `now`: the library reads the clock itself.
             "verify_exp": False,
             "verify_iat": False,
             "verify_nbf": False,
         },
     )
-    # Nothing of ours has another member, and a kid or jku is never followed.
+    # Our tokens have no other members; a kid or jku is never followed.
     if decoded["header"] != _HEADER:
         raise ValueError("not an access token")
     claims: Mapping[str, Any] = decoded["payload"]
@@ -141,7 +141,7 @@ def _decode(token: str, key: bytes) -> Mapping[str, Any]:
 def _principal(claims: Mapping[str, Any], now: float) -> Principal:
     for name in ("iat", "exp", "nbf"):
         if type(claims.get(name, 0)) is not int:
-            raise ValueError(f"{name} is no number of seconds")
+            raise ValueError(f"{name} is not a number of seconds")
     if max(claims["iat"], claims.get("nbf", 0)) > now + CLOCK_SKEW_S:
         raise ValueError("not valid yet")
     return Principal(
@@ -157,5 +157,5 @@ def _principal(claims: Mapping[str, Any], now: float) -> Principal:
 
 def _uuid(prefix: ids.Prefix, claim: object) -> UUID:
     if not isinstance(claim, str):
-        raise ValueError(f"no {prefix}_ id")  # noqa: TRY004  bad input, as everything here
+        raise ValueError(f"not a {prefix}_ id")  # noqa: TRY004  bad input, like the rest
     return ids.decode(prefix, claim)

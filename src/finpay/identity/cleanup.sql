@@ -1,11 +1,11 @@
--- Named queries of finpay.identity.cleanup: what no answer depends on any more.
+-- Named queries of finpay.identity.cleanup: rows that no response depends on.
 --
--- Rows that a request has locked are skipped, and a chunk is taken at a time, so nobody waits.
+-- Locked rows are skipped and a chunk is small, so no request waits.
 
 -- name: delete_expired_refresh_tokens
--- An expired token and an unknown one get the same answer. $1: seconds that an access token lives,
--- which may have been made with it; $2: how many at most. now() and not clock_timestamp(), which is
--- no bound for an index.
+-- An expired token is refused like an unknown one. $1: lifetime of an access token in seconds,
+-- because one may have been issued with it; $2: maximum number of rows. now() is stable, so the
+-- index on expires_at can be used; clock_timestamp() is volatile.
 WITH old AS (
     SELECT hash FROM identity.refresh_tokens
     WHERE expires_at < now() - make_interval(secs => $1)

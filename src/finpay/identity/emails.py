@@ -1,39 +1,49 @@
-"""One spelling per mailbox: NFKC-normalised and lower-cased, so that equal means equal.
+"""One stored form per e-mail address, so that equal addresses are equal strings.
 
-The check is stricter than RFC 5322, which allows comments, quotes and bare host names that no
-sign-up form means, and looser than most forms: any script, any top-level domain, plus signs.
+The form: Unicode NFKC, lower case, the domain in Unicode letters (IDNA 2008 U-labels) however it
+was written: `x@xn--bcher-kva.example` becomes `x@bücher.example`.
+
+The check is stricter than RFC 5322, which allows comments, quotes and host names without a dot,
+and looser than most forms: any script, any top-level domain, plus signs.
 """
 
+import re
 import unicodedata
 from typing import Final
 
+import idna
+
+from finpay.unicode_text import has_blank, has_default_ignorable
+
 MAX_LENGTH: Final = 254  # RFC 5321 §4.5.3.1.3: a path has 256, two of them angle brackets
-# Normalising long runs of combining marks takes quadratic time. No four characters become fewer
-# than one, so whatever is longer than this could not fit afterwards.
+MAX_DOMAIN_LENGTH: Final = 253  # RFC 1035 §2.3.4, of the ASCII form, without the root's dot
+# Normalising long runs of combining marks takes quadratic time. Normalising shortens a text to a
+# quarter at most, so a longer one could not fit afterwards.
 _MAX_RAW_LENGTH: Final = 4 * MAX_LENGTH
 
 _TOO_LONG: Final = f"An e-mail address has at most {MAX_LENGTH} characters."
-_UNWELCOME: Final = frozenset('()<>[]\\,;:"')  # RFC 5322 §3.2.3, specials
-# Unicode categories: controls and invisible ones (C…), and every kind of space (Z…). A look-alike
-# with a zero-width space in it would be somebody else's address.
-_UNWELCOME_CATEGORIES: Final = ("C", "Z")
+_INVISIBLE: Final = "An e-mail address has no spaces and no invisible characters."
+_NO_DOMAIN: Final = "Expected a domain such as example.com after the @."
+_FORBIDDEN: Final = re.compile(r'[()<>\[\]\\,;:"]')  # RFC 5322 §3.2.3, specials
+# RFC 1123 §2.1: letters, digits and inner hyphens. Not an A-label (xn--…), which is decoded.
+_ASCII_LABEL: Final = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 def normalise(text: str) -> str:
     """The form that is stored, compared and shown. ValueError says what to change."""
     if len(text) > _MAX_RAW_LENGTH:
         raise ValueError(_TOO_LONG)
-    # Lower-casing can leave a letter and its accent apart, hence the second time.
+    # Lower-casing can leave a letter and its accent apart, so it is normalised once more.
     email = _nfkc(_nfkc(text).lower())
-    # Only now: a full-width @ or an ideographic space looks like them after normalising.
-    if len(email) > MAX_LENGTH:
-        raise ValueError(_TOO_LONG)
+    # After normalising, which turns a full-width @ into @ and an ideographic space into a space.
     _check_characters(email)
-    local, _, domain = email.partition("@")
+    local, at, domain = email.partition("@")
     if not local or not domain or "@" in domain:
-        raise ValueError("An e-mail address has one @, with something on both sides of it.")
-    _check_local_part(local)
-    _check_domain(domain)
+        raise ValueError("An e-mail address has one @, with a name before it and a domain after.")
+    if "" in local.split("."):
+        raise ValueError("A dot in an e-mail address stands between two other characters.")
+    email = local + at + _unicode_domain(domain)
+    _check_characters(email)  # once more: a decoded domain is longer and has other characters
     return email
 
 
@@ -42,31 +52,28 @@ def _nfkc(text: str) -> str:
 
 
 def _check_characters(email: str) -> None:
-    for character in email:
-        if unicodedata.category(character).startswith(_UNWELCOME_CATEGORIES):
-            raise ValueError("An e-mail address has no spaces and no invisible characters.")
-        if character in _UNWELCOME:
-            raise ValueError(f"An e-mail address has no {character} in it.")
+    if len(email) > MAX_LENGTH:
+        raise ValueError(_TOO_LONG)
+    # Not printable: controls, unassigned and private code points, every space but the ASCII one.
+    invisible = not email.isprintable() or " " in email
+    if invisible or has_default_ignorable(email) or has_blank(email):
+        raise ValueError(_INVISIBLE)
+    if special := _FORBIDDEN.search(email):
+        raise ValueError(f"An e-mail address can't contain {special[0]}")
 
 
-def _check_local_part(local: str) -> None:
-    if "" in local.split("."):
-        raise ValueError("A dot in an e-mail address stands between two other characters.")
-
-
-def _check_domain(domain: str) -> None:
+def _unicode_domain(domain: str) -> str:
+    """The domain with its A-labels (xn--…) decoded. ValueError if it is not a valid host name."""
     labels = domain.split(".")
-    if len(labels) == 1 or not all(_is_label(label) for label in labels) or labels[-1].isdigit():
-        raise ValueError("Expected a domain such as example.com after the @.")
-
-
-def _is_label(label: str) -> bool:
-    """Letters with their marks, digits and inner hyphens, in any script (RFC 5890)."""
-    return (
-        label != ""
-        and not label.startswith("-")
-        and not label.endswith("-")
-        and all(
-            character == "-" or unicodedata.category(character)[0] in "LMN" for character in label
-        )
-    )
+    if len(labels) == 1 or labels[-1].isdigit():
+        raise ValueError(_NO_DOMAIN)
+    if all(_ASCII_LABEL.fullmatch(label) for label in labels):
+        return domain
+    try:
+        encoded = [idna.alabel(label) for label in labels]
+        decoded = [idna.ulabel(label) for label in encoded]
+    except idna.IDNAError:
+        raise ValueError(_NO_DOMAIN) from None
+    if len(b".".join(encoded)) > MAX_DOMAIN_LENGTH:
+        raise ValueError(f"A domain has at most {MAX_DOMAIN_LENGTH} characters in ASCII (xn--…).")
+    return ".".join(decoded)

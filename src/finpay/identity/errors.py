@@ -1,6 +1,6 @@
-"""The refusals of this package. Each 401 says which scheme would be accepted (RFC 9110 §11.6.1).
+"""The errors of this package. Each 401 names the accepted scheme (RFC 9110 §11.6.1).
 
-None tells whether an e-mail is known, save that of registration, which can't help it.
+None reveals whether an e-mail address is registered, except at registration, which has to.
 """
 
 from typing import Final
@@ -8,45 +8,45 @@ from typing import Final
 from finpay.errors import Code, FinPayError
 
 _CHALLENGE: Final = 'Bearer realm="finpay"'
-# RFC 6750 §3.1, for a token that was given and is no good.
+# RFC 6750 §3.1: a token was sent and is not valid.
 _BAD_TOKEN: Final = f'{_CHALLENGE}, error="invalid_token"'
 
 
 def unauthenticated(detail: str) -> FinPayError:
-    """401: the access token that was given is not valid now."""
-    return _refusal(Code.UNAUTHENTICATED, detail, _BAD_TOKEN)
+    """401: the access token of the request is not valid."""
+    return _unauthorized(Code.UNAUTHENTICATED, detail, _BAD_TOKEN)
 
 
 def invalid_credentials() -> FinPayError:
-    """401 at login: for an unknown e-mail and for a wrong password alike."""
-    return _refusal(
+    """401 at login: the same for an unknown e-mail address and a wrong password."""
+    return _unauthorized(
         Code.INVALID_CREDENTIALS,
-        "No user has this e-mail with this password. Check the spelling of both, or register.",
+        "The e-mail address or the password is wrong. Check both, or register.",
     )
 
 
 def wrong_current_password() -> FinPayError:
     """401 at password change."""
-    return _refusal(
+    return _unauthorized(
         Code.INVALID_CREDENTIALS,
-        "The current password is not right, so it was not changed. Check its spelling.",
+        "The current password is wrong. The password was not changed.",
     )
 
 
 def refresh_token_invalid() -> FinPayError:
     """401: unknown or expired, or its session has ended."""
-    return _refusal(
+    return _unauthorized(
         Code.REFRESH_TOKEN_INVALID,
         "The refresh token is unknown or expired, or its session has ended. Log in again.",
     )
 
 
 def refresh_token_reused() -> FinPayError:
-    """401: it was exchanged before; somebody may have a copy."""
-    return _refusal(
+    """401: the refresh token was used before, so there may be a copy of it."""
+    return _unauthorized(
         Code.REFRESH_TOKEN_REUSED,
-        "The refresh token was exchanged before. In case somebody copied it, its session has "
-        "ended. Log in again.",
+        "The refresh token was used before, so it may have been copied. Its session has ended. "
+        "Log in again.",
     )
 
 
@@ -54,9 +54,9 @@ def email_taken() -> FinPayError:
     """409 at registration."""
     return FinPayError(
         Code.EMAIL_TAKEN,
-        "A user with this e-mail exists. Log in instead, or register another e-mail.",
+        "A user with this e-mail address exists. Log in, or register another address.",
     )
 
 
-def _refusal(code: Code, detail: str, challenge: str = _CHALLENGE) -> FinPayError:
+def _unauthorized(code: Code, detail: str, challenge: str = _CHALLENGE) -> FinPayError:
     return FinPayError(code, detail, headers={"WWW-Authenticate": challenge})

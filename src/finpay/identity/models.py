@@ -1,4 +1,4 @@
-"""What this package answers with."""
+"""Results of this package, and the origin of a request."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,8 +6,16 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
+class RequestOrigin:
+    """The id of a request and, where known, the address of its client: for the audit log."""
+
+    request_id: str
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may log in."""
+    """A registered user. Columns of identity.users, in their order in the queries."""
 
     id: UUID
     email: str
@@ -17,7 +25,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user's account as it was at the login. Amounts in minor units."""
+    """The user's account at the time of the login. Amounts in minor units."""
 
     id: UUID
     balance: int
@@ -30,7 +38,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A working pair. `expires_in_s` is the access token's."""
+    """An access token, which expires in `expires_in_s`, and its refresh token."""
 
     access_token: str
     refresh_token: str
@@ -48,9 +56,9 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class RefreshTokenReuse:
-    """A refresh token came back too late, and its session has ended for it: committed.
+    """A refresh token was used again after its grace. Its session is revoked, and committed.
 
-    The caller tells the gate that the session ended, then answers `refresh_token_reused`.
+    The caller writes the tombstone of the session, then answers `refresh_token_reused`.
     """
 
     user_id: UUID

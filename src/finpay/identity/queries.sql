@@ -1,7 +1,7 @@
--- Named queries of finpay.identity. Every moment is the database's clock.
+-- Named queries of finpay.identity. All times are from the database's clock.
 --
--- Locks, always in this order, so that no two calls wait for each other: the user, the session,
--- its refresh token, and last the account, whose row outbox.record takes until the commit.
+-- Lock order, against deadlocks: the user, the session, its refresh token, and last the account,
+-- whose row outbox.record locks until the commit.
 
 -- name: get_login_by_email
 SELECT id, password_hash FROM identity.users WHERE email = $1
@@ -9,11 +9,11 @@ SELECT id, password_hash FROM identity.users WHERE email = $1
 -- name: get_user
 SELECT id, email, name, created_at FROM identity.users WHERE id = $1
 
--- name: get_password_hash
-SELECT password_hash FROM identity.users WHERE id = $1
+-- name: get_credentials
+SELECT password_hash, email, name FROM identity.users WHERE id = $1
 
 -- name: replace_password_hash
--- Only if it still is the one that the old password was compared with.
+-- Only if the stored hash is the one that was verified.
 UPDATE identity.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id
 
 -- name: register_user
@@ -32,8 +32,8 @@ SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency,
 FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9) a
 
 -- name: record_registration
--- The user's event keeps no e-mail and no name: they are looked up when it is told, so that a
--- person can be forgotten in one place.
+-- The user's event stores no e-mail address and no name. They are read when the event is encoded,
+-- so that erasing a person means erasing one row.
 SELECT audit.record($1, 'user.registered', $1, $4, $5),
        audit.record($1, 'account.created', $2, $4, $5),
        audit.record($1, 'session.created', $3, $4, $5),
@@ -43,8 +43,8 @@ SELECT audit.record($1, 'user.registered', $1, $4, $5),
 FROM ledger.accounts a WHERE a.id = $2
 
 -- name: open_session
--- A session for a user whose password hash is still the one that was verified; no row if not. The
--- lock holds off a password change, which would have to end this session too.
+-- A session for a user whose password hash is still the one that was verified; otherwise no row.
+-- The lock makes a concurrent password change wait, which then revokes this session too.
 WITH verified AS (
     SELECT id, email, name, created_at FROM identity.users
     WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE
@@ -60,7 +60,7 @@ SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency,
 FROM verified u JOIN ledger.accounts a ON a.user_id = u.id
 
 -- name: record_failed_login
--- The actor is a stranger: whoever knows the e-mail may be anybody.
+-- No actor: the client knew the e-mail address only.
 SELECT audit.record(NULL, 'login.failed', $1, $2, $3)
 
 -- name: record_failed_password_change
@@ -73,8 +73,8 @@ SELECT audit.record($1, 'password.changed', $1, $2, $3)
 SELECT id FROM identity.sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL
 
 -- name: lock_refresh_token
--- What the token is worth, judged after both locks: of two calls with one token, the second sees
--- what the first did. $2 is the grace in seconds.
+-- The state of the token after both locks are held, so of two concurrent calls with one token the
+-- second sees the rotation by the first. $2 is the grace in seconds.
 WITH token AS (
     SELECT t.session_id, s.user_id, s.ended_at, t.expires_at, t.rotated_at
     FROM identity.refresh_tokens t JOIN identity.sessions s ON s.id = t.session_id
@@ -89,7 +89,7 @@ SELECT t.session_id, t.user_id, a.id AS account_id,
 FROM token t JOIN ledger.accounts a ON a.user_id = t.user_id
 
 -- name: rotate_refresh_token
--- The grace counts from the first rotation: using the old token again does not prolong it.
+-- The grace counts from the first rotation: a second use of the old token does not prolong it.
 WITH rotated AS (
     UPDATE identity.refresh_tokens SET rotated_at = COALESCE(rotated_at, clock_timestamp())
     WHERE hash = $1 RETURNING session_id
@@ -108,8 +108,8 @@ UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3
 WHERE user_id = $2 AND id <> $1 AND ended_at IS NULL RETURNING id
 
 -- name: record_revoked_sessions
--- Set-based: a user may have thousands of them, and holds the account's lock meanwhile. A request
--- is told to its actor alone; the audit row names it in any case.
+-- Set-based: a user may have thousands of sessions, and the account is locked meanwhile. The event
+-- names the request only if its actor is the user; the audit row always does.
 WITH audited AS (
     SELECT count(audit.record($3, 'session.revoked', id, $4, $5,
                               json_build_object('reason', $6::text)))

@@ -1,16 +1,16 @@
-"""A user as the API and its events show one. Every field is always present."""
+"""The user resource of the API and of events. Every field is always present."""
 
 from typing import Literal
 
 from msgspec import Struct
 
 from finpay import ids
-from finpay.formats import Timestamp, time
+from finpay.formats import Timestamp, format_timestamp
 from finpay.identity import models
 
 
 class User(Struct, frozen=True):
-    """Who is logged in."""
+    """A user."""
 
     id: str
     object: Literal["user"]
@@ -19,11 +19,11 @@ class User(Struct, frozen=True):
     created_at: Timestamp
 
 
-def user(known: models.User) -> User:
+def user(row: models.User) -> User:
     return User(
-        id=ids.encode("usr", known.id),
+        id=ids.encode("usr", row.id),
         object="user",
-        email=known.email,
-        name=known.name,
-        created_at=time(known.created_at),
+        email=row.email,
+        name=row.name,
+        created_at=format_timestamp(row.created_at),
     )

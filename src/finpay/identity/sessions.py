@@ -1,8 +1,8 @@
-"""Sessions and their refresh tokens: how long a login lasts, and what ends it.
+"""Sessions and their refresh tokens: rotation, reuse detection and revocation.
 
-A refresh token is exchanged for a new pair and is then old. Within the grace it still works,
-because two tabs may send it at once and an answer may be lost. Later it can only be a copy, so the
-session ends, whoever holds the good one (RFC 9700 §4.14.2).
+A refresh token is exchanged for a new pair of tokens. Within the grace the old one still works,
+because two tabs may send it at once and a response may be lost. After the grace a second use means
+that there is a copy, so the session is revoked (RFC 9700 §4.14.2).
 """
 
 import hashlib
@@ -17,17 +17,16 @@ from finpay.db import queries
 from finpay.db.pool import Database, Executor
 from finpay.identity.access_tokens import Principal, Signer
 from finpay.identity.errors import refresh_token_invalid
-from finpay.identity.models import RefreshTokenReuse, Tokens
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import RefreshTokenReuse, RequestOrigin, Tokens
 
-REFRESH_TOKEN_BYTES: Final = 32  # 256 random bits: nobody guesses one, and a plain hash hides it
+REFRESH_TOKEN_BYTES: Final = 32  # can't be guessed, so its SHA-256 needs no salt
 
 _SQL: Final = queries.load("finpay.identity")
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """One that was just made. Only its hash is kept."""
+    """A new refresh token. Only the hash is stored."""
 
     text: str
     hash: bytes
@@ -39,7 +38,7 @@ class RefreshToken:
 
 
 class Sessions:
-    """What happens to a session after it was opened. `clock` is for access tokens only."""
+    """Refresh, logout and state of existing sessions. `clock` is used for access tokens only."""
 
     def __init__(
         self,
@@ -59,20 +58,20 @@ class Sessions:
     def tokens(
         self, user_id: UUID, account_id: UUID, session_id: UUID, refresh: RefreshToken
     ) -> Tokens:
-        """The pair that a client gets."""
+        """A new access token with the refresh token, for the response."""
         access = self._signer.issue(user_id, account_id, session_id, self._clock())
         return Tokens(access, refresh.text, self._signer.ttl_s)
 
     async def is_active(self, session_id: UUID, user_id: UUID) -> bool:
-        """Whether this is a session of this user that has not ended. One read."""
+        """Whether this is an active session of this user. One read."""
         return (
             await self._database.fetch_one(_SQL.is_session_active, session_id, user_id) is not None
         )
 
     async def refresh(self, token: str, origin: RequestOrigin) -> Tokens | RefreshTokenReuse:
-        """A new pair for a refresh token.
+        """Exchanges a refresh token for a new pair.
 
-        FinPayError `refresh_token_invalid` if it is unknown or expired, or its session ended.
+        FinPayError `refresh_token_invalid` if it is unknown or expired, or its session was revoked.
         """
         old_hash = hash_of(token)
         async with self._database.transaction() as transaction:
@@ -83,8 +82,9 @@ class Sessions:
                 raise refresh_token_invalid()
             user_id, session_id = found["user_id"], found["session_id"]
             if found["reused"]:
-                # Also when it had ended: the first to see it may have died before telling the gate.
-                await _end_reused(transaction, session_id, user_id, origin)
+                # Also if the session is revoked: the process that revoked it may have exited before
+                # it wrote the tombstone.
+                await _revoke_reused(transaction, session_id, user_id, origin)
                 return RefreshTokenReuse(user_id, session_id)
             if found["ended"]:
                 raise refresh_token_invalid()
@@ -101,41 +101,43 @@ class Sessions:
         return self.tokens(user_id, found["account_id"], session_id, new)
 
     async def logout(self, principal: Principal, origin: RequestOrigin) -> None:
-        """Ends the session. It may have ended already."""
+        """Revokes the session. Nothing happens if it is revoked already."""
         user_id = principal.user_id
         async with self._database.transaction() as transaction:
-            ended = await _end(transaction, principal.session_id, user_id, "logout")
-            await _record(transaction, user_id, ended, "logout", origin, actor_id=user_id)
+            revoked = await _revoke(transaction, principal.session_id, user_id, "logout")
+            await _record(transaction, user_id, revoked, "logout", origin, actor_id=user_id)
 
 
 async def revoke_others(
     transaction: Executor, principal: Principal, origin: RequestOrigin
 ) -> list[UUID]:
-    """Ends all sessions of the user but the principal's own, for a password change."""
+    """Revokes all other sessions of the user, after a password change. Returns their ids."""
     user_id, reason = principal.user_id, "password_changed"
     rows = await transaction.fetch(
         _SQL.revoke_other_sessions, principal.session_id, user_id, reason
     )
-    ended: list[UUID] = [row["id"] for row in rows]
-    await _record(transaction, user_id, ended, reason, origin, actor_id=user_id)
-    return ended
+    revoked: list[UUID] = [row["id"] for row in rows]
+    await _record(transaction, user_id, revoked, reason, origin, actor_id=user_id)
+    return revoked
 
 
 def hash_of(token: str) -> bytes:
-    """Under what a refresh token is kept. Any text has a hash, hostile ones too."""
+    """The stored hash of a refresh token. Any text has one, lone surrogates included."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-async def _end_reused(
+async def _revoke_reused(
     transaction: Executor, session_id: UUID, user_id: UUID, origin: RequestOrigin
 ) -> None:
     reason = "refresh_token_reused"
-    ended = await _end(transaction, session_id, user_id, reason)
-    # No actor: who holds an old token is just what nobody knows.
-    await _record(transaction, user_id, ended, reason, origin, actor_id=None)
+    revoked = await _revoke(transaction, session_id, user_id, reason)
+    # No actor: the client may be the user or a thief.
+    await _record(transaction, user_id, revoked, reason, origin, actor_id=None)
 
 
-async def _end(transaction: Executor, session_id: UUID, user_id: UUID, reason: str) -> list[UUID]:
+async def _revoke(
+    transaction: Executor, session_id: UUID, user_id: UUID, reason: str
+) -> list[UUID]:
     rows = await transaction.fetch(_SQL.revoke_session, session_id, user_id, reason)
     return [row["id"] for row in rows]
 
@@ -143,20 +145,20 @@ async def _end(transaction: Executor, session_id: UUID, user_id: UUID, reason: s
 async def _record(
     transaction: Executor,
     user_id: UUID,
-    ended: Sequence[UUID],
+    revoked: Sequence[UUID],
     reason: str,
     origin: RequestOrigin,
     *,
     actor_id: UUID | None,
 ) -> None:
-    """One audit row and one event for each session that ended.
+    """One audit row and one event for each revoked session.
 
-    A statement of its own: sessions are locked first, all of them, and the account last.
+    In a separate statement, so that all sessions are locked before the account is.
     """
     await transaction.execute(
         _SQL.record_revoked_sessions,
         user_id,
-        ended,
+        revoked,
         actor_id,
         origin.request_id,
         origin.address,

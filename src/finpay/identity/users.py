@@ -1,7 +1,7 @@
-"""Users: how they register, log in and change their password.
+"""Users: registration, login and password change.
 
-Passwords are hashed before any transaction begins, so that nobody's locks wait for argon2. Every
-change is then made on the condition that the hash is still the one that was verified.
+Passwords are hashed before a transaction begins, so no lock is held during argon2. The write is
+then conditional on the hash that was verified.
 """
 
 import time
@@ -12,16 +12,15 @@ from uuid import UUID
 from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Record, UniqueViolation
-from finpay.errors import FinPayError, unavailable
-from finpay.identity import errors
+from finpay.errors import FinPayError, unavailable, validation_failed
+from finpay.identity import errors, passwords
 from finpay.identity.access_tokens import Principal, Signer
-from finpay.identity.models import Account, LoggedIn, RefreshTokenReuse, Tokens, User
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import Account, LoggedIn, RefreshTokenReuse, RequestOrigin, Tokens, User
 from finpay.identity.passwords import Hasher
 from finpay.identity.sessions import RefreshToken, Sessions, revoke_others
 
-# Between our check and our write another login may renew the hash, which happens once, or the
-# password may be changed, which takes longer than one round of ours.
+# Between verification and write another login may rehash the password, which happens once, or the
+# password may be changed, which takes longer than one attempt.
 MAX_ATTEMPTS: Final = 3
 
 _SQL: Final = queries.load("finpay.identity")
@@ -30,10 +29,10 @@ _ACCOUNT_COLUMNS: Final = len(Account.__slots__)
 
 
 class Identity:
-    """Everything about users and sessions that the edge asks for. One per process.
+    """Users and sessions, as the edge needs them. One per process.
 
-    E-mails come as `emails.normalise` spells them, and new passwords have passed
-    `passwords.is_common`: both are faults of the request, which the edge names with their place.
+    The edge normalises e-mail addresses (`emails.normalise`) and checks the password of a
+    registration (`passwords.weakness`), because it knows the pointers of both.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Identity:
     async def register(
         self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
     ) -> LoggedIn:
-        """A user, an account and a session, all or nothing. FinPayError `email_taken`."""
+        """Creates a user, an account and a session, or nothing. FinPayError `email_taken`."""
         password_hash = await self._hasher.hash(password)
         user_id, account_id, session_id = ids.new_uuid(), ids.new_uuid(), ids.new_uuid()
         refresh = RefreshToken.new()
@@ -93,8 +92,8 @@ class Identity:
         return self._logged_in(row, session_id, refresh)
 
     async def login(self, email: str, password: str, origin: RequestOrigin) -> LoggedIn:
-        """A new session. FinPayError `invalid_credentials`: for an unknown e-mail and for a wrong
-        password the same, after the same work.
+        """Opens a session. FinPayError `invalid_credentials`, after the same work for an unknown
+        e-mail address and a wrong password.
         """
         for _ in range(MAX_ATTEMPTS):
             known = await self._database.fetch_one(_SQL.get_login_by_email, email)
@@ -104,7 +103,7 @@ class Identity:
                 raise errors.invalid_credentials()
             password_hash = known["password_hash"]
             if verified.needs_rehash:
-                password_hash = await self._renew_hash(known["id"], password_hash, password)
+                password_hash = await self._rehash(known["id"], password_hash, password)
             logged_in = await self._open_session(known["id"], password_hash, origin)
             if logged_in is not None:
                 return logged_in
@@ -113,9 +112,13 @@ class Identity:
     async def change_password(
         self, principal: Principal, current: str, new: str, origin: RequestOrigin
     ) -> list[UUID]:
-        """The user's other sessions, which have ended. FinPayError `invalid_credentials`."""
+        """Revokes the user's other sessions and returns their ids.
+
+        FinPayError `validation_failed` for a weak new password, `invalid_credentials` for a wrong
+        current one.
+        """
         for _ in range(MAX_ATTEMPTS):
-            password_hash = await self._password_hash(principal.user_id)
+            password_hash = await self._check_new_password(principal.user_id, current, new)
             if not (await self._hasher.verify(password_hash, current)).ok:
                 await self._record_failed_change(principal.user_id, origin)
                 raise errors.wrong_current_password()
@@ -124,18 +127,18 @@ class Identity:
                 if await transaction.fetch_one(
                     _SQL.replace_password_hash, principal.user_id, password_hash, new_hash
                 ):
-                    ended = await revoke_others(transaction, principal, origin)
+                    revoked = await revoke_others(transaction, principal, origin)
                     await transaction.execute(
                         _SQL.record_password_change,
                         principal.user_id,
                         origin.request_id,
                         origin.address,
                     )
-                    return ended
+                    return revoked
         raise _changed_meanwhile()
 
     async def me(self, user_id: UUID) -> User:
-        """The user. FinPayError `unauthenticated` when there is none any more."""
+        """The user. FinPayError `unauthenticated` if it was deleted."""
         row = await self._database.fetch_one(_SQL.get_user, user_id)
         if row is None:
             raise errors.unauthenticated("The user of this access token no longer exists.")
@@ -150,15 +153,15 @@ class Identity:
         await self._sessions.logout(principal, origin)
 
     async def is_session_active(self, session_id: UUID, user_id: UUID) -> bool:
-        """See Sessions.is_alive."""
+        """See Sessions.is_active."""
         return await self._sessions.is_active(session_id, user_id)
 
     def close(self) -> None:
-        """Ends the threads that hash."""
+        """Stops the threads that hash passwords."""
         self._hasher.close()
 
     async def _record_failed_login(self, user_id: UUID | None, origin: RequestOrigin) -> None:
-        """Without a user too, or the time would tell that there is none."""
+        """Also for unknown users, so that the time does not reveal them."""
         await self._database.execute(
             _SQL.record_failed_login, user_id, origin.request_id, origin.address
         )
@@ -168,12 +171,17 @@ class Identity:
             _SQL.record_failed_password_change, user_id, origin.request_id, origin.address
         )
 
-    async def _password_hash(self, user_id: UUID) -> str | None:
-        row = await self._database.fetch_one(_SQL.get_password_hash, user_id)
+    async def _check_new_password(self, user_id: UUID, current: str, new: str) -> str | None:
+        """The stored hash, None for a deleted user. FinPayError if the new password is weak."""
+        row = await self._database.fetch_one(_SQL.get_credentials, user_id)
+        email, name = ("", None) if row is None else (row["email"], row["name"])
+        reason = passwords.weakness(new, email=email, name=name, old=current)
+        if reason is not None:
+            raise validation_failed(reason, pointer="#/new_password")
         return None if row is None else row["password_hash"]
 
-    async def _renew_hash(self, user_id: UUID, old_hash: str, password: str) -> str:
-        """The hash with today's parameters. If somebody was faster, no session will open on it."""
+    async def _rehash(self, user_id: UUID, old_hash: str, password: str) -> str:
+        """A hash with today's parameters. If the stored hash has changed, `_open_session` fails."""
         new_hash = await self._hasher.hash(password)
         await self._database.execute(_SQL.replace_password_hash, user_id, old_hash, new_hash)
         return new_hash
@@ -181,7 +189,7 @@ class Identity:
     async def _open_session(
         self, user_id: UUID, password_hash: str, origin: RequestOrigin
     ) -> LoggedIn | None:
-        """None when this no longer is the user's hash."""
+        """None if the user's hash has changed."""
         session_id, refresh = ids.new_uuid(), RefreshToken.new()
         row = await self._database.fetch_one(
             _SQL.open_session,
@@ -196,7 +204,7 @@ class Identity:
         return None if row is None else self._logged_in(row, session_id, refresh)
 
     def _logged_in(self, row: Record, session_id: UUID, refresh: RefreshToken) -> LoggedIn:
-        """From a row of the user's columns followed by the account's."""
+        """From a row with the user's columns, then the account's."""
         user = User(*row[:_USER_COLUMNS])
         account = Account(*row[_USER_COLUMNS : _USER_COLUMNS + _ACCOUNT_COLUMNS])
         tokens = self._sessions.tokens(user.id, account.id, session_id, refresh)
@@ -204,4 +212,4 @@ class Identity:
 
 
 def _changed_meanwhile() -> FinPayError:
-    return unavailable("The password was being changed at the same moment. Try again.")
+    return unavailable("The password was changed at the same time. Retry the request.")

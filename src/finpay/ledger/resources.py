@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from finpay import ids
-from finpay.formats import MinorUnits, Timestamp, time
+from finpay.formats import MinorUnits, Timestamp, format_timestamp
 from finpay.ledger import reads
 
 
@@ -55,7 +55,7 @@ def account(state: Any) -> Account:
         currency=state.currency,
         status=state.status,
         version=state.version,
-        created_at=time(state.created_at),
+        created_at=format_timestamp(state.created_at),
     )
 
 
@@ -76,5 +76,5 @@ def transaction(step: reads.AccountTransaction, account_id: UUID) -> Transaction
         metadata=msgspec.json.decode(step.metadata, type=dict[str, str]),
         balance_after=step.balance_after,
         failure_code=step.failure_code,
-        created_at=time(step.created_at),
+        created_at=format_timestamp(step.created_at),
     )

@@ -15,7 +15,7 @@ import msgspec
 from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Executor, Record
-from finpay.formats import time
+from finpay.formats import format_timestamp
 from finpay.identity import models
 from finpay.identity.resources import user
 from finpay.ledger.reads import AccountTransaction
@@ -114,7 +114,7 @@ def _event(row: Record) -> Event:
         id=ids.encode("evt", event_ids.derive(account_id, sequence)),
         object="event",
         type=kind,
-        created_at=time(created_at),
+        created_at=format_timestamp(created_at),
         sequence=sequence,
         data=EventData(_subject(row), {} if previous is None else msgspec.json.decode(previous)),
         request=None if request_id is None else EventRequest(request_id, key),

@@ -1,7 +1,8 @@
-"""OpenTelemetry, for whoever installs `finpay[otel]` and sets OTEL_EXPORTER_OTLP_ENDPOINT.
+"""OpenTelemetry traces: on with `finpay[otel]` installed and OTEL_EXPORTER_OTLP_ENDPOINT set.
 
-Without both nothing of it is imported. traced.py has the parts that make spans; this is what they
-share: where spans go, and how the trace of a request is found again by its request id.
+Without both, OpenTelemetry is not imported. The components that make spans are in
+finpay.app.instrumentation; this module has the exporter, and derives the trace id of a request
+from its request id.
 """
 
 import logging
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
 
 Kind = Literal["internal", "server", "client"]
 
-CLOSE_LIMIT_S: Final = 2.0  # for the last spans; a collector that hangs must not hold up the end
+CLOSE_LIMIT_S: Final = 2.0  # for the last spans; a collector that hangs must not block shutdown
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _TRACE_BYTES: Final = 16
 _SPAN_BYTES: Final = 8
-_OURS: Final = re.compile(r"req_[0-9a-z]{26}")
+_OWN_REQUEST_ID: Final = re.compile(r"req_[0-9a-z]{26}")
 
 
 def start(service: str) -> "Tracer | None":
     """The tracer of this process, named `service` unless OTEL_SERVICE_NAME is set; None: off.
 
-    Where to, how often and how many is OpenTelemetry's own environment: OTEL_EXPORTER_OTLP_*,
-    OTEL_TRACES_SAMPLER, OTEL_BSP_*.
+    Endpoint, headers, sampling and batching are OpenTelemetry's own environment variables:
+    OTEL_EXPORTER_OTLP_*, OTEL_TRACES_SAMPLER, OTEL_BSP_*.
     """
-    wanted = any(os.environ.get(name) for name in _ENDPOINTS)
-    if not wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    configured = any(os.environ.get(name) for name in _ENDPOINTS)
+    if not configured or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -49,23 +50,23 @@ def start(service: str) -> "Tracer | None":
         return None
     name = os.environ.get("OTEL_SERVICE_NAME") or service
     resource = Resource.create({"service.name": name, "service.version": version("finpay")})
-    numbers = RequestIdGenerator()
+    generator = RequestIdGenerator()
     provider = TracerProvider(
-        resource=resource, shutdown_on_exit=False, id_generator=cast("IdGenerator", numbers)
+        resource=resource, shutdown_on_exit=False, id_generator=cast("IdGenerator", generator)
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Tracer(provider, numbers)
+    return Tracer(provider, generator)
 
 
 class Tracer:
-    """Makes spans. Exceptions are named in them, and never quoted."""
+    """Makes spans. They have the class of an exception, never its text."""
 
-    def __init__(self, provider: "TracerProvider", numbers: "RequestIdGenerator") -> None:
+    def __init__(self, provider: "TracerProvider", generator: "RequestIdGenerator") -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._provider = provider
         self._tracer = provider.get_tracer("finpay", version("finpay"))
-        self._numbers = numbers
+        self._generator = generator
         self._propagator = TraceContextTextMapPropagator()
 
     @contextmanager
@@ -77,7 +78,7 @@ class Tracer:
         links: "Sequence[Link]" = (),
         context: "Context | None" = None,
     ) -> "Iterator[Span]":
-        """A span around what happens inside, and the parent of what begins there."""
+        """A span around the block; spans started in the block are its children."""
         from opentelemetry.trace import SpanKind, StatusCode, use_span
 
         span = self._tracer.start_span(name, context, SpanKind[kind.upper()], attributes, links)
@@ -99,36 +100,36 @@ class Tracer:
         carrier: Mapping[str, str],
         attributes: "Mapping[str, AttributeValue]",
     ) -> "Iterator[Span]":
-        """The span of a request that came in: a child of its `traceparent`, if it has one.
+        """The span of a received request: a child of its `traceparent`, if it has one.
 
-        Else its trace follows from the request id, so that whoever knows that finds the trace.
+        Otherwise the trace id is derived from the request id, so that the trace can be found by it.
         """
         from opentelemetry.context import Context
 
-        self._numbers.follow(request_id)
+        self._generator.use_request_id(request_id)
         context = self._propagator.extract(carrier, Context())
         with self.span(name, "server", attributes, context=context) as span:
             yield span
 
     def links_to(self, request_id: str) -> "Sequence[Link]":
-        """To the span of a request; none if its id does not tell which that is."""
+        """A link to the span of a request; empty if the client chose the request id."""
         from opentelemetry.trace import Link, SpanContext, TraceFlags
 
-        numbers = _numbers_of(request_id)
-        if numbers is None:
+        derived = _ids_from_request_id(request_id)
+        if derived is None:
             return ()
         sampled = TraceFlags(TraceFlags.SAMPLED)
-        return (Link(SpanContext(*numbers, is_remote=True, trace_flags=sampled)),)
+        return (Link(SpanContext(*derived, is_remote=True, trace_flags=sampled)),)
 
     def close(self) -> None:
-        """Sends what is left, within CLOSE_LIMIT_S."""
+        """Exports the remaining spans, within CLOSE_LIMIT_S."""
         ending = threading.Thread(target=self._provider.shutdown, daemon=True)
         ending.start()
         ending.join(CLOSE_LIMIT_S)
 
 
 class RequestIdGenerator:
-    """Makes trace and span ids: random, but for those of a request."""
+    """Generates trace and span ids: random ones, except for the span of a request."""
 
     def __init__(self) -> None:
         from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -136,26 +137,26 @@ class RequestIdGenerator:
         self._random = RandomIdGenerator()
         self._next: tuple[int, int] | None = None
 
-    def follow(self, request_id: str) -> None:
-        """The next span to begin is the request's."""
-        self._next = _numbers_of(request_id)
+    def use_request_id(self, request_id: str) -> None:
+        """The next span that starts gets the ids of this request."""
+        self._next = _ids_from_request_id(request_id)
 
     def is_trace_id_random(self) -> bool:
-        """As good as: samplers read the low bits, which are a digest's."""
+        """True for samplers: they read the low bits, which come from a hash."""
         return True
 
     def generate_trace_id(self) -> int:
         return self._random.generate_trace_id() if self._next is None else self._next[0]
 
     def generate_span_id(self) -> int:
-        """The last that a span asks for."""
-        given, self._next = self._next, None
-        return self._random.generate_span_id() if given is None else given[1]
+        """Generated after the trace id, so this ends the use of the request id."""
+        derived, self._next = self._next, None
+        return self._random.generate_span_id() if derived is None else derived[1]
 
 
-def _numbers_of(request_id: str) -> tuple[int, int] | None:
-    """Trace and span of a request. None for ids that clients chose: they may come again."""
-    if not _OURS.fullmatch(request_id):
+def _ids_from_request_id(request_id: str) -> tuple[int, int] | None:
+    """Trace id and span id. None for ids chosen by clients, which may repeat."""
+    if not _OWN_REQUEST_ID.fullmatch(request_id):
         return None
     digest = blake2b(request_id.encode(), digest_size=_TRACE_BYTES + _SPAN_BYTES).digest()
     return int.from_bytes(digest[:_TRACE_BYTES]), int.from_bytes(digest[_TRACE_BYTES:])

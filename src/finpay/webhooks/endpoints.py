@@ -15,8 +15,8 @@ import msgspec
 from finpay import ids, signing
 from finpay.db import queries
 from finpay.db.pool import Database, Record, Transaction
-from finpay.formats import time
-from finpay.identity.origin import RequestOrigin
+from finpay.formats import format_timestamp
+from finpay.identity.models import RequestOrigin
 from finpay.outbox.resources import WebhookEndpoint
 
 MAX_PER_USER: Final = 16  # each costs a row per event; who needs more fans out behind one of them
@@ -197,5 +197,5 @@ def event_resource(row: Record) -> WebhookEndpoint:
         event_types=row["event_types"],
         enabled=row["enabled"],
         disabled_reason=row["disabled_reason"],
-        created_at=time(row["created_at"]),
+        created_at=format_timestamp(row["created_at"]),
     )

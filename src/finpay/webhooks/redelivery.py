@@ -14,7 +14,7 @@ from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Record
 from finpay.errors import validation_failed
-from finpay.formats import time
+from finpay.formats import format_timestamp
 from finpay.outbox.events import encode_event
 from finpay.outbox.resources import Event, EventData, EventRequest
 from finpay.webhooks import endpoints
@@ -99,7 +99,7 @@ async def ping(
         id=ids.encode("evt", ids.new_uuid()),
         object="event",
         type=PING,
-        created_at=time(row["now"]),
+        created_at=format_timestamp(row["now"]),
         sequence=0,
         data=EventData(endpoints.event_resource(endpoint), {}),
         request=EventRequest(request_id, None),

@@ -7,8 +7,7 @@ from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.identity import resources
 from finpay.identity.errors import refresh_token_reused
-from finpay.identity.models import RefreshTokenReuse
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import RefreshTokenReuse, RequestOrigin
 
 
 async def register(services: Services, context: Context) -> Response:

@@ -19,7 +19,7 @@ from finpay.edge.schemas.webhooks import (
 )
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
-from finpay.identity.origin import RequestOrigin
+from finpay.identity.models import RequestOrigin
 from finpay.webhooks import endpoints
 from finpay.webhooks.ssrf import url_policy
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from finpay import ids
 from finpay.edge.schemas.problems import Problem
-from finpay.formats import MinorUnits, Timestamp, time
+from finpay.formats import MinorUnits, Timestamp, format_timestamp
 from finpay.identity import models
 from finpay.identity.resources import User, user
 from finpay.ledger import reads
@@ -164,7 +164,7 @@ def entry(row: reads.Entry, currency: str) -> Entry:
         currency=currency,
         balance_after=row.balance_after,
         version=row.version,
-        created_at=time(row.created_at),
+        created_at=format_timestamp(row.created_at),
     )
 
 

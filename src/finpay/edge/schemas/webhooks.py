@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from finpay import ids
 from finpay.edge.request.query_params import parse_time
 from finpay.errors import validation_failed
-from finpay.formats import Timestamp, time
+from finpay.formats import Timestamp, format_timestamp
 from finpay.outbox.event_types import matching
 from finpay.webhooks import deliveries, endpoints
 
@@ -201,8 +201,8 @@ def webhook_endpoint(endpoint: endpoints.Endpoint, secret: str | None = None) ->
         disabled_reason=endpoint.disabled_reason,
         disabled_at=_optional_time(endpoint.disabled_at),
         failing_since=_optional_time(endpoint.first_failing_at),
-        created_at=time(endpoint.created_at),
-        updated_at=time(endpoint.updated_at),
+        created_at=format_timestamp(endpoint.created_at),
+        updated_at=format_timestamp(endpoint.updated_at),
         secret=secret,
         previous_secret_expires_at=_optional_time(endpoint.overlap_until),
     )
@@ -218,12 +218,12 @@ def delivery(row: deliveries.Delivery) -> Delivery:
         status=row.status,
         attempt_count=row.attempt_count,
         next_attempt_at=_optional_time(row.next_attempt_at),
-        created_at=time(row.created_at),
+        created_at=format_timestamp(row.created_at),
         finished_at=_optional_time(row.finished_at),
         attempts=[
             DeliveryAttempt(
                 number=attempt.number,
-                started_at=time(attempt.started_at),
+                started_at=format_timestamp(attempt.started_at),
                 duration_ms=attempt.duration_ms,
                 http_status=attempt.http_status,
                 error=attempt.error,
@@ -252,4 +252,4 @@ def _time(text: str, pointer: str) -> datetime:
 
 
 def _optional_time(moment: datetime | None) -> str | None:
-    return None if moment is None else time(moment)
+    return None if moment is None else format_timestamp(moment)

@@ -1,0 +1,125 @@
+"""Password change: needs the current password, refuses weak ones, revokes other sessions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from finpay.errors import Code, FinPayError
+from finpay.identity.users import MAX_ATTEMPTS
+from tests.sql.identity_fixtures import PASSWORD, People, fresh_origin, refusal
+
+NEW_PASSWORD = "a better horse battery"
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="finpay"'}
+
+
+@pytest.fixture
+async def people(database_url: str) -> AsyncIterator[People]:
+    people = People(database_url)
+    yield people
+    await people.close()
+
+
+async def test_password_change_revokes_all_other_sessions(people: People) -> None:
+    person, bystander = await people.register(), await people.register()
+    second, third = await people.login(person), await people.login(person)
+    logged_out = await people.login(person)
+    await people.identity.logout(logged_out.principal, fresh_origin())
+    origin = fresh_origin()
+    revoked = await people.identity.change_password(
+        second.principal, PASSWORD, NEW_PASSWORD, origin
+    )
+    others = {person.principal.session_id, third.principal.session_id}
+    assert len(revoked) == 2
+    assert set(revoked) == others
+    assert [await people.is_active(login) for login in (person, second, third)] == [
+        False,
+        True,
+        False,
+    ]
+    assert await people.is_active(bystander)
+    await people.refresh(second.refresh_token)
+    lost = await refusal(people.identity.refresh(third.refresh_token, fresh_origin()))
+    assert lost.code is Code.REFRESH_TOKEN_INVALID
+    audited = await people.audit(origin)
+    assert audited[-1] == ("password.changed", person.id, person.id)
+    assert {row[2] for row in audited[:-1]} == others
+    assert {row[:2] for row in audited[:-1]} == {("session.revoked", person.id)}
+    events = await people.events(person)
+    assert [event[:2] for event in events[3:]] == [(4, "session.revoked"), (5, "session.revoked")]
+    assert all("password_changed" in event[2] for event in events[3:])
+
+
+async def test_after_a_change_only_the_new_password_is_accepted(people: People) -> None:
+    person = await people.register()
+    await people.identity.change_password(person.principal, PASSWORD, NEW_PASSWORD, fresh_origin())
+    await people.login(person, NEW_PASSWORD)
+    assert (await refusal(people.login(person))).code is Code.INVALID_CREDENTIALS
+
+
+@pytest.mark.parametrize("new", ["{email}", "{local}", "Zaphod Beeblebrox", PASSWORD, "finpay2026"])
+async def test_weak_new_password_is_refused_before_the_current_one_is_verified(
+    people: People, new: str
+) -> None:
+    person, origin = await people.register("Zaphod Beeblebrox"), fresh_origin()
+    people.hasher.compared.clear()
+    weak = new.format(email=person.email.upper(), local=person.email.partition("@")[0])
+    refused = await refusal(
+        people.identity.change_password(person.principal, PASSWORD, weak, origin)
+    )
+    assert refused.code is Code.VALIDATION_FAILED
+    assert [error.pointer for error in refused.field_errors] == ["#/new_password"]
+    assert people.hasher.compared == []
+    assert await people.audit(origin) == []
+    await people.login(person)
+
+
+async def test_wrong_current_password_changes_nothing(people: People) -> None:
+    person, origin = await people.register(), fresh_origin()
+    second = await people.login(person)
+    refused = await refusal(
+        people.identity.change_password(person.principal, "a wrong guess", NEW_PASSWORD, origin)
+    )
+    assert refused.code is Code.INVALID_CREDENTIALS
+    assert refused.headers == CHALLENGE
+    assert await people.audit(origin) == [("password.change_failed", person.id, person.id)]
+    assert await people.is_active(second)
+    await people.login(person)
+
+
+async def test_concurrent_password_changes_have_one_success(people: People) -> None:
+    first = await people.register()
+    second = await people.login(first)
+    passwords = ["first wins, it seems", "second wins, it seems"]
+    results = await asyncio.gather(
+        *(
+            people.identity.change_password(login.principal, PASSWORD, new, fresh_origin())
+            for login, new in zip((first, second), passwords, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    (lost,) = [result for result in results if isinstance(result, FinPayError)]
+    assert lost.code is Code.INVALID_CREDENTIALS
+    winner = results.index(next(result for result in results if isinstance(result, list)))
+    assert [await people.is_active(first), await people.is_active(second)] == [
+        winner == 0,
+        winner == 1,
+    ]
+    await people.login(first, passwords[winner])
+
+
+async def test_password_that_changes_at_every_attempt_is_unavailable(people: People) -> None:
+    person = await people.register()
+
+    async def change() -> None:
+        await people.weaken(person)
+        people.hasher.afterwards = change
+
+    for call in (
+        people.login(person),
+        people.identity.change_password(person.principal, PASSWORD, NEW_PASSWORD, fresh_origin()),
+    ):
+        people.hasher.afterwards = change
+        people.hasher.compared.clear()
+        assert (await refusal(call)).code is Code.UNAVAILABLE
+        assert len(people.hasher.compared) == MAX_ATTEMPTS
