@@ -1,9 +1,8 @@
-"""Characters that text for people must not contain: invisible ones and direction controls.
+"""Characters that an e-mail address must not contain: those that nobody sees.
 
-A name or an e-mail address that differs from another one only in such a character looks the same
-on every screen. Both tables are Unicode properties, of Unicode 17.0 (2025-09-09):
-Default_Ignorable_Code_Point in https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt
-Bidi_Control in https://www.unicode.org/Public/17.0.0/ucd/PropList.txt
+An address that differs from another one only in such a character looks the same on every screen.
+The table of ignorable ones is a property of Unicode 17.0 (2025-09-09), Default_Ignorable_Code_Point
+in https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt
 """
 
 import re
@@ -38,7 +37,6 @@ BLANK: Final = (
     (0x16FE4, 0x16FE4),  # Khitan filler
     (0x1D159, 0x1D159),  # musical null notehead
 )
-BIDI_CONTROL: Final = ((0x061C, 0x061C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069))
 
 
 def has_default_ignorable(text: str) -> bool:
@@ -51,15 +49,9 @@ def has_blank(text: str) -> bool:
     return not text.isascii() and _BLANK.search(text) is not None
 
 
-def has_bidi_control(text: str) -> bool:
-    """Whether the text contains a character that changes the direction of its neighbours."""
-    return not text.isascii() and _BIDI_CONTROL.search(text) is not None
-
-
 def _any_of(ranges: tuple[tuple[int, int], ...]) -> re.Pattern[str]:
     return re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in ranges)}]")
 
 
 _DEFAULT_IGNORABLE: Final = _any_of(DEFAULT_IGNORABLE)
 _BLANK: Final = _any_of(BLANK)
-_BIDI_CONTROL: Final = _any_of(BIDI_CONTROL)
