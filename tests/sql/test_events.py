@@ -110,7 +110,7 @@ async def test_an_event_is_found_by_its_id_and_by_its_place_alike(bank: Bank) ->
     every = [(holder, event) for holder in (a, b) for event in await read(bank, holder)]
     assert len(every) == 5 + 4
     places = [(holder.account_id, event.sequence) for holder, event in every]
-    by_places = await events.by_places(bank.app, [*places, (a.account_id, 99), (b.user_id, 1)])
+    by_places = await events.by_keys(bank.app, [*places, (a.account_id, 99), (b.user_id, 1)])
     assert by_places == dict(zip(places, (event for _, event in every), strict=True))
     for holder, event in every:
         event_id = ids.decode("evt", event.id)
@@ -123,7 +123,7 @@ async def test_an_event_is_found_by_its_id_and_by_its_place_alike(bank: Bank) ->
 
 
 async def test_by_places_of_nothing_is_nothing(bank: Bank) -> None:
-    assert await events.by_places(bank.app, []) == {}
+    assert await events.by_keys(bank.app, []) == {}
 
 
 async def test_what_is_rolled_back_was_never_told(bank: Bank) -> None:
