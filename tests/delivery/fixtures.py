@@ -1,6 +1,7 @@
 """A scene for delivery tests: a database, owners with endpoints, and real worker processes."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -44,6 +45,11 @@ class Worker:
 
     process: "subprocess.Popen[bytes]"
     log: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far, without what the command prints at its end."""
+        text = self.log.read_text()
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     def kill(self) -> None:
         self.process.kill()

@@ -136,7 +136,7 @@ def _data(row: Record, event_id: str) -> EventData:
     try:
         return EventData(_object(row), {} if row["previous"] is None else _decode(row["previous"]))
     except (msgspec.DecodeError, RecursionError) as error:
-        _LOG.error("event_unreadable", event=event_id, type=row["type"], reason=str(error))
+        _LOG.error("event_unreadable", event_id=event_id, type=row["type"], reason=str(error))
         return _UNREADABLE
 
 

@@ -189,11 +189,12 @@ def _open_session(resolver: AbstractResolver) -> aiohttp.ClientSession:
 
 def _url(target: Target) -> URL:
     """The URL with the path's bytes as its owner wrote them."""
+    path, _, query = target.path.partition("?")
     return URL.build(
         scheme="https" if target.tls else "http",
         authority=target.authority,
-        path=target.path,
-        query_string=target.query,
+        path=path,
+        query_string=query,
         encoded=True,
     )
 

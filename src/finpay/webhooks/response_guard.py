@@ -41,16 +41,23 @@ class ResponseGuard(asyncio.Protocol):
         self._free_bytes = MAX_RESPONSE_BYTES
         self._free_heads = MAX_HEADS
         self._released = False
-        # Plain delegation.
-        self.pause_writing = inner.pause_writing
-        self.resume_writing = inner.resume_writing
-        self.eof_received = inner.eof_received
-        self.connection_lost = inner.connection_lost
 
     def release(self) -> None:
         """The exchange is over: data that comes now answers no request."""
         self._released = True
         self._free_bytes = 0
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def eof_received(self) -> None:
+        self._inner.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         accepted, self._free_bytes = data[: self._free_bytes], self._free_bytes - len(data)

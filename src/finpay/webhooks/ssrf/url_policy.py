@@ -62,13 +62,12 @@ class UrlPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A parsed URL. `host` is without brackets, `literal` the address that it spells, if any."""
+    """A parsed URL. `host` is without brackets, `path` with the query, `literal` an IP address."""
 
     tls: bool
     host: str
     port: int
     path: str
-    query: str
     literal: Address | None
 
     @property
@@ -112,8 +111,8 @@ def parse(url: str, policy: UrlPolicy) -> Target:
     literal = _literal(host)
     if literal is None:
         _check_name(host, policy)
-    path, query = match["path"] or "/", match["query"] or ""
-    return Target(scheme == "https", host.strip("[]"), port, path, query, literal)
+    path = (match["path"] or "/") + (match["query"] or "")
+    return Target(scheme == "https", host.strip("[]"), port, path, literal)
 
 
 def check_addresses(addresses: Sequence[Address], port: int, policy: UrlPolicy) -> None:
