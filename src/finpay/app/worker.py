@@ -6,6 +6,7 @@ may run, on any machines; they share only PostgreSQL.
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -29,6 +30,7 @@ from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
 
 VERIFY_POLL_S: Final = 5.0  # how soon a worker notices that no other one verifies the ledger
 RETRY_PAUSE_S: Final = 1.0  # between attempts to reach PostgreSQL at the start
+MAX_FILES: Final = 16_384  # 512 connections in use, and idle ones for 4 s each
 LOG_PAUSE_S: Final = 5.0  # between two lines of the log for the same reason
 
 _LOG: Final = logs.get()
@@ -41,6 +43,7 @@ def work(settings: Settings, *, once: bool) -> RunSummary:
     Unavailable if PostgreSQL does not answer.
     """
     logs.configure(settings.log_level)
+    _raise_file_limit()
     return uvloop.run(_run(settings, once=once))
 
 
@@ -76,6 +79,13 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
         await asyncio.gather(database.close(), heartbeat.close(), jobs_database.close())
         if tracer is not None:
             tracer.close()
+
+
+def _raise_file_limit() -> None:
+    """aiohttp does not limit idle connections, and 1 024 files is a common default."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _log_start(settings: Settings) -> None:
