@@ -4,12 +4,12 @@ from ipaddress import ip_address
 from typing import Final
 
 import pytest
-from tests.delivery.names import FixedNames
 
 from finpay import settings
 from finpay.errors import FinPayError
 from finpay.webhooks.ssrf import ip_policy, url_policy
 from finpay.webhooks.ssrf.url_policy import UrlPolicy
+from tests.delivery.names import FixedNames
 
 DEVELOPMENT: Final = UrlPolicy.of(settings.read({}))
 PRODUCTION: Final = UrlPolicy(True, ports=frozenset({443, 8443}), allowed_networks=())

@@ -82,7 +82,7 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
 
 
 def _raise_file_limit() -> None:
-    """aiohttp does not limit idle connections, and 1 024 files is a common default."""
+    """The HTTP client does not limit idle connections, and 1 024 files is a common default."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -144,7 +144,7 @@ async def _wait_for_postgres(
     logged_s, logged_reason = 0.0, ""
     while not worker.stopping:
         try:
-            return await preflight.check(database, settings)
+            await preflight.check(database, settings)
         except Unavailable as error:
             if once:
                 raise
@@ -153,6 +153,8 @@ async def _wait_for_postgres(
                 logged_s, logged_reason = time.monotonic(), reason
                 _LOG.warning("waiting_for_postgres", reason=reason)
             await asyncio.sleep(RETRY_PAUSE_S)
+        else:
+            return
 
 
 def _reason(error: Unavailable) -> str:
