@@ -85,7 +85,7 @@ class Scene:
         holder = holder or await self.bank.open()
         owner = endpoints.Owner(holder.user_id, holder.account_id, RequestOrigin("req_test", None))
         draft = endpoints.EndpointSpec(url, None, event_types or ("transaction.*",), enabled)
-        made = await endpoints.add(self.bank.app, owner, draft)
+        made = await endpoints.create(self.bank.app, owner, draft)
         assert made is not None
         return Hooked(holder, made[0].id, made[1])
 

@@ -159,7 +159,7 @@ async def test_disabled_endpoint_refuses_retry_replay_and_ping(
     hooked = await scene.hook(receiver.url)
     await scene.events(hooked, 1)
     row = await scene.bank.row("SELECT id FROM webhooks.deliveries")
-    await endpoints.change(scene.bank.app, hooked.owner, hooked.endpoint_id, {"enabled": False})
+    await endpoints.update(scene.bank.app, hooked.owner, hooked.endpoint_id, {"enabled": False})
     app, user_id = scene.bank.app, hooked.holder.user_id
     for refused in (
         redelivery.retry(app, user_id, row["id"]),

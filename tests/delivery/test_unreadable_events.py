@@ -46,7 +46,9 @@ async def test_unreadable_event_is_listed_with_an_empty_object(scene: Scene) -> 
     depth = 1_500
     for subject in (READABLE, '{"id":' + "[" * depth + "]" * depth + "}"):
         await scene.bank.owner.execute(RECORD, holder.user_id, subject)
-    found = await events.newest(scene.bank.app, holder.account_id, Filters(), before=None, limit=10)
+    found = await events.list_before(
+        scene.bank.app, holder.account_id, Filters(), before=None, limit=10
+    )
     listed: list[Any] = [msgspec.json.decode(events.encode_event(event)) for event in found]
     assert [event["sequence"] for event in listed] == [2, 1]
     assert listed[0]["type"] == "session.revoked"
@@ -65,7 +67,7 @@ async def test_unreadable_ping_is_canceled_and_listed(scene: Scene, receiver: Re
     await scene.events(hooked, 1)
     scene.drain()
     assert await scene.statuses() == {"delivered": 1, "canceled": 1}
-    found = await deliveries.page(
+    found = await deliveries.list_(
         scene.bank.app, hooked.endpoint_id, status="canceled", before=None, limit=10
     )
     assert [attempt.error for attempt in found[0].attempts] == ["event_unreadable"]

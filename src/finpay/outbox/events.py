@@ -48,7 +48,7 @@ class Filters:
     created_to: datetime | None = None
 
 
-async def newest(
+async def list_before(
     database: Executor, account_id: UUID, filters: Filters, *, before: int | None, limit: int
 ) -> list[Event]:
     """Newest first, at most `limit`, all before a sequence."""
@@ -56,7 +56,7 @@ async def newest(
     return await _page(database, _SQL.list_events_before, account_id, bounds, filters, limit=limit)
 
 
-async def following(
+async def list_after(
     database: Executor, account_id: UUID, filters: Filters, *, after: int, limit: int
 ) -> list[Event]:
     """Oldest first, at most `limit`, all after a sequence.
@@ -68,7 +68,7 @@ async def following(
     return await _page(database, _SQL.list_events_after, account_id, bounds, filters, limit=limit)
 
 
-async def one(database: Executor, account_id: UUID, event_id: UUID) -> Event | None:
+async def get(database: Executor, account_id: UUID, event_id: UUID) -> Event | None:
     """One event of this account; None for other accounts' events."""
     sequence = event_ids.sequence_of(account_id, event_id)
     if sequence is None:

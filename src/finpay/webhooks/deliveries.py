@@ -58,7 +58,7 @@ class Delivery:
     attempts: Sequence[Attempt]
 
 
-async def page(
+async def list_(
     database: Database, endpoint_id: UUID, *, status: Status | None, before: UUID | None, limit: int
 ) -> list[Delivery]:
     """Newest first, at most `limit`, all before an id, with their last ATTEMPTS_IN_PAGE attempts."""
@@ -69,7 +69,7 @@ async def page(
     return await _with_attempts(database, rows, ATTEMPTS_IN_PAGE)
 
 
-async def one(database: Database, user_id: UUID, delivery_id: UUID) -> Delivery | None:
+async def get(database: Database, user_id: UUID, delivery_id: UUID) -> Delivery | None:
     """One delivery to an endpoint of this user; None for other users' deliveries."""
     row = await database.fetch_one(_SQL.get_delivery, delivery_id, user_id)
     if row is None:

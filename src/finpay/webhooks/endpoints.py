@@ -65,7 +65,9 @@ class EndpointSpec:
     enabled: bool
 
 
-async def add(database: Database, owner: Owner, spec: EndpointSpec) -> tuple[Endpoint, str] | None:
+async def create(
+    database: Database, owner: Owner, spec: EndpointSpec
+) -> tuple[Endpoint, str] | None:
     """The new endpoint and its secret; None if the owner has MAX_PER_USER already."""
     endpoint_id, secret = ids.new_uuid(), signing.new_secret()
     async with database.transaction() as transaction:
@@ -88,7 +90,7 @@ async def add(database: Database, owner: Owner, spec: EndpointSpec) -> tuple[End
         return await _read(transaction, owner, endpoint_id), secret
 
 
-async def page(
+async def list_(
     database: Database, user_id: UUID, *, before: UUID | None, limit: int
 ) -> list[Endpoint]:
     """The user's endpoints, newest first, at most `limit`, all before an id."""
@@ -96,13 +98,13 @@ async def page(
     return [Endpoint(*row) for row in rows]
 
 
-async def one(database: Database, user_id: UUID, endpoint_id: UUID) -> Endpoint | None:
+async def get(database: Database, user_id: UUID, endpoint_id: UUID) -> Endpoint | None:
     """One of the user's endpoints; None for other users' endpoints."""
     row = await database.fetch_one(_SQL.list_endpoints, user_id, None, 1, endpoint_id)
     return None if row is None else Endpoint(*row)
 
 
-async def change(
+async def update(
     database: Database, owner: Owner, endpoint_id: UUID, members: Mapping[str, Any]
 ) -> Endpoint | None:
     """Sets the given members: url, description, event_types, enabled. None if it does not exist.

@@ -18,14 +18,14 @@ _NOTIFY: Final = f"NOTIFY {CHANNEL}"
 
 
 class Notifier:
-    """`wake` may be called after every commit. `database` is a pool of one, for nothing else."""
+    """`notify` may be called after every commit. `database` is a pool of one, for nothing else."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._task: asyncio.Task[None] | None = None
         self._pending = False
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """Returns at once; notifies within PAUSE_S, unless PostgreSQL is unavailable."""
         self._pending = True
         if self._task is None or self._task.done():
