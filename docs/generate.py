@@ -119,7 +119,7 @@ def events() -> str:
     for name, kind in event_types.EVENT_TYPES.items():
         members = ", ".join(f"`{member}`" for member in kind.subject.__struct_fields__)
         changed = ", ".join(f"`{member}`" for member in kind.previous) or "nothing"
-        lines += ["", f"## {name}", "", kind.told, "", f"`data.object`: {members}."]
+        lines += ["", f"## {name}", "", kind.description, "", f"`data.object`: {members}."]
         lines += ["", f"`data.previous`: {changed}."]
     return "\n".join(lines) + "\n"
 

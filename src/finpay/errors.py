@@ -28,6 +28,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     EMAIL_TAKEN = "email_taken"
     REQUEST_IN_PROGRESS = "request_in_progress"
+    REPLAY_IN_PROGRESS = "replay_in_progress"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     VALIDATION_FAILED = "validation_failed"
@@ -133,6 +134,11 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         "A request with this idempotency key is in progress.",
         "Wait for the seconds in Retry-After, then send the same request with the same key.",
         retryable=True,
+    ),
+    Code.REPLAY_IN_PROGRESS: ErrorSpec(
+        409,
+        "A replay of this webhook endpoint is running.",
+        "Wait until it has answered, then send the request again.",
     ),
     Code.BODY_TOO_LARGE: ErrorSpec(
         413,

@@ -1,8 +1,8 @@
-"""Sign and verify webhooks as Standard Webhooks 1.0 says, without I/O.
+"""Signs and verifies Standard Webhooks 1.0. Pure.
 
-What is signed is `{webhook-id}.{webhook-timestamp}.{body}` with HMAC-SHA256; the header
-`webhook-signature` has one `v1,<base64>` for each secret that is valid now, joined by spaces. A
-secret is `whsec_` and the base64 of 24 to 64 random bytes.
+HMAC-SHA256 signs `{webhook-id}.{webhook-timestamp}.{body}`; the header `webhook-signature` has one
+`v1,<base64>` for each valid secret, separated by spaces. A secret is `whsec_` and the base64 of 24
+to 64 random bytes.
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
@@ -15,27 +15,27 @@ import secrets as randomness
 from collections.abc import Sequence
 from typing import Final
 
-SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the mark of a secret, not one
-MIN_SECRET_BYTES: Final = 24  # the specification's range; ours have 32, as many as the hash gives
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105  a prefix, not a secret
+MIN_SECRET_BYTES: Final = 24  # the specification's range; new ones have 32, the size of the hash
 MAX_SECRET_BYTES: Final = 64
 NEW_SECRET_BYTES: Final = 32
-TOLERANCE_S: Final = 300  # between the sender's clock and ours, either way
+TOLERANCE_S: Final = 300  # difference of the clocks, either way
 
 _VERSION: Final = "v1,"
-# Enough digits for the year 33658; more would only be a way to make us work.
+# Enough digits for the year 33658; longer numbers would only cost time to parse.
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 class InvalidSecret(ValueError):
-    """The text is not a webhook secret. The message doesn't repeat it."""
+    """The text is not a webhook secret. The message does not contain it."""
 
 
 class InvalidSignature(ValueError):
-    """The message is not what somebody with the secret sent just now. The message says why."""
+    """The signature or the time of the message is wrong. The text says which."""
 
 
 def new_secret() -> str:
-    """A fresh secret, `whsec_…`."""
+    """A random secret, `whsec_…`."""
     return SECRET_PREFIX + base64.b64encode(randomness.token_bytes(NEW_SECRET_BYTES)).decode()
 
 
@@ -58,25 +58,25 @@ def verify(
     now_s: float,
     tolerance_s: int = TOLERANCE_S,
 ) -> None:
-    """Returns if one of the signatures is of one of the secrets, and the time is near `now_s`.
+    """Returns if a signature matches a secret and the timestamp is within `tolerance_s` of `now_s`.
 
-    The texts are those of the three headers. InvalidSignature says what is wrong, InvalidSecret
-    that a secret is not one.
+    `message_id`, `timestamp` and `signature` are the values of the headers. InvalidSignature says
+    what is wrong; InvalidSecret if a secret is not one.
     """
     if not secrets:
-        raise InvalidSecret("there is no secret to verify with")
+        raise InvalidSecret("no secret was given")
     if not (message_id + signature).isascii():
         raise InvalidSignature("webhook-id and webhook-signature are ASCII")
     _check_time(timestamp, now_s, tolerance_s)
     signed = _signed(message_id, timestamp, body)
     expected = [_signature(secret, signed).encode() for secret in secrets]
     given = [part.encode() for part in signature.split(" ")]
-    # Each pair is compared, in constant time: how long it takes tells nothing about a match.
+    # All pairs are compared, each in constant time: the duration does not depend on a match.
     matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in given]
     if not any(matches):
         raise InvalidSignature(
-            "none of the signatures is of this secret: is it this endpoint's secret, and the "
-            "body as it came, byte for byte?"
+            "none of the signatures matches: check the endpoint's secret, and that the body is "
+            "verified byte for byte as it was received"
         )
 
 
@@ -85,9 +85,9 @@ def _check_time(timestamp: str, now_s: float, tolerance_s: int) -> None:
         raise InvalidSignature("webhook-timestamp is not a whole number of seconds")
     age_s = now_s - int(timestamp)
     if age_s > tolerance_s:
-        raise InvalidSignature(f"the message is {age_s:.0f} s old, and {tolerance_s} s are allowed")
+        raise InvalidSignature(f"the message is {age_s:.0f} s old; {tolerance_s} s are allowed")
     if age_s < -tolerance_s:
-        raise InvalidSignature(f"the message is of a time {-age_s:.0f} s ahead: check this clock")
+        raise InvalidSignature(f"the message is {-age_s:.0f} s in the future: check this clock")
 
 
 def _signed(message_id: str, timestamp: str, body: bytes) -> bytes:
@@ -110,5 +110,5 @@ def _key(secret: str) -> bytes:
 
 
 def _padded(text: str) -> str:
-    """Some who hand out secrets leave the `=` of base64 away."""
+    """Some services issue secrets without the `=` of base64."""
     return text + "=" * (-len(text) % 4)

@@ -1,6 +1,7 @@
 """A scene for delivery tests: a database, owners with endpoints, and real worker processes."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -45,6 +46,11 @@ class Worker:
     process: "subprocess.Popen[bytes]"
     log: Path
 
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far, without what the command prints at its end."""
+        text = self.log.read_text()
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(STOP_LIMIT_S)
@@ -79,7 +85,7 @@ class Scene:
         holder = holder or await self.bank.open()
         owner = endpoints.Owner(holder.user_id, holder.account_id, RequestOrigin("req_test", None))
         draft = endpoints.EndpointSpec(url, None, event_types or ("transaction.*",), enabled)
-        made = await endpoints.add(self.bank.app, owner, draft)
+        made = await endpoints.create(self.bank.app, owner, draft)
         assert made is not None
         return Hooked(holder, made[0].id, made[1])
 

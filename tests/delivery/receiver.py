@@ -10,6 +10,7 @@ from typing import Final
 
 HANG: Final = b""  # no answer, and the connection stays open
 DROP: Final = b"drop"  # the connection ends without an answer
+CLOSE: Final = b"\0close"  # at the end of an answer: the connection ends behind it
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -78,8 +79,10 @@ class Receiver:
                         break
                     if answer == DROP:
                         break
-                    writer.write(answer)
+                    writer.write(answer.removesuffix(CLOSE))
                     await writer.drain()
+                    if answer.endswith(CLOSE):
+                        break
                 finally:
                     self._at_once -= 1
         writer.close()

@@ -76,7 +76,7 @@ async def test_whoever_has_no_endpoint_costs_nothing(scene: Scene, receiver: Rec
     hooked = await scene.hook(receiver.url)
     assert await _subscribed(scene, hooked.holder)
     app, owner = scene.bank.app, hooked.owner
-    await endpoints.change(app, owner, hooked.endpoint_id, {"enabled": False})
+    await endpoints.update(app, owner, hooked.endpoint_id, {"enabled": False})
     assert not await _subscribed(scene, hooked.holder)
     second = await scene.hook(receiver.url, holder=hooked.holder)
     assert await _subscribed(scene, hooked.holder)

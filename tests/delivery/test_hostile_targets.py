@@ -1,20 +1,21 @@
-"""Forty targets that a stranger would like us to call: not one connection is opened.
+"""SSRF: forty hostile URLs and names, and no connection is opened to any of them.
 
-Each goes through the sender as at an attempt, past the check at creation, as if its name had
-changed its mind since.
+Each goes through the sender, past the check at creation, as if its DNS had changed since.
 """
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
 from finpay import ids, settings, signing
-from finpay.webhooks.sender import Message, Sender
+from finpay.webhooks.messages import Message
+from finpay.webhooks.sender import Sender
+from finpay.webhooks.ssrf.name_resolver import NameResolver
 from finpay.webhooks.ssrf.url_policy import UrlPolicy
 from tests.delivery.fixtures import Scene
+from tests.delivery.names import FixedNames
 from tests.delivery.receiver import Receiver, receiving
 
 # {port} is where a canary listens on loopback.
@@ -45,7 +46,7 @@ LITERALS: Final = (
     "http://127。0。0。1:{port}/",
     "http://[::1%25lo]:{port}/",
 )
-# Names whose resolver answers with something inside.
+# Addresses that a resolver could give for a public name.
 NAMES: Final = (
     "127.0.0.1",
     "127.9.9.9",
@@ -74,64 +75,66 @@ def canary() -> Iterator[Receiver]:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every connection that anything in this process begins."""
+    """The address of every connection that this process begins."""
     begun: list[Any] = []
     loop = asyncio.get_event_loop_policy().new_event_loop()
-    plain = type(loop).create_connection
+    plain = type(loop).sock_connect
     loop.close()
 
-    async def counted(self: Any, *args: Any, **more: Any) -> Any:
-        begun.append(args)
-        return await plain(self, *args, **more)
+    async def recorded(self: Any, sock: Any, address: Any) -> None:
+        begun.append(address)
+        await plain(self, sock, address)
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", counted)
+    monkeypatch.setattr(type(loop), "sock_connect", recorded)
     return begun
 
 
 @pytest.mark.parametrize("production", [False, True])
-async def test_hostile_literals(canary: Receiver, opened: list[Any], *, production: bool) -> None:
+async def test_hostile_url_is_refused_without_a_connection(
+    canary: Receiver, opened: list[Any], *, production: bool
+) -> None:
     for url in LITERALS:
-        attempt = await _send(url.format(port=canary.port), _rules(production=production))
+        attempt = await _send(url.format(port=canary.port), _policy(production=production))
         assert attempt.error in ("url_refused", "address_refused"), url
     assert not opened
     assert not canary.connections
 
 
-async def test_hostile_names(
-    canary: Receiver, opened: list[Any], monkeypatch: pytest.MonkeyPatch
+async def test_name_with_a_private_address_is_refused_without_a_connection(
+    canary: Receiver, opened: list[Any]
 ) -> None:
     for address in NAMES:
         for answers in ([address], ["8.8.8.8", address]):
-            _resolve_to(monkeypatch, answers)
-            attempt = await _send("http://rebound.example.com/", _rules())
+            names = FixedNames(*answers)
+            attempt = await _send("http://rebound.example.com/", _policy(), names)
             assert attempt.error == "address_refused", address
     assert not opened
     assert not canary.connections
 
 
-async def test_the_canary_would_sing(canary: Receiver, opened: list[Any]) -> None:
-    """The two tests above can fail."""
+async def test_allowed_url_reaches_the_canary(canary: Receiver, opened: list[Any]) -> None:
+    """So the two tests above can fail."""
     read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
     attempt = await _send(canary.url, UrlPolicy.of(read))
     assert attempt.error is None
     assert len(opened) == canary.connections == 1
 
 
-async def test_the_name_is_asked_once(
-    canary: Receiver, opened: list[Any], monkeypatch: pytest.MonkeyPatch
+async def test_attempt_connects_to_the_checked_address_after_one_lookup(
+    canary: Receiver, opened: list[Any]
 ) -> None:
-    """A resolver that changes its answer between the check and the connection changes nothing."""
-    asked = _resolve_to(monkeypatch, ["127.0.0.1"])
+    """DNS rebinding: a second look-up could give another address than the one that was checked."""
+    names = FixedNames("127.0.0.1")
     read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.1/32"})
-    attempt = await _send(f"http://rebound.example.com:{canary.port}/", UrlPolicy.of(read))
+    attempt = await _send(f"http://rebound.example.com:{canary.port}/", UrlPolicy.of(read), names)
     assert attempt.error is None
-    assert asked == ["rebound.example.com"]
-    assert [args[1] for args in opened] == ["127.0.0.1"]
+    assert names.asked == ["rebound.example.com"]
+    assert opened == [("127.0.0.1", canary.port)]
     assert canary.requests[0].headers["host"] == f"rebound.example.com:{canary.port}"
 
 
-async def test_a_worker_refuses_them_too(scene: Scene, canary: Receiver) -> None:
-    """As rows that were there before the rules, with nothing opened."""
+async def test_worker_refuses_hostile_urls_that_are_stored(scene: Scene, canary: Receiver) -> None:
+    """Stored before a change of the settings, for example."""
     for url in LITERALS:
         hooked = await scene.hook(url.format(port=canary.port))
         await scene.events(hooked, 1)
@@ -142,27 +145,15 @@ async def test_a_worker_refuses_them_too(scene: Scene, canary: Receiver) -> None
     assert not canary.connections
 
 
-def _rules(*, production: bool = False) -> UrlPolicy:
-    return UrlPolicy(production=production, ports=frozenset(range(1, 65536)), opened=())
+def _policy(*, production: bool = False) -> UrlPolicy:
+    return UrlPolicy(production, ports=frozenset(range(1, 65536)), allowed_networks=())
 
 
-async def _send(url: str, rules: UrlPolicy) -> Any:
-    sender = Sender(rules, timeout_s=5)
+async def _send(url: str, policy: UrlPolicy, names: NameResolver | None = None) -> Any:
+    sender = Sender(policy, 5, names)
     try:
         return await sender.send(
-            Message(ids.new_uuid(), url, "evt_1", b"{}", [signing.new_secret()])
+            Message(ids.new_uuid(), ids.new_uuid(), url, "evt_1", b"{}", [signing.new_secret()])
         )
     finally:
-        sender.close()
-
-
-def _resolve_to(monkeypatch: pytest.MonkeyPatch, answers: list[str]) -> list[str]:
-    """Returns the names that were asked for, as they are."""
-    asked: list[str] = []
-
-    def getaddrinfo(name: str, *_: Any, **__: Any) -> list[Any]:
-        asked.append(name)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answer, 0)) for answer in answers]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return asked
+        await sender.close()

@@ -1,7 +1,11 @@
-"""A claim costs the same whatever waits: a long queue is stepped over, not read."""
+"""Claims: limits per endpoint and owner, and a cost that does not grow with the backlog."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from finpay import ids
 from finpay.db import queries
 from finpay.webhooks import leasing
+from finpay.webhooks.leasing import Capacity, ClaimResult
 from tests.delivery.fixtures import Hooked, Scene
 from tests.delivery.receiver import Receiver
 
@@ -18,7 +23,7 @@ _SQL: Final = queries.load("finpay.webhooks")
 
 
 @pytest.fixture
-async def crowded(scene: Scene, receiver: Receiver) -> list[Hooked]:
+async def backlog(scene: Scene, receiver: Receiver) -> list[Hooked]:
     """One endpoint with a backlog, and three with one delivery each."""
     hooked = [await scene.hook(receiver.url) for _ in range(4)]
     for one in hooked:
@@ -37,53 +42,81 @@ async def crowded(scene: Scene, receiver: Receiver) -> list[Hooked]:
     return hooked
 
 
-async def test_the_backlog_of_one_leaves_room_for_the_others(
-    scene: Scene, crowded: list[Hooked]
+async def test_endpoint_with_a_backlog_gets_its_fair_share_of_a_claim(
+    scene: Scene, backlog: list[Hooked]
 ) -> None:
     worker = await _worker(scene)
-    turn = await leasing.claim(scene.bank.app, worker, after=leasing.FIRST, places=100, bound=64)
-    taken = [lease.endpoint_id for lease in turn.leases]
-    assert {one.endpoint_id for one in crowded} == set(taken)
-    assert taken.count(crowded[0].endpoint_id) == 25  # its share of the places
+    result = await _claim(scene, worker, _capacity(free=100))
+    leased = [lease.endpoint_id for lease in result.leases]
+    assert {one.endpoint_id for one in backlog} == set(leased)
+    assert leased.count(backlog[0].endpoint_id) == 25
 
 
-async def test_the_bound_counts_all_workers(scene: Scene, crowded: list[Hooked]) -> None:
+async def test_limit_per_endpoint_counts_all_workers(scene: Scene, backlog: list[Hooked]) -> None:
     for _ in range(5):
         worker = await _worker(scene)
-        await leasing.claim(scene.bank.app, worker, after=leasing.FIRST, places=400, bound=20)
+        await _claim(scene, worker, _capacity(max_per_endpoint=20))
     assert await scene.bank.count("webhooks.deliveries", "status = 'leased'") == 20 + 3
 
 
-async def test_those_who_did_not_get_a_place_are_next(scene: Scene, crowded: list[Hooked]) -> None:
+async def test_owner_with_many_endpoints_gets_its_share_of_the_worker(
+    scene: Scene, backlog: list[Hooked], receiver: Receiver
+) -> None:
+    owner = backlog[0].holder
+    for _ in range(3):
+        hooked = await scene.hook(receiver.url, holder=owner)
+        await scene.events(hooked, 40)
+    worker = await _worker(scene)
+    in_flight = {owner.user_id: 10}
+    result = await _claim(scene, worker, _capacity(max_per_owner=30, in_flight=in_flight))
+    leased = Counter(lease.endpoint_id for lease in result.leases)
+    assert leased.total() == 20 + 3
+    own = [leased[key] for key in leased.keys() - {one.endpoint_id for one in backlog[1:]}]
+    assert sorted(own) == [5, 5, 5, 5]
+    assert result.more
+
+
+async def test_owner_at_the_limit_leaves_the_others_their_leases(
+    scene: Scene, backlog: list[Hooked]
+) -> None:
+    worker = await _worker(scene)
+    in_flight = {backlog[0].holder.user_id: 64}
+    result = await _claim(scene, worker, _capacity(in_flight=in_flight))
+    assert {lease.endpoint_id for lease in result.leases} == {o.endpoint_id for o in backlog[1:]}
+
+
+async def test_endpoint_without_a_lease_is_first_in_the_next_claim(
+    scene: Scene, backlog: list[Hooked]
+) -> None:
     worker = await _worker(scene)
     after, seen = leasing.FIRST, []
     for _ in range(4):
-        turn = await leasing.claim(scene.bank.app, worker, after=after, places=1, bound=64)
-        seen += [lease.endpoint_id for lease in turn.leases]
-        after = turn.after
-    assert set(seen) == {one.endpoint_id for one in crowded}
+        result = await _claim(scene, worker, _capacity(free=1), after)
+        seen += [lease.endpoint_id for lease in result.leases]
+        after = result.after
+    assert set(seen) == {one.endpoint_id for one in backlog}
 
 
-async def test_one_that_keeps_failing_gets_few_places(scene: Scene, crowded: list[Hooked]) -> None:
+async def test_failing_endpoint_gets_few_leases(scene: Scene, backlog: list[Hooked]) -> None:
     await scene.bank.app.execute(
-        "UPDATE webhooks.endpoints SET failures_in_row = 10 WHERE id = $1", crowded[0].endpoint_id
+        "UPDATE webhooks.endpoints SET failures_in_row = 10 WHERE id = $1", backlog[0].endpoint_id
     )
     worker = await _worker(scene)
-    turn = await leasing.claim(scene.bank.app, worker, after=leasing.FIRST, places=400, bound=64)
-    taken = [lease.endpoint_id for lease in turn.leases]
-    assert taken.count(crowded[0].endpoint_id) == leasing.FAILING_PLACES
+    result = await _claim(scene, worker, _capacity())
+    leased = [lease.endpoint_id for lease in result.leases]
+    assert leased.count(backlog[0].endpoint_id) == leasing.FAILING_LIMIT
 
 
-async def test_a_claim_reads_no_queue_to_its_end(scene: Scene, crowded: list[Hooked]) -> None:
+async def test_claim_does_not_read_the_backlog(scene: Scene, backlog: list[Hooked]) -> None:
     connection = await asyncpg.connect(scene.url)
     await connection.execute("SET plan_cache_mode = force_custom_plan")
-    ready = [one.endpoint_id for one in crowded]
+    ready = [one.endpoint_id for one in backlog]
     worker = await _worker(scene)
     rows = await connection.fetch("SELECT id FROM webhooks.deliveries LIMIT $1", LARGE)
     some = [row["id"] for row in rows]
     for query, args in (
-        (_SQL.list_ready_endpoints, (leasing.FIRST, leasing.ENDPOINTS_PER_TURN)),
-        (_SQL.lease_deliveries, (ready, [64] * 4, worker, 512, 128)),
+        (_SQL.list_ready_endpoints, (leasing.FIRST, leasing.ENDPOINTS_PER_CLAIM)),
+        (_SQL.lease_deliveries, (ready, [64] * 4, worker, 512, [128] * 4)),
         (_SQL.record_attempts, (worker, *_columns(some))),
         (_SQL.cancel_deliveries, (ready[:1], LARGE)),
         (_SQL.enqueue_due_retries, (LARGE,)),
@@ -100,10 +133,25 @@ async def test_a_claim_reads_no_queue_to_its_end(scene: Scene, crowded: list[Hoo
 
 
 def _columns(deliveries: list[Any]) -> tuple[list[Any], ...]:
-    """As many deliveries that went well."""
+    """The parameters of record_attempts, for successful attempts."""
     count = len(deliveries)
     return (deliveries, ["delivered"] * count, [0.0] * count, [0.1] * count, [100] * count,
             [200] * count, [None] * count, ["ok"] * count)  # fmt: skip
+
+
+def _capacity(
+    free: int = 400,
+    max_per_endpoint: int = 64,
+    max_per_owner: int = 64,
+    in_flight: Mapping[UUID, int] = MappingProxyType({}),
+) -> Capacity:
+    return Capacity(free, max_per_endpoint, max_per_owner, in_flight)
+
+
+async def _claim(
+    scene: Scene, worker: UUID, capacity: Capacity, after: UUID = leasing.FIRST
+) -> ClaimResult:
+    return await leasing.claim(scene.bank.app, worker, after=after, capacity=capacity)
 
 
 async def _worker(scene: Scene) -> Any:
@@ -113,12 +161,14 @@ async def _worker(scene: Scene) -> Any:
 
 
 async def _plan(connection: asyncpg.Connection, query: str, *args: object) -> dict[str, Any]:
-    """What PostgreSQL did, with the rows that it really read; rolled back."""
+    """The executed plan, with the rows that it read; rolled back."""
     attempt = connection.transaction()
     await attempt.start()
-    ((told,),) = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", *args)
+    ((explained,),) = await connection.fetch(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", *args
+    )
     await attempt.rollback()
-    plan: dict[str, Any] = json.loads(told)[0]["Plan"]
+    plan: dict[str, Any] = json.loads(explained)[0]["Plan"]
     return plan
 
 

@@ -1,4 +1,4 @@
-"""One attempt against every kind of receiver. What it came to has a name."""
+"""One attempt against every kind of receiver: its result has a name."""
 
 import asyncio
 import gzip
@@ -8,36 +8,39 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import trustme
 
 from finpay import ids, settings, signing
-from finpay.webhooks.http_connection import MAX_ANSWER_BYTES
-from finpay.webhooks.sender import Attempt, Message, Sender
+from finpay.webhooks import http_client
+from finpay.webhooks.messages import Attempt, Message
+from finpay.webhooks.response_guard import MAX_RESPONSE_BYTES
+from finpay.webhooks.sender import Sender
 from finpay.webhooks.ssrf.url_policy import UrlPolicy
-from tests.delivery.receiver import DROP, HANG, OK, Receiver, status
+from tests.delivery.names import FixedNames
+from tests.delivery.receiver import CLOSE, DROP, HANG, OK, Receiver, status
 
 TIMEOUT_S: Final = 0.5
-ENDPOINT: Final = ids.new_uuid()
+HEAD: Final = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
     read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
-    made = Sender(UrlPolicy.of(read), TIMEOUT_S)
+    made = Sender(UrlPolicy.of(read), TIMEOUT_S, FixedNames("127.0.0.1"))
     yield made
-    made.close()
+    await made.close()
 
 
 async def _send(sender: Sender, url: str) -> Attempt:
-    message = Message(ENDPOINT, url, "evt_1", b"{}", [signing.new_secret()])
+    message = Message(ids.new_uuid(), ids.new_uuid(), url, "evt_1", b"{}", [signing.new_secret()])
     return await sender.send(message)
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
-async def test_2xx_is_a_receipt(sender: Sender, receiver: Receiver, code: int) -> None:
+async def test_2xx_is_a_success(sender: Sender, receiver: Receiver, code: int) -> None:
     receiver.behave = lambda _: status(code)
     attempt = await _send(sender, receiver.url)
     assert (attempt.error, attempt.http_status) == (None, code)
@@ -48,7 +51,9 @@ async def test_2xx_is_a_receipt(sender: Sender, receiver: Receiver, code: int) -
     [(301, "redirect"), (302, "redirect"), (307, "redirect"), (308, "redirect"), (304, "redirect"),
      (400, "bad_status"), (404, "bad_status"), (410, "gone"), (500, "bad_status")],
 )  # fmt: skip
-async def test_nothing_else_is(sender: Sender, receiver: Receiver, code: int, error: str) -> None:
+async def test_other_status_is_an_error(
+    sender: Sender, receiver: Receiver, code: int, error: str
+) -> None:
     receiver.behave = lambda _: status(code, f"Location: {receiver.url}/elsewhere")
     attempt = await _send(sender, receiver.url)
     assert (attempt.error, attempt.http_status) == (error, code)
@@ -60,8 +65,11 @@ async def test_nothing_else_is(sender: Sender, receiver: Receiver, code: int, er
     [
         (HANG, "timeout"),
         (DROP, "connection_lost"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "timeout"),
         (b"HTTP/1.1 200 OK\r\nX: ", "timeout"),
+        (b"HTTP/1.1 200 OK\r\nX: \r\n" * 10, "invalid_response"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5_000, "invalid_response"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 50_000, "invalid_response"),
+        (b"HTTP/1.1 099 Low\r\n\r\n", "invalid_response"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "invalid_response"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000, "invalid_response"),
         (
@@ -70,7 +78,7 @@ async def test_nothing_else_is(sender: Sender, receiver: Receiver, code: int, er
         ),
     ],
 )
-async def test_what_is_no_answer(
+async def test_malformed_head_is_an_error_without_status(
     sender: Sender, receiver: Receiver, answer: bytes, error: str
 ) -> None:
     receiver.behave = lambda _: answer
@@ -79,12 +87,64 @@ async def test_what_is_no_answer(
     assert attempt.duration_s < TIMEOUT_S + 0.3
 
 
-async def test_nobody_listens(sender: Sender, receiver: Receiver) -> None:
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 10\r\n\r\nok",
+        b"Content-Length: 10\r\n\r\n",
+        b"Content-Length: 2\r\n\r\nok and more",
+        b"Content-Length: 0\r\n\r\nbody",
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 50_000,
+        b"Connection: close\r\n\r\n" + b"x" * 200_000,
+        b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nnot",
+    ],
+)
+@pytest.mark.parametrize("ending", ["closed", "open"])
+async def test_2xx_is_a_success_however_the_body_ends(
+    receiver: Receiver, rest: bytes, ending: str
+) -> None:
+    read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
+    sender = Sender(UrlPolicy.of(read), 20)
+    receiver.behave = lambda _: HEAD + rest + (CLOSE if ending == "closed" else b"")
+    attempt = await _send(sender, receiver.url)
+    await sender.close()
+    assert (attempt.error, attempt.http_status) == (None, 200)
+    assert attempt.duration_s < http_client.BODY_LIMIT_S + 1
+
+
+async def test_error_status_is_recorded_when_the_body_is_cut(
+    sender: Sender, receiver: Receiver
+) -> None:
+    receiver.behave = lambda _: status(503, "Retry-After: 7", body="busy")[:-1] + CLOSE
+    attempt = await _send(sender, receiver.url)
+    assert (attempt.error, attempt.http_status) == ("bad_status", 503)
+    assert (attempt.retry_after, attempt.answer) == ("7", "bus")
+
+
+async def test_endless_interim_responses_do_not_stall_the_event_loop(
+    sender: Sender, receiver: Receiver
+) -> None:
+    receiver.behave = lambda _: b"HTTP/1.1 100 Continue\r\n\r\n" * 400_000
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(_send(sender, receiver.url))
+    longest_s = 0.0
+    while not task.done():
+        before_s = loop.time()
+        await asyncio.sleep(0.001)
+        longest_s = max(longest_s, loop.time() - before_s)
+    assert (await task).error == "invalid_response"
+    assert longest_s < 0.1
+
+
+async def test_closed_port_is_connect_failed(sender: Sender, receiver: Receiver) -> None:
     attempt = await _send(sender, "http://127.0.0.1:1/")
     assert attempt.error == "connect_failed"
 
 
-async def test_the_first_2_kb_are_kept(sender: Sender, receiver: Receiver) -> None:
+async def test_first_2_kib_of_the_body_are_stored(sender: Sender, receiver: Receiver) -> None:
     receiver.behave = lambda _: status(500, body="é" * 5_000 + "\0")
     attempt = await _send(sender, receiver.url)
     assert attempt.answer == "é" * 1_024
@@ -92,9 +152,10 @@ async def test_the_first_2_kb_are_kept(sender: Sender, receiver: Receiver) -> No
     assert (await _send(sender, receiver.url)).answer == "a�b"
 
 
-async def test_no_more_than_64_kb_are_read(sender: Sender, receiver: Receiver) -> None:
-    """An endless answer that says 200 was a receipt; its connection is not used again."""
-    receiver.behave = lambda _: status(200, body="x" * (MAX_ANSWER_BYTES * 20))
+async def test_body_over_64_kib_is_a_success_whose_connection_is_closed(
+    sender: Sender, receiver: Receiver
+) -> None:
+    receiver.behave = lambda _: status(200, body="x" * (MAX_RESPONSE_BYTES * 20))
     for n in (1, 2):
         attempt = await _send(sender, receiver.url)
         assert (attempt.error, attempt.http_status) == (None, 200)
@@ -102,8 +163,8 @@ async def test_no_more_than_64_kb_are_read(sender: Sender, receiver: Receiver) -
         assert receiver.connections == n
 
 
-async def test_a_bomb_stays_closed(sender: Sender, receiver: Receiver) -> None:
-    """Nothing is decompressed, and nothing compressed was asked for."""
+async def test_compressed_body_is_not_decompressed(sender: Sender, receiver: Receiver) -> None:
+    """Nor was one asked for."""
     bomb = gzip.compress(b"\0" * 50_000_000)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
     receiver.behave = lambda _: head.encode() + bomb
@@ -121,22 +182,44 @@ async def test_a_bomb_stays_closed(sender: Sender, receiver: Receiver) -> None:
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
     ],
 )
-async def test_forms_of_answers(sender: Sender, receiver: Receiver, answer: bytes) -> None:
+async def test_framing_of_http_1_is_understood(
+    sender: Sender, receiver: Receiver, answer: bytes
+) -> None:
     receiver.behave = lambda _: answer
     attempt = await _send(sender, receiver.url)
     assert (attempt.error, attempt.answer) == (None, "ok")
 
 
-async def test_connections_are_kept_for_their_endpoint(sender: Sender, receiver: Receiver) -> None:
+async def test_connection_is_kept_for_its_host(sender: Sender, receiver: Receiver) -> None:
     for _ in range(3):
         await _send(sender, receiver.url)
     assert receiver.connections == 1
-    other = Message(ids.new_uuid(), receiver.url, "evt_1", b"{}", [signing.new_secret()])
-    await sender.send(other)
+    await _send(sender, receiver.url.replace("127.0.0.1", "hooks.example.com"))
     assert receiver.connections == 2
 
 
-async def test_a_proxy_of_the_environment_is_not_used(
+async def test_connection_is_replaced_after_its_age_limit(
+    sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The addresses of a name can change while the connection to the old one works."""
+    monkeypatch.setattr(http_client, "SESSION_AGE_S", 0.05)
+    for n in range(1, http_client.MAX_SESSIONS + 3):
+        await _send(sender, receiver.url)
+        await _send(sender, receiver.url)
+        assert receiver.connections == n
+        await asyncio.sleep(0.06)
+
+
+async def test_data_on_an_idle_connection_closes_it(sender: Sender, receiver: Receiver) -> None:
+    """It would be read as the response to the next request."""
+    receiver.behave = lambda _: status(200) + status(410)
+    assert (await _send(sender, receiver.url)).http_status == 200
+    receiver.behave = lambda _: status(204)
+    assert (await _send(sender, receiver.url)).http_status == 204
+    assert receiver.connections == 2
+
+
+async def test_proxy_of_the_environment_is_ignored(
     sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -144,12 +227,12 @@ async def test_a_proxy_of_the_environment_is_not_used(
     assert (await _send(sender, receiver.url)).error is None
 
 
-async def test_retry_after_is_heard(sender: Sender, receiver: Receiver) -> None:
+async def test_retry_after_is_returned(sender: Sender, receiver: Receiver) -> None:
     receiver.behave = lambda _: status(503, "Retry-After: 7")
     assert (await _send(sender, receiver.url)).retry_after == "7"
 
 
-async def test_an_answer_that_trickles_ends_in_time(sender: Sender) -> None:
+async def test_slow_body_is_cut_and_the_status_decides(sender: Sender) -> None:
     ended = asyncio.Event()
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,12 +250,14 @@ async def test_an_answer_that_trickles_ends_in_time(sender: Sender) -> None:
     attempt = await _send(sender, f"http://127.0.0.1:{port}/")
     server.close()
     await asyncio.wait_for(ended.wait(), 5)
-    assert attempt.error == "timeout"
+    assert (attempt.error, attempt.http_status) == (None, 200)
     assert attempt.duration_s < TIMEOUT_S + 0.3
 
 
-async def test_tls_wants_the_right_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The connection goes to the checked address, the certificate has to be the name's."""
+async def test_tls_verifies_the_name_not_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The connection goes to the checked address, with the name in SNI."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("hooks.example.com").configure_cert(context)
@@ -181,7 +266,6 @@ async def test_tls_wants_the_right_name(monkeypatch: pytest.MonkeyPatch, tmp_pat
     seen: list[str | None] = []
     context.sni_callback = lambda _, name, __: seen.append(name)
 
-    _resolve_to_loopback(monkeypatch)
     read = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
     for trusted, host, error in (
         ("ours", "hooks.example.com", None),
@@ -189,25 +273,29 @@ async def test_tls_wants_the_right_name(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ("theirs", "hooks.example.com", "tls_failed"),
     ):
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / f"{trusted}.pem"))
-        sender = Sender(UrlPolicy.of(read), 5)
-        with _speaking_tls(context) as port:
+        sender = Sender(UrlPolicy.of(read), 5, FixedNames("127.0.0.1"))
+        with _tls_server(context) as port:
             attempt = await _send(sender, f"https://{host}:{port}/")
-            sender.close()
+            await sender.close()
             await asyncio.sleep(0)  # so that it is closed for the other side, too
         assert attempt.error == error, host
     assert seen[0] == "hooks.example.com"
 
 
 @contextmanager
-def _speaking_tls(context: ssl.SSLContext) -> Iterator[int]:
+def _tls_server(context: ssl.SSLContext) -> Iterator[int]:
     """The port of a server that answers one connection."""
 
     def answer() -> None:
-        wire, _ = listening.accept()
-        with wire, suppress(OSError), context.wrap_socket(wire, server_side=True) as tls:
+        connection, _ = listening.accept()
+        with (
+            connection,
+            suppress(OSError),
+            context.wrap_socket(connection, server_side=True) as tls,
+        ):
             tls.recv(65_536)
             tls.sendall(OK)
-            tls.recv(1)  # until the other side lets go
+            tls.recv(1)  # until the client closes
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=answer)
@@ -220,13 +308,3 @@ async def _end(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
     with suppress(ConnectionError, ssl.SSLError):
         await writer.wait_closed()
-
-
-def _resolve_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = socket.getaddrinfo
-
-    def getaddrinfo(name: Any, *args: Any, **more: Any) -> Any:
-        inside = isinstance(name, str) and name.endswith("example.com")
-        return plain("127.0.0.1" if inside else name, *args, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)

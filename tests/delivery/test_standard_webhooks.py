@@ -38,7 +38,7 @@ async def test_the_request(scene: Scene, receiver: Receiver) -> None:
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"].startswith("FinPay")
     place = (hooked.holder.account_id, 1)
-    told = (await events.by_places(scene.bank.app, [place]))[place]
+    told = (await events.by_keys(scene.bank.app, [place]))[place]
     assert request.body == events.encode_event(told)
     assert request.id == told.id
     assert ids.decode("evt", request.id).version == 8

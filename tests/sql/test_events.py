@@ -110,20 +110,20 @@ async def test_an_event_is_found_by_its_id_and_by_its_place_alike(bank: Bank) ->
     every = [(holder, event) for holder in (a, b) for event in await read(bank, holder)]
     assert len(every) == 5 + 4
     places = [(holder.account_id, event.sequence) for holder, event in every]
-    by_places = await events.by_places(bank.app, [*places, (a.account_id, 99), (b.user_id, 1)])
+    by_places = await events.by_keys(bank.app, [*places, (a.account_id, 99), (b.user_id, 1)])
     assert by_places == dict(zip(places, (event for _, event in every), strict=True))
     for holder, event in every:
         event_id = ids.decode("evt", event.id)
-        assert await events.one(bank.app, holder.account_id, event_id) == event
+        assert await events.get(bank.app, holder.account_id, event_id) == event
         for other in (a, b):
             if other != holder:
-                assert await events.one(bank.app, other.account_id, event_id) is None
+                assert await events.get(bank.app, other.account_id, event_id) is None
     beyond = event_ids.derive(a.account_id, 99)
-    assert await events.one(bank.app, a.account_id, beyond) is None
+    assert await events.get(bank.app, a.account_id, beyond) is None
 
 
 async def test_by_places_of_nothing_is_nothing(bank: Bank) -> None:
-    assert await events.by_places(bank.app, []) == {}
+    assert await events.by_keys(bank.app, []) == {}
 
 
 async def test_what_is_rolled_back_was_never_told(bank: Bank) -> None:
@@ -191,7 +191,7 @@ async def test_times_narrow_a_page_as_comparing_each_event_does(bank: Bank) -> N
             and (end is None or event.created_at < format_timestamp(end))
         ]
         assert await read(bank, a, filters) == expected
-        newest = await events.newest(bank.app, a.account_id, filters, before=None, limit=100)
+        newest = await events.list_before(bank.app, a.account_id, filters, before=None, limit=100)
         assert newest == expected[::-1]
 
 
@@ -216,7 +216,7 @@ async def test_what_retention_left_is_read_whatever_it_removed(bank: Bank, kept:
         until = Filters(created_to=_moment(event.created_at))
         assert await read(bank, a, since) == [e for e in left if e.created_at >= event.created_at]
         assert await read(bank, a, until) == [e for e in left if e.created_at < event.created_at]
-        found = await events.one(bank.app, a.account_id, ids.decode("evt", event.id))
+        found = await events.get(bank.app, a.account_id, ids.decode("evt", event.id))
         assert found == (event if event in left else None)
 
 
@@ -237,7 +237,7 @@ async def told(bank: Bank, holder: Holder) -> Any:
 async def read(
     bank: Bank, holder: Holder, filters: Filters = EVERYTHING, *, limit: int = 100
 ) -> list[Event]:
-    return await events.following(bank.app, holder.account_id, filters, after=0, limit=limit)
+    return await events.list_after(bank.app, holder.account_id, filters, after=0, limit=limit)
 
 
 async def post_in(transaction: Transaction, item: Transfer) -> None:
@@ -251,7 +251,9 @@ async def _poll(bank: Bank, holder: Holder, done: asyncio.Event) -> list[Event]:
     while True:  # ends with the first empty page after the last commit
         last = seen[-1].sequence if seen else 0
         finished = done.is_set()
-        found = await events.following(bank.app, holder.account_id, EVERYTHING, after=last, limit=7)
+        found = await events.list_after(
+            bank.app, holder.account_id, EVERYTHING, after=last, limit=7
+        )
         seen += found
         if finished and not found:
             return seen

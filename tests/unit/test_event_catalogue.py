@@ -136,7 +136,7 @@ def test_types_are_group_and_past_participle_in_order() -> None:
 def test_what_a_type_changes_are_members_of_its_subject() -> None:
     for name, kind in EVENT_TYPES.items():
         fields = set(kind.subject.__struct_fields__)
-        assert set(kind.previous) | set(kind.narrowed) <= fields, name
+        assert set(kind.previous) | set(kind.constraints) <= fields, name
         tag = msgspec.json.schema_components([kind.subject])[1][kind.subject.__name__]
         assert tag["properties"]["object"]["enum"] == [name.partition(".")[0]]
 

@@ -73,7 +73,7 @@ async def _open_services(
     services = Services(
         settings=read,
         database=database,
-        batcher=components.batcher(ledger, refusal_templates(), notifier.wake),
+        batcher=components.batcher(ledger, refusal_templates(), notifier.notify),
         reads=components.reader(database),
         notifier=notifier,
         identity=identity,

@@ -26,7 +26,8 @@ from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import Batcher
 from finpay.settings import Settings
 from finpay.telemetry.tracing import Tracer
-from finpay.webhooks.sender import Attempt, Message, Sender
+from finpay.webhooks.messages import Attempt, Message
+from finpay.webhooks.sender import Sender
 from finpay.webhooks.ssrf.url_policy import UrlPolicy
 
 if TYPE_CHECKING:

@@ -1,15 +1,19 @@
-"""`finpay worker`: the composition root of the process that delivers webhooks; beside that it
-proves the ledger while money moves, and forgets refresh tokens that expired.
+"""`finpay worker`: the composition root of the process that delivers webhooks.
 
-Any number of them may run, on any machines; PostgreSQL is all that they share.
+It also verifies the ledger continuously and deletes expired refresh tokens. Any number of workers
+may run, on any machines; they share only PostgreSQL.
 """
 
 import asyncio
 import os
+import resource
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
+from importlib.metadata import version
 from typing import Final
+from urllib.parse import urlsplit
 
 import uvloop
 
@@ -24,101 +28,137 @@ from finpay.webhooks.notifier import CHANNEL
 from finpay.webhooks.status_server import StatusServer
 from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
 
-LOOK_S: Final = 5.0  # how soon a worker notices that another one no longer checks the ledger
-RETRY_PAUSE_S: Final = 1.0  # PostgreSQL may come later than we do
+VERIFY_POLL_S: Final = 5.0  # how soon a worker notices that no other one verifies the ledger
+RETRY_PAUSE_S: Final = 1.0  # between attempts to reach PostgreSQL at the start
+MAX_FILES: Final = 16_384  # 512 connections in use, and idle ones for 4 s each
+LOG_PAUSE_S: Final = 5.0  # between two lines of the log for the same reason
 
 _LOG: Final = logs.get()
 
 
 def work(settings: Settings, *, once: bool) -> RunSummary:
-    """Delivers until a signal comes; `once`: until nothing is due.
+    """Delivers until SIGTERM or SIGINT; `once`: until no delivery is due.
 
-    StartupRefused if the database lacks a migration or the login is refused; with `once` also
-    Unavailable if there is no PostgreSQL to ask.
+    StartupRefused if the database lacks a migration or refuses the login; with `once` also
+    Unavailable if PostgreSQL does not answer.
     """
     logs.configure(settings.log_level)
     metrics.PROCESSES.labels("worker").set(1)
-    return uvloop.run(_work(settings, once=once))
+    _raise_file_limit()
+    return uvloop.run(_run(settings, once=once))
 
 
-async def _work(settings: Settings, *, once: bool) -> RunSummary:
-    # What a worker notes down only saves a repetition, and may not take the disk from payments.
+async def _run(settings: Settings, *, once: bool) -> RunSummary:
+    # A lost record only repeats a delivery: the worker must not compete with payments for fsync.
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
-    pulse = Database(settings.database_url, size=1)
+    heartbeat = Database(settings.database_url, size=1)
+    jobs_database = Database(settings.database_url, size=2)  # one per background job
     tracer = tracing.start("finpay-worker")
-    worker = Worker(database, pulse, settings, instrumentation.components(tracer).sender)
+    worker = Worker(database, heartbeat, settings, instrumentation.components(tracer).sender)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-    window = StatusServer(
+    status_server = StatusServer(
         settings, lambda: worker.is_ready, os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     )
     listener = Listener(settings.database_url, CHANNEL, worker.wake)
-    other = Database(settings.database_url, size=2)  # one for each that goes on beside
-    beside: list[asyncio.Task[None]] = []
+    jobs: list[asyncio.Task[None]] = []
     try:
-        await _open(window)
-        await _first_contact(pulse, worker, settings, once=once)
+        await _open(status_server)
+        _log_start(settings)
+        await _wait_for_postgres(heartbeat, worker, settings, once=once)
         listener.start()
         if not once:
-            beside = [asyncio.create_task(each) for each in _beside(other, settings)]
-        return await worker.run(once=once)
+            jobs = [asyncio.create_task(job) for job in _background_jobs(jobs_database, settings)]
+        summary = await worker.run(once=once)
+        _LOG.info("worker_stopped", delivered=summary.delivered, failed=summary.failed)
+        return summary
     finally:
-        window.close()
-        for each in beside:
-            each.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
-        await listener.close()
-        await asyncio.gather(database.close(), pulse.close(), other.close())
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        await asyncio.gather(status_server.close(), listener.close())
+        await asyncio.gather(database.close(), heartbeat.close(), jobs_database.close())
         if tracer is not None:
             tracer.close()
 
 
-def _beside(database: Database, settings: Settings) -> Iterator[Coroutine[None, None, None]]:
-    """What a worker does beside its deliveries."""
+def _raise_file_limit() -> None:
+    """The HTTP client does not limit idle connections, and 1 024 files is a common default."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _log_start(settings: Settings) -> None:
+    """Without the URL's user and password."""
+    hosts = urlsplit(settings.database_url).netloc.rpartition("@")[2]
+    _LOG.info(
+        "worker_started",
+        version=version("finpay"),
+        concurrency=settings.webhook_concurrency,
+        database_host=hosts,
+        port=settings.worker_port,
+    )
+
+
+def _background_jobs(
+    database: Database, settings: Settings
+) -> Iterator[Coroutine[None, None, None]]:
     every_s = settings.integrity_interval_s
     if every_s:
-        yield _forever(partial(_prove, database, every_s), min(every_s, LOOK_S))
-    forget = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
-    yield _forever(forget, cleanup.PAUSE_S)
+        verify = partial(_verify_continuously, database, every_s)
+        yield _every(min(every_s, VERIFY_POLL_S), verify)
+    prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
+    yield _every(cleanup.PAUSE_S, prune)
 
 
-async def _prove(database: Database, every_s: int) -> None:
-    """The continuous check of the ledger: whoever of all workers comes first when it is due."""
+async def _verify_continuously(database: Database, every_s: int) -> None:
+    """Of all workers the first that asks when a check is due makes it."""
     await continuous_verification.check(database, every_s=every_s)
     await continuous_verification.look(database)
 
 
-async def _forever(work: Callable[[], Awaitable[object]], pause_s: float) -> None:
+async def _every(pause_s: float, work: Callable[[], Awaitable[object]]) -> None:
     while True:
         try:
             await work()
-        except Unavailable:
-            _LOG.warning("postgres_away")
+        except Unavailable as error:
+            _LOG.warning("postgres_unavailable", reason=_reason(error))
         except Exception:  # noqa: BLE001  the deliveries go on
-            _LOG.exception("bug")
+            _LOG.exception("unhandled_exception")
         await asyncio.sleep(pause_s)
 
 
-async def _open(window: StatusServer) -> None:
+async def _open(status_server: StatusServer) -> None:
     try:
-        await window.open()
+        await status_server.open()
     except OSError as error:
         raise preflight.StartupRefused(
             f"can't listen on FINPAY_WORKER_PORT ({error.strerror}); set it to a free one"
         ) from error
 
 
-async def _first_contact(
+async def _wait_for_postgres(
     database: Database, worker: Worker, settings: Settings, *, once: bool
 ) -> None:
-    """Waits for PostgreSQL, and checks whether this release may run on it."""
+    """Returns when PostgreSQL answers and this release may run on it."""
+    logged_s, logged_reason = 0.0, ""
     while not worker.stopping:
         try:
             await preflight.check(database, settings)
         except Unavailable as error:
             if once:
                 raise
-            _LOG.warning("postgres_unavailable", reason=str(error.__cause__ or error))
+            reason = _reason(error)
+            if reason != logged_reason or time.monotonic() >= logged_s + LOG_PAUSE_S:
+                logged_s, logged_reason = time.monotonic(), reason
+                _LOG.warning("waiting_for_postgres", reason=reason)
             await asyncio.sleep(RETRY_PAUSE_S)
-            continue
-        return
+        else:
+            return
+
+
+def _reason(error: Unavailable) -> str:
+    """The driver's error; the message of `error` itself is for clients."""
+    cause = error.__cause__
+    return (str(cause) or type(cause).__name__) if cause is not None else str(error)

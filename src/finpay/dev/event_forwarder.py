@@ -169,7 +169,7 @@ class FromDatabase:
     async def after(self, sequence: int) -> list[bytes]:
         database = await self._reached()
         account = await self._account(database)
-        found = await events.following(
+        found = await events.list_after(
             database, account["id"], self._filters, after=sequence, limit=PAGE
         )
         return [events.encode_event(event) for event in found]

@@ -1,5 +1,5 @@
-"""What happened, committed with it: events, read back and told as the wire shows them.
+"""Events: recorded by SQL in the commit of the change, read back here.
 
-`events` reads them, `shapes` says what they look like, `catalogue` which there are, `event_ids`
-how an event is named. They are written in SQL: by the ledger's functions, and by `outbox.record`.
+`events` reads them, `event_types` is the closed list of types, `resources` has their JSON shapes,
+`schemas` their JSON Schemas and AsyncAPI, `event_ids` derives their ids.
 """

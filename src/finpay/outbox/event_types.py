@@ -1,7 +1,7 @@
-"""Which events there are: the closed list, and what each is about.
+"""The closed list of event types, with the shape of each.
 
-The documents (docs/events, OpenAPI, AsyncAPI) are made from it, the `type` filter reads it, and
-every event that a test ever caused is validated against it.
+docs/events, OpenAPI and AsyncAPI are generated from it, the `type` filter reads it, and the tests
+validate every event that they cause against it.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ from finpay.ledger.resources import Account, Transaction
 from finpay.outbox.resources import Session, WebhookEndpoint
 
 COMMON_TYPE: Final = "transaction.completed"
-"""The most frequent type. All others stand in an index of their own."""
+"""The most frequent type. The others have an index of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventType:
     """One type of event.
 
-    `subject` is the shape of `data.object`. `narrowed` are members of it that this type fixes, and
-    `previous` those of `data.previous`, both as JSON Schemas by name.
+    `subject` is the shape of `data.object`. `constraints` are JSON Schemas of members of it that this
+    type restricts, `previous` those of the members of `data.previous`.
     """
 
     subject: type[Struct]
-    told: str
-    narrowed: Mapping[str, Any] = field(default_factory=dict)
+    description: str
+    constraints: Mapping[str, Any] = field(default_factory=dict)
     previous: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -42,14 +42,14 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "account.updated": EventType(
         Account,
-        "The operator froze or unfroze the account. Not sent for a balance that changed: "
-        "transactions tell of those.",
+        "The operator froze or unfroze the account. Not sent when only the balance changed: "
+        "see transaction.completed.",
         previous={"status": {"enum": ["active", "frozen"]}},
     ),
     "session.revoked": EventType(
         Session,
-        "A session ended before its time: one event for each, by logout, by a change of the "
-        "password, or because an old refresh token came back.",
+        "A session was revoked before it expired: by logout, by a change of the password, or "
+        "because a refresh token was used a second time. One event for each session.",
         {"ended_at": {"type": "string"}, "reason": {"type": "string"}},
         {"ended_at": _NULL, "reason": _NULL},
     ),
@@ -74,26 +74,26 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "webhook_endpoint.disabled": EventType(
         WebhookEndpoint,
-        "FinPay gave up on a webhook endpoint: it answered 410, or nothing but failures for "
-        "days. Sent to the owner's other endpoints.",
+        "FinPay disabled a webhook endpoint: it answered 410, or every attempt failed for days. "
+        "Sent to the owner's other endpoints.",
         {"enabled": {"const": False}, "disabled_reason": {"type": "string"}},
         {"enabled": {"const": True}, "disabled_reason": _NULL},
     ),
 }
-"""Type → what it is. In alphabetical order; a new one is new code here and in docs/events."""
+"""By name, in alphabetical order. A new type needs an entry here and in docs/events."""
 
 
 def patterns() -> list[str]:
-    """Everything that `matching` understands: `*`, the groups (`account.*`), the types."""
-    groups = {f"{kind.partition('.')[0]}.*" for kind in EVENT_TYPES}
+    """The arguments that `matching` accepts: `*`, the groups (`account.*`), the types."""
+    groups = {f"{name.partition('.')[0]}.*" for name in EVENT_TYPES}
     return ["*", *sorted(groups | EVENT_TYPES.keys())]
 
 
 def matching(pattern: str) -> tuple[str, ...]:
-    """The types that a pattern stands for. ValueError, which lists the patterns, if none do."""
+    """The types that match a pattern. ValueError, which lists the patterns, if there is none."""
     group = pattern.removesuffix("*")
     if pattern == "*" or (group != pattern and group.endswith(".")):
-        found = tuple(kind for kind in EVENT_TYPES if kind.startswith(group))
+        found = tuple(name for name in EVENT_TYPES if name.startswith(group))
     else:
         found = (pattern,) if pattern in EVENT_TYPES else ()
     if not found:

@@ -1,7 +1,7 @@
-"""Events read back: pages for their owner, single ones, and many at once for the deliveries.
+"""Events read back: pages for their owner, single ones, and many at once for deliveries.
 
-A transaction's event is made when it is read, from rows that never change: the transaction, and the
-account's own entry or failure at that number. Other events carry what they tell.
+An event of a transaction is built from rows that never change: the transaction, and the account's
+own entry or failed transaction with that sequence. Other events have their object in the row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,48 +23,53 @@ from finpay.ledger.resources import transaction
 from finpay.outbox import event_ids
 from finpay.outbox.event_types import COMMON_TYPE
 from finpay.outbox.resources import Event, EventData, EventRequest
+from finpay.telemetry import logs
 
 EventKey = tuple[UUID, int]
-"""An account and a number of its sequence."""
+"""An account and a sequence of its events."""
 
+MAX_DEPTH: Final = 16  # of an event's data; today's types nest three levels
+
+_LOG: Final = logs.get()
 _SQL: Final = queries.load("finpay.outbox")
 _encode: Final = msgspec.json.Encoder().encode
-_END: Final = 2**63 - 1  # beyond every number
-_OWN_COLUMNS: Final = 9  # of the event itself; those of its transaction and of its user follow
+_END: Final = 2**63 - 1  # above every sequence
+_OWN_COLUMNS: Final = 9  # of the event itself; the transaction's and the user's follow
 _STEP_COLUMNS: Final = len(AccountTransaction.__slots__)
+_UNREADABLE: Final = EventData({}, {})
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list of events may be narrowed to; None means everything."""
+    """The filters of a list; None: all events."""
 
     types: Sequence[str] | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
 
 
-async def newest(
+async def list_before(
     database: Executor, account_id: UUID, filters: Filters, *, before: int | None, limit: int
 ) -> list[Event]:
-    """Newest first, at most `limit`, all before a number."""
+    """Newest first, at most `limit`, all before a sequence."""
     bounds = 0, _END if before is None else before
     return await _page(database, _SQL.list_events_before, account_id, bounds, filters, limit=limit)
 
 
-async def following(
+async def list_after(
     database: Executor, account_id: UUID, filters: Filters, *, after: int, limit: int
 ) -> list[Event]:
-    """Oldest first, at most `limit`, all after a number.
+    """Oldest first, at most `limit`, all after a sequence.
 
-    Nothing appears later behind a number that was read: an account's numbers are taken under its
-    lock, which is held until their commit.
+    No event appears later with a lower sequence than one that was read: sequences are assigned
+    under the account's lock, which is held until the commit.
     """
     bounds = after, _END
     return await _page(database, _SQL.list_events_after, account_id, bounds, filters, limit=limit)
 
 
-async def one(database: Executor, account_id: UUID, event_id: UUID) -> Event | None:
-    """One event of this account; None for everybody else's."""
+async def get(database: Executor, account_id: UUID, event_id: UUID) -> Event | None:
+    """One event of this account; None for other accounts' events."""
     sequence = event_ids.sequence_of(account_id, event_id)
     if sequence is None:
         return None
@@ -72,10 +77,10 @@ async def one(database: Executor, account_id: UUID, event_id: UUID) -> Event | N
     return None if row is None else _event(row)
 
 
-async def by_places(database: Executor, places: Sequence[EventKey]) -> Mapping[EventKey, Event]:
-    """The events that are at these places, in one statement. Those pruned meanwhile are missing."""
-    accounts = [account_id for account_id, _ in places]
-    sequences = [sequence for _, sequence in places]
+async def by_keys(database: Executor, keys: Sequence[EventKey]) -> Mapping[EventKey, Event]:
+    """The events with these keys, in one statement, without those that retention removed."""
+    accounts = [account_id for account_id, _ in keys]
+    sequences = [sequence for _, sequence in keys]
     rows = await database.fetch(_SQL.get_events, accounts, sequences)
     return {(row["account_id"], row["sequence"]): _event(row) for row in rows}
 
@@ -83,6 +88,11 @@ async def by_places(database: Executor, places: Sequence[EventKey]) -> Mapping[E
 def encode_event(event: Event) -> bytes:
     """The event as JSON: the body of GET /events/{id} and of every delivery."""
     return _encode(event)
+
+
+def is_readable(event: Event) -> bool:
+    """False if the event's data could not be decoded, so that its `data.object` is empty."""
+    return event.data is not _UNREADABLE
 
 
 async def _page(
@@ -98,35 +108,57 @@ async def _page(
     times = filters.created_from, filters.created_to
     if times != (None, None):
         within = await database.fetch_one(_SQL.get_sequence_range, account_id, *times)
-        assert within is not None, "a function with OUT parameters answers one row"  # noqa: S101
+        assert within is not None, "a function with OUT parameters returns one row"  # noqa: S101
         after, before = max(after, within["after"]), min(before, within["before"])
     types = filters.types
-    every = types is None or COMMON_TYPE in types
-    rows = await database.fetch(query, account_id, after, before, types, every, *times, limit)
+    any_type = types is None or COMMON_TYPE in types
+    rows = await database.fetch(query, account_id, after, before, types, any_type, *times, limit)
     return [_event(row) for row in rows]
 
 
 def _event(row: Record) -> Event:
-    account_id, sequence, kind, created_at, actor_id, request_id, key, _, previous = row[
-        :_OWN_COLUMNS
-    ]
+    account_id, sequence, event_type, created_at, actor_id, request_id, key = row[:7]
+    event_id = ids.encode("evt", event_ids.derive(account_id, sequence))
     return Event(
-        id=ids.encode("evt", event_ids.derive(account_id, sequence)),
+        id=event_id,
         object="event",
-        type=kind,
+        type=event_type,
         created_at=format_timestamp(created_at),
         sequence=sequence,
-        data=EventData(_subject(row), {} if previous is None else msgspec.json.decode(previous)),
+        data=_data(row, event_id),
         request=None if request_id is None else EventRequest(request_id, key),
         actor=None if actor_id is None else ids.encode("usr", actor_id),
     )
 
 
-def _subject(row: Record) -> Any:
-    """The object that the event is about."""
+def _data(row: Record, event_id: str) -> EventData:
+    """The event's data. One row that can't be decoded must not fail the whole page or claim."""
+    try:
+        return EventData(_object(row), {} if row["previous"] is None else _decode(row["previous"]))
+    except (msgspec.DecodeError, RecursionError) as error:
+        _LOG.error("event_unreadable", event_id=event_id, type=row["type"], reason=str(error))
+        return _UNREADABLE
+
+
+def _object(row: Record) -> Any:
     if row["transaction_id"] is not None:
         step = AccountTransaction(*row[_OWN_COLUMNS : _OWN_COLUMNS + _STEP_COLUMNS])
         return transaction(step, row["account_id"])
     if row["user_id"] is not None:
         return user(models.User(*row[_OWN_COLUMNS + _STEP_COLUMNS :]))
-    return msgspec.json.decode(row["data"])
+    return _decode(row["data"])
+
+
+def _decode(text: str) -> Any:
+    """DecodeError if the JSON is malformed or nests so deep that readers of events may fail."""
+    value = msgspec.json.decode(text, type=dict[str, Any])
+    if not _nests_within(value, MAX_DEPTH):
+        raise msgspec.DecodeError(f"nested deeper than {MAX_DEPTH}")
+    return value
+
+
+def _nests_within(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    children = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_nests_within(child, depth - 1) for child in children)

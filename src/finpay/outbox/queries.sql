@@ -1,6 +1,6 @@
 -- name: list_events_before
--- Newest first, between two numbers. $5 is whether the most frequent type may be among the types:
--- if not, the index of all others is read instead of the whole history.
+-- Newest first, between two sequences. $5: the types include the most frequent one; if not, the index
+-- of the other types is read instead of the whole history.
 SELECT * FROM outbox.told
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
   AND ($4::text[] IS NULL OR type = ANY ($4))
@@ -11,7 +11,7 @@ ORDER BY sequence DESC
 LIMIT $8
 
 -- name: list_events_after
--- The same, oldest first.
+-- As list_events_before, oldest first.
 SELECT * FROM outbox.told
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
   AND ($4::text[] IS NULL OR type = ANY ($4))
@@ -22,17 +22,17 @@ ORDER BY sequence
 LIMIT $8
 
 -- name: get_sequence_range
--- Which numbers a time range can be among.
+-- Bounds of the sequences of a time range.
 SELECT after, before FROM outbox.numbers_within($1, $2, $3)
 
 -- name: get_event
 SELECT * FROM outbox.told WHERE account_id = $1 AND sequence = $2
 
 -- name: get_events
--- OFFSET 0 keeps it one index probe per place, whatever the statistics of the day say.
+-- OFFSET 0 keeps it one index probe per key, whatever the planner's statistics are.
 SELECT e.*
-FROM unnest($1::uuid[], $2::bigint[]) AS place (account_id, sequence)
+FROM unnest($1::uuid[], $2::bigint[]) AS k (account_id, sequence)
 CROSS JOIN LATERAL (
     SELECT * FROM outbox.told t
-    WHERE t.account_id = place.account_id AND t.sequence = place.sequence OFFSET 0
+    WHERE t.account_id = k.account_id AND t.sequence = k.sequence OFFSET 0
 ) e

@@ -1,4 +1,4 @@
-"""An event as the API answers it and as a webhook delivers it: the same bytes."""
+"""An event as the API returns it and as a webhook delivers it: the same bytes."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,44 +8,44 @@ from finpay.formats import Timestamp
 
 
 class EventData(Struct, frozen=True):
-    """What the event is about, as it was right after it; what differed before."""
+    """The object right after the event, and the members that it changed, as they were before."""
 
     object: Annotated[
-        Any, Meta(description="The subject, as the API shows it to the account's owner.")
+        Any, Meta(description="The resource, as the API shows it to the account's owner.")
     ]
     previous: Annotated[
         dict[str, Any],
-        Meta(description="Members of the object that changed, as they were; empty for a new one."),
+        Meta(description="Changed members with their earlier values; empty for a new object."),
     ]
 
 
 class EventRequest(Struct, frozen=True):
-    """The request that caused the event; its key where it moved money."""
+    """The request that caused the event, with its idempotency key if it moved money."""
 
     id: str
     idempotency_key: str | None
 
 
 class Event(Struct, frozen=True):
-    """Something that happened to an account. Its `sequence` has no holes."""
+    """A change of an account. `sequence` has no gaps."""
 
     id: Annotated[str, Meta(pattern="^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     object: Literal["event"]
     type: Annotated[str, Meta(examples=["transaction.completed"])]
     created_at: Timestamp
-    sequence: Annotated[int, Meta(ge=1, description="The account's own count: 1, 2, 3, …")]
+    sequence: Annotated[int, Meta(ge=1, description="Counts the account's events: 1, 2, 3, …")]
     data: EventData
     request: Annotated[
-        EventRequest | None, Meta(description="Null for whoever did not cause the event.")
+        EventRequest | None, Meta(description="Null unless the account's owner caused the event.")
     ]
     actor: Annotated[
         str | None,
-        Meta(description="The user (`usr_…`) who caused it; null for whoever did not."),
+        Meta(description="The user (`usr_…`), if the account's owner caused the event."),
     ]
 
 
 class Session(Struct, frozen=True):
-    """A login that ended, and why."""
+    """A revoked session, with the reason."""
 
     id: str
     object: Literal["session"]
@@ -55,7 +55,7 @@ class Session(Struct, frozen=True):
 
 
 class WebhookEndpoint(Struct, frozen=True):
-    """Where events are delivered to. Without its secret."""
+    """An endpoint for webhooks, without its secret."""
 
     id: str
     object: Literal["webhook_endpoint"]

@@ -1,7 +1,7 @@
-"""The catalogue for machines: a JSON Schema per type, and one AsyncAPI 3.0 document of webhooks.
+"""A JSON Schema for each event type, and an AsyncAPI 3.0 document of the webhooks.
 
-Made from the shapes that events are encoded with, so that neither can say something else than the
-other. Written into docs/events by docs/generate.py.
+Generated from the structs that encode the events, so that they can't differ. docs/generate.py
+writes them into docs/events.
 """
 
 from collections.abc import Mapping
@@ -15,32 +15,32 @@ from finpay.outbox.resources import Event
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _HEADERS: Final = {
-    "webhook-id": "The event's id: the same at each attempt, so that you can tell a repetition.",
+    "webhook-id": "The event's id. The same in every attempt, to detect repetitions.",
     "webhook-timestamp": "Unix time of this attempt, in seconds.",
-    "webhook-signature": "Standard Webhooks: one `v1,…` for each secret that is valid now.",
+    "webhook-signature": "Standard Webhooks: one `v1,…` for each valid secret.",
 }
 
 
-def schema(kind: str) -> dict[str, Any]:
-    """A whole JSON Schema (draft 2020-12) of one type's events."""
-    told, shapes = _described(kind, "#/$defs/{name}")
-    return {"$schema": _DIALECT, **told, "$defs": shapes}
+def schema(event_type: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one type's events."""
+    event, shapes = _schemas(event_type, "#/$defs/{name}")
+    return {"$schema": _DIALECT, **event, "$defs": shapes}
 
 
 def asyncapi() -> dict[str, Any]:
-    """AsyncAPI 3.0 of what FinPay sends to webhook endpoints."""
+    """The AsyncAPI 3.0 document of the webhooks."""
     schemas: dict[str, Any] = {}
     messages: dict[str, Any] = {}
-    for kind in EVENT_TYPES:
-        told, shapes = _described(kind, "#/components/schemas/{name}")
-        schemas |= {**shapes, kind: told}
-        messages[kind] = _message(kind)
+    for name in EVENT_TYPES:
+        event, shapes = _schemas(name, "#/components/schemas/{name}")
+        schemas |= {**shapes, name: event}
+        messages[name] = _message(name)
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "FinPay events",
             "version": version("finpay"),
-            "description": "What FinPay tells webhook endpoints: at least once, in any order.",
+            "description": "Events that FinPay sends to webhook endpoints: at least once, in any order.",
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
@@ -49,7 +49,7 @@ def asyncapi() -> dict[str, Any]:
                 "address": None,
                 "description": "The URL of a webhook endpoint; each owner sets their own.",
                 "messages": {
-                    kind: {"$ref": f"#/components/messages/{kind}"} for kind in EVENT_TYPES
+                    name: {"$ref": f"#/components/messages/{name}"} for name in EVENT_TYPES
                 },
             }
         },
@@ -59,7 +59,7 @@ def asyncapi() -> dict[str, Any]:
                 "summary": "POST one event; any 2xx within 20 s is success.",
                 "channel": {"$ref": "#/channels/webhook"},
                 "messages": [
-                    {"$ref": f"#/channels/webhook/messages/{kind}"} for kind in EVENT_TYPES
+                    {"$ref": f"#/channels/webhook/messages/{name}"} for name in EVENT_TYPES
                 ],
             }
         },
@@ -67,32 +67,32 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
-def _described(kind: str, template: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One type's schema, and those of the shapes that it refers to."""
-    described = EVENT_TYPES[kind]
-    _, shapes = msgspec.json.schema_components([Event, described.subject], ref_template=template)
-    told = shapes.pop("Event")
+def _schemas(name: str, template: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of one type's events, and the schemas that it refers to."""
+    event_type = EVENT_TYPES[name]
+    _, shapes = msgspec.json.schema_components([Event, event_type.subject], ref_template=template)
+    event = shapes.pop("Event")
     del shapes["EventData"]
-    told["title"] = kind
-    told["description"] = described.told
-    told["properties"]["type"] = {"const": kind}
-    told["properties"]["data"] = {
+    event["title"] = name
+    event["description"] = event_type.description
+    event["properties"]["type"] = {"const": name}
+    event["properties"]["data"] = {
         "type": "object",
         "properties": {
-            "object": _subject(described, template),
-            "previous": _exactly(described.previous),
+            "object": _subject(event_type, template),
+            "previous": _exactly(event_type.previous),
         },
         "required": ["object", "previous"],
     }
-    return told, shapes
+    return event, shapes
 
 
-def _subject(described: EventType, template: str) -> dict[str, Any]:
-    shape = {"$ref": template.format(name=described.subject.__name__)}
-    if not described.narrowed:
+def _subject(event_type: EventType, template: str) -> dict[str, Any]:
+    shape = {"$ref": template.format(name=event_type.subject.__name__)}
+    if not event_type.constraints:
         return shape
-    # allOf, because readers of older drafts ignore what stands beside a $ref.
-    return {"allOf": [shape, {"properties": dict(described.narrowed)}]}
+    # allOf, because older drafts ignore the other members of an object with $ref.
+    return {"allOf": [shape, {"properties": dict(event_type.constraints)}]}
 
 
 def _exactly(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,13 +104,11 @@ def _exactly(members: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _message(kind: str) -> dict[str, Any]:
-    properties = {
-        name: {"type": "string", "description": meaning} for name, meaning in _HEADERS.items()
-    }
+def _message(event_type: str) -> dict[str, Any]:
+    properties = {name: {"type": "string", "description": text} for name, text in _HEADERS.items()}
     return {
-        "name": kind,
-        "summary": EVENT_TYPES[kind].told,
+        "name": event_type,
+        "summary": EVENT_TYPES[event_type].description,
         "headers": {"type": "object", "properties": properties, "required": list(properties)},
-        "payload": {"$ref": f"#/components/schemas/{kind}"},
+        "payload": {"$ref": f"#/components/schemas/{event_type}"},
     }

@@ -1,5 +1,6 @@
-"""Telling the world: deliveries with leases, a sender that can't be turned against us, retention.
+"""Webhook delivery: leases in PostgreSQL, attempts over HTTP, retries, retention.
 
-`worker` is the loop; `claims`, `sender` and `outcomes` are its three steps. `again` is what an
-owner may ask for (retry, replay, ping), `targets` says which URLs are let in.
+`worker` runs `leasing`, `sender` and `attempts` in a loop. `endpoints` and `redelivery` (retry,
+replay, ping) are the owner's operations, `deliveries` the owner's reads. `ssrf` decides which URLs
+and addresses may be called.
 """

@@ -1,7 +1,7 @@
-"""What became of attempts, written in batches: while one batch is being written the next gathers.
+"""Records attempts in batches, and decides what a failure means.
 
-It also decides what a failure means for the delivery (again later, or the end of its schedule) and
-for the endpoint (gone, or failing for days: disabled, and its owner told).
+For the delivery: retry later, or failed at the end of the schedule. For the endpoint: disabled,
+after a 410 or after days of failures, with an event for the owner's other endpoints.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from finpay.db.pool import Database, Transaction, Unavailable
 from finpay.telemetry import logs, metrics
 from finpay.webhooks import endpoints, retry_policy
 from finpay.webhooks.leasing import Lease
-from finpay.webhooks.sender import Attempt
+from finpay.webhooks.messages import Attempt, CancelReason
 
 MAX_BATCH: Final = 500  # rows per statement; more gain nothing
-MAX_QUEUE: Final = 4_000  # never reached: a worker holds fewer leases
-RETRY_PAUSE_S: Final = 0.5  # while PostgreSQL is away there is nowhere to write to
+MAX_QUEUED: Final = 4_000  # never reached: a worker has fewer leases
+RETRY_PAUSE_S: Final = 0.5  # between writes while PostgreSQL is unavailable
 
 _LOG: Final = logs.get()
 _SQL: Final = queries.load("finpay.webhooks")
@@ -33,7 +33,7 @@ _Outcome = Literal["delivered", "waiting", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class FailurePolicy:
-    """What the settings say about failures."""
+    """The settings about failures: the retry schedule, and when an endpoint is disabled."""
 
     schedule_s: Sequence[int]
     disable_after_s: int
@@ -48,19 +48,19 @@ class _Result:
 
 
 class AttemptRecorder:
-    """The one place where attempts end. `worker_id` holds the leases, `database` is its own."""
+    """Writes the results of the worker that has the leases."""
 
-    def __init__(self, database: Database, worker_id: UUID, rules: FailurePolicy) -> None:
+    def __init__(self, database: Database, worker_id: UUID, policy: FailurePolicy) -> None:
         self._database = database
         self._worker_id = worker_id
-        self._rules = rules
+        self._policy = policy
         self._batches: MicroBatcher[_Result, None] = MicroBatcher(
-            self._write, max_in_flight=1, max_batch=MAX_BATCH, max_queued=MAX_QUEUE
+            self._write, max_in_flight=1, max_batch=MAX_BATCH, max_queued=MAX_QUEUED
         )
 
     async def record(self, lease: Lease, attempt: Attempt) -> None:
-        """Returns when it is committed, however long PostgreSQL is away."""
-        result = self._judge(lease, attempt)
+        """Returns when it is committed, however long PostgreSQL is unavailable."""
+        result = self._result(lease, attempt)
         metrics.DELIVERIES.labels(attempt.error or "delivered").inc()
         metrics.ATTEMPT_DURATION.observe(attempt.duration_s)
         while True:
@@ -69,14 +69,20 @@ class AttemptRecorder:
             except Unavailable:
                 await asyncio.sleep(RETRY_PAUSE_S)
 
-    async def give_up(self, lease: Lease) -> None:
-        """Ends a delivery whose event is no longer there."""
-        await self._database.execute(_SQL.cancel_missing_event, lease.id)
+    async def cancel(self, lease: Lease, reason: CancelReason) -> None:
+        """Cancels a delivery whose event can't be sent. An unreadable event leaves an attempt."""
+        if reason == "event_missing":
+            await self._database.execute(_SQL.cancel_missing_event, lease.id)
+            return
+        metrics.DELIVERIES.labels(reason).inc()
+        await self._database.execute(_SQL.cancel_unreadable_event, lease.id, reason)
 
-    def _judge(self, lease: Lease, attempt: Attempt) -> _Result:
+    def _result(self, lease: Lease, attempt: Attempt) -> _Result:
         if attempt.error is None:
             return _Result(lease, attempt, "delivered", 0)
-        wait_s = retry_policy.next_wait_s(self._rules.schedule_s, lease.step, attempt.retry_after)
+        wait_s = retry_policy.next_wait_s(
+            self._policy.schedule_s, lease.retry_index, attempt.retry_after
+        )
         if wait_s is None or attempt.error == "gone":
             return _Result(lease, attempt, "failed", 0)
         return _Result(lease, attempt, "waiting", wait_s)
@@ -85,32 +91,34 @@ class AttemptRecorder:
         failures = _failures_in_row(results)
         async with self._database.transaction() as transaction:
             await transaction.execute(_SQL.record_attempts, self._worker_id, *_columns(results))
-            hopeless = await self._note_health(transaction, failures)
+            to_disable = await self._record_health(transaction, failures)
         gone = {result.lease.endpoint_id for result in results if result.attempt.error == "gone"}
         try:
-            for endpoint_id in gone | hopeless:
+            for endpoint_id in gone | to_disable:
                 await self._disable(endpoint_id, "gone" if endpoint_id in gone else "failing")
         except Unavailable as error:
-            # What the attempts were is written and must not be twice; the next one finds the same.
+            # The attempts are recorded and must not be twice; the next failure disables it.
             _LOG.warning("webhook_endpoint_not_disabled", reason=str(error))
         return [None] * len(results)
 
-    async def _note_health(self, transaction: Transaction, failures: dict[UUID, int]) -> set[UUID]:
-        """The endpoints that failed for so long that they are to be disabled."""
+    async def _record_health(
+        self, transaction: Transaction, failures: dict[UUID, int]
+    ) -> set[UUID]:
+        """Returns the endpoints that failed for so long that they are to be disabled."""
         if not failures:
             return set()
         rows = await transaction.fetch(
             _SQL.record_health,
             list(failures),
             list(failures.values()),
-            self._rules.disable_after_s,
+            self._policy.disable_after_s,
         )
-        return {row["id"] for row in rows if row["hopeless"]}
+        return {row["id"] for row in rows if row["to_disable"]}
 
     async def _disable(self, endpoint_id: UUID, reason: Literal["gone", "failing"]) -> None:
-        """Once, whoever else finds the same; with an audit row and an event to the others."""
+        """With an audit row and an event. Does nothing if the endpoint is disabled already."""
         async with self._database.transaction() as transaction:
-            # It takes a number of the account and tells of it, so it may not be undone.
+            # A sequence of the account must not be assigned twice after a power cut.
             await transaction.execute("SET LOCAL synchronous_commit = on")
             row = await transaction.fetch_one(_SQL.disable_endpoint, endpoint_id, reason)
             if row is None:
@@ -130,22 +138,22 @@ class AttemptRecorder:
 
 
 def _failures_in_row(results: Sequence[_Result]) -> dict[UUID, int]:
-    """Per endpoint that has to be noted: 0 after a success, else how many failed."""
-    noted: Counter[UUID] = Counter()
+    """Failures per endpoint, 0 after a success. Endpoints that succeed as before are left out."""
+    counts: Counter[UUID] = Counter()
     succeeded = set()
     for result in results:
         endpoint = result.lease.endpoint_id
         if result.attempt.error is not None:
-            noted[endpoint] += 1
+            counts[endpoint] += 1
         else:
             succeeded.add(endpoint)
             if result.lease.failing:
-                noted[endpoint] += 0
-    return {key: 0 if key in succeeded else count for key, count in noted.items()}
+                counts[endpoint] += 0
+    return {key: 0 if key in succeeded else count for key, count in counts.items()}
 
 
 def _columns(results: Sequence[_Result]) -> tuple[list[Any], ...]:
-    """In the order of the query `record`."""
+    """The parameters of the query `record_attempts`, from $2 on."""
     attempts = [result.attempt for result in results]
     return (
         [result.lease.id for result in results],

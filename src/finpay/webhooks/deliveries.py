@@ -1,27 +1,23 @@
-"""What became of deliveries, as the endpoint's owner may see it. Reads only."""
+"""Deliveries and their attempts, as the endpoint's owner may see them. Reads only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, get_args
 from uuid import UUID
-
-import msgspec
 
 from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Record
 from finpay.outbox import event_ids
+from finpay.webhooks import redelivery
 
-# A delivery that its owner asked for again and again has no end of attempts. A page shows as many
-# as one run of the schedule makes, a single delivery as many as anybody reads: with answers of 2 kB
-# neither grows beyond a few megabytes.
-ATTEMPTS_IN_PAGE: Final = 10
+# A delivery can be retried without end, and an attempt has up to 2 kB of the receiver's answer.
+ATTEMPTS_IN_PAGE: Final = 10  # as many as one run of the schedule makes
 ATTEMPTS_OF_ONE: Final = 200
 
 _SQL: Final = queries.load("finpay.webhooks", "deliveries.sql")
-# A state of the queue → its public name: who holds a delivery is nobody's business, and when it is
-# tried next stands beside it.
+# The queue's status → the public one, which hides leases; next_attempt_at shows when it is retried.
 Status = Literal["pending", "delivered", "failed", "canceled"]
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 _PUBLIC: Final[Mapping[str, Status]] = {
@@ -36,7 +32,7 @@ _PUBLIC: Final[Mapping[str, Status]] = {
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of an endpoint: an answer, or an error by name."""
+    """One call of an endpoint: its answer, or the name of an error."""
 
     number: int
     started_at: datetime
@@ -48,7 +44,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way to one endpoint. `next_attempt_at` is None once it has ended."""
+    """One event for one endpoint. `next_attempt_at` is None once it is finished."""
 
     id: UUID
     endpoint_id: UUID
@@ -59,13 +55,13 @@ class Delivery:
     next_attempt_at: datetime | None
     created_at: datetime
     finished_at: datetime | None
-    attempts: Sequence[Attempt] = ()
+    attempts: Sequence[Attempt]
 
 
-async def page(
+async def list_(
     database: Database, endpoint_id: UUID, *, status: Status | None, before: UUID | None, limit: int
 ) -> list[Delivery]:
-    """Newest first, at most `limit`, all before an id. Each with its last attempts."""
+    """Newest first, at most `limit`, all before an id, with their last ATTEMPTS_IN_PAGE attempts."""
     if status == "pending":
         rows = await database.fetch(_SQL.list_pending_deliveries, endpoint_id, before, limit)
     else:
@@ -73,8 +69,8 @@ async def page(
     return await _with_attempts(database, rows, ATTEMPTS_IN_PAGE)
 
 
-async def one(database: Database, user_id: UUID, delivery_id: UUID) -> Delivery | None:
-    """One delivery to an endpoint of this user; None for everybody else's."""
+async def get(database: Database, user_id: UUID, delivery_id: UUID) -> Delivery | None:
+    """One delivery to an endpoint of this user; None for other users' deliveries."""
     row = await database.fetch_one(_SQL.get_delivery, delivery_id, user_id)
     if row is None:
         return None
@@ -83,14 +79,16 @@ async def one(database: Database, user_id: UUID, delivery_id: UUID) -> Delivery 
 
 
 async def _with_attempts(database: Database, rows: Sequence[Record], limit: int) -> list[Delivery]:
-    made: dict[UUID, list[Attempt]] = {row["id"]: [] for row in rows}
-    if made:
-        for delivery_id, *columns in await database.fetch(_SQL.list_attempts, list(made), limit):
-            made[delivery_id].append(Attempt(*columns))
-    return [replace(_delivery(row), attempts=made[row["id"]]) for row in rows]
+    attempts: dict[UUID, list[Attempt]] = {row["id"]: [] for row in rows}
+    if rows:
+        for delivery_id, *columns in await database.fetch(
+            _SQL.list_attempts, list(attempts), limit
+        ):
+            attempts[delivery_id].append(Attempt(*columns))
+    return [_delivery(row, attempts[row["id"]]) for row in rows]
 
 
-def _delivery(row: Record) -> Delivery:
+def _delivery(row: Record, attempts: Sequence[Attempt]) -> Delivery:
     status = _PUBLIC[row["status"]]
     return Delivery(
         id=row["id"],
@@ -102,16 +100,11 @@ def _delivery(row: Record) -> Delivery:
         next_attempt_at=row["due_at"] if status == "pending" else None,
         created_at=row["created_at"],
         finished_at=row["finished_at"],
+        attempts=attempts,
     )
-
-
-class _Named(msgspec.Struct):
-    """As much of a payload as names its event."""
-
-    id: str
 
 
 def _event_id(row: Record) -> str:
     if row["sequence"] is None:
-        return msgspec.json.decode(row["payload"], type=_Named).id
+        return redelivery.ping_id(row["payload"]) or ids.encode("evt", row["id"])
     return ids.encode("evt", event_ids.derive(row["account_id"], row["sequence"]))

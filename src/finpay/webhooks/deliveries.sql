@@ -1,10 +1,9 @@
--- Named queries of finpay.webhooks.deliveries: what became of deliveries, for the endpoint's owner.
+-- Named queries of finpay.webhooks.deliveries: the owner's reads.
 
 -- name: list_deliveries
--- Newest first, before an id. $3 is the one state to show; null for all. The endpoint is named by
--- two bounds: with `=` the planner may walk the key of all deliveries, in hope of many of ours.
-SELECT d.id, d.endpoint_id, d.account_id, d.sequence, d.payload, d.event_type, d.status, d.attempts,
-       d.due_at, d.created_at, d.finished_at
+-- Newest first, before an id. $3 is the status; null: any. The endpoint is given by two bounds: with
+-- `=` the planner may scan the key of all endpoints' deliveries.
+SELECT d.*
 FROM webhooks.deliveries d
 WHERE d.endpoint_id >= $1
   AND (d.endpoint_id, d.id) < ($1, COALESCE($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
@@ -13,10 +12,9 @@ ORDER BY d.endpoint_id DESC, d.id DESC
 LIMIT $4
 
 -- name: list_pending_deliveries
--- Those that have not ended are in three states, each with an index of its own. Two of them are in
--- this order, and named by bounds as above; what is leased is little, and sorted.
-SELECT d.id, d.endpoint_id, d.account_id, d.sequence, d.payload, d.event_type, d.status, d.attempts,
-       d.due_at, d.created_at, d.finished_at
+-- Unfinished deliveries have three statuses, each with its own index. Two of the indexes have this
+-- order; the leased rows are few, and sorted.
+SELECT d.*
 FROM (
     (SELECT * FROM webhooks.deliveries d
      WHERE d.endpoint_id >= $1 AND d.status = 'pending'
@@ -40,14 +38,13 @@ ORDER BY d.id DESC
 LIMIT $3
 
 -- name: get_delivery
-SELECT d.id, d.endpoint_id, d.account_id, d.sequence, d.payload, d.event_type, d.status, d.attempts,
-       d.due_at, d.created_at, d.finished_at
+SELECT d.*
 FROM webhooks.deliveries d
 JOIN webhooks.endpoints e ON e.id = d.endpoint_id AND e.deleted_at IS NULL
 WHERE d.id = $1 AND e.user_id = $2
 
 -- name: list_attempts
--- Of each delivery the last $2, in order.
+-- The last $2 attempts of each delivery, in order.
 SELECT d.id, a.number, a.started_at, a.duration_ms, a.http_status, a.error, a.answer
 FROM unnest($1::uuid[]) AS d (id)
 CROSS JOIN LATERAL (

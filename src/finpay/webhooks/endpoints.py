@@ -1,7 +1,7 @@
-"""Endpoints: where an owner wants to be told, of what, and which secrets sign it.
+"""Webhook endpoints: their URL, event types and signing secrets.
 
-Every change is one transaction with its audit row. Secrets leave here twice: when an endpoint is
-added, and when its secret is rotated; nothing that is logged or recorded has them.
+Every change is one transaction with its audit row. A secret is returned twice, when an endpoint is
+added and when its secret is rotated; it is never logged and is not in audit rows or events.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,8 @@ from finpay.formats import format_timestamp
 from finpay.identity.models import RequestOrigin
 from finpay.outbox.resources import WebhookEndpoint
 
-MAX_PER_USER: Final = 16  # each costs a row per event; who needs more fans out behind one of them
-
-MAX_SECRETS: Final = 4  # that sign at once: a rotation may be begun anew, not for ever
+MAX_PER_USER: Final = 16  # each costs a row per event; one receiver can fan out further
+MAX_SECRETS: Final = 4  # that sign at once: each is another signature in every delivery
 
 _SQL: Final = queries.load("finpay.webhooks", "endpoints.sql")
 
@@ -30,8 +29,8 @@ _SQL: Final = queries.load("finpay.webhooks", "endpoints.sql")
 class Endpoint:
     """One endpoint, without its secret.
 
-    `first_failing_at` is since when no attempt succeeded, None if the last one did; until
-    `overlap_until` an older secret signs too.
+    No attempt has succeeded since `first_failing_at`; None: the last one did. Until `overlap_until`
+    an older secret signs too.
     """
 
     id: UUID
@@ -49,7 +48,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose endpoints they are, and the request that asks."""
+    """The user, the account and the request that acts for them."""
 
     user_id: UUID
     account_id: UUID
@@ -58,7 +57,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
-    """An endpoint to be: its URL was checked, its event types are known ones."""
+    """A new endpoint: its URL was checked, its event types are known."""
 
     url: str
     description: str | None
@@ -66,7 +65,9 @@ class EndpointSpec:
     enabled: bool
 
 
-async def add(database: Database, owner: Owner, draft: EndpointSpec) -> tuple[Endpoint, str] | None:
+async def create(
+    database: Database, owner: Owner, spec: EndpointSpec
+) -> tuple[Endpoint, str] | None:
     """The new endpoint and its secret; None if the owner has MAX_PER_USER already."""
     endpoint_id, secret = ids.new_uuid(), signing.new_secret()
     async with database.transaction() as transaction:
@@ -76,40 +77,39 @@ async def add(database: Database, owner: Owner, draft: EndpointSpec) -> tuple[En
             endpoint_id,
             owner.user_id,
             owner.account_id,
-            draft.url,
-            draft.description,
-            draft.event_types,
-            draft.enabled,
+            spec.url,
+            spec.description,
+            spec.event_types,
+            spec.enabled,
             MAX_PER_USER,
         )
         if row is None:
             return None
         await transaction.execute(_SQL.insert_secret, endpoint_id, secret)
-        await _record(transaction, owner, "created", endpoint_id, {"enabled": draft.enabled})
-    return Endpoint(*row), secret
+        await _record(transaction, owner, "created", endpoint_id, {"enabled": spec.enabled})
+        return await _read(transaction, owner, endpoint_id), secret
 
 
-async def page(
+async def list_(
     database: Database, user_id: UUID, *, before: UUID | None, limit: int
 ) -> list[Endpoint]:
     """The user's endpoints, newest first, at most `limit`, all before an id."""
-    return [
-        Endpoint(*row) for row in await database.fetch(_SQL.list_endpoints, user_id, before, limit)
-    ]
+    rows = await database.fetch(_SQL.list_endpoints, user_id, before, limit, None)
+    return [Endpoint(*row) for row in rows]
 
 
-async def one(database: Database, user_id: UUID, endpoint_id: UUID) -> Endpoint | None:
-    """One of the user's endpoints; None for everybody else's."""
-    row = await database.fetch_one(_SQL.get_endpoint, endpoint_id, user_id)
+async def get(database: Database, user_id: UUID, endpoint_id: UUID) -> Endpoint | None:
+    """One of the user's endpoints; None for other users' endpoints."""
+    row = await database.fetch_one(_SQL.list_endpoints, user_id, None, 1, endpoint_id)
     return None if row is None else Endpoint(*row)
 
 
-async def change(
+async def update(
     database: Database, owner: Owner, endpoint_id: UUID, members: Mapping[str, Any]
 ) -> Endpoint | None:
-    """Sets the members that are named: url, description, event_types, enabled. None if not there.
+    """Sets the given members: url, description, event_types, enabled. None if it does not exist.
 
-    Switched on again, an endpoint has no failures behind it. What is set already isn't touched.
+    Enabling resets the count of failures. `enabled` changes nothing if it has that value already.
     """
     async with database.transaction() as transaction:
         locked = await transaction.fetch_one(_SQL.lock_endpoint, endpoint_id, owner.user_id)
@@ -135,7 +135,7 @@ async def change(
 
 
 async def delete(database: Database, owner: Owner, endpoint_id: UUID) -> bool:
-    """Nothing is sent there any more, and its secrets are gone. False if it is not there."""
+    """Ends all deliveries to it and deletes its secrets. False if it does not exist."""
     async with database.transaction() as transaction:
         locked = await transaction.fetch_one(_SQL.lock_endpoint, endpoint_id, owner.user_id)
         if locked is None:
@@ -149,7 +149,7 @@ async def delete(database: Database, owner: Owner, endpoint_id: UUID) -> bool:
 async def rotate_secret(
     database: Database, owner: Owner, endpoint_id: UUID, *, overlap_s: int
 ) -> tuple[Endpoint, str] | None:
-    """A new secret; those before it sign for `overlap_s` seconds more. None if it is not there."""
+    """A new secret; older ones sign for `overlap_s` more seconds. None if it does not exist."""
     secret = signing.new_secret()
     async with database.transaction() as transaction:
         locked = await transaction.fetch_one(_SQL.lock_endpoint, endpoint_id, owner.user_id)
@@ -163,8 +163,8 @@ async def rotate_secret(
 
 
 async def _read(transaction: Transaction, owner: Owner, endpoint_id: UUID) -> Endpoint:
-    row = await transaction.fetch_one(_SQL.get_endpoint, endpoint_id, owner.user_id)
-    assert row is not None  # noqa: S101  the caller holds its lock
+    row = await transaction.fetch_one(_SQL.list_endpoints, owner.user_id, None, 1, endpoint_id)
+    assert row is not None  # noqa: S101  the caller has locked it
     return Endpoint(*row)
 
 
@@ -175,7 +175,7 @@ async def _record(
     endpoint_id: UUID,
     detail: Mapping[str, Any],
 ) -> None:
-    """The audit row. Neither the URL, which may be a secret itself, nor what signs."""
+    """The audit row, without the secrets and without the URL, which may contain one."""
     await transaction.execute(
         _SQL.record_audit,
         owner.user_id,
@@ -188,7 +188,7 @@ async def _record(
 
 
 def event_resource(row: Record) -> WebhookEndpoint:
-    """An endpoint's row as events tell it. Without its secret, and what only its owner reads."""
+    """An endpoint in events: without its secret and its failures."""
     return WebhookEndpoint(
         id=ids.encode("whe", row["id"]),
         object="webhook_endpoint",

@@ -1,14 +1,14 @@
--- Named queries of the worker. Every moment is the database's clock. Rows are named by
--- `= ANY (ARRAY(…))`: one probe of the key for each, whatever the statistics of the day say, where
--- a join may read the whole table.
+-- Named queries of the worker. All times are the database's clock. Rows are chosen by
+-- `= ANY (ARRAY(…))`, which probes the key once per row whatever the planner's statistics are; a
+-- join may read the whole table.
 --
--- Locks, so that no two calls wait for each other: deliveries before endpoints when outcomes are
--- written, endpoints with SKIP LOCKED when deliveries are claimed, the account last (by the trigger
--- of endpoints and by outbox.record). The ledger locks none of them: it only adds deliveries.
+-- Order of locks: deliveries before endpoints when attempts are recorded, endpoints with SKIP LOCKED
+-- when deliveries are claimed, the account last (by the trigger of endpoints and by outbox.record).
+-- The ledger locks none of these rows: it only inserts deliveries.
 
 -- name: list_ready_endpoints
--- Endpoints with deliveries to make, beyond $1, at most $2, in order: one descent of the index for
--- each, so that a million rows of one cost no more than one row.
+-- Endpoints with pending deliveries after the id $1, at most $2, in order: one descent of the index
+-- per endpoint, so that a backlog of a million rows costs as much as one row.
 WITH RECURSIVE ready AS (
     (SELECT d.endpoint_id AS id FROM webhooks.deliveries d
      WHERE d.status = 'pending' AND d.endpoint_id > $1 ORDER BY d.endpoint_id, d.id LIMIT 1)
@@ -21,9 +21,9 @@ WITH RECURSIVE ready AS (
 SELECT id FROM ready WHERE id IS NOT NULL LIMIT $2
 
 -- name: lock_endpoints
--- Until the claim commits: of two workers the second sees the leases of the first when it counts
--- them. Endpoints that another one holds at this moment are left to it.
-SELECT e.id, e.url, e.enabled, e.failures_in_row,
+-- Until the claim commits, so that the next worker counts the leases of this one. Endpoints that
+-- another worker has locked are skipped.
+SELECT e.id, e.user_id, e.url, e.enabled, e.failures_in_row,
        (SELECT count(*) FROM webhooks.deliveries d
         WHERE d.endpoint_id = e.id AND d.status = 'leased') AS leased,
        ARRAY(SELECT s.secret FROM webhooks.secrets s
@@ -36,18 +36,18 @@ ORDER BY e.id
 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: lease_deliveries
--- The oldest deliveries of each endpoint $1[i]: as many as fit beside those that are leased now,
--- $2[i] in all. $3 is the worker, $4 how many it can take at most, $5 how many of each endpoint.
+-- The oldest deliveries of each endpoint $1[i], at most $5[i], and at most $2[i] with those that are
+-- leased already. $3 is the worker, $4 its free leases.
 WITH chosen AS MATERIALIZED (
     SELECT d.id
-    FROM unnest($1::uuid[], $2::integer[]) AS e (id, room)
+    FROM unnest($1::uuid[], $2::integer[], $5::integer[]) AS e (id, max_leased, quota)
     CROSS JOIN LATERAL (
         SELECT p.id FROM webhooks.deliveries p
         WHERE p.status = 'pending' AND p.endpoint_id = e.id
         ORDER BY p.id
-        LIMIT LEAST($5::integer,
-                    GREATEST(0, e.room - (SELECT count(*) FROM webhooks.deliveries l
-                                          WHERE l.endpoint_id = e.id AND l.status = 'leased')))
+        LIMIT LEAST(e.quota, GREATEST(0, e.max_leased - (
+            SELECT count(*) FROM webhooks.deliveries l
+            WHERE l.endpoint_id = e.id AND l.status = 'leased')))
         FOR NO KEY UPDATE SKIP LOCKED
     ) d
     LIMIT $4
@@ -57,14 +57,14 @@ WHERE d.id = ANY (ARRAY(SELECT id FROM chosen))
 RETURNING d.id, d.endpoint_id, d.account_id, d.sequence, d.step, d.payload, d.event_type
 
 -- name: cancel_deliveries
--- What waits for endpoints that were disabled or deleted, at most $2 rows at a time.
+-- Pending deliveries of endpoints that were disabled or deleted, at most $2.
 UPDATE webhooks.deliveries SET status = 'canceled', finished_at = clock_timestamp()
 WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
                       WHERE status = 'pending' AND endpoint_id = ANY ($1::uuid[])
                       ORDER BY endpoint_id, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))
 
 -- name: enqueue_due_retries
--- Retries whose time has come, at most $1.
+-- Retries that are due, at most $1.
 UPDATE webhooks.deliveries SET status = 'pending'
 WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
                       WHERE status = 'waiting' AND due_at <= clock_timestamp()
@@ -72,17 +72,17 @@ WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
 RETURNING id
 
 -- name: record_heartbeat
--- Says that the worker $1 lives for $2 more seconds, and holds the advisory lock ($3, its key) for
--- as long as this connection does. `held` is false if somebody has its lock: that can only be a
--- connection of ours that PostgreSQL doesn't know to be dead yet.
+-- Extends the worker $1 by $2 seconds and takes its advisory lock ($3, its key), which ends with the
+-- connection. `held` is false if a session has the lock: an earlier connection of this worker whose
+-- loss PostgreSQL has not noticed yet.
 INSERT INTO webhooks.workers AS w (id, alive_until, lock_key)
 VALUES ($1, clock_timestamp() + make_interval(secs => $2), hashtext($1::uuid::text))
 ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until
 RETURNING pg_try_advisory_lock($3, w.lock_key) AS held
 
 -- name: reclaim_leases
--- The leases of workers that are dead ($1 is the class of their locks). Both are few.
-WITH alive AS MATERIALIZED (
+-- Makes the leases of workers that are gone pending ($1 is the class of their locks).
+WITH active AS MATERIALIZED (
     SELECT w.id
     FROM webhooks.workers w
     JOIN pg_locks l ON l.locktype = 'advisory' AND l.classid::bigint = $1
@@ -91,7 +91,7 @@ WITH alive AS MATERIALIZED (
     WHERE w.alive_until > clock_timestamp()
 ), orphans AS (
     SELECT d.id FROM webhooks.deliveries d
-    WHERE d.status = 'leased' AND d.worker_id NOT IN (SELECT id FROM alive)
+    WHERE d.status = 'leased' AND d.worker_id NOT IN (SELECT id FROM active)
     FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE webhooks.deliveries d SET status = 'pending', worker_id = NULL
@@ -102,12 +102,12 @@ RETURNING d.id
 DELETE FROM webhooks.workers WHERE alive_until < clock_timestamp() - interval '1 hour'
 
 -- name: release_leases
--- What a worker that stops did not finish.
+-- Makes the unfinished leases of a stopping worker pending.
 UPDATE webhooks.deliveries SET status = 'pending', worker_id = NULL
 WHERE status = 'leased' AND worker_id = $1
 
 -- name: release_unknown_leases
--- Leases that this worker has without knowing: their claim committed and its answer was lost.
+-- Leases that this worker does not know of: the claim committed, but its result was lost.
 UPDATE webhooks.deliveries SET status = 'pending', worker_id = NULL
 WHERE status = 'leased' AND worker_id = $1 AND id <> ALL ($2::uuid[])
 
@@ -115,9 +115,9 @@ WHERE status = 'leased' AND worker_id = $1 AND id <> ALL ($2::uuid[])
 DELETE FROM webhooks.workers WHERE id = $1
 
 -- name: record_attempts
--- One row per attempt. Outcome i is ($2[i], …): the delivery is `delivered`, `failed`, or `waiting`
--- for $4[i] seconds; it began $5[i] seconds ago. A lease that was lost meanwhile ($1 is the worker)
--- decides nothing any more, except that what was delivered was delivered.
+-- One row per attempt. Attempt i is ($2[i], …): the delivery is `delivered`, `failed`, or `waiting`
+-- for $4[i] seconds; it started $5[i] seconds ago. If the worker $1 has lost the lease, the attempt
+-- changes the status only when it delivered.
 WITH tried AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::float8[], $5::float8[], $6::integer[],
                          $7::smallint[], $8::text[], $9::text[])
@@ -149,15 +149,28 @@ SELECT t.id, clock_timestamp() - make_interval(secs => t.ago_s), done.attempts, 
 FROM done JOIN tried t USING (id)
 
 -- name: cancel_missing_event
--- A delivery whose event retention has removed: there is nothing left to send.
+-- A delivery whose event was removed by retention.
 UPDATE webhooks.deliveries
 SET status = 'canceled', worker_id = NULL, finished_at = clock_timestamp()
 WHERE id = $1
 
+-- name: cancel_unreadable_event
+-- A delivery whose event can't be decoded; $2 is the error of the attempt that shows it.
+WITH canceled AS (
+    UPDATE webhooks.deliveries
+    SET status = 'canceled', worker_id = NULL, finished_at = clock_timestamp(),
+        attempts = attempts + 1
+    WHERE id = $1
+    RETURNING id, attempts
+)
+INSERT INTO webhooks.attempts (delivery_id, started_at, number, duration_ms, error)
+SELECT id, clock_timestamp(), attempts, 0, $2 FROM canceled
+
 -- name: record_health
--- After attempts at the endpoints $1: $2[i] is how many failed in a row, 0 where one succeeded.
--- Rows come in id order, as every statement that locks several endpoints takes them.
-WITH told AS MATERIALIZED (
+-- After attempts at the endpoints $1: $2[i] counts failures, 0 where one succeeded; $3 is for how
+-- many seconds an endpoint may fail. Rows are locked in id order, as in every statement that locks
+-- several endpoints.
+WITH counted AS MATERIALIZED (
     SELECT e.id, t.failures
     FROM webhooks.endpoints e JOIN unnest($1::uuid[], $2::integer[]) AS t (id, failures) USING (id)
     ORDER BY e.id FOR NO KEY UPDATE OF e
@@ -167,13 +180,13 @@ SET first_failing_at = CASE WHEN t.failures > 0
                             THEN COALESCE(e.first_failing_at, clock_timestamp()) END,
     failures_in_row = CASE WHEN t.failures > 0
                            THEN LEAST(e.failures_in_row + t.failures, 1000000) ELSE 0 END
-FROM told t
+FROM counted t
 WHERE e.id = t.id AND (t.failures > 0 OR e.failures_in_row > 0)
 RETURNING e.id, e.first_failing_at < clock_timestamp() - make_interval(secs => $3)
-                AND e.enabled AS hopeless
+                AND e.enabled AS to_disable
 
 -- name: disable_endpoint
--- Only if it still is enabled: of several attempts that find the same, one tells of it.
+-- No row if it is disabled already, so that several attempts record one event.
 UPDATE webhooks.endpoints
 SET enabled = false, disabled_at = clock_timestamp(), disabled_reason = $2,
     updated_at = clock_timestamp()

@@ -1,10 +1,8 @@
--- Named queries of finpay.webhooks.redelivery: what the owner of an endpoint may ask for.
-
--- name: get_now
-SELECT clock_timestamp() AS now
+-- Named queries of finpay.webhooks.redelivery.
 
 -- name: get_endpoint
-SELECT id, account_id, url, description, event_types, enabled, disabled_reason, created_at
+SELECT id, account_id, url, description, event_types, enabled, disabled_reason, created_at,
+       clock_timestamp() AS now
 FROM webhooks.endpoints WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL
 
 -- name: get_delivery
@@ -23,16 +21,20 @@ INSERT INTO webhooks.deliveries (id, endpoint_id, account_id, created_at, due_at
                                  payload)
 VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp(), $4, $5)
 
+-- name: try_lock_replay
+-- One replay per endpoint at a time: the lock ends with the transaction, however that ends.
+SELECT pg_try_advisory_xact_lock(1179210320 /* FIRP */, hashtext($1::uuid::text)) AS locked
+
 -- name: get_sequence_range
--- The numbers that the events from $2 to $3 are among. What happens from now on is not part of it.
+-- Bounds of the sequences of the events from $2 to $3; null: until now.
 SELECT n.after, n.before, u.until
 FROM (SELECT COALESCE($3::timestamptz, clock_timestamp()) AS until) u
 CROSS JOIN LATERAL outbox.numbers_within($1, $2, u.until) n
 
 -- name: replay_events
--- Events of $4 to $5, between the numbers $2 and $3, that match the endpoint, at most $6: those
--- that had a delivery get it once more, the others their first. `seen` < $6 says that there are no
--- more.
+-- Events from $4 to $5, between the sequences $2 and $3, that match the endpoint, at most $6. Existing
+-- deliveries become pending, the other events get one; pending and leased deliveries are not
+-- locked, as a worker would wait for them. `seen` < $6: no more events.
 WITH endpoint AS (
     SELECT id, account_id, event_types FROM webhooks.endpoints WHERE id = $1
 ), wanted AS MATERIALIZED (
@@ -51,6 +53,9 @@ WITH endpoint AS (
     SELECT webhooks.new_id(), e.id, e.account_id, w.sequence, clock_timestamp(), clock_timestamp(),
            w.type
     FROM wanted w CROSS JOIN endpoint e
+    WHERE NOT EXISTS (SELECT FROM webhooks.deliveries p
+                      WHERE p.endpoint_id = e.id AND p.sequence = w.sequence
+                        AND p.status IN ('pending', 'leased'))
     ON CONFLICT (endpoint_id, sequence) DO UPDATE
         SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
         WHERE d.status IN ('waiting', 'delivered', 'failed', 'canceled')
@@ -59,8 +64,8 @@ WITH endpoint AS (
 SELECT (SELECT count(*) FROM queued) AS queued, count(*) AS seen, max(sequence) AS last FROM wanted
 
 -- name: replay_failed_events
--- As `replay`, but only what has a delivery that did not succeed: failed, canceled, or still in its
--- schedule. By the time of the event, which is not that of the delivery.
+-- As replay_events, but only events with a delivery that failed, was canceled or waits for its retry.
+-- The range is that of the event's time, not of the delivery's.
 WITH wanted AS MATERIALIZED (
     SELECT d.id, d.sequence
     FROM webhooks.deliveries d

@@ -1,8 +1,8 @@
-"""Removes what is old and was delivered, a little at a time, while everybody goes on.
+"""Removes old deliveries with their attempts, then old events, in small statements.
 
-First deliveries and their attempts, then events: always the oldest of an account, and never one
-that an endpoint still waits for. How far it went stands in outbox.pruned, so that `ledger verify`
-knows a hole from a loss. Each statement takes few rows and waits for none.
+An account's oldest events go first, and none that has an unfinished delivery. outbox.pruned keeps
+how far it went, so that `ledger verify` does not take removed events for lost ones. Locked rows are
+skipped.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from uuid import UUID
 from finpay.db import queries
 from finpay.db.pool import Database
 
-PAUSE_S: Final = 600.0  # between rounds: nothing that is kept for days is late by minutes
-BREATH_S: Final = 0.05  # between statements of a round, so that it takes few of PostgreSQL's means
+PAUSE_S: Final = 600.0  # between runs: rows that are kept for days may be minutes late
+STATEMENT_PAUSE_S: Final = 0.05  # between the statements of a run: bounds the load of PostgreSQL
 DELIVERIES_PER_STATEMENT: Final = 1_000
 ACCOUNTS_PER_STATEMENT: Final = 200
 EVENTS_PER_ACCOUNT: Final = 500
@@ -25,28 +25,28 @@ _SQL: Final = queries.load("finpay.webhooks", "retention.sql")
 
 
 async def prune(database: Database, keep_s: int) -> tuple[int, int]:
-    """One round: how many deliveries and how many events were removed."""
+    """One run. Returns how many deliveries and events were removed."""
     return await _prune_deliveries(database, keep_s), await _prune_events(database, keep_s)
 
 
 async def _prune_deliveries(database: Database, keep_s: int) -> int:
     removed: int = 0
     after = FIRST
-    edge = UUID(int=int((time.time() - keep_s) * 1_000) << _TIME_SHIFT)
+    cutoff = UUID(int=int((time.time() - keep_s) * 1_000) << _TIME_SHIFT)
     while True:
         row = await database.fetch_one(
-            _SQL.delete_old_deliveries, after, edge, keep_s, DELIVERIES_PER_STATEMENT
+            _SQL.delete_old_deliveries, after, cutoff, keep_s, DELIVERIES_PER_STATEMENT
         )
         assert row is not None  # noqa: S101  an aggregate has one row
         removed += row["removed"]
         if row["last"] is None:
             return removed
         after = row["last"]
-        await asyncio.sleep(BREATH_S)
+        await asyncio.sleep(STATEMENT_PAUSE_S)
 
 
 async def _prune_events(database: Database, keep_s: int) -> int:
-    """Accounts in turn; one that has much to remove comes again until it has no more."""
+    """Account by account; one with more than EVENTS_PER_ACCOUNT takes several statements."""
     removed: int = 0
     after = FIRST
     while True:
@@ -58,4 +58,4 @@ async def _prune_events(database: Database, keep_s: int) -> int:
         if row["last"] is None:
             return removed
         after = row["last"]
-        await asyncio.sleep(BREATH_S)
+        await asyncio.sleep(STATEMENT_PAUSE_S)

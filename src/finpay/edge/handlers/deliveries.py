@@ -17,11 +17,11 @@ from finpay.webhooks import deliveries, endpoints, redelivery
 async def list_(services: Services, context: Context) -> Response:
     """The deliveries of an endpoint, newest first."""
     parameters = context.parameters
-    endpoint = await endpoints.one(services.database, context.caller.user_id, endpoint_id(context))
+    endpoint = await endpoints.get(services.database, context.caller.user_id, endpoint_id(context))
     if endpoint is None:
         raise no_endpoint()
     before = parameters.get("cursor")
-    rows = await deliveries.page(
+    rows = await deliveries.list_(
         services.database,
         endpoint.id,
         status=parameters.get("status"),
@@ -48,7 +48,7 @@ async def retry(services: Services, context: Context) -> Response:
     delivery = _delivery_id(context)
     if not await redelivery.retry(services.database, context.caller.user_id, delivery):
         raise _no_delivery()
-    services.notifier.wake()
+    services.notifier.notify()
     return await _response(services, context, delivery, 200)
 
 
@@ -59,7 +59,7 @@ async def ping(services: Services, context: Context) -> Response:
     )
     if delivery is None:
         raise no_endpoint()
-    services.notifier.wake()
+    services.notifier.notify()
     return await _response(services, context, delivery, 201)
 
 
@@ -74,7 +74,7 @@ async def replay(services: Services, context: Context) -> Response:
     )
     if queued is None:
         raise no_endpoint()
-    services.notifier.wake()
+    services.notifier.notify()
     return Response(200, encode(schemas.ReplayResult("replay", queued)))
 
 
@@ -84,7 +84,7 @@ def _delivery_id(context: Context) -> UUID:
 
 
 async def _response(services: Services, context: Context, delivery: UUID, status: int) -> Response:
-    found = await deliveries.one(services.database, context.caller.user_id, delivery)
+    found = await deliveries.get(services.database, context.caller.user_id, delivery)
     if found is None:
         raise _no_delivery()
     return Response(status, encode(schemas.delivery(found)))

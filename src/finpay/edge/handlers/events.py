@@ -29,7 +29,7 @@ async def retrieve(services: Services, context: Context) -> Response:
     """404 for an event of another user, as for one that doesn't exist."""
     absent = FinPayError(Code.NOT_FOUND, "You have no event with this id.")
     event_id = context.path_uuid("evt", absent)
-    found = await events.one(services.database, context.caller.account_id, event_id)
+    found = await events.get(services.database, context.caller.account_id, event_id)
     if found is None:
         raise absent
     return Response(200, events.encode_event(found))
@@ -50,8 +50,8 @@ async def _events(services: Services, context: Context, limit: int) -> list[Even
     owner = context.caller.account_id
     if "after_sequence" in parameters:
         after = max(parameters["after_sequence"], reached or 0)
-        return await events.following(services.database, owner, filters, after=after, limit=limit)
-    return await events.newest(services.database, owner, filters, before=reached, limit=limit)
+        return await events.list_after(services.database, owner, filters, after=after, limit=limit)
+    return await events.list_before(services.database, owner, filters, before=reached, limit=limit)
 
 
 def _direction(context: Context) -> int:

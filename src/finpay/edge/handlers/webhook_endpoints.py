@@ -31,7 +31,7 @@ async def create(services: Services, context: Context) -> Response:
     spec = endpoints.EndpointSpec(
         command.url, command.description, command.event_types, command.enabled
     )
-    made = await endpoints.add(services.database, _owner(context), spec)
+    made = await endpoints.create(services.database, _owner(context), spec)
     if made is None:
         raise validation_failed(
             f"You have {endpoints.MAX_PER_USER} webhook endpoints, the most that one user may "
@@ -42,7 +42,7 @@ async def create(services: Services, context: Context) -> Response:
 
 async def list_(services: Services, context: Context) -> Response:
     before = context.parameters.get("cursor")
-    rows = await endpoints.page(
+    rows = await endpoints.list_(
         services.database,
         context.caller.user_id,
         before=None if before is None else pagination.position_to_uuid(before),
@@ -60,7 +60,7 @@ async def list_(services: Services, context: Context) -> Response:
 
 async def retrieve(services: Services, context: Context) -> Response:
     """404 for an endpoint of another user, as for one that doesn't exist."""
-    found = await endpoints.one(services.database, context.caller.user_id, endpoint_id(context))
+    found = await endpoints.get(services.database, context.caller.user_id, endpoint_id(context))
     if found is None:
         raise no_endpoint()
     return Response(200, encode(webhook_endpoint(found)))
@@ -75,7 +75,7 @@ async def update(services: Services, context: Context) -> Response:
     if "url" in members:
         await url_policy.check_url(members["url"], services.settings)
     endpoint = endpoint_id(context)
-    found = await endpoints.change(services.database, _owner(context), endpoint, members)
+    found = await endpoints.update(services.database, _owner(context), endpoint, members)
     if found is None:
         raise no_endpoint()
     return Response(200, encode(webhook_endpoint(found)))

@@ -1,8 +1,8 @@
-"""Which addresses a webhook may reach: public ones, and what the settings open.
+"""Which addresses a webhook may be sent to: public ones, and networks that the settings allow.
 
-Python's `is_global` is no such filter: it knows neither every form that hides an IPv4 address in an
-IPv6 one nor multicast, and what it knows differs between releases. So the networks are listed.
-Sources: the IANA special-purpose address registries, RFC 6890; for the clouds, their manuals.
+The networks are listed here because Python's `is_global` misses multicast and some forms of IPv6
+that embed an IPv4 address, and differs between releases.
+Sources: the IANA special-purpose address registries, RFC 6890, the clouds' manuals.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Network = IPv4Network | IPv6Network
 REFUSED_V4: Final = tuple(
     IPv4Network(network)
     for network in (
-        "0.0.0.0/8",  # this host; Linux takes 0.0.0.0 for loopback
+        "0.0.0.0/8",  # this host; Linux connects 0.0.0.0 to loopback
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # shared by carriers; some clouds' metadata
         "127.0.0.0/8",  # loopback
@@ -42,9 +42,9 @@ REFUSED_V4: Final = tuple(
         "240.0.0.0/4",  # reserved, and broadcast
     )
 )
-# What is handed out to the public. All else is refused as a whole: loopback, the unspecified,
-# mapped (::ffff:0:0/96), compatible (::/96) and NAT64 (64:ff9b::/96, 64:ff9b:1::/48) addresses,
-# unique local (fc00::/7, with AWS' metadata fd00:ec2::254), link-local, site-local, multicast.
+# Global unicast. Everything outside is refused: loopback, unspecified, IPv4-mapped
+# (::ffff:0:0/96), compatible (::/96), NAT64 (64:ff9b::/96, 64:ff9b:1::/48), unique local (fc00::/7,
+# with AWS' metadata fd00:ec2::254), link-local, site-local, multicast.
 PUBLIC_V6: Final = IPv6Network("2000::/3")
 REFUSED_V6: Final = tuple(
     IPv6Network(network)
@@ -60,18 +60,18 @@ REFUSED_V6: Final = tuple(
 
 
 def parse(text: str) -> Address:
-    """An address as the resolver gives it. The zone of a link's own one makes it no better."""
+    """An address as a resolver gives it. The zone is dropped: the networks below ignore it."""
     return ip_address(text.partition("%")[0])
 
 
-def may_be_reached(address: Address, opened: Sequence[Network]) -> bool:
-    """Whether a webhook may go there. `opened` are networks that the settings allow."""
-    return is_opened(address, opened) or is_public(address)
+def is_allowed(address: Address, allowed_networks: Sequence[Network]) -> bool:
+    """Whether a webhook may be sent to the address."""
+    return is_within(address, allowed_networks) or is_public(address)
 
 
-def is_opened(address: Address, opened: Sequence[Network]) -> bool:
-    """A mapped address is never taken for the one inside it."""
-    return any(address in network for network in opened)
+def is_within(address: Address, networks: Sequence[Network]) -> bool:
+    """An IPv4-mapped IPv6 address is not within an IPv4 network."""
+    return any(address in network for network in networks)
 
 
 def is_public(address: Address) -> bool:

@@ -1,0 +1,106 @@
+"""One owner's names and receivers that hang do not delay other owners' deliveries."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from finpay import ids, settings
+from finpay.db.pool import Database
+from finpay.webhooks import endpoints
+from finpay.webhooks.sender import Sender
+from finpay.webhooks.ssrf.name_resolver import LOOKUPS_PER_OWNER, NameResolver
+from finpay.webhooks.worker import CONNECTIONS, MAX_PER_OWNER, Worker
+from tests.delivery.fixtures import LOOPBACK, Scene
+from tests.delivery.names import DnsServer, dns_server
+from tests.delivery.receiver import HANG, Receiver, receiving
+
+EVENTS: Final = 20  # for 16 endpoints each: more deliveries than an owner's share
+MAX_DELAY_S: Final = 1.0
+
+
+async def test_hanging_names_of_two_owners_do_not_delay_a_third(
+    scene: Scene, receiver: Receiver
+) -> None:
+    async with dns_server() as dns, _worker(scene, dns) as worker:
+        for owner in range(2):
+            holder = await scene.bank.open()
+            for n in range(endpoints.MAX_PER_USER):
+                url = f"http://hang-{n}.owner-{owner}.example.com:{receiver.port}/"
+                hooked = await scene.hook(url, holder=holder)
+            await scene.many_events(hooked, EVENTS)
+        third = await scene.hook(f"http://works.example.com:{receiver.port}/")
+        worker.wake()
+        await _until(
+            lambda: len({n for n in dns.asked if n.startswith("hang")}) > LOOKUPS_PER_OWNER
+        )
+        for _ in range(3):
+            before = len(receiver.requests)
+            await scene.events(third, 1)
+            worker.wake()
+            started_s = time.monotonic()
+            await _until(lambda: len(receiver.requests) > before)  # noqa: B023
+            assert time.monotonic() - started_s < MAX_DELAY_S
+
+
+async def test_hanging_receivers_of_one_owner_hold_its_share(
+    scene: Scene, receiver: Receiver
+) -> None:
+    """Sixteen endpoints with 64 attempts each would fill two workers."""
+    with receiving(lambda _: HANG) as hanging:
+        first = await scene.hook(f"{hanging.url}/0")
+        for n in range(1, endpoints.MAX_PER_USER):
+            await scene.hook(f"{hanging.url}/{n}", holder=first.holder)
+        other = await scene.hook(receiver.url)
+        await scene.many_events(first, 100)
+        scene.work()
+        hanging.await_requests(MAX_PER_OWNER)
+        started_s = time.monotonic()
+        await scene.events(other, 1)
+        await _until(lambda: len(receiver.requests) == 1)
+        assert time.monotonic() - started_s < 2 * MAX_DELAY_S  # by the poll: nothing notifies
+        assert hanging.most_at_once == MAX_PER_OWNER
+
+
+async def test_lookups_of_one_owner_are_limited_and_of_one_name_shared() -> None:
+    owner, other = (ids.new_uuid() for _ in "12")
+    async with dns_server() as dns:
+        names = NameResolver([dns.address])
+        hanging = [
+            asyncio.create_task(names.addresses(f"hang-{n}.example.com", owner)) for n in range(20)
+        ]
+        shared = [
+            asyncio.create_task(names.addresses("works.example.com", other)) for _ in range(20)
+        ]
+        found = await asyncio.gather(*shared)
+        assert {str(address) for addresses in found for address in addresses} == {"127.0.0.1"}
+        assert dns.asked.count("works.example.com") == 2  # A and AAAA
+        await asyncio.sleep(0.2)
+        assert len({n for n in dns.asked if n.startswith("hang")}) == LOOKUPS_PER_OWNER
+        await names.close()
+        assert len(await asyncio.gather(*hanging, return_exceptions=True)) == 20
+
+
+@asynccontextmanager
+async def _worker(scene: Scene, dns: DnsServer) -> AsyncIterator[Worker]:
+    """A worker in this process, with the test's DNS server."""
+    database, heartbeat = Database(scene.url, size=CONNECTIONS), Database(scene.url, size=1)
+    worker = Worker(
+        database,
+        heartbeat,
+        settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": LOOPBACK}),
+        lambda policy, timeout_s: Sender(policy, timeout_s, NameResolver([dns.address])),
+    )
+    running = asyncio.create_task(worker.run())
+    yield worker
+    worker.stop()
+    worker.stop()
+    await running
+    await asyncio.gather(database.close(), heartbeat.close())
+
+
+async def _until(holds: Callable[[], bool], limit_s: float = 20) -> None:
+    async with asyncio.timeout(limit_s):
+        while not holds():
+            await asyncio.sleep(0.01)

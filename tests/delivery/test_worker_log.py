@@ -1,0 +1,53 @@
+"""The worker's log: one line at the start, per attempt and at the end, and why it waits."""
+
+import time
+from typing import Final
+
+from finpay import ids
+from tests.delivery.fixtures import Scene
+from tests.delivery.receiver import Receiver, status, until
+
+WAIT_S: Final = 4.0
+
+
+async def test_attempts_start_and_end_have_one_line_each(scene: Scene, receiver: Receiver) -> None:
+    receiver.behave = lambda _: status(503 if len(receiver.requests) == 1 else 200)
+    hooked = await scene.hook(f"{receiver.url}?token=canary")
+    await scene.events(hooked, 2)
+    worker = scene.work(
+        FINPAY_WEBHOOK_CONCURRENCY="1",
+        FINPAY_WEBHOOK_RETRY_SCHEDULE="3600",
+        DATABASE_URL=scene.url,
+    )
+    await scene.until_status(delivered=1, waiting=1)
+    assert worker.stop() == 0
+    lines = worker.lines()
+    assert [line["event"] for line in lines] == [
+        *("worker_started", "delivery_attempt", "delivery_attempt", "worker_stopped")
+    ]
+    started, failed, delivered, stopped = lines
+    assert started["version"]
+    assert started["concurrency"] == 1
+    assert started["database_host"]
+    assert (failed["http_status"], failed["error"]) == (503, "bad_status")
+    assert (delivered["http_status"], delivered["error"]) == (200, None)
+    assert failed["endpoint"] == ids.encode("whe", hooked.endpoint_id)
+    assert failed["delivery"].startswith("whd_")
+    assert failed["type"] == "transaction.completed"
+    assert 0 <= failed["ms"] < 5_000
+    assert (stopped["delivered"], stopped["failed"]) == (1, 1)
+    text = worker.log.read_text()
+    assert not [secret for secret in ("canary", hooked.secret, "whsec_") if secret in text]
+
+
+async def test_missing_postgres_is_logged_with_the_reason_every_few_seconds(scene: Scene) -> None:
+    worker = scene.work(DATABASE_URL="postgresql://user:canary@127.0.0.1:1/nowhere")
+    until(lambda: any(line["event"] == "waiting_for_postgres" for line in worker.lines()))
+    time.sleep(WAIT_S)
+    assert worker.stop() == 0
+    lines = worker.lines()
+    waiting = [line for line in lines if line["event"] == "waiting_for_postgres"]
+    assert len(waiting) == 1
+    assert "refused" in waiting[0]["reason"]
+    assert lines[0]["database_host"] == "127.0.0.1:1"
+    assert "canary" not in worker.log.read_text()
