@@ -46,7 +46,7 @@ class Seeded:
 
 
 async def seed(owner_url: str) -> list[Seeded]:
-    """Makes sure that all SEED_USERS are there and were funded once. Safe to repeat, and in parallel.
+    """Makes sure that all SEED_USERS exist and were funded once. Safe to repeat, also in parallel.
 
     MigrationError when the database has not got its tables, FinPayError when it doesn't answer.
     """

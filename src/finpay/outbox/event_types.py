@@ -22,8 +22,8 @@ COMMON_TYPE: Final = "transaction.completed"
 class EventType:
     """One type of event.
 
-    `subject` is the shape of `data.object`. `constraints` are JSON Schemas of members of it that this
-    type restricts, `previous` those of the members of `data.previous`.
+    `subject` is the shape of `data.object`. `constraints` are JSON Schemas of members of it that
+    this type restricts, `previous` those of the members of `data.previous`.
     """
 
     subject: type[Struct]

@@ -1,6 +1,6 @@
 -- name: list_events_before
--- Newest first, between two sequences. $5: the types include the most frequent one; if not, the index
--- of the other types is read instead of the whole history.
+-- Newest first, between two sequences. $5: the types include the most frequent one; if not, the
+-- index of the other types is read instead of the whole history.
 SELECT * FROM outbox.told
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
   AND ($4::text[] IS NULL OR type = ANY ($4))

@@ -17,7 +17,7 @@ ATTEMPTS_IN_PAGE: Final = 10  # as many as one run of the schedule makes
 ATTEMPTS_OF_ONE: Final = 200
 
 _SQL: Final = queries.load("finpay.webhooks", "deliveries.sql")
-# The queue's status → the public one, which hides leases; next_attempt_at shows when it is retried.
+# The queue's status → the public one, which hides leases; next_attempt_at is that of the retry.
 Status = Literal["pending", "delivered", "failed", "canceled"]
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 _PUBLIC: Final[Mapping[str, Status]] = {
@@ -61,7 +61,7 @@ class Delivery:
 async def list_(
     database: Database, endpoint_id: UUID, *, status: Status | None, before: UUID | None, limit: int
 ) -> list[Delivery]:
-    """Newest first, at most `limit`, all before an id, with their last ATTEMPTS_IN_PAGE attempts."""
+    """Newest first, before an id, at most `limit`; with their last ATTEMPTS_IN_PAGE attempts."""
     if status == "pending":
         rows = await database.fetch(_SQL.list_pending_deliveries, endpoint_id, before, limit)
     else:

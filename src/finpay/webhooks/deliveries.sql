@@ -1,8 +1,8 @@
 -- Named queries of finpay.webhooks.deliveries: the owner's reads.
 
 -- name: list_deliveries
--- Newest first, before an id. $3 is the status; null: any. The endpoint is given by two bounds: with
--- `=` the planner may scan the key of all endpoints' deliveries.
+-- Newest first, before an id. $3 is the status; null: any. The endpoint is given by two bounds:
+-- with `=` the planner may scan the key of all endpoints' deliveries.
 SELECT d.*
 FROM webhooks.deliveries d
 WHERE d.endpoint_id >= $1

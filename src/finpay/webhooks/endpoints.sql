@@ -1,7 +1,7 @@
 -- Named queries of finpay.webhooks.endpoints.
 --
--- Order of locks: the user, the endpoint, its secrets; last the account, whose row the table's trigger
--- locks when the account gets its first enabled endpoint or loses the last one.
+-- Order of locks: the user, the endpoint, its secrets; last the account, whose row the table's
+-- trigger locks when the account gets its first enabled endpoint or loses the last one.
 
 -- name: lock_owner
 -- Two requests that add an endpoint at once are serialized, so that both count correctly.

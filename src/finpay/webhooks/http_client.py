@@ -70,7 +70,7 @@ class Response:
 
 
 class HttpClient:
-    """One pool of connections for all receivers. Made inside a running event loop, for that loop."""
+    """One pool of connections for all receivers. Made inside an event loop, for that loop."""
 
     def __init__(self, policy: UrlPolicy, names: NameResolver) -> None:
         self._policy = policy

@@ -73,7 +73,7 @@ class ClaimResult:
 async def claim(
     database: Database, worker_id: UUID, *, after: UUID, capacity: Capacity
 ) -> ClaimResult:
-    """Leases deliveries of the next ENDPOINTS_PER_CLAIM endpoints that have any, within capacity."""
+    """Leases deliveries of the next ENDPOINTS_PER_CLAIM endpoints with any, within capacity."""
     ready = await _ready(database, after)
     if not ready and after != FIRST:
         ready = await _ready(database, FIRST)

@@ -2,9 +2,9 @@
 -- `= ANY (ARRAY(…))`, which probes the key once per row whatever the planner's statistics are; a
 -- join may read the whole table.
 --
--- Order of locks: deliveries before endpoints when attempts are recorded, endpoints with SKIP LOCKED
--- when deliveries are claimed, the account last (by the trigger of endpoints and by outbox.record).
--- The ledger locks none of these rows: it only inserts deliveries.
+-- Order of locks: deliveries before endpoints when attempts are recorded, endpoints with SKIP
+-- LOCKED when deliveries are claimed, the account last (by the trigger of endpoints and by
+-- outbox.record). The ledger locks none of these rows: it only inserts deliveries.
 
 -- name: list_ready_endpoints
 -- Endpoints with pending deliveries after the id $1, at most $2, in order: one descent of the index
@@ -36,8 +36,8 @@ ORDER BY e.id
 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: lease_deliveries
--- The oldest deliveries of each endpoint $1[i], at most $5[i], and at most $2[i] with those that are
--- leased already. $3 is the worker, $4 its free leases.
+-- The oldest deliveries of each endpoint $1[i], at most $5[i], and at most $2[i] with those that
+-- are leased already. $3 is the worker, $4 its free leases.
 WITH chosen AS MATERIALIZED (
     SELECT d.id
     FROM unnest($1::uuid[], $2::integer[], $5::integer[]) AS e (id, max_leased, quota)
@@ -72,9 +72,9 @@ WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
 RETURNING id
 
 -- name: record_heartbeat
--- Extends the worker $1 by $2 seconds and takes its advisory lock ($3, its key), which ends with the
--- connection. `held` is false if a session has the lock: an earlier connection of this worker whose
--- loss PostgreSQL has not noticed yet.
+-- Extends the worker $1 by $2 seconds and takes its advisory lock ($3, its key), which ends with
+-- the connection. `held` is false if a session has the lock: an earlier connection of this worker
+-- whose loss PostgreSQL has not noticed yet.
 INSERT INTO webhooks.workers AS w (id, alive_until, lock_key)
 VALUES ($1, clock_timestamp() + make_interval(secs => $2), hashtext($1::uuid::text))
 ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until

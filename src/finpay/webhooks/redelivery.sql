@@ -32,9 +32,9 @@ FROM (SELECT COALESCE($3::timestamptz, clock_timestamp()) AS until) u
 CROSS JOIN LATERAL outbox.numbers_within($1, $2, u.until) n
 
 -- name: replay_events
--- Events from $4 to $5, between the sequences $2 and $3, that match the endpoint, at most $6. Existing
--- deliveries become pending, the other events get one; pending and leased deliveries are not
--- locked, as a worker would wait for them. `seen` < $6: no more events.
+-- Events from $4 to $5, between the sequences $2 and $3, that match the endpoint, at most $6.
+-- Existing deliveries become pending, the other events get one; pending and leased deliveries are
+-- not locked, as a worker would wait for them. `seen` < $6: no more events.
 WITH endpoint AS (
     SELECT id, account_id, event_types FROM webhooks.endpoints WHERE id = $1
 ), wanted AS MATERIALIZED (
@@ -64,8 +64,8 @@ WITH endpoint AS (
 SELECT (SELECT count(*) FROM queued) AS queued, count(*) AS seen, max(sequence) AS last FROM wanted
 
 -- name: replay_failed_events
--- As replay_events, but only events with a delivery that failed, was canceled or waits for its retry.
--- The range is that of the event's time, not of the delivery's.
+-- As replay_events, but only events with a delivery that failed, was canceled or waits for its
+-- retry. The range is that of the event's time, not of the delivery's.
 WITH wanted AS MATERIALIZED (
     SELECT d.id, d.sequence
     FROM webhooks.deliveries d

@@ -1,8 +1,8 @@
 -- Named queries of finpay.webhooks.retention.
 
 -- name: delete_old_deliveries
--- Ids begin with their time, so the old ones are one range of the key, from $1 to $2. Deliveries that
--- finished less than $3 seconds ago stay. At most $4.
+-- Ids begin with their time, so the old ones are one range of the key, from $1 to $2. Deliveries
+-- that finished less than $3 seconds ago stay. At most $4.
 WITH old AS MATERIALIZED (
     SELECT id FROM webhooks.deliveries
     WHERE id > $1 AND id < $2
