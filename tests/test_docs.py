@@ -1,7 +1,9 @@
 """What the documents say is what the code does."""
 
+import ast
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,3 +65,27 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not (page.parent / target).exists()
     ]
     assert not broken
+
+
+RULES: Final = re.findall(
+    r"^\*\*(\d\.\d\.\d+) ", (DOCS / "contract.md").read_text("utf-8"), re.MULTILINE
+)
+
+
+def _marked() -> Iterator[str]:
+    """The rules that tests name: `pytest.mark.contract("1.1.1")`."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.contract":
+                yield from (ast.literal_eval(rule) for rule in node.args)
+
+
+def test_every_rule_of_the_contract_is_named_by_a_test() -> None:
+    assert len(RULES) == len(set(RULES))
+    assert set(RULES) == set(_marked())
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "contract.md"], ids=str)
+def test_rules_that_a_page_links_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert set(re.findall(r"\[(\d\.\d\.\d+)\]\([^)]*contract\.md", text)) <= set(RULES)
