@@ -89,3 +89,17 @@ def test_every_rule_of_the_contract_is_named_by_a_test() -> None:
 def test_rules_that_a_page_links_exist(page: Path) -> None:
     text = page.read_text("utf-8")
     assert set(re.findall(r"\[(\d\.\d\.\d+)\]\([^)]*contract\.md", text)) <= set(RULES)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("decisions/*.md")), ids=lambda page: page.stem)
+def test_decision_record_has_its_form(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert re.match(
+        rf"# {page.name[:4]}: .+\n\n- Status: (accepted|superseded)\b.*\n- Date: \d{{4}}-\d\d-\d\d.*\n"
+        r"(- (Supersedes|Superseded by): \[\d{4}\]\(.*\n)*\n",
+        text,
+    )
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
+        "Context", "Decision", "Measured", "Consequences", "Alternatives",
+    ]  # fmt: skip
+    assert ("Status: superseded" in text) == ("- Superseded by: " in text)
