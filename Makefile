@@ -120,8 +120,9 @@ docs: $(SYNCED) ## Generate files from the code, check docs/, build the site
 	$(BIN)/pytest -q tests/test_docs.py tests/ship/test_docs_site.py
 	$(BIN)/python docs/site.py
 	$(BIN)/zensical build --strict --clean -f .zensical.yml
+	@echo "The site is in site/: open site/index.html, or run make docs-serve"
 
-docs-serve: $(SYNCED) ## Show the documentation site at http://127.0.0.1:8000
+docs-serve: $(SYNCED) ## Serve the documentation site at http://127.0.0.1:8000
 	$(BIN)/python docs/site.py
 	$(BIN)/zensical serve -f .zensical.yml
 
