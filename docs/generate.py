@@ -32,18 +32,21 @@ _MEANINGS: Final = {
     "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login and register, per address; five "
     "times as many per e-mail.",
     "FINPAY_RATE_LIMIT_TRANSACTION": "`count/seconds` or `off`: POSTs that move money, per user.",
-    "FINPAY_IDEMPOTENCY_TTL": "Seconds that Redis keeps a stored answer. PostgreSQL keeps it for ever.",
+    "FINPAY_IDEMPOTENCY_TTL": "Seconds that Redis keeps a stored answer. PostgreSQL keeps it for "
+    "ever.",
     "FINPAY_TRUSTED_PROXIES": "CIDRs, separated by commas, or the number of proxies in front: "
     "their X-Forwarded-For is trusted.",
-    "FINPAY_CORS_ORIGINS": "Origins, separated by commas, whose pages may call the API in a browser.",
+    "FINPAY_CORS_ORIGINS": "Origins, separated by commas, whose pages may call the API in a "
+    "browser.",
     "FINPAY_METRICS_TOKEN": "Bearer token of /metrics. In production /metrics is 404 without it.",
     "FINPAY_WEBHOOK_RETRY_SCHEDULE": "Seconds between the attempts of a delivery, separated by "
     "commas; each is varied by up to 20 %. After the last one the delivery is `failed`.",
     "FINPAY_WEBHOOK_ALLOWED_CIDRS": "Private networks that webhooks may reach, on any port, for "
     "development and tests. `finpay dev` opens loopback unless this is set.",
-    "FINPAY_WEBHOOK_PORTS": "Allowed ports of webhook endpoints, separated by commas. In development "
-    "also 80.",
-    "FINPAY_WEBHOOK_TIMEOUT": "Seconds for one whole attempt: name resolution, connection, TLS, answer.",
+    "FINPAY_WEBHOOK_PORTS": "Allowed ports of webhook endpoints, separated by commas. In "
+    "development also 80.",
+    "FINPAY_WEBHOOK_TIMEOUT": "Seconds for one whole attempt: name resolution, connection, TLS, "
+    "answer.",
     "FINPAY_WEBHOOK_CONCURRENCY": "Concurrent attempts of one endpoint, over all workers.",
     "FINPAY_WEBHOOK_DISABLE_AFTER": "Seconds without a success until an endpoint is disabled.",
     "FINPAY_EVENT_RETENTION": "Seconds that events, deliveries and attempts are kept; undelivered "
@@ -52,8 +55,8 @@ _MEANINGS: Final = {
     "ledger by `finpay worker`; `0`: off.",
     "FINPAY_WORKER_PORT": "Port on which `finpay worker` answers /metrics, /livez and /readyz; "
     "`0`: none.",
-    "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs in addition "
-    "to the new one, unless the rotation sets a time.",
+    "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs in "
+    "addition to the new one, unless the rotation sets a time.",
     "FINPAY_LOG_LEVEL": "`debug`, `info`, `warning` or `error`.",
 }
 

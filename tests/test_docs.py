@@ -95,7 +95,8 @@ def test_rules_that_a_page_links_exist(page: Path) -> None:
 def test_decision_record_has_its_form(page: Path) -> None:
     text = page.read_text("utf-8")
     assert re.match(
-        rf"# {page.name[:4]}: .+\n\n- Status: (accepted|superseded)\b.*\n- Date: \d{{4}}-\d\d-\d\d.*\n"
+        rf"# {page.name[:4]}: .+\n\n- Status: (accepted|superseded)\b.*\n"
+        r"- Date: \d{4}-\d\d-\d\d.*\n"
         r"(- (Supersedes|Superseded by): \[\d{4}\]\(.*\n)*\n",
         text,
     )
