@@ -104,3 +104,11 @@ def test_decision_record_has_its_form(page: Path) -> None:
         "Context", "Decision", "Measured", "Consequences", "Alternatives",
     ]  # fmt: skip
     assert ("Status: superseded" in text) == ("- Superseded by: " in text)
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "glossary.md", "operations/limits.md"])
+def test_files_that_a_page_names_exist(page: str) -> None:
+    named = re.findall(r"`([\w/]+/[\w/]*\.(?:py|lua|sql))`", (DOCS / page).read_text("utf-8"))
+    assert named
+    assert not [name for name in named if not (ROOT / "src/finpay" / name).exists()
+                and not (ROOT / name).exists()]  # fmt: skip
