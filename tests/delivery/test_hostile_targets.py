@@ -88,6 +88,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return begun
 
 
+@pytest.mark.contract("6.2.4")
 @pytest.mark.parametrize("production", [False, True])
 async def test_hostile_literals(canary: Receiver, opened: list[Any], *, production: bool) -> None:
     for url in LITERALS:
@@ -117,6 +118,7 @@ async def test_the_canary_would_sing(canary: Receiver, opened: list[Any]) -> Non
     assert len(opened) == canary.connections == 1
 
 
+@pytest.mark.contract("6.2.4")
 async def test_the_name_is_asked_once(
     canary: Receiver, opened: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,6 +232,7 @@ def test_a_signed_token_longer_than_any_of_ours_is_not_read(signer: Signer) -> N
     assert_refused(signer, forged(claims={**CLAIMS, "more": "x" * 900}))
 
 
+@pytest.mark.contract("1.6.1")
 def test_a_token_ends_on_the_second_cached_or_not(signer: Signer) -> None:
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
     end = int(NOW) + TTL_S

@@ -30,6 +30,7 @@ SPELLINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.contract("1.1.5")
 @pytest.mark.parametrize(("typed", "stored"), SPELLINGS)
 def test_equal_addresses_have_one_spelling(typed: str, stored: str | None) -> None:
     assert normalise(typed) == (stored or typed)

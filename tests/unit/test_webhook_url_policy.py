@@ -131,6 +131,7 @@ def test_odd_spellings_are_refused_whatever_is_opened(url: str) -> None:
         url_policy.parse(url, OPENED)
 
 
+@pytest.mark.contract("6.2.4")
 def test_production_wants_https() -> None:
     with pytest.raises(url_policy.UrlRefused, match="https"):
         url_policy.parse("http://example.com/", PRODUCTION)
@@ -153,6 +154,7 @@ def test_the_parts_of_a_url() -> None:
     )
 
 
+@pytest.mark.contract("6.2.4")
 async def test_one_private_address_of_several_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     _resolve_to(monkeypatch, "8.8.8.8", "10.0.0.1")
     target = url_policy.parse("https://example.com/", DEVELOPMENT)
