@@ -13,7 +13,7 @@ ACTIONLINT_VERSION := v1.7.12
 KUSTOMIZE ?= kubectl kustomize
 PROMTOOL ?= promtool
 
-.PHONY: help install dev test coverage check check-actions check-alerts check-kubernetes audit sbom wheel browser fmt mutants torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
+.PHONY: help install dev test coverage check words check-actions check-alerts check-kubernetes audit sbom wheel browser fmt mutants torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ check: $(SYNCED) ## Formatting, lint, types, arrows, tidiness
 		2>.venv/caddy.log || { cat .venv/caddy.log; exit 1; }
 	git ls-files -co --exclude-standard | xargs ls -d 2>/dev/null | xargs $(BIN)/kingfisher scan \
 		--quiet --no-validate --no-update-check --exclude-rule betterleaks.curl-auth-header
+
+words: $(SYNCED) ## Count the banned words that are left (IN="docs src/finpay/gate" lists them)
+	@$(BIN)/python -m tests.banned_words $(IN)
 
 # These tools have no wheel.
 check-actions: ## Lint the workflows with actionlint (needs Go)
@@ -117,8 +120,9 @@ docs: $(SYNCED) ## Generate files from the code, check docs/, build the site
 	$(BIN)/pytest -q tests/test_docs.py tests/ship/test_docs_site.py
 	$(BIN)/python docs/site.py
 	$(BIN)/zensical build --strict --clean -f .zensical.yml
+	@echo "The site is in site/: open site/index.html, or run make docs-serve"
 
-docs-serve: $(SYNCED) ## Show the documentation site at http://127.0.0.1:8000
+docs-serve: $(SYNCED) ## Serve the documentation site at http://127.0.0.1:8000
 	$(BIN)/python docs/site.py
 	$(BIN)/zensical serve -f .zensical.yml
 

@@ -10,8 +10,8 @@ from railway_sdk import define_railway, github, group, postgres, preserve, proje
 
 REPOSITORY: Final = "your-account/finpay"  # a fork of yours that Railway may read
 BUILD: Final = {"builder": "DOCKERFILE", "dockerfilePath": "Dockerfile"}
-# A drain is 1 s of notice, then up to 20 s for what is in flight. The old release goes on beside
-# the new one a little, so that nobody meets a door that has just closed.
+# A drain is 1 s of notice, then up to 20 s for requests in flight. The old release overlaps with the
+# new one, so that no connection is refused.
 DRAINING_S: Final = 30
 OVERLAP_S: Final = 10
 READY_LIMIT_S: Final = 120
@@ -25,7 +25,7 @@ def main(ctx: Any = None) -> Any:
     cache = redis("redis")
     environment = {
         "FINPAY_ENV": "production",
-        # Set once with `railway variable set`: it is in no file, and stays as it is.
+        # Set once with `railway variable set`: it is in no file, and is kept.
         "FINPAY_JWT_SECRET": preserve(),
         "DATABASE_URL": database.env.DATABASE_URL,
         "REDIS_URL": cache.env.REDIS_URL,

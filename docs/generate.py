@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that come from the code. `make docs`; a test compares."""
+"""Generates pages of docs/ from the code. `make docs` writes them, a test compares them."""
 
 import json
 import runpy
@@ -25,39 +25,39 @@ _MEANINGS: Final = {
     "FINPAY_JWT_SECRET": "At least 32 bytes; required in production. Several, separated by "
     "commas: the first signs, all verify.",
     "FINPAY_WORKERS": "Processes of `finpay serve`.",
-    "FINPAY_ACCESS_TOKEN_TTL": "Seconds that an access token lives.",
-    "FINPAY_REFRESH_TOKEN_TTL": "Seconds that a refresh token lives.",
-    "FINPAY_REFRESH_GRACE": "Seconds that a rotated refresh token still works.",
+    "FINPAY_ACCESS_TOKEN_TTL": "Seconds that an access token is valid.",
+    "FINPAY_REFRESH_TOKEN_TTL": "Seconds that a refresh token is valid.",
+    "FINPAY_REFRESH_GRACE": "Seconds that a rotated refresh token is still accepted.",
     "FINPAY_RATE_LIMIT_GLOBAL": "`count/seconds` or `off`: all of /api but health, per user, per "
     "address without a token.",
     "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login and register, per address; five "
     "times as many per e-mail.",
     "FINPAY_RATE_LIMIT_TRANSACTION": "`count/seconds` or `off`: POSTs that move money, per user.",
-    "FINPAY_IDEMPOTENCY_TTL": "Seconds that Redis keeps an answer. PostgreSQL keeps it for ever.",
-    "FINPAY_TRUSTED_PROXIES": "CIDRs, separated by commas, or how many proxies stand in front: "
-    "whose X-Forwarded-For is believed.",
-    "FINPAY_CORS_ORIGINS": "Origins whose pages may call the API, separated by commas, as browsers "
-    "send them: `https://shop.example`, without a slash or a path.",
-    "FINPAY_METRICS_TOKEN": "Bearer token of /metrics. In production there is no /metrics "
-    "without it.",
+    "FINPAY_IDEMPOTENCY_TTL": "Seconds that Redis keeps a stored answer. PostgreSQL keeps it for "
+    "ever.",
+    "FINPAY_TRUSTED_PROXIES": "CIDRs, separated by commas, or the number of proxies in front: "
+    "their X-Forwarded-For is trusted.",
+    "FINPAY_CORS_ORIGINS": "Origins, separated by commas, whose pages may call the API in a "
+    "browser.",
+    "FINPAY_METRICS_TOKEN": "Bearer token of /metrics. In production /metrics is 404 without it.",
     "FINPAY_WEBHOOK_RETRY_SCHEDULE": "Seconds between the attempts of a delivery, separated by "
     "commas; each is varied by up to 20 %. After the last one the delivery is `failed`.",
     "FINPAY_WEBHOOK_ALLOWED_CIDRS": "Private networks that webhooks may reach, on any port, for "
     "development and tests. `finpay dev` opens loopback unless this is set.",
-    "FINPAY_WEBHOOK_PORTS": "Ports of webhook endpoints, separated by commas. In development also "
-    "80.",
-    "FINPAY_WEBHOOK_TIMEOUT": "Seconds for one attempt as a whole: name, connection, TLS, answer.",
-    "FINPAY_WEBHOOK_CONCURRENCY": "Attempts that one endpoint gets at once, over all workers.",
-    "FINPAY_WEBHOOK_DISABLE_AFTER": "Seconds without one success after which an endpoint is "
-    "disabled.",
-    "FINPAY_EVENT_RETENTION": "Seconds that events, deliveries and attempts are kept; those not "
-    "yet delivered stay. At least a day.",
-    "FINPAY_INTEGRITY_INTERVAL": "Seconds between two rounds of the continuous check of the ledger "
-    "by `finpay worker`; `0`: off.",
-    "FINPAY_WORKER_PORT": "Where `finpay worker` answers /metrics, /livez and /readyz; `0`: "
-    "nowhere.",
-    "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs beside "
-    "the new one, unless the rotation says otherwise.",
+    "FINPAY_WEBHOOK_PORTS": "Allowed ports of webhook endpoints, separated by commas. In "
+    "development also 80.",
+    "FINPAY_WEBHOOK_TIMEOUT": "Seconds for one whole attempt: name resolution, connection, TLS, "
+    "answer.",
+    "FINPAY_WEBHOOK_CONCURRENCY": "Concurrent attempts of one endpoint, over all workers.",
+    "FINPAY_WEBHOOK_DISABLE_AFTER": "Seconds without a success until an endpoint is disabled.",
+    "FINPAY_EVENT_RETENTION": "Seconds that events, deliveries and attempts are kept; undelivered "
+    "ones are kept longer. At least a day.",
+    "FINPAY_INTEGRITY_INTERVAL": "Seconds between two runs of the continuous verification of the "
+    "ledger by `finpay worker`; `0`: off.",
+    "FINPAY_WORKER_PORT": "Port on which `finpay worker` answers /metrics, /livez and /readyz; "
+    "`0`: none.",
+    "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs in "
+    "addition to the new one, unless the rotation sets a time.",
     "FINPAY_LOG_LEVEL": "`debug`, `info`, `warning` or `error`.",
 }
 
@@ -67,20 +67,21 @@ def errors() -> str:
     lines = [
         "# Errors",
         "",
-        "Every refusal is `application/problem+json` (RFC 9457): `type`, `title`, `status`, "
+        "Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, "
         "`detail`, `code`, `request_id`, `retryable`, `errors`.",
-        "`code` is for programs and never changes its meaning, `detail` is for people. "
-        "`type` is a page of the server that answered.",
+        "`code` is for programs and never changes its meaning; `detail` is for people. "
+        "`type` is a path of the server that answered. [Handling errors](concepts/errors.md) has "
+        "an example.",
     ]
-    for code, kind in ERROR_SPECS.items():
-        again = "yes, with the same idempotency key" if kind.retryable else "no"
+    for code, spec in ERROR_SPECS.items():
+        retryable = "yes, with the same idempotency key" if spec.retryable else "no"
         lines += [
             "",
             f"## {code}",
             "",
-            f"HTTP {kind.status} · retryable: {again}",
+            f"HTTP {spec.status} · retryable: {retryable}",
             "",
-            f"{kind.title} {kind.advice}",
+            f"{spec.title} {spec.advice}",
         ]
     return "\n".join(lines) + "\n"
 
@@ -90,8 +91,8 @@ def settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Read from the environment once, at start. An unknown `FINPAY_*` name or a bad value is "
-        "refused with exit code 2.",
+        "Settings are environment variables, read once at start. An unknown `FINPAY_*` name or a "
+        "bad value is an error with exit code 2.",
         "",
         "| name | default | meaning |",
         "|---|---|---|",
@@ -107,8 +108,8 @@ def events() -> str:
     lines = [
         "# Event types",
         "",
-        "Made from the code: an event that is not in this list is never written. "
-        "What all events share stands in [README.md](README.md).",
+        "Generated from the code: the list is closed. "
+        "What all events have in common is in [README.md](README.md).",
         "",
         "| type | `data.object` | schema |",
         "|---|---|---|",

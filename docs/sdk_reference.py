@@ -25,6 +25,7 @@ from finpay.client import (
     _webhook_operations,
 )
 from finpay.edge.openapi import document
+from finpay.errors import Code
 
 PAGE: Final = Path(__file__).with_name("sdk.md")
 _BLOCK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -54,6 +55,7 @@ _LEFT_OUT: Final = {
     "unavailable", "overloaded", "malformed_json", "body_too_large", "unsupported_media_type",
     "idempotency_key_missing", "cursor_invalid",
 }  # fmt: skip
+_CODES: Final = {str(code) for code in Code} - _LEFT_OUT
 _PAGE_WIDTH: Final = 88
 
 
@@ -112,7 +114,7 @@ def _request(name: str) -> str:
     method, path = _recorded(name)
     operation = document()["paths"][path][method.lower()]
     described = " ".join(answer["description"] for answer in operation["responses"].values())
-    codes = [code for code in re.findall(r"`(\w+)`:", described) if code not in _LEFT_OUT]
+    codes = [code for code in re.findall(r"`(\w+)`:", described) if code in _CODES]
     refusals = ", ".join(f"[`{code}`](errors.md#{code})" for code in codes)
     return f"`{method} {path}`" + (f" · {refusals}" if refusals else "")
 

@@ -1,8 +1,8 @@
 """Prepares the pages of the documentation site; zensical makes them HTML. `make docs`.
 
-The pages stand in docs/ as they are read in the repository. A site differs in three things: links
-to code lead nowhere, so their text stays without the link; what lies in the root of the repository
-becomes pages too; and the API reference is made from the OpenAPI document.
+The pages in docs/ are written for the repository. The site differs in three ways: a link to code
+becomes text, because the site has no code; pages of the repository's root are added; and the API
+reference is generated from the OpenAPI document.
 """
 
 import os
@@ -21,7 +21,7 @@ SITE: Final = ROOT / ".site"
 CONFIG: Final = ROOT / ".zensical.yml"
 FROM_ROOT: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 
-# In the order of the menu. A folder stands for all of its pages; a test finds lost ones.
+# In the order of the menu. A folder means all of its pages; a test finds pages without an entry.
 MENU: Final[dict[str, list[str]]] = {
     "Begin": ["index.md", "quickstart.md"],
     "Concepts": [
@@ -29,8 +29,10 @@ MENU: Final[dict[str, list[str]]] = {
         "concepts/money.md",
         "concepts/errors.md",
         "concepts/events.md",
+        "glossary.md",
     ],
     "Reference": [
+        "contract.md",
         "api.md",
         "sdk.md",
         "errors.md",
@@ -74,20 +76,20 @@ def prepare() -> None:
 
 
 def menu() -> list[dict[str, list[str]]]:
-    """Each title with its pages, as the configuration wants it."""
+    """Each title with its pages, as mkdocs.yml expects it."""
     present = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.md"))
     return [
-        {title: [page for place in places for page in present if in_place(page, place)]}
-        for title, places in MENU.items()
+        {title: [page for entry in entries for page in present if matches(page, entry)]}
+        for title, entries in MENU.items()
     ]
 
 
-def in_place(page: str, place: str) -> bool:
-    return page.startswith(place) if place.endswith("/") else page == place
+def matches(page: str, entry: str) -> bool:
+    return page.startswith(entry) if entry.endswith("/") else page == entry
 
 
 def _for_the_site(text: str, page: Path) -> str:
-    """Rewrites links outside of code; code stays as it is."""
+    """Rewrites links outside of code blocks."""
     done, position = [], 0
     for fence in _FENCE.finditer(text):
         done += [_links(text[position : fence.start()], page), fence[0]]
@@ -98,31 +100,31 @@ def _for_the_site(text: str, page: Path) -> str:
 def _links(text: str, page: Path) -> str:
     def rewritten(link: re.Match[str]) -> str:
         picture, label, target, anchor = link[1], link[2], link[3], link[4] or ""
-        place = _place(page, target)
-        if place is not None:
-            return f"{picture}[{label}]({place}{anchor})"
+        path = _site_path(page, target)
+        if path is not None:
+            return f"{picture}[{label}]({path}{anchor})"
         return label
 
     return _LINK.sub(rewritten, text)
 
 
-def _place(page: Path, target: str) -> str | None:
-    """Where `target` is in the site, relative to `page`; None if it is not in the site."""
-    written_in = ROOT if page.name in FROM_ROOT else DOCS / page.relative_to(SITE).parent
-    meant = Path(os.path.normpath(written_in / target))
-    if not meant.is_file():
+def _site_path(page: Path, target: str) -> str | None:
+    """The path of `target` in the site, relative to `page`; None if it is not in the site."""
+    folder = ROOT if page.name in FROM_ROOT else DOCS / page.relative_to(SITE).parent
+    source = Path(os.path.normpath(folder / target))
+    if not source.is_file():
         return None
-    if meant.parent == ROOT and meant.name in FROM_ROOT:
-        return os.path.relpath(SITE / meant.name, page.parent)
-    if meant.is_relative_to(DOCS) and meant.suffix != ".py":
-        return os.path.relpath(SITE / meant.relative_to(DOCS), page.parent)
+    if source.parent == ROOT and source.name in FROM_ROOT:
+        return os.path.relpath(SITE / source.name, page.parent)
+    if source.is_relative_to(DOCS) and source.suffix != ".py":
+        return os.path.relpath(SITE / source.relative_to(DOCS), page.parent)
     return None
 
 
 def api_reference(api: dict[str, Any]) -> str:
-    """One section per operation, one per shape, in the order of the document."""
-    lines = ["# API reference", "", "Made from the OpenAPI document (`finpay openapi`), which your"]
-    lines += ["own server has too: `/openapi.json`, and `/docs` to try it.", ""]
+    """One section per operation, one per schema, in the order of the document."""
+    lines = ["# API reference", "", "Generated from the OpenAPI document (`finpay openapi`). Your"]
+    lines += ["own server has it at `/openapi.json`, and `/docs` to try it.", ""]
     tag = ""
     for path, operations in api["paths"].items():
         for method, operation in operations.items():
@@ -130,9 +132,9 @@ def api_reference(api: dict[str, Any]) -> str:
                 tag = operation["tags"][0]
                 lines += [f"## {tag.replace('_', ' ').capitalize()}", ""]
             lines += _operation(method, path, operation)
-    lines += ["## Shapes", ""]
+    lines += ["## Schemas", ""]
     for name, schema in api["components"]["schemas"].items():
-        lines += _shape(name, schema)
+        lines += _schema(name, schema)
     return "\n".join(lines)
 
 
@@ -143,29 +145,29 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
         lines += ["| parameter | in | type | |", "|---|---|---|---|"]
         for parameter in operation["parameters"]:
             required = " **required**" if parameter.get("required") else ""
-            told = _cell(parameter.get("description", "")) + required
+            text = _cell(parameter.get("description", "")) + required
             kind = _type(parameter["schema"])
-            lines += [f"| `{parameter['name']}` | {parameter['in']} | {kind} | {told} |"]
+            lines += [f"| `{parameter['name']}` | {parameter['in']} | {kind} | {text} |"]
         lines += [""]
     if "requestBody" in operation:
         (content,) = operation["requestBody"]["content"].values()
         lines += [f"Body: {_type(content['schema'])}", ""]
-    lines += ["| answer | shape | |", "|---|---|---|"]
+    lines += ["| status | schema | |", "|---|---|---|"]
     for status, answer in operation["responses"].items():
         kinds = {_type(content["schema"]) for content in answer.get("content", {}).values()}
         lines += [f"| {status} | {', '.join(sorted(kinds))} | {_cell(answer['description'])} |"]
     return [*lines, ""]
 
 
-def _shape(name: str, schema: dict[str, Any]) -> list[str]:
+def _schema(name: str, schema: dict[str, Any]) -> list[str]:
     lines = [f"### {name}", "", _cell(schema.get("description", "")), ""]
     if "properties" in schema:
         required = schema.get("required", [])
         lines += ["| member | type | |", "|---|---|---|"]
         for member, kind in schema["properties"].items():
             absent = "" if member in required else " *optional*"
-            told = _cell(kind.get("description", "")) + absent
-            lines += [f"| `{member}` | {_type(kind)} | {told} |"]
+            text = _cell(kind.get("description", "")) + absent
+            lines += [f"| `{member}` | {_type(kind)} | {text} |"]
         lines += [""]
     return lines
 
@@ -184,7 +186,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    """On one line, so that it fits into a table."""
+    """Text on one line, for a cell of a table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 

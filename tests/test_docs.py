@@ -1,7 +1,9 @@
 """What the documents say is what the code does."""
 
+import ast
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,3 +65,50 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not (page.parent / target).exists()
     ]
     assert not broken
+
+
+RULES: Final = re.findall(
+    r"^\*\*(\d\.\d\.\d+) ", (DOCS / "contract.md").read_text("utf-8"), re.MULTILINE
+)
+
+
+def _marked() -> Iterator[str]:
+    """The rules that tests name: `pytest.mark.contract("1.1.1")`."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.contract":
+                yield from (ast.literal_eval(rule) for rule in node.args)
+
+
+def test_every_rule_of_the_contract_is_named_by_a_test() -> None:
+    assert len(RULES) == len(set(RULES))
+    assert set(RULES) == set(_marked())
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "contract.md"], ids=str)
+def test_rules_that_a_page_links_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert set(re.findall(r"\[(\d\.\d\.\d+)\]\([^)]*contract\.md", text)) <= set(RULES)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("decisions/*.md")), ids=lambda page: page.stem)
+def test_decision_record_has_its_form(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert re.match(
+        rf"# {page.name[:4]}: .+\n\n- Status: (accepted|superseded)\b.*\n"
+        r"- Date: \d{4}-\d\d-\d\d.*\n"
+        r"(- (Supersedes|Superseded by): \[\d{4}\]\(.*\n)*\n",
+        text,
+    )
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
+        "Context", "Decision", "Measured", "Consequences", "Alternatives",
+    ]  # fmt: skip
+    assert ("Status: superseded" in text) == ("- Superseded by: " in text)
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "glossary.md", "operations/limits.md"])
+def test_files_that_a_page_names_exist(page: str) -> None:
+    named = re.findall(r"`([\w/]+/[\w/]*\.(?:py|lua|sql))`", (DOCS / page).read_text("utf-8"))
+    assert named
+    assert not [name for name in named if not (ROOT / "src/finpay" / name).exists()
+                and not (ROOT / name).exists()]  # fmt: skip

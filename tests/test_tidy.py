@@ -1,4 +1,4 @@
-"""The house rules as tests, without a list of exceptions."""
+"""The house rules as tests, without a list of exceptions. Banned words are in banned_words.csv."""
 
 import ast
 import re
@@ -24,6 +24,15 @@ _BANNED: Final = {
     r"\bfloat\(": "integer minor units",
     r"\bdatetime\.(utcnow|now)\(\)": "an aware time, or the database's clock",
 }
+# What a named query may do. The queries of verify*.sql are checks, whose names are public.
+_VERBS: Final = (
+    "cancel|check|claim|create|delete|deregister|disable|enable|enqueue|fund|get|insert|is|lease|"
+    "list|lock|open|post|reclaim|record|register|release|replace|replay|retire|retry|revoke|rotate|"
+    "save|set|update"
+)
+_QUERY: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_LEVELS: Final = frozenset({"debug", "info", "warning", "error", "exception"})
+_LOGGERS: Final = frozenset({"_LOG", "logs.get()"})
 _BANNED_NAMES: Final = re.compile(r"(^|_)(utils?|helpers?|common|manager|misc)(_|$)")
 
 
@@ -106,7 +115,41 @@ def test_migrations_take_the_owner_role_and_bound_their_locks(path: Path) -> Non
     assert "SET LOCAL statement_timeout" in text
 
 
-def test_the_arrows_hold() -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in _files("src")
+        if path.suffix == ".sql" and not path.name.startswith("verify")
+    ],
+    ids=_name,
+)
+def test_named_query_is_verb_and_noun(path: Path) -> None:
+    names = _QUERY.findall(path.read_text("utf-8"))
+    assert not [name for name in names if re.match(rf"({_VERBS})_\w+$", name) is None]
+
+
+def _log_events() -> Iterator[str]:
+    """The events of `_LOG.warning("…")`. AssertionError for one that is no literal."""
+    for path in _files("src"):
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(value=logger, attr=level), args=[event, *_]):
+                    if level in _LEVELS and ast.unparse(logger) in _LOGGERS:
+                        assert isinstance(event, ast.Constant), f"{_name(path)}:{node.lineno}"
+                        yield str(event.value)
+
+
+def test_log_events_are_the_documented_list() -> None:
+    page = (ROOT / "docs/operations/observability.md").read_text("utf-8")
+    table = page.partition("| event | meaning |\n")[2].partition("\n\n")[0]
+    documented = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
+    assert sorted(set(_log_events())) == sorted(documented)
+
+
+def test_imports_follow_the_contracts() -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
         cwd=ROOT,

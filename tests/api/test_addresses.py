@@ -38,6 +38,7 @@ def assert_apart(api: Api, one: str | None, other: str | None) -> None:
 class TestOneProxyBeforeUs:
     """FINPAY_TRUSTED_PROXIES=1: the rightmost entry is what that proxy saw."""
 
+    @pytest.mark.contract("1.7.6")
     def test_each_client_of_the_proxy_is_counted_apart(self, strict: Strict) -> None:
         api = strict.api
         assert (left(api, "198.18.250.1"), left(api, "198.18.250.2")) == (3, 3)
@@ -52,6 +53,7 @@ class TestOneProxyBeforeUs:
         taken = [left(strict.api, f"198.18.250.4{port}") for port in ("", ":1024", ":65535")]
         assert taken == [3, 2, 1]
 
+    @pytest.mark.contract("1.7.6")
     def test_an_ipv6_client_is_its_whole_64(self, strict: Strict) -> None:
         one_network = ["2001:db8:1:2::1", "2001:DB8:1:2:ffff:ffff:ffff:ffff", "[2001:db8:1:2::9]:1"]
         assert [left(strict.api, each) for each in one_network] == [3, 2, 1]
@@ -92,6 +94,7 @@ def proxied(
 class TestProxiesByNetwork:
     """FINPAY_TRUSTED_PROXIES=CIDRs: the rightmost entry that is none of them."""
 
+    @pytest.mark.contract("1.7.6")
     @pytest.mark.parametrize(
         "chain",
         [
@@ -116,6 +119,7 @@ class TestProxiesByNetwork:
         assert_same(proxied, None, "127.0.0.1")
         assert_apart(proxied, None, CLIENT)
 
+    @pytest.mark.contract("1.7.4")
     def test_a_tier_that_is_off_appears_in_neither_header(self, proxied: Api) -> None:
         login = proxied.client().request(
             "POST", "/api/v1/auth/login", json={"email": "a@b.example"}
@@ -126,6 +130,7 @@ class TestProxiesByNetwork:
         assert not {"RateLimit", "RateLimit-Policy"} & {*alice.get("/auth/me").headers}
 
 
+@pytest.mark.contract("1.7.6")
 def test_without_trusted_proxies_nobody_is_believed(serve: Callable[..., Api]) -> None:
     api = serve(**LIMITS)
     assert_same(api, None, CLIENT)

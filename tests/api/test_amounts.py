@@ -67,6 +67,7 @@ def send(user: User, **members: str) -> Answer:
     return post(user, f"{{{content}}}".encode(), X_Idempotency_Key="never-used")
 
 
+@pytest.mark.contract("1.1.1")
 def test_an_amount_that_is_no_integer_in_range_is_422(alice: User, bob: User) -> None:
     for text in NO_AMOUNTS:
         with sending(text):
@@ -108,6 +109,7 @@ def test_a_body_that_is_no_object_is_422(alice: User) -> None:
         problem(answer, 422, "validation_failed")
 
 
+@pytest.mark.contract("1.1.1")
 @pytest.mark.parametrize("amount", [1, LIMIT])
 def test_the_smallest_and_the_largest_amount_moves_money(api: Api, amount: int) -> None:
     sender, receiver = api.user(amount), api.user()
@@ -161,6 +163,7 @@ def test_a_time_may_have_an_offset_and_a_fraction(alice: User) -> None:
             assert alice.get(path, created_to=text).status == 200
 
 
+@pytest.mark.contract("1.3.4")
 def test_a_query_parameter_is_known_and_given_once(alice: User) -> None:
     for path in ("/transactions", "/accounts/entries"):
         url = f"/api/v1{path}"

@@ -51,6 +51,7 @@ def alice(api: Api) -> User:
 
 
 class TestRegister:
+    @pytest.mark.contract("1.2.1")
     def test_makes_a_user_an_account_and_a_session(self, api: Api) -> None:
         answer = ask(api, "register", email="First.One@Example.COM", password=PASSWORD)
         members = assert_logged_in(api, answer, 201)
@@ -89,6 +90,7 @@ class TestRegister:
         login = ask(api, "login", email=spelling, password=PASSWORD)
         assert (login.status, login.json()["user"]["email"]) == (200, "twice.élan@example.com")
 
+    @pytest.mark.contract("1.2.1")
     def test_takes_an_email_once_however_many_ask_at_once(self, api: Api) -> None:
         """Some of fifty may be told that too many passwords are being hashed."""
         email = "crowd@example.com"
@@ -113,6 +115,7 @@ class TestRegister:
         )
         assert [*counts[0]] == [1, 1, 1]
 
+    @pytest.mark.contract("1.1.5")
     @pytest.mark.parametrize(
         ("pointer", "changed"),
         [
@@ -177,6 +180,7 @@ class TestLogin:
         assert members["account"]["id"] == alice.account_id
         assert alice.get("/auth/me").status == 200
 
+    @pytest.mark.contract("1.2.2")
     @pytest.mark.parametrize("password", ["wrong", f"{PASSWORD} ", PASSWORD.upper(), "x" * 128])
     def test_says_the_same_for_an_unknown_email_and_a_wrong_password(
         self, api: Api, alice: User, password: str
@@ -190,6 +194,7 @@ class TestLogin:
         assert told[0] == told[1]
         assert {*wrong.headers} == {*unknown.headers}
 
+    @pytest.mark.contract("1.2.2")
     def test_takes_the_same_time_for_an_unknown_email(self, api: Api, alice: User) -> None:
         """Medians of turns taken in pairs; without the hash, the difference is thirtyfold."""
         spent: dict[str, list[float]] = {alice.email: [], "nobody@example.com": []}
@@ -216,6 +221,7 @@ class TestLogin:
     def test_refuses_what_is_not_valid(self, api: Api, pointer: str, body: dict[str, Any]) -> None:
         invalid(ask(api, "login", **body), pointer)
 
+    @pytest.mark.contract("1.5.1")
     def test_ignores_an_authorization_header(self, api: Api, alice: User) -> None:
         """Also one that no other route would take."""
         for authorization in ("Bearer nonsense", "Basic YTpi", ""):
@@ -228,6 +234,7 @@ class TestLogin:
             assert answer.status == 200
 
 
+@pytest.mark.contract("1.2.6")
 def test_me_tells_the_user_and_nothing_secret(api: Api, alice: User) -> None:
     me = alice.get("/auth/me")
     assert list(me.json()) == USER_MEMBERS

@@ -69,6 +69,7 @@ def test_both_parties_see_a_transfer_each_with_their_own_balance(deal: Deal) -> 
     assert (deal.sent["direction"], deal.sent["balance_after"]) == ("sent", ALICE_HAS - SENT)
 
 
+@pytest.mark.contract("1.2.10", "6.1.2")
 def test_the_balance_of_the_other_side_is_in_no_answer(deal: Deal) -> None:
     of_alice = [str(ALICE_HAS).encode(), str(ALICE_HAS - SENT).encode()]
     of_bob = [str(BOB_HAS).encode(), str(BOB_HAS + SENT).encode()]
@@ -91,6 +92,7 @@ def test_nothing_of_a_person_is_in_the_answers_to_another(deal: Deal) -> None:
             assert text.encode() not in nobodys
 
 
+@pytest.mark.contract("1.2.11")
 def test_a_failed_transfer_is_its_senders_alone(deal: Deal) -> None:
     failed = transaction(deal.alice.get(f"/transactions/{deal.refused}"))
     assert (failed["status"], failed["failure_code"]) == ("failed", "insufficient_funds")

@@ -75,6 +75,7 @@ def user_url(user: User, path: str) -> str:
 
 
 class TestHit:
+    @pytest.mark.contract("1.9.1")
     async def test_never_touches_postgresql(self, api: Api, database_url: str) -> None:
         user = api.user(100)
         reads: list[tuple[str, dict[str, Any]]] = [
@@ -118,6 +119,7 @@ class TestHit:
 
 
 class TestKept:
+    @pytest.mark.contract("1.9.1")
     def test_at_most_16_variants(self, api: Api, valkey: Redis) -> None:
         user = api.user(100)
         for limit in range(1, 41):
@@ -125,6 +127,7 @@ class TestKept:
             assert len(variants(valkey, user)) <= 16
         assert len(variants(valkey, user)) >= 1
 
+    @pytest.mark.contract("1.9.1")
     def test_never_a_page_with_a_cursor_nor_entries_nor_one_transaction(
         self, api: Api, valkey: Redis
     ) -> None:
@@ -144,6 +147,7 @@ class TestKept:
         problem(user.get(f"{HISTORY}/txn_01h455vb4pex5vsknk084sn02q"), 404, "not_found")
         assert variants(valkey, user) == []
 
+    @pytest.mark.contract("1.9.1")
     def test_not_longer_than_10_seconds(self, api: Api, valkey: Redis) -> None:
         """Others' writes, here an operator's, show within that time."""
         user = api.user(100)
@@ -174,6 +178,7 @@ class TestKept:
 
 
 class TestWrite:
+    @pytest.mark.contract("1.9.3")
     def test_shows_at_once_to_both_sides(self, api: Api) -> None:
         sender, receiver = api.user(100), api.user()
         for number in range(1, 6):
@@ -200,6 +205,7 @@ class TestWrite:
         assert user.balance == 99
         assert variants(valkey, user) != []
 
+    @pytest.mark.contract("1.9.2")
     async def test_of_unknown_outcome_stops_caching(
         self, api: Api, database_url: str, valkey: Redis
     ) -> None:
@@ -220,6 +226,7 @@ class TestWrite:
 
 
 class TestUnderConcurrency:
+    @pytest.mark.contract("1.9.2")
     async def test_own_writes_are_never_stale(self, serve: Callable[..., Api]) -> None:
         """One user writes over two processes while the same user's other tabs fill the cache."""
         api = serve(FINPAY_WORKERS="2")

@@ -166,6 +166,7 @@ async def test_a_hot_receiver_takes_from_everybody(pair: Api) -> None:
     assert entries == list(range(512, 0, -1))  # no update was lost
 
 
+@pytest.mark.contract("2.2.4")
 async def test_clients_who_disconnect_leave_nothing_stuck_and_their_retries_agree(
     pair: Api,
 ) -> None:

@@ -42,6 +42,7 @@ def caused(api: Api) -> list[Any]:
     return [event for user in (alice, bob) for event in _all(user)]
 
 
+@pytest.mark.contract("6.1.1")
 def test_is_of_the_catalogue_and_as_its_schema_says(caused: list[Any]) -> None:
     for event in caused:
         VALIDATORS[event["type"]].validate(event)

@@ -41,6 +41,7 @@ def every(alice: User) -> list[Any]:
 
 
 class TestOrder:
+    @pytest.mark.contract("6.1.3")
     def test_is_newest_first_without_holes(self, every: list[Any]) -> None:
         assert [event["sequence"] for event in every] == list(range(len(every), 0, -1))
         told = ["user.registered", "account.created", "transaction.completed"]
@@ -61,6 +62,7 @@ class TestOrder:
         assert every[0]["data"]["object"] == alice.get("/accounts").json()
         assert every[-1]["data"]["object"] == alice.get("/auth/me").json()
 
+    @pytest.mark.contract("6.1.1")
     def test_who_caused_it_is_told_to_nobody_else(
         self, alice: User, bob: User, every: list[Any]
     ) -> None:
@@ -76,6 +78,7 @@ class TestOrder:
 
 
 class TestCatchingUp:
+    @pytest.mark.contract("6.1.4")
     @pytest.mark.parametrize("limit", [1, 2, 7, 23, 24, 100])
     def test_gives_everything_once_oldest_first(
         self, alice: User, every: list[Any], limit: int
@@ -123,6 +126,7 @@ class TestCatchingUp:
 
 
 class TestFilters:
+    @pytest.mark.contract("6.1.4")
     def test_of_types(self, alice: User, every: list[Any]) -> None:
         kinds = {event["type"] for event in every} | {"session.revoked"}
         for pattern in (*kinds, "transaction.*", "account.*", "user.*", "session.*", "*"):
@@ -162,6 +166,7 @@ class TestFilters:
 
 
 class TestOne:
+    @pytest.mark.contract("6.1.4")
     def test_is_what_the_list_shows(self, alice: User, every: list[Any]) -> None:
         for event in every:
             assert alice.get(f"{EVENTS}/{event['id']}").json() == event

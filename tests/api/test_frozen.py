@@ -21,6 +21,7 @@ def frozen(api: Api) -> User:
     return user
 
 
+@pytest.mark.contract("4.1.8")
 def test_it_can_be_read(frozen: User) -> None:
     account = frozen.get("/accounts").json()
     assert (account["status"], account["balance"], account["version"]) == ("frozen", 1_000, 1)
@@ -28,6 +29,7 @@ def test_it_can_be_read(frozen: User) -> None:
     assert len(frozen.get("/accounts/entries").json()["data"]) == 1
 
 
+@pytest.mark.contract("4.1.8")
 def test_it_does_not_send(frozen: User, bob: User) -> None:
     answer = frozen.send(bob, 1, "send")
     problem(answer, 403, "account_frozen")
@@ -35,6 +37,7 @@ def test_it_does_not_send(frozen: User, bob: User) -> None:
     assert frozen.get("/transactions", idempotency_key="send").json()["data"] == []
 
 
+@pytest.mark.contract("4.1.8")
 def test_it_does_not_receive(frozen: User, bob: User) -> None:
     before = bob.balance
     problem(bob.send(frozen, 1, f"to-{frozen.email}"), 422, "receiver_unavailable")

@@ -43,6 +43,7 @@ def ask(user: User, method: str, path: str, **headers: str) -> Any:
 
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
 class TestEveryAnswer:
+    @pytest.mark.contract("1.5.2")
     def test_has_the_request_id_that_was_given(
         self, alice: User, method: str, path: str, status: int
     ) -> None:
@@ -60,6 +61,7 @@ class TestEveryAnswer:
         assert len(seen) == 2
         assert all(re.fullmatch(f"req_{ID}", each) for each in seen)
 
+    @pytest.mark.contract("1.5.3")
     def test_has_security_headers(self, alice: User, method: str, path: str, status: int) -> None:
         answer = ask(alice, method, path)
         headers = answer.headers
@@ -84,6 +86,7 @@ class TestEveryAnswer:
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
+@pytest.mark.contract("1.5.2")
 @pytest.mark.parametrize("given", ["x" * 129, "a b", "a,b", "é", 'a"b', "a/b", "a\tb", "", "💥"])
 def test_a_bad_request_id_is_replaced(alice: User, given: str) -> None:
     headers: Any = {"X-Request-Id": given.encode()}
@@ -91,6 +94,7 @@ def test_a_bad_request_id_is_replaced(alice: User, given: str) -> None:
     assert re.fullmatch(f"req_{ID}", answer.headers["X-Request-Id"])
 
 
+@pytest.mark.contract("1.5.2")
 def test_the_longest_request_id_is_kept(alice: User) -> None:
     assert ask(alice, "GET", "/livez", X_Request_Id="x" * 128).headers["X-Request-Id"] == "x" * 128
 
@@ -98,6 +102,7 @@ def test_the_longest_request_id_is_kept(alice: User) -> None:
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
+@pytest.mark.contract("1.5.2")
 @pytest.mark.parametrize(
     ("traceparent", "trace_id"),
     [
@@ -138,6 +143,7 @@ def log_line(api: Api, request_id: str, limit_s: float = 5.0) -> dict[str, Any]:
 class TestCors:
     """FINPAY_CORS_ORIGINS names https://shop.example and another one."""
 
+    @pytest.mark.contract("1.5.4")
     def test_a_listed_origin_may_read_answers_and_the_headers_of_the_contract(
         self, strict: Strict
     ) -> None:
@@ -154,6 +160,7 @@ class TestCors:
                 *("RateLimit-Policy", "Retry-After", "Link"),
             }
 
+    @pytest.mark.contract("1.5.4")
     @pytest.mark.parametrize(
         "origin",
         [
@@ -192,6 +199,7 @@ class TestCors:
         problem(answer, 404, "not_found")
 
 
+@pytest.mark.contract("1.5.1")
 @pytest.mark.parametrize(
     ("path", "methods"),
     [
@@ -212,6 +220,7 @@ def test_options_and_405_tell_the_methods(api: Api, path: str, methods: set[str]
     problem(client.request("DELETE", path), 405, "method_not_allowed")
 
 
+@pytest.mark.contract("1.5.1")
 @pytest.mark.parametrize("path", ["/auth/me", "/accounts", "/accounts/entries", "/transactions"])
 def test_head_is_get_without_a_body(alice: User, path: str) -> None:
     got = ask(alice, "GET", f"/api/v1{path}")
@@ -222,6 +231,7 @@ def test_head_is_get_without_a_body(alice: User, path: str) -> None:
     assert ask(alice, "HEAD", "/api/v1/transactions/nonsense").status == 404
 
 
+@pytest.mark.contract("1.5.1")
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -41,6 +41,7 @@ def ask(api: Api, path: str, authorization: str | None = None) -> Any:
     return api.client().request("GET", path, headers=headers)
 
 
+@pytest.mark.contract("1.2.14")
 def test_health_tells_what_money_depends_on(api: Api) -> None:
     answer = ask(api, "/api/v1/health")
     assert (answer.status, answer.media_type) == (200, "application/json")
@@ -48,6 +49,7 @@ def test_health_tells_what_money_depends_on(api: Api) -> None:
     assert answer.json() == {"status": "ok", "version": version("finpay"), "checks": checks}
 
 
+@pytest.mark.contract("1.2.14")
 def test_probes_say_that_all_is_well(api: Api) -> None:
     assert ask(api, "/livez").status == 200
     ready = ask(api, "/readyz")
@@ -57,6 +59,7 @@ def test_probes_say_that_all_is_well(api: Api) -> None:
     )
 
 
+@pytest.mark.contract("1.2.14")
 def test_health_is_for_everybody_and_never_limited(strict: Strict) -> None:
     """More often than any limit, with a token that nobody else would take."""
     client = strict.stranger()
@@ -83,6 +86,7 @@ class TestMetrics:
         }
         assert ("finpay_redis_breaker_open", "0.0") in samples
 
+    @pytest.mark.contract("1.2.16")
     @pytest.mark.parametrize(
         "authorization",
         [None, "", "Bearer", "Bearer wrong", METRICS_TOKEN, f"Basic {METRICS_TOKEN}", "Bearer é"],
@@ -100,6 +104,7 @@ class TestMetrics:
     def test_are_shown_for_their_token(self, strict: Strict, scheme: str) -> None:
         assert ask(strict.api, "/metrics", f"{scheme} {METRICS_TOKEN}").status == 200
 
+    @pytest.mark.contract("1.2.16")
     def test_sum_all_processes(self, strict: Strict) -> None:
         """Requests on many connections, so that each process answers some of them."""
 
@@ -132,6 +137,7 @@ def production(
         yield running
 
 
+@pytest.mark.contract("1.2.16")
 def test_production_hides_its_metrics_unless_a_token_is_set(production: Api) -> None:
     for authorization in (None, "Bearer", "Bearer None"):
         problem(ask(production, "/metrics", authorization), 404, "not_found")
@@ -146,6 +152,7 @@ def test_production_takes_no_token_of_another_secret(api: Api, production: Api) 
 
 
 class TestDocument:
+    @pytest.mark.contract("1.2.15")
     def test_has_every_route_of_the_contract(self, api: Api) -> None:
         answer = ask(api, "/openapi.json")
         assert (answer.status, answer.media_type) == (200, "application/json")
@@ -161,6 +168,7 @@ class TestDocument:
                 assert ("security" in operation) == private, path
                 assert ("401" in operation["responses"]) >= private, path
 
+    @pytest.mark.contract("1.4.2")
     def test_tells_every_error_of_the_contract(self, api: Api) -> None:
         """Save for 405, which no operation of a document can have."""
         text = ask(api, "/openapi.json").body.decode()
@@ -169,6 +177,7 @@ class TestDocument:
 
 
 class TestPages:
+    @pytest.mark.contract("1.2.15")
     @pytest.mark.parametrize("path", ["/docs", "/docs/", "/docs/errors", "/docs/errors/overloaded"])
     def test_load_nothing_from_another_host(self, api: Api, path: str) -> None:
         page = ask(api, path)
@@ -202,6 +211,7 @@ class TestPages:
         assert "/openapi.json" in own
         assert "//" not in re.sub(r"^\s*//.*$", "", own, flags=re.MULTILINE)
 
+    @pytest.mark.contract("1.2.15")
     @pytest.mark.parametrize("code", Code)
     def test_explain_every_error(self, api: Api, code: Code) -> None:
         page = ask(api, f"/docs/errors/{code}")
@@ -209,6 +219,7 @@ class TestPages:
         assert f"<h1>{code}</h1>" in page.body.decode()
         assert f'href="/docs/errors/{code}"' in ask(api, "/docs/errors").body.decode()
 
+    @pytest.mark.contract("1.4.1")
     def test_are_where_the_type_of_a_problem_leads(self, api: Api) -> None:
         for path in ("/nothing", "/api/v1/auth/me", "/api/v1/auth/login"):
             answer = ask(api, path)

@@ -33,6 +33,7 @@ def body(receiver: User, amount: int = 5) -> bytes:
 
 
 class TestReplay:
+    @pytest.mark.contract("1.8.5")
     def test_is_the_first_answer_byte_for_byte(self, alice: User, bob: User) -> None:
         first = alice.send(bob, 7, "replay", description="é%s", metadata={"b": "1", "a": "2"})
         transaction(first, 201)
@@ -69,6 +70,7 @@ class TestReplay:
         )
         return answer
 
+    @pytest.mark.contract("1.8.3")
     def test_ignores_white_space_escapes_and_the_order_of_members(
         self, alice: User, bob: User
     ) -> None:
@@ -100,6 +102,7 @@ class TestReplay:
         )
         replays(first, again)
 
+    @pytest.mark.contract("1.8.5")
     def test_has_the_new_requests_id_and_keeps_the_old_one_in_a_problem(
         self, alice: User, bob: User
     ) -> None:
@@ -112,6 +115,7 @@ class TestReplay:
 
 
 class TestReuse:
+    @pytest.mark.contract("1.8.3", "1.8.6")
     def test_of_a_key_for_anything_else_is_refused_without_effect(
         self, api: Api, alice: User, bob: User
     ) -> None:
@@ -150,11 +154,13 @@ class TestReuse:
 
 
 class TestKey:
+    @pytest.mark.contract("1.8.1")
     def test_is_required(self, alice: User, bob: User) -> None:
         balance = alice.balance
         problem(post(alice, body(bob)), 400, "idempotency_key_missing")
         assert alice.balance == balance
 
+    @pytest.mark.contract("1.8.1")
     @pytest.mark.parametrize("key", ["k", "k" * 255, "!", "~", "a,b", "A/b:c{d}%20'", '"'])
     def test_has_1_to_255_visible_characters(self, alice: User, bob: User, key: str) -> None:
         first = alice.send(bob, 1, key)
@@ -182,6 +188,7 @@ class TestKey:
         )
         assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_invalid")
 
+    @pytest.mark.contract("1.8.1")
     def test_may_be_quoted_and_in_either_header(self, alice: User, bob: User) -> None:
         first = alice.send(bob, 5, "quoted")
         for headers in (
@@ -195,6 +202,7 @@ class TestKey:
         first = post(alice, body(bob), X_Idempotency_Key=f'"{longest}"')
         replays(first, post(alice, body(bob), X_Idempotency_Key=longest))
 
+    @pytest.mark.contract("1.8.1")
     def test_is_one_if_both_headers_are_there(self, alice: User, bob: User) -> None:
         balance = alice.balance
         answer = post(alice, body(bob), X_Idempotency_Key="one", Idempotency_Key="two")
@@ -203,6 +211,7 @@ class TestKey:
         problem(answer, 400, "idempotency_key_invalid")
         assert alice.balance == balance
 
+    @pytest.mark.contract("1.4.3")
     def test_that_is_bad_comes_before_what_is_wrong_with_the_body(self, alice: User) -> None:
         problem(post(alice, b'{"amount":-1}', X_Idempotency_Key="a b"), 400,
                 "idempotency_key_invalid")  # fmt: skip
@@ -212,6 +221,7 @@ class TestKey:
         first, second = (transaction(alice.send(bob, 5, key), 201) for key in ("case", "CASE"))
         assert first["id"] != second["id"]
 
+    @pytest.mark.contract("1.8.2")
     def test_is_each_users_own(self, api: Api, alice: User, bob: User) -> None:
         other = api.user(100)
         first = transaction(alice.send(bob, 5, "shared"), 201)
@@ -220,6 +230,7 @@ class TestKey:
         assert second["sender_id"] == other.account_id
         assert (second["description"], other.balance) == ("mine", 94)
 
+    @pytest.mark.contract("1.8.1")
     def test_is_ignored_where_no_money_moves(self, alice: User) -> None:
         for key in ("a b", "k" * 300):
             answer = alice.client.request(

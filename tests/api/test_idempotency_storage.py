@@ -45,6 +45,7 @@ def listed(user: User, key: str) -> list[str]:
 
 
 class TestRefusals:
+    @pytest.mark.contract("1.8.8")
     def test_for_lack_of_funds_is_final(self, api: Api, bob: User) -> None:
         poor = api.user()
         first = poor.send(bob, 10, "final")
@@ -62,6 +63,7 @@ class TestRefusals:
         transaction(post(alice, asked, X_Idempotency_Key="later-2"), 201)
 
 
+@pytest.mark.contract("1.8.8")
 @pytest.mark.parametrize("status", [201, 402, 404, 422])
 def test_after_a_flush_the_answer_comes_from_postgresql_and_goes_back_to_redis(
     alice: User, bob: User, valkey: Redis, status: int
@@ -84,6 +86,7 @@ def test_after_a_flush_the_answer_comes_from_postgresql_and_goes_back_to_redis(
 
 
 class TestInProgress:
+    @pytest.mark.contract("1.8.7")
     def test_a_claimed_key_is_409_whatever_is_asked(
         self, alice: User, bob: User, valkey: Redis
     ) -> None:
@@ -100,6 +103,7 @@ class TestInProgress:
         transaction(first, 201)
         replays(first, alice.send(bob, 5, "claimed"))
 
+    @pytest.mark.contract("1.8.7")
     async def test_a_request_in_flight_claims_its_key_for_10_seconds_at_most(
         self, database_url: str, alice: User, bob: User, valkey: Redis
     ) -> None:
@@ -135,6 +139,7 @@ class TestNotStored:
         assert user.balance == balance - 5
         assert listed(user, key) == [made["id"]]
 
+    @pytest.mark.contract("1.8.4", "1.8.9")
     @pytest.mark.parametrize(
         ("status", "code", "content"),
         [
@@ -151,6 +156,7 @@ class TestNotStored:
         problem(post(alice, content, X_Idempotency_Key=key), status, code)
         self.then_it_executes_once(alice, bob, key)
 
+    @pytest.mark.contract("1.8.9")
     def test_a_body_of_another_type(self, alice: User, bob: User) -> None:
         answer = post(alice, b"a=b", X_Idempotency_Key="free-type", Content_Type="text/plain")
         problem(answer, 415, "unsupported_media_type")
@@ -164,6 +170,7 @@ class TestNotStored:
             assert "WWW-Authenticate" in answer.headers
         self.then_it_executes_once(alice, bob, "free-login")
 
+    @pytest.mark.contract("1.8.9")
     def test_a_request_over_the_limit(
         self, serve: Callable[..., Api], bob: User, valkey: Redis
     ) -> None:
@@ -197,6 +204,7 @@ class TestLookup:
         assert listed(alice, "lookup-refused") == []
         assert listed(alice, "never-used") == []
 
+    @pytest.mark.contract("1.3.4")
     def test_finds_only_the_callers_own(self, alice: User, bob: User) -> None:
         made = transaction(alice.send(bob, 5, "lookup"), 201)
         assert listed(alice, "lookup") == [made["id"]]

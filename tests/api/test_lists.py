@@ -103,6 +103,7 @@ class TestOrder:
             balance += 0 if step["status"] == "failed" else sign * step["amount"]
             assert step["balance_after"] == balance
 
+    @pytest.mark.contract("1.2.8")
     def test_entries_are_what_moved(self, alice: User, history: list[Any]) -> None:
         moved = [step for step in history if step["status"] == "completed"]
         entries = walk(alice, ENTRIES, limit=100)
@@ -133,11 +134,13 @@ class TestOrder:
 
 
 class TestPages:
+    @pytest.mark.contract("1.3.3")
     @pytest.mark.parametrize("path", LISTS)
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 27, 28, 99])
     def test_of_any_size_give_everything_once(self, alice: User, path: str, limit: int) -> None:
         assert walk(alice, path, limit=limit) == page(alice, path, limit=100)["data"]
 
+    @pytest.mark.contract("1.3.2")
     @pytest.mark.parametrize("path", LISTS)
     def test_are_20_long_unless_told(self, api: Api, path: str) -> None:
         user, other = api.user(100), api.user()
@@ -148,6 +151,7 @@ class TestPages:
         whole = page(user, path, limit=21)
         assert (len(whole["data"]), whole["has_more"]) == (21, False)
 
+    @pytest.mark.contract("1.3.1")
     @pytest.mark.parametrize("path", LISTS)
     def test_the_link_leads_on_with_the_filters(
         self, alice: User, history: list[Any], path: str
@@ -167,6 +171,7 @@ class TestPages:
         assert set(sizes[:-1]) == {3}
         assert seen == page(alice, path, **query | {"limit": 100})["data"]
 
+    @pytest.mark.contract("1.3.3")
     @pytest.mark.parametrize("path", LISTS)
     def test_what_comes_meanwhile_moves_nothing(self, api: Api, path: str) -> None:
         user, other = api.user(1_000), api.user(1_000)
@@ -200,6 +205,7 @@ class TestCursor:
                 with sending(text):
                     problem(alice.get(path, cursor=text), 400, "cursor_invalid")
 
+    @pytest.mark.contract("1.3.2")
     def test_of_another_list_or_another_user_is_refused(self, alice: User, bob: User) -> None:
         cursors = {path: page(alice, path, limit=3)["next_cursor"] for path in LISTS}
         problem(alice.get(HISTORY, cursor=cursors[ENTRIES]), 400, "cursor_invalid")
@@ -207,6 +213,7 @@ class TestCursor:
         for path, cursor in cursors.items():
             problem(bob.get(path, cursor=cursor), 400, "cursor_invalid")
 
+    @pytest.mark.contract("1.3.2")
     def test_is_a_position_only(self, alice: User, history: list[Any]) -> None:
         """Filters are those of the request: other ones apply from the same place on."""
         cursor = page(alice, HISTORY, limit=5)["next_cursor"]
@@ -234,6 +241,7 @@ class TestFilters:
             "idempotency_key": ("sent-3", lambda step: step["amount"] == 13),
         }
 
+    @pytest.mark.contract("1.3.4")
     @pytest.mark.parametrize("size", [1, 2, 3])
     def test_narrow_the_history(
         self, alice: User, history: list[Any], filters: dict[str, tuple[Any, Any]], size: int

@@ -130,6 +130,7 @@ FIRST: Final = [
 ]
 
 
+@pytest.mark.contract("1.4.3")
 @pytest.mark.parametrize(("route", "level", "earlier"), FIRST)
 def test_the_earlier_answer_wins(world: World, route: str, level: int, earlier: Fault) -> None:
     world = fresh(world, route)

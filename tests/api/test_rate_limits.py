@@ -39,6 +39,7 @@ def bob(strict: Strict) -> User:
     return strict.made_by.user()
 
 
+@pytest.mark.contract("1.7.1")
 def test_each_route_names_the_tiers_it_meets(strict: Strict, bob: User, address: str) -> None:
     alice, ask = strict.user(10), strict.from_address(address)
     login = ask("/auth/login", email=bob.email, password=PASSWORD)
@@ -74,6 +75,7 @@ COUNTED: Final[list[tuple[str, int, str, dict[str, str]]]] = [
 ]
 
 
+@pytest.mark.contract("1.7.3")
 def test_a_money_post_counts_once_in_both_tiers_whatever_its_answer(
     strict: Strict, bob: User
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_read_counts_once_whatever_its_answer(strict: Strict) -> None:
     assert left_of(answer) == {"global": left - 1}
 
 
+@pytest.mark.contract("1.7.3")
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -146,6 +149,7 @@ def test_what_strangers_send_is_counted_for_their_address(strict: Strict, addres
     assert (refresh.status, left_of(refresh)) == (401, {"global": 97})
 
 
+@pytest.mark.contract("1.7.3")
 def test_the_wrong_current_password_counts_in_the_global_tier_only(strict: Strict) -> None:
     alice = strict.user()
     body = {"current_password": "not this one", "new_password": "another long one"}
@@ -154,6 +158,7 @@ def test_the_wrong_current_password_counts_in_the_global_tier_only(strict: Stric
     assert left_of(answer) == {"global": 99}
 
 
+@pytest.mark.contract("1.7.3", "1.7.5")
 def test_a_refusal_names_its_tier_and_counts_in_none(strict: Strict, bob: User) -> None:
     alice = strict.user(100)
     for number in range(20):
@@ -169,6 +174,7 @@ def test_a_refusal_names_its_tier_and_counts_in_none(strict: Strict, bob: User) 
     assert left_of(alice.get("/auth/me")) == {"global": 78}
 
 
+@pytest.mark.contract("1.7.5")
 def test_of_two_exhausted_tiers_the_one_that_lasts_longer_is_named(strict: Strict) -> None:
     alice = strict.user()
     for _ in range(20):
@@ -182,6 +188,7 @@ def test_of_two_exhausted_tiers_the_one_that_lasts_longer_is_named(strict: Stric
     assert int(refused.headers["Retry-After"]) > 60
 
 
+@pytest.mark.contract("1.7.1")
 def test_two_processes_let_exactly_the_limit_pass(strict: Strict, bob: User) -> None:
     """Forty at once, each on a connection of its own, so that both processes get their share."""
     for _ in range(5):
@@ -230,6 +237,7 @@ def test_users_are_counted_apart_and_wherever_they_are(strict: Strict, address: 
     assert left_of(strict.from_address(address)("/auth/refresh")) == {"global": 99}
 
 
+@pytest.mark.contract("1.7.1")
 def test_logins_are_limited_by_address(strict: Strict, address: str) -> None:
     """Also the right password is refused, and that before any is looked at."""
     bob = strict.made_by.user()
@@ -245,6 +253,7 @@ def test_logins_are_limited_by_address(strict: Strict, address: str) -> None:
     assert ask("/auth/refresh", refresh_token="x").status == 401
 
 
+@pytest.mark.contract("1.7.1")
 def test_logins_are_limited_by_email_over_many_addresses(strict: Strict) -> None:
     """Five times as many as from one address, in any spelling."""
     bob = strict.made_by.user()
@@ -260,6 +269,7 @@ def test_logins_are_limited_by_email_over_many_addresses(strict: Strict) -> None
     assert left_of(refused) == {"global": 100, "auth_address": 4, "auth_email": 0}
 
 
+@pytest.mark.contract("1.7.1")
 def test_a_login_clears_what_was_counted_for_its_email_alone(strict: Strict, address: str) -> None:
     bob = strict.made_by.user()
     ask = strict.from_address(address)

@@ -70,6 +70,7 @@ def bob(wire: Wire) -> User:
     return wire.api.user()
 
 
+@pytest.mark.contract("1.9.4")
 def test_a_transfer_costs_one_pipeline_before_one_statement_and_one_pipeline_after(
     wire: Wire, alice: User, bob: User
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_replay_costs_one_pipeline(wire: Wire, alice: User, bob: User) -> None
     assert wire.during(lambda: alice.send(bob, 2, "again")) == ([1], 0)
 
 
+@pytest.mark.contract("1.8.4")
 def test_a_faulty_request_costs_one_pipeline(wire: Wire, alice: User, bob: User) -> None:
     assert wire.during(lambda: alice.send(bob, 0, "faulty")) == ([1], 0)
 
@@ -119,6 +121,7 @@ def test_health_and_unknown_paths_cost_nothing(wire: Wire) -> None:
     assert wire.during(work) == ([], 0)
 
 
+@pytest.mark.contract("1.6.4")
 def test_a_cold_session_costs_one_question_more(wire: Wire, alice: User, redis_url: str) -> None:
     session = wire.api.sql(
         "SELECT ledger.type_id('ses', s.id) AS id FROM identity.sessions s"
@@ -132,6 +135,7 @@ def test_a_cold_session_costs_one_question_more(wire: Wire, alice: User, redis_u
     assert wire.during(work) == ([1], 0)
 
 
+@pytest.mark.contract("1.9.4")
 def test_a_login_asks_for_all_its_tiers_at_once(wire: Wire, alice: User) -> None:
     client = wire.api.client()
     pipelines, _ = wire.during(lambda: client.login(alice.email, PASSWORD))

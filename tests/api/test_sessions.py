@@ -65,6 +65,7 @@ def server(strict: Strict) -> Iterator[Api]:
 
 
 class TestRefresh:
+    @pytest.mark.contract("1.2.3")
     def test_gives_a_new_working_pair(self, api: Api) -> None:
         alice = api.user()
         old = alice.client.refresh_token
@@ -79,6 +80,7 @@ class TestRefresh:
         assert works(api, alice.token)
         assert refresh(api, pair["refresh_token"]).status == 200
 
+    @pytest.mark.contract("1.6.2")
     def test_takes_an_old_token_within_the_grace(self, api: Api) -> None:
         """Two tabs, or an answer that was lost: both pairs are good, and stay so."""
         old = api.user().client.refresh_token
@@ -91,6 +93,7 @@ class TestRefresh:
             assert works(api, pair["access_token"])
             assert refresh(api, pair["refresh_token"]).status == 200
 
+    @pytest.mark.contract("1.6.2")
     def test_using_the_grace_does_not_prolong_it(self, api: Api) -> None:
         old = api.user().client.refresh_token
         refresh(api, old)
@@ -100,6 +103,7 @@ class TestRefresh:
         age(api, old, 3)
         problem(refresh(api, old), 401, "refresh_token_reused")
 
+    @pytest.mark.contract("1.6.2")
     def test_an_old_token_after_the_grace_ends_the_session(self, api: Api) -> None:
         """All of it: each access token, each refresh token. Other sessions of the user go on."""
         alice = api.user()
@@ -148,6 +152,7 @@ class TestRefresh:
             assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
         assert works(api, alice.token)
 
+    @pytest.mark.contract("1.6.2")
     def test_refuses_an_expired_token(self, api: Api) -> None:
         """One that was never used is good for 30 days to the second."""
         token = api.user().client.refresh_token
@@ -162,6 +167,7 @@ class TestRefresh:
 
 
 class TestLogout:
+    @pytest.mark.contract("1.2.4")
     def test_ends_this_session_on_every_process_at_once(
         self, strict: Strict, server: Api, alice: User
     ) -> None:
@@ -175,6 +181,7 @@ class TestLogout:
         problem(refresh(server, alice.client.refresh_token), 401, "refresh_token_invalid")
         problem(logout(alice), 401, "unauthenticated")
 
+    @pytest.mark.contract("1.6.3")
     def test_holds_after_everything_in_redis_is_gone(
         self, strict: Strict, server: Api, alice: User
     ) -> None:
@@ -202,6 +209,7 @@ class TestLogout:
 
 
 class TestPasswordChange:
+    @pytest.mark.contract("1.2.5")
     def test_ends_the_other_sessions_on_every_process(
         self, strict: Strict, server: Api, alice: User
     ) -> None:
@@ -223,6 +231,7 @@ class TestPasswordChange:
             assert api.client().request("POST", "/api/v1/auth/login", json=body).status == status
         alice.client.refresh()
 
+    @pytest.mark.contract("1.2.5")
     def test_needs_the_current_password(self, api: Api) -> None:
         alice, other = api.user(), api.client()
         other.login(alice.email, PASSWORD)

@@ -148,6 +148,7 @@ FORGERIES: Final[dict[str, Callable[[str], str]]] = {
 }
 
 
+@pytest.mark.contract("1.6.1")
 @pytest.mark.parametrize("fault", FORGERIES)
 def test_a_forged_token_is_refused(api: Api, alice: User, fault: str) -> None:
     forgery = FORGERIES[fault](alice.token)
@@ -247,6 +248,7 @@ def test_two_authorization_headers_are_no_login(api: Api, alice: User) -> None:
     assert answer.status_code == 401
 
 
+@pytest.mark.contract("1.6.1")
 def test_a_refused_token_is_counted_nowhere(strict: Strict, address: str) -> None:
     """Neither for the user it names nor for the address it comes from."""
     user = strict.user()

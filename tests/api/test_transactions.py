@@ -29,6 +29,7 @@ def post(user: User, key: str, **body: Any) -> Answer:
     return answer
 
 
+@pytest.mark.contract("1.2.10")
 def test_a_completed_transfer_has_every_field(alice: User, bob: User) -> None:
     before, received_before = alice.balance, bob.balance
     answer = alice.send(bob, 2_500, "fields", description="Rent", metadata={"house": "7"})
@@ -46,6 +47,7 @@ def test_a_completed_transfer_has_every_field(alice: User, bob: User) -> None:
     assert bob.balance == received_before + 2_500
 
 
+@pytest.mark.contract("1.1.7")
 def test_fields_that_were_not_sent_are_there_all_the_same(alice: User, bob: User) -> None:
     members = transaction(alice.send(bob, 1, "bare"), 201)
     assert (members["description"], members["metadata"]) == (None, {})
@@ -54,6 +56,7 @@ def test_fields_that_were_not_sent_are_there_all_the_same(alice: User, bob: User
     assert (members["description"], members["metadata"], members["currency"]) == (None, {}, "ZAR")
 
 
+@pytest.mark.contract("1.2.11")
 def test_each_party_sees_its_own_side_and_a_stranger_nothing(
     api: Api, alice: User, bob: User
 ) -> None:
@@ -70,6 +73,7 @@ def test_each_party_sees_its_own_side_and_a_stranger_nothing(
     assert unseen == unknown
 
 
+@pytest.mark.contract("1.1.4")
 @pytest.mark.parametrize(
     "path_id", ["txn_1", "acc_01h455vb4pex5vsknk084sn02q", "TXN_01h455vb4pex5vsknk084sn02q",
                 "txn_81h455vb4pex5vsknk084sn02q", "txn_01h455vb4pex5vsknk084sn02u", "0", "null"]
@@ -108,6 +112,7 @@ class TestReceiver:
             answer = post(alice, f"email-{number}", receiver_email=email, amount=1)
             assert transaction(answer, 201)["receiver_id"] == bob.account_id
 
+    @pytest.mark.contract("1.2.9")
     @pytest.mark.parametrize(
         "receiver", [{}, {"receiver_id": None}, {"receiver_id": None, "receiver_email": None},
                      {"receiver_id": NOBODY, "receiver_email": "a@example.com"}]
@@ -115,6 +120,7 @@ class TestReceiver:
     def test_is_named_exactly_once(self, alice: User, receiver: dict[str, str]) -> None:
         problem(post(alice, "once", amount=1, **receiver), 422, "validation_failed")
 
+    @pytest.mark.contract("1.1.4")
     @pytest.mark.parametrize(
         "text", ["", "acc_", NOBODY[:-1], NOBODY + "0", NOBODY.upper(), f" {NOBODY}", "bob",
                  NOBODY.replace("acc", "usr"), "txn_01h455vb4pex5vsknk084sn02q",
@@ -134,6 +140,7 @@ class TestReceiver:
         problem(answer, 404, "receiver_not_found")
         assert alice.balance == before
 
+    @pytest.mark.contract("1.2.13")
     def test_is_never_a_system_account(self, api: Api, alice: User) -> None:
         rows = api.sql("SELECT public_id FROM ledger.accounts WHERE user_id IS NULL")
         assert rows
@@ -150,6 +157,7 @@ class TestReceiver:
 
 
 class TestLimitsOfText:
+    @pytest.mark.contract("1.1.6")
     @pytest.mark.parametrize("description", ["x" * 500, "🏦" * 500])
     def test_a_description_has_500_characters(
         self, alice: User, bob: User, description: str
@@ -159,6 +167,7 @@ class TestLimitsOfText:
         answer = alice.send(bob, 1, key, description=description)
         assert transaction(answer, 201)["description"] == description
 
+    @pytest.mark.contract("1.1.6")
     @pytest.mark.parametrize(
         ("name", "fits", "exceeds"),
         [
@@ -187,6 +196,7 @@ class TestLimitsOfText:
 
 
 class TestRefusedForLackOfFunds:
+    @pytest.mark.contract("1.2.12")
     def test_is_recorded_for_the_sender_alone_and_moves_nothing(self, api: Api) -> None:
         poor, rich = api.user(99), api.user(5)
         accounts = [user.get("/accounts").json() for user in (poor, rich)]
@@ -227,6 +237,7 @@ def test_a_balance_ends_at_two_to_the_53_less_1(api: Api) -> None:
 
 
 class TestCurrency:
+    @pytest.mark.contract("1.2.9")
     @pytest.mark.parametrize("currency", ["JPY", "KWD", "CLF", "USD"])
     def test_is_the_senders_unless_told(self, api: Api, currency: str) -> None:
         sender, receiver = (api.user(balance, currency=currency) for balance in (1_000, 0))
@@ -256,6 +267,7 @@ def test_money_from_outside_is_in_the_history(api: Api) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.contract("1.5.3")
 def test_an_answer_about_money_is_private(alice: User, bob: User) -> None:
     headers = alice.send(bob, 1, "private").headers
     assert headers["Cache-Control"] == "no-store"

@@ -61,6 +61,7 @@ def data_of(answer: Answer, status: int = 200) -> list[Any]:
     return data
 
 
+@pytest.mark.contract("5.1.2", "5.1.3")
 def test_each_item_is_answered_as_it_would_be_alone(api: Api, bob: User) -> None:
     alice, carol = api.user(1_000), api.user()
     items = [
@@ -95,6 +96,7 @@ def test_all_of_it_may_fail(api: Api, bob: User) -> None:
     assert listed(alice, "all-fail") == [data[0]["error"]["transaction_id"]]
 
 
+@pytest.mark.contract("5.1.4")
 def test_an_atomic_batch_is_done_whole(api: Api, bob: User) -> None:
     alice = api.user(100)
     data = data_of(send(alice, "whole", to(bob, 60), to(bob, 40), mode="atomic"), 201)
@@ -103,6 +105,7 @@ def test_an_atomic_batch_is_done_whole(api: Api, bob: User) -> None:
     assert listed(alice, "whole") == [item["transaction"]["id"] for item in data]
 
 
+@pytest.mark.contract("5.1.4")
 @pytest.mark.parametrize(
     ("bad", "status", "code"),
     [({"amount": 99}, 402, "insufficient_funds"), ({"receiver_id": NOBODY}, 404, None)],
@@ -126,6 +129,7 @@ def test_an_atomic_batch_is_refused_for_its_first_bad_item(
     replays(first, send(alice, "refused", *items, mode="atomic"))
 
 
+@pytest.mark.contract("5.1.3")
 @pytest.mark.parametrize("mode", ["independent", "atomic"])
 @pytest.mark.parametrize("size", [2, 400], ids=["small", "too big for Redis"])
 def test_a_batch_is_replayed_byte_for_byte(  # noqa: PLR0917
@@ -168,6 +172,7 @@ INVALID_ITEMS: Final = [
 ]
 
 
+@pytest.mark.contract("5.1.1")
 @pytest.mark.parametrize(("changes", "pointer"), INVALID)
 def test_an_invalid_batch_is_refused(
     api: Api, bob: User, changes: dict[str, Any], pointer: str
@@ -179,6 +184,7 @@ def test_an_invalid_batch_is_refused(
     assert problem(answer, 422, "validation_failed")["errors"][0]["pointer"] == pointer
 
 
+@pytest.mark.contract("5.1.1")
 @pytest.mark.parametrize(("changes", "pointer"), INVALID_ITEMS)
 def test_an_invalid_item_refuses_the_whole_batch(
     api: Api, bob: User, changes: dict[str, Any], pointer: str
@@ -192,6 +198,7 @@ def test_an_invalid_item_refuses_the_whole_batch(
     data_of(send(alice, "invalid", to(bob, 1)))  # the key is still free
 
 
+@pytest.mark.contract("5.1.1")
 def test_a_batch_may_have_a_mebibyte(api: Api, bob: User) -> None:
     alice = api.user(10_000)
     item = to(bob, 1, metadata={"k": "v" * 900})
@@ -248,6 +255,7 @@ def left_of(answer: Answer) -> dict[str, int]:
     return {name: tier.left for name, tier in parse_report(answer).items()}
 
 
+@pytest.mark.contract("5.1.5")
 def test_a_batch_counts_once_globally_and_each_item_as_a_transfer(strict: Strict) -> None:
     alice, bob = strict.user(100), strict.made_by.user()
     five, sixteen = [to(bob, 1)] * 5, [to(bob, 1)] * 16

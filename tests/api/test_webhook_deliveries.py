@@ -107,6 +107,7 @@ def test_each_event_of_the_endpoints_types_has_a_delivery(
         assert delivery(alice.get(f"/deliveries/{each['id']}")) == each
 
 
+@pytest.mark.contract("6.3.1")
 def test_every_attempt_is_shown(api: Api, alice: User, bob: User, endpoint: str) -> None:
     send(alice, bob)
     (waiting,) = listed(alice, endpoint)["data"]
@@ -170,6 +171,7 @@ def test_the_list_is_filtered_by_status_and_comes_in_pages(
     assert (rest["has_more"], rest["next_cursor"]) == (False, None)
 
 
+@pytest.mark.contract("6.2.3")
 def test_a_ping_is_a_delivery_of_its_own_and_no_event(alice: User, endpoint: str) -> None:
     shown = delivery(ask(alice, "POST", f"/{endpoint}/test"), 201)
     assert (shown["event_type"], shown["status"]) == ("webhook_endpoint.ping", "pending")
@@ -177,6 +179,7 @@ def test_a_ping_is_a_delivery_of_its_own_and_no_event(alice: User, endpoint: str
     problem(alice.get(f"/events/{shown['event_id']}"), 404, "not_found")
 
 
+@pytest.mark.contract("6.3.6")
 @pytest.mark.parametrize("state", ["pending", "waiting", "delivered", "failed", "canceled"])
 def test_a_retry_makes_it_pending_again(
     api: Api, alice: User, bob: User, endpoint: str, state: str
@@ -191,6 +194,7 @@ def test_a_retry_makes_it_pending_again(
     assert next_at <= datetime.now(UTC) + timedelta(seconds=1)
 
 
+@pytest.mark.contract("6.3.6")
 def test_a_replay_queues_what_happened_in_a_time(api: Api, alice: User, bob: User) -> None:
     names = send(alice, bob, 4)
     times = [alice.get(f"/events/{name}").json()["created_at"] for name in names]

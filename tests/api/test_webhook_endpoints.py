@@ -91,6 +91,7 @@ def test_what_does_not_fit_is_named(user: User, change: dict[str, Any], pointer:
         invalid(ask(user, "PATCH", f"/{nobody}", change), pointer)
 
 
+@pytest.mark.contract("6.2.1")
 def test_a_change_leaves_alone_what_it_does_not_name(user: User) -> None:
     before = made(user, description="old") | {"secret": None}
     path = f"/{before['id']}"
@@ -148,6 +149,7 @@ def test_switched_on_again_it_has_no_failures_behind_it(api: Api, user: User) ->
     assert (off["enabled"], off["disabled_reason"]) == (False, "owner")
 
 
+@pytest.mark.contract("6.2.1")
 def test_a_deleted_one_is_gone_with_its_secrets(api: Api) -> None:
     user = api.user()
     gone, kept = made(user), made(user)
@@ -168,6 +170,7 @@ def test_a_deleted_one_is_gone_with_its_secrets(api: Api) -> None:
     assert [row["endpoint_id"] for row in api.sql(query, keys)] == keys[1:]
 
 
+@pytest.mark.contract("6.2.1")
 def test_there_are_sixteen_at_most_however_many_ask_at_once(api: Api) -> None:
     user, other = api.user(), api.user()
     body = {"url": URL, "event_types": ["*"]}

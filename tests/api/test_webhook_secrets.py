@@ -20,6 +20,7 @@ def user(api: Api) -> User:
     return api.user()
 
 
+@pytest.mark.contract("6.2.2")
 def test_its_secret_is_told_once(api: Api) -> None:
     user = api.user()
     first = made(user)
@@ -37,6 +38,7 @@ def test_its_secret_is_told_once(api: Api) -> None:
         assert secret not in api.log.read_text()
 
 
+@pytest.mark.contract("6.2.2")
 def test_both_secrets_sign_for_a_day_unless_told_otherwise(api: Api, user: User) -> None:
     path = f"/{made(user)['id']}/rotate_secret"
     for body, overlap in ((None, A_DAY), ({}, A_DAY), ({"overlap_s": 60}, timedelta(minutes=1))):

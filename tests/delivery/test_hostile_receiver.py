@@ -34,6 +34,7 @@ def moody_receiver() -> Iterator[Receiver]:
         yield running
 
 
+@pytest.mark.contract("3.1.6")
 async def test_a_thousand_events_and_twenty_kills(scene: Scene, moody_receiver: Receiver) -> None:
     settings = {
         "FINPAY_WEBHOOK_TIMEOUT": "1",

@@ -89,6 +89,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return begun
 
 
+@pytest.mark.contract("6.2.4")
 @pytest.mark.parametrize("production", [False, True])
 async def test_hostile_url_is_refused_without_a_connection(
     canary: Receiver, opened: list[Any], *, production: bool
@@ -120,6 +121,7 @@ async def test_allowed_url_reaches_the_canary(canary: Receiver, opened: list[Any
     assert len(opened) == canary.connections == 1
 
 
+@pytest.mark.contract("6.2.4")
 async def test_attempt_connects_to_the_checked_address_after_one_lookup(
     canary: Receiver, opened: list[Any]
 ) -> None:

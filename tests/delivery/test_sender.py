@@ -39,6 +39,7 @@ async def _send(sender: Sender, url: str) -> Attempt:
     return await sender.send(message)
 
 
+@pytest.mark.contract("6.3.3")
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
 async def test_2xx_is_a_success(sender: Sender, receiver: Receiver, code: int) -> None:
     receiver.behave = lambda _: status(code)
@@ -46,6 +47,7 @@ async def test_2xx_is_a_success(sender: Sender, receiver: Receiver, code: int) -
     assert (attempt.error, attempt.http_status) == (None, code)
 
 
+@pytest.mark.contract("6.3.3")
 @pytest.mark.parametrize(
     ("code", "error"),
     [(301, "redirect"), (302, "redirect"), (307, "redirect"), (308, "redirect"), (304, "redirect"),

@@ -3,6 +3,7 @@
 import json
 from typing import Final
 
+import pytest
 from standardwebhooks.webhooks import Webhook
 
 from finpay import ids
@@ -14,6 +15,7 @@ from tests.delivery.receiver import Receiver
 DELIVERIES: Final = 1_000
 
 
+@pytest.mark.contract("6.3.2")
 async def test_their_library_verifies_a_thousand(scene: Scene, receiver: Receiver) -> None:
     hooked = await scene.hook(receiver.url)
     await scene.many_events(hooked, DELIVERIES)
@@ -27,6 +29,7 @@ async def test_their_library_verifies_a_thousand(scene: Scene, receiver: Receive
     await scene.verify()
 
 
+@pytest.mark.contract("6.3.2")
 async def test_the_request(scene: Scene, receiver: Receiver) -> None:
     """The body is the event as the API answers it, byte for byte."""
     hooked = await scene.hook(f"{receiver.url}?a=b%20c", "*")

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Final
 
 import asyncpg
+import pytest
 
 from tests.delivery.fixtures import Hooked, Scene
 from tests.delivery.receiver import HANG, OK, Receiver, receiving, status, until
@@ -55,6 +56,7 @@ async def test_retry_after_is_honoured(scene: Scene, receiver: Receiver) -> None
     assert 2_900 < row["wait"].total_seconds() <= 3_000
 
 
+@pytest.mark.contract("6.3.5")
 async def test_410_disables_and_tells_the_others(scene: Scene, receiver: Receiver) -> None:
     receiver.behave = lambda request: status(410) if "/gone" in request.line else OK
     hooked = await scene.hook(f"{receiver.url}/gone")
@@ -73,6 +75,7 @@ async def test_410_disables_and_tells_the_others(scene: Scene, receiver: Receive
     await scene.verify()
 
 
+@pytest.mark.contract("6.3.5")
 async def test_days_of_failure_disable(scene: Scene, receiver: Receiver) -> None:
     """Not the first failure after a long time, and not with a success in between."""
     receiver.behave = lambda _: status(500)

@@ -90,6 +90,7 @@ def start(project: Path) -> Iterator[Callable[..., Dev]]:
         process.communicate(timeout=_LIMIT_S)
 
 
+@pytest.mark.contract("4.1.1")
 def test_the_pasted_command_sends_money_and_a_second_start_remembers_it(
     start: Callable[..., Dev], project: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_running_one_tells_others_where_its_servers_are(
     assert path.exists()
 
 
+@pytest.mark.contract("4.1.1")
 def test_a_taken_port_is_told_before_anything_starts(project: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

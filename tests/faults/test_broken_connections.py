@@ -110,6 +110,7 @@ def test_what_was_sent_into_a_black_hole_and_arrives_late_doubles_nothing(
     prove(api, running, resolve(api, running))
 
 
+@pytest.mark.contract("3.1.1")
 def test_nobody_waits_for_a_redis_that_swallows_everything(
     api: Api, redis_line: tuple[Proxy, str]
 ) -> None:

@@ -40,6 +40,7 @@ def hosts(serve: Callable[..., Api]) -> tuple[Api, Api]:
     return ahead, behind
 
 
+@pytest.mark.contract("1.1.3")
 def test_the_order_of_the_ledger_is_no_hosts_clock(api: Api, hosts: tuple[Api, Api]) -> None:
     ahead, behind = hosts
     alice, bob = ahead.user(1_000), ahead.user()

@@ -38,6 +38,7 @@ def mortal(
         yield running
 
 
+@pytest.mark.contract("3.1.5")
 def test_workers_killed_under_load_lose_nothing(api: Api, mortal: Api) -> None:
     senders, receiver = [api.user(3_000) for _ in range(3)], api.user()
     dice = random.Random(7)
@@ -58,6 +59,7 @@ def test_workers_killed_under_load_lose_nothing(api: Api, mortal: Api) -> None:
     prove(mortal, running, resolve(mortal, running))
 
 
+@pytest.mark.contract("1.9.2")
 def test_after_a_death_between_commit_and_settle_nothing_is_stale(
     api: Api, mortal: Api, proxy: tuple[Proxy, str], redis_url: str
 ) -> None:

@@ -28,6 +28,7 @@ async def bank(database_url: str) -> AsyncIterator[Bank]:
     await bank.close()
 
 
+@pytest.mark.contract("2.2.7")
 async def test_a_full_queue_refuses_at_once_and_loses_nothing_that_it_took(bank: Bank) -> None:
     """The sender is locked, so that the flights hang in the air while the rest arrives."""
     batcher = Batcher(bank.app, REFUSALS)

@@ -41,6 +41,7 @@ def postgres(run: Run, worker_id: str) -> Iterator[OwnPostgres]:
     server.stop()
 
 
+@pytest.mark.contract("4.1.4")
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes"])
 def test_a_server_that_may_lose_its_disk_is_refused(
     serve: Callable[..., Api], postgres: OwnPostgres, name: str
@@ -49,6 +50,7 @@ def test_a_server_that_may_lose_its_disk_is_refused(
         assert name in last_words(serve, DATABASE_URL=postgres.url)
 
 
+@pytest.mark.contract("4.1.4")
 @pytest.mark.parametrize(
     "where", ["SYSTEM", "DATABASE finpay", "ROLE hasty", "ROLE hasty IN DATABASE finpay", "URL"]
 )

@@ -42,6 +42,7 @@ def ends(serve: Callable[..., Api]) -> Callable[..., str]:
     return run
 
 
+@pytest.mark.contract("4.1.5")
 def test_servers_that_come_late_are_waited_for(
     api: Api, serve: Callable[..., Api], postgres: OwnPostgres
 ) -> None:
@@ -62,6 +63,7 @@ def test_servers_that_come_late_are_waited_for(
     assert alice.send(bob, 5, "late").status == 201
 
 
+@pytest.mark.contract("4.1.5")
 def test_a_migration_that_is_missing_is_named(
     ends: Callable[..., str], postgres: OwnPostgres
 ) -> None:

@@ -110,6 +110,7 @@ def locked_out(postgres: OwnPostgres) -> Iterator[None]:
         postgres.server.sql("ALTER ROLE finpay_gone RENAME TO finpay_app")
 
 
+@pytest.mark.contract("1.2.14", "3.1.4")
 @pytest.mark.parametrize("fault", [stopped, killed, hung, read_only, locked_out])
 def test_what_needs_the_database_is_503_in_time(
     api: Api, postgres: OwnPostgres, fault: Fault
@@ -134,6 +135,7 @@ def test_what_needs_the_database_is_503_in_time(
     api.verify()
 
 
+@pytest.mark.contract("3.1.4")
 @pytest.mark.parametrize("fault", [stopped, killed])
 def test_a_restart_under_load_loses_and_doubles_nothing(
     api: Api, postgres: OwnPostgres, fault: Fault
@@ -176,6 +178,7 @@ def test_backends_that_are_killed_in_the_middle_of_a_batch_cost_a_retry(
 _POSTED: Final = b'"status":"completed"'
 
 
+@pytest.mark.contract("2.2.6")
 @pytest.mark.parametrize(("times", "statuses"), [(1, {201}), (200, {503})])
 def test_a_commit_whose_answer_is_cut_off_is_found_by_its_key(
     api: Api, proxy: tuple[Proxy, str], times: int, statuses: set[int]
@@ -196,6 +199,7 @@ def test_a_commit_whose_answer_is_cut_off_is_found_by_its_key(
     assert alice.balance == 995
 
 
+@pytest.mark.contract("2.2.6")
 def test_a_commit_that_is_never_answered_is_201_or_503_in_time(
     api: Api, proxy: tuple[Proxy, str]
 ) -> None:

@@ -62,6 +62,7 @@ def _with_redis(api: Api) -> Iterator[None]:
     await_redis(api, "ok")
 
 
+@pytest.mark.contract("3.1.1")
 @pytest.mark.parametrize("fault", [stopped, hung, full])
 def test_money_moves_at_nearly_the_same_speed(api: Api, valkey: OwnValkey, fault: Fault) -> None:
     senders, receiver = [api.user(1_000) for _ in range(2)], api.user()
@@ -81,6 +82,7 @@ def test_money_moves_at_nearly_the_same_speed(api: Api, valkey: OwnValkey, fault
     await_redis(api, "ok", RECOVERY_S)
 
 
+@pytest.mark.contract("3.1.1")
 @pytest.mark.parametrize("fault", [stopped, hung, full])
 def test_keys_and_sessions_are_asked_of_postgresql(
     api: Api, valkey: OwnValkey, fault: Fault
@@ -107,6 +109,7 @@ def test_keys_and_sessions_are_asked_of_postgresql(
     assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
 
 
+@pytest.mark.contract("1.8.7")
 def test_without_redis_equal_keys_wait_for_each_other(api: Api, valkey: OwnValkey) -> None:
     alice, bob, carol = api.user(1_000), api.user(), api.user()
     same = [Payment(alice, bob, "twins")] * 12
@@ -122,6 +125,7 @@ def test_without_redis_equal_keys_wait_for_each_other(api: Api, valkey: OwnValke
     assert sum(not answer.replayed for answer in answers if answer.status == 201) == 1
 
 
+@pytest.mark.contract("3.1.3")
 def test_a_flush_under_load_doubles_nothing(api: Api, valkey: OwnValkey) -> None:
     senders, receiver, gone = [api.user(1_000) for _ in range(2)], api.user(), api.user()
     first = senders[0].send(senders[1], 1, "before-the-flush")
@@ -201,6 +205,7 @@ def test_an_answer_that_comes_late_reaches_nobody_else(api: Api, proxy: tuple[Pr
     assert fast > slow, "most did not: the breaker was open"
 
 
+@pytest.mark.contract("3.1.2")
 def test_the_process_that_ended_a_session_tells_redis_first_of_all(
     api: Api, valkey: OwnValkey
 ) -> None:
@@ -217,6 +222,7 @@ def test_the_process_that_ended_a_session_tells_redis_first_of_all(
     assert statuses(api, token) == {401}
 
 
+@pytest.mark.contract("3.1.2")
 def test_a_session_that_nobody_could_tell_redis_of_is_refused_within_a_minute(
     api: Api, valkey: OwnValkey
 ) -> None:
@@ -240,6 +246,7 @@ def test_a_session_that_nobody_could_tell_redis_of_is_refused_within_a_minute(
     assert statuses(api, token) == {401}
 
 
+@pytest.mark.contract("3.1.1")
 def test_limits_are_kept_per_process(
     api: Api, serve: Callable[..., Api], own_valkey: Callable[..., OwnValkey]
 ) -> None:

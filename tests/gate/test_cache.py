@@ -147,6 +147,7 @@ async def test_a_mark_ends_by_itself(
         assert await reader.cached() == b"new"
 
 
+@pytest.mark.contract("1.9.3")
 async def test_a_variant_ends_by_itself(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """10 seconds: so late do the writes of others show. Here a tenth of a second."""
     assert redis_keys.VARIANT_TTL_MS == 10_000

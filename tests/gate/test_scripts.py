@@ -16,6 +16,7 @@ ANSWER = b'{"id":"txn_1","note":"\x00 \xff and \\u0000"}'
 
 
 class TestSession:
+    @pytest.mark.contract("1.6.4")
     async def test_is_asked_for_once_and_then_remembered(
         self, gate: Gate, sessions: Sessions, visitor: Visitor, redis: Redis
     ) -> None:
@@ -46,6 +47,7 @@ class TestSession:
         other = Visitor(user_id=visitor.user_id)
         assert left(await gate.admit(other.admission(tiers=tiers))) == {"global": 3}
 
+    @pytest.mark.contract("1.6.3")
     async def test_that_ends_while_postgresql_is_asked_is_refused(
         self, gate: Gate, sessions: Sessions, visitor: Visitor, redis: Redis
     ) -> None:
@@ -56,6 +58,7 @@ class TestSession:
         assert sessions.asked == 1
         assert redis.get(visitor.marker) == b"revoked"
 
+    @pytest.mark.contract("1.6.3")
     async def test_tombstone_lives_as_long_as_an_access_token(
         self, redis_url: str, visitor: Visitor, redis: Redis
     ) -> None:
@@ -95,6 +98,7 @@ class TestLimits:
         assert (kinds.count("admitted"), kinds.count("limited")) == (4, 8)
         assert left(await gate.admit_anonymous(tiers[:1])) == {"global": 4}
 
+    @pytest.mark.contract("1.7.2")
     async def test_windows_are_fixed_and_begin_with_the_first_request(
         self, gate: Gate, visitor: Visitor, redis: Redis
     ) -> None:
@@ -176,6 +180,7 @@ class TestKey:
         await gate.complete(mine, Completion())
         assert (await gate.admit(visitor.write())).kind == "admitted"
 
+    @pytest.mark.contract("1.8.10")
     @pytest.mark.parametrize(
         "settlement", [Completion(), Completion(answer=(OTHER_FINGERPRINT, 402, b"{}"))]
     )

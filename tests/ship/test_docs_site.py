@@ -1,7 +1,8 @@
-"""The documentation: every page in the site, every block of code true.
+"""The documentation: every page is in the site, every code block runs.
 
-Blocks of shell and Python run against a running API, page by page and in order. One that can't is
-marked `<!-- not run: why -->`; its syntax is checked all the same.
+Blocks of shell and Python run against a running API, page by page and in order. A block that can't
+run is marked `<!-- not run: why -->`; its syntax is checked. A JSON block marked
+`<!-- answer: METHOD path body -->` is what the API really answers, but for ids and times.
 """
 
 import ast
@@ -16,8 +17,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import httpx
 import pytest
 
 from finpay.dev.seed import seed
@@ -28,7 +30,7 @@ ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 SITE: Final = runpy.run_path(str(DOCS / "site.py"))
-# Pages whose blocks all run, in one shell and one Python for each page.
+# Pages whose blocks run, all of a page in one shell and one Python process.
 RUN: Final = (
     "quickstart.md",
     "sdk.md",
@@ -37,6 +39,10 @@ RUN: Final = (
 _BLOCK: Final = re.compile(
     r"^(?:<!-- (?P<mark>[^>]*) -->\n)?```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
+)
+_ANSWER: Final = re.compile(r"answer: (?P<method>[A-Z]+) (?P<path>\S+)(?: (?P<body>\{.*\}))?")
+_CHANGING: Final = re.compile(
+    r'"(?:([a-z]{3}_)[0-7][0-9a-z]{25}|\d{4}-\d\d-\d\dT[0-9:.]+Z)"'  # ids and times
 )
 _SHELLS: Final = ("sh", "bash")
 _LIMIT_S: Final = 60.0
@@ -72,17 +78,17 @@ BLOCKS: Final = [block for path in PAGES for block in _blocks(path)]
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "json"], ids=str)
-def test_json_is_json(block: Block) -> None:
+def test_json_block_is_valid(block: Block) -> None:
     json.loads(block.text)
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=str)
-def test_python_is_python(block: Block) -> None:
+def test_python_block_is_valid(block: Block) -> None:
     ast.parse(block.text)
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in _SHELLS], ids=str)
-def test_shell_is_shell(block: Block) -> None:
+def test_shell_block_is_valid(block: Block) -> None:
     done = subprocess.run(
         ["bash", "-n"], input=block.text, capture_output=True, text=True, check=False
     )
@@ -98,7 +104,7 @@ def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
 
 
 @pytest.mark.parametrize("page", RUN)
-def test_what_a_page_says_works(page: str, seeded: Api) -> None:
+def test_code_blocks_of_a_page_run(page: str, seeded: Api) -> None:
     blocks = [b for b in _blocks(DOCS / page) if not b.mark.startswith("not run: ")]
     here = "http://127.0.0.1:3000"
     shell = "".join(b.text for b in blocks if b.language in _SHELLS).replace(here, seeded.url)
@@ -118,26 +124,46 @@ def test_what_a_page_says_works(page: str, seeded: Api) -> None:
     seeded.verify()
 
 
-def test_a_block_that_does_not_run_says_why() -> None:
-    """On the pages of deployment everything is marked; what is marked has a reason."""
-    silent = [
+@pytest.mark.parametrize("block", [b for b in BLOCKS if _ANSWER.match(b.mark)], ids=str)
+def test_answer_of_a_page_is_the_servers(block: Block, seeded: Api) -> None:
+    asked = _ANSWER.fullmatch(block.mark)
+    assert asked is not None, "answer: METHOD path {body}"
+    with httpx.Client(base_url=seeded.url, trust_env=False) as client:
+        login = {"email": "alice@finpay.dev", "password": "password123"}
+        token = client.post("/api/v1/auth/login", json=login).json()["access_token"]
+        answer = client.request(
+            asked["method"],
+            asked["path"],
+            json=None if asked["body"] is None else json.loads(asked["body"]),
+            headers={"Authorization": f"Bearer {token}", "X-Idempotency-Key": "docs"},
+        )
+    assert _comparable(block.text) == _comparable(answer.text)
+
+
+def _comparable(text: str) -> Any:
+    return json.loads(_CHANGING.sub(r'"\1"', text))
+
+
+def test_block_that_does_not_run_has_a_reason() -> None:
+    """Every block of the deployment pages is marked."""
+    unmarked = [
         str(block)
         for block in BLOCKS
         if block.page.startswith("docs/deployment/")
         and block.language in {*_SHELLS, "python", "sql"}
         and not re.match(r"not run: \w+", block.mark)
     ]
-    assert not silent
+    assert not unmarked
 
 
-def test_every_page_has_a_place_in_the_menu() -> None:
-    places = [place for places in SITE["MENU"].values() for place in places]
+def test_every_page_is_in_the_menu() -> None:
+    entries = [entry for entries in SITE["MENU"].values() for entry in entries]
     pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
-    lost = {page for page in pages if not any(SITE["in_place"](page, place) for place in places)}
-    assert not lost, "docs/site.py: MENU"
+    missing = {page for page in pages if not any(SITE["matches"](page, each) for each in entries)}
+    assert not missing, "docs/site.py: MENU"
 
 
-def test_the_reference_has_every_operation_and_shape() -> None:
+def test_reference_has_every_operation_and_schema() -> None:
     api = document()
     text = SITE["api_reference"](api)
     for path, operations in api["paths"].items():
@@ -157,5 +183,5 @@ def test_the_reference_has_every_operation_and_shape() -> None:
         ("```sh\n[a](../Makefile)\n```", "```sh\n[a](../Makefile)\n```"),
     ],
 )
-def test_links_out_of_the_site_become_text(written: str, shown: str) -> None:
+def test_link_out_of_the_site_becomes_text(written: str, shown: str) -> None:
     assert SITE["_for_the_site"](written, SITE["SITE"] / "page.md") == shown

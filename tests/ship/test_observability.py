@@ -27,7 +27,6 @@ METRICS: Final = [
     each for each in vars(metrics).values() if isinstance(each, Counter | Gauge | Histogram)
 ]
 _NAME: Final = re.compile(r"\bfinpay_\w+")
-_LOGGED: Final = re.compile(r'\.(?:debug|info|warning|error|exception)\(\s*"([a-z_]+)"')
 
 promtool: Final = os.environ.get("PROMTOOL") or shutil.which("promtool")
 needs_promtool: Final = pytest.mark.skipif(
@@ -75,17 +74,6 @@ def test_every_metric_is_documented_as_it_is() -> None:
 
 def test_every_field_of_a_line_is_documented() -> None:
     assert [row[0].strip("`") for row in rows("Logs")] == list(AccessLogLine.__struct_fields__)
-
-
-def test_every_event_of_the_log_is_documented() -> None:
-    documented = {name for row in rows("Logs", 1) for name in re.findall(r"`(\w+)`", row[0])}
-    logged = {
-        name
-        for path in (ROOT / "src/finpay").rglob("*.py")
-        if not {"dev", "cli"} & set(path.parts)
-        for name in _LOGGED.findall(path.read_text("utf-8"))
-    }
-    assert documented == logged
 
 
 def test_the_dashboard_knows_only_metrics_that_there_are() -> None:

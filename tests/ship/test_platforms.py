@@ -65,6 +65,7 @@ def _migrate(url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.contract("2.3.5")
 def test_one_url_with_tls_migrates_and_serves(
     hosted: str,
     postgres_tls: int,
@@ -111,6 +112,7 @@ def test_dbmate_reads_the_same_url_as_we(url: str) -> None:
     assert ("sslmode=require" if "require" in url else "sslmode=prefer") in theirs.query
 
 
+@pytest.mark.contract("2.3.5")
 def test_the_logins_of_docker_compose(run: Run, worker_id: str, redis_url: str) -> None:
     """The script of initdb, then the migrations; the app is then finpay_app and nothing more."""
     server = run.start_postgres(run.place(f"compose-{worker_id}-{next(_NUMBERS)}"))

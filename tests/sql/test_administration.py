@@ -15,6 +15,7 @@ FUND: Final = "SELECT * FROM ledger.fund($1, $2, 1, $3, $4)"
 FREEZE: Final = "SELECT * FROM ledger.set_status($1, 'frozen', 'x', $2, $3)"
 
 
+@pytest.mark.contract("2.1.1")
 async def test_funding_moves_money_from_the_system_account(bank: Bank) -> None:
     a, key = await bank.open(currency="KWD"), fresh_key()
     system = await _system_balance(bank, "KWD")
@@ -37,6 +38,7 @@ async def test_funding_moves_money_from_the_system_account(bank: Bank) -> None:
     assert tuple(audit) == ("transaction.completed", None, f"operator:{key}")
 
 
+@pytest.mark.contract("4.1.7")
 async def test_target_is_an_email_in_any_case_or_width(bank: Bank) -> None:
     a = await bank.open()
     full_width = a.email.replace("@", "＠").replace("example", "ＥＸＡＭＰＬＥ")
@@ -44,6 +46,7 @@ async def test_target_is_an_email_in_any_case_or_width(bank: Bank) -> None:
     assert (await fund(bank.owner, full_width.replace("＠", "@"), 1, fresh_key())).balance == 2
 
 
+@pytest.mark.contract("4.1.7")
 async def test_repeated_funding_returns_the_first_result(bank: Bank) -> None:
     a, key = await bank.open(), fresh_key()
     first = await fund(bank.owner, a.public_id, 10, key)
@@ -190,6 +193,7 @@ async def test_system_account_is_refused_as_target(bank: Bank) -> None:
     assert refused["outcome"] == "not_found"
 
 
+@pytest.mark.contract("2.1.3")
 async def test_freezing_and_unfreezing_take_sequence_numbers_of_the_account(bank: Bank) -> None:
     a, b, key = await bank.open(10), await bank.open(10), fresh_key()
     frozen = await set_status(bank.owner, a.email, "frozen", " stolen card ", key)

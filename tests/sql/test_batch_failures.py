@@ -25,6 +25,7 @@ async def batcher(bank: Bank) -> AsyncIterator[Batcher]:
     await database.close()
 
 
+@pytest.mark.contract("2.2.5")
 async def test_a_locked_account_does_not_hold_up_its_neighbours(
     bank: Bank, batcher: Batcher
 ) -> None:
@@ -62,6 +63,7 @@ def _away(*, may_have_run: bool) -> Unavailable:
 _BUSY = Conflict(Code.UNAVAILABLE, "busy", may_have_run=False)
 
 
+@pytest.mark.contract("2.2.6")
 @pytest.mark.parametrize(
     "later", [_away(may_have_run=False), _BUSY], ids=["then away", "then busy"]
 )

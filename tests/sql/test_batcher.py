@@ -73,6 +73,7 @@ async def test_two_batchers_do_a_key_once(bank: Bank, batcher: Batcher) -> None:
     assert await bank.balance(b) == 50
 
 
+@pytest.mark.contract("2.2.5")
 async def test_a_bad_item_does_not_spoil_its_batch(bank: Bank, batcher: Batcher) -> None:
     """Its neighbours are tried again without it."""
     a, b = await bank.open(100), await bank.open()
@@ -89,6 +90,7 @@ async def test_a_bad_item_does_not_spoil_its_batch(bank: Bank, batcher: Batcher)
     assert await bank.balance(b) == 3
 
 
+@pytest.mark.contract("2.2.4")
 async def test_a_client_that_goes_away_does_not_take_its_transfer_back(
     bank: Bank, batcher: Batcher
 ) -> None:

@@ -70,6 +70,7 @@ def unreachable() -> Finpay:
     return Finpay(NOWHERE)
 
 
+@pytest.mark.contract("4.1.6")
 def test_help_lists_every_command() -> None:
     said = Finpay("")("--help")
     for command in ("dev", "serve", "migrate", "seed", "openapi", "ledger", "account"):
@@ -91,6 +92,7 @@ def test_module_and_program_are_the_same(program: list[str]) -> None:
     assert done.stderr.startswith("finpay: can't use PostgreSQL: ")
 
 
+@pytest.mark.contract("4.1.6")
 @pytest.mark.parametrize(
     "command",
     [
@@ -124,12 +126,14 @@ def test_verify_prints_each_check(finpay: Finpay) -> None:
     assert len(lines) == 17
 
 
+@pytest.mark.contract("2.4.2")
 def test_verify_prints_json(finpay: Finpay) -> None:
     report = finpay("ledger", "verify", "--json").json
     assert report["ok"] is True
     assert {"name": "totals", "ok": True, "violations": []} in report["checks"]
 
 
+@pytest.mark.contract("2.4.2")
 def test_verify_prints_a_violation_and_exits_with_1(
     finpay: Finpay, postgres_server: Cluster
 ) -> None:
@@ -146,6 +150,7 @@ def test_verify_prints_a_violation_and_exits_with_1(
     assert (report["ok"], failed) == (False, {"totals", "balances"})
 
 
+@pytest.mark.contract("2.4.2")
 def test_verify_without_a_database_exits_with_2(unreachable: Finpay) -> None:
     said = unreachable("ledger", "verify", code=2)
     assert said.out == ""
@@ -212,6 +217,7 @@ def test_refusal_is_a_sentence_or_json(
     assert said.err == f"finpay: {refused['detail']}\n"
 
 
+@pytest.mark.contract("4.1.7")
 def test_account_is_frozen_and_unfrozen(finpay: Finpay) -> None:
     frozen = finpay("account", "freeze", ALICE, "--reason", "a test", "--json").json
     assert (frozen["status"], frozen["previous"]) == ("frozen", "active")

@@ -10,6 +10,7 @@ from finpay.ledger.outcome import Outcome
 from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, again, transfer
 
 
+@pytest.mark.contract("2.2.1")
 async def test_money_just_received_can_be_sent_on(bank: Bank) -> None:
     a, b, c = await bank.open(100), await bank.open(), await bank.open()
     outcomes = await bank.outcomes(transfer(a, b, 100), transfer(b, c, 100))
@@ -38,6 +39,7 @@ async def test_items_of_one_receiver_fill_it_to_the_limit_once(bank: Bank) -> No
     assert await bank.balance(full) == LIMIT - 1
 
 
+@pytest.mark.contract("2.2.1")
 async def test_refused_neighbours_change_nothing(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     frozen = await bank.open(100, frozen=True)
@@ -122,6 +124,7 @@ async def test_a_batch_reports_what_the_caches_need(bank: Bank) -> None:
     assert (refused.sender_sequence, refused.receivers) == (None, {})
 
 
+@pytest.mark.contract("2.1.1", "2.1.5")
 async def test_a_completed_transaction_is_written_once_everywhere(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     item = transfer(a, b, 60, description="rent", metadata='{"k": "v"}', currency="ZAR")

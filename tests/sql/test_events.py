@@ -34,6 +34,7 @@ async def bank(fresh_database: Callable[[], str]) -> AsyncIterator[Bank]:
     await made.close()
 
 
+@pytest.mark.contract("2.1.3", "6.1.2")
 async def test_each_side_has_an_event_of_its_own(bank: Bank) -> None:
     a, b = await bank.open(7_000_122), await bank.open(9_000_456)
     await bank.fund(a, 1)  # so that the two entries have different versions
@@ -141,6 +142,7 @@ async def test_what_is_rolled_back_was_never_told(bank: Bank) -> None:
     assert [event["sequence"] for event in await page(bank, a)] == [1, 2], "and took no number"
 
 
+@pytest.mark.contract("6.1.3")
 async def test_nothing_appears_behind_a_number_that_was_read(bank: Bank) -> None:
     """The first of two transactions commits late: the second waits, and so does its number."""
     a, b, c = await bank.open(50), await bank.open(50), await bank.open()

@@ -23,6 +23,7 @@ async def crowd(database_url: str) -> AsyncIterator[Bank]:
     await crowd.close()
 
 
+@pytest.mark.contract("2.2.3")
 async def test_64_clients_that_cross_do_not_deadlock(crowd: Bank) -> None:
     a, b = await crowd.open(100_000), await crowd.open(100_000)
 
@@ -55,6 +56,7 @@ async def test_batches_that_share_accounts_in_opposite_order_do_not_deadlock(
     assert sum([await crowd.balance(person) for person in people]) == 8_000
 
 
+@pytest.mark.contract("2.2.3")
 async def test_a_batch_waits_with_the_lower_locks_and_without_the_higher(bank: Bank) -> None:
     low, middle, high = await _in_id_order(bank)
     async with bank.owner.transaction() as holder, bank.owner.transaction() as probe:

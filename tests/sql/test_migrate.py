@@ -78,6 +78,7 @@ async def test_a_second_time_changes_nothing(owner_url: str) -> None:
     assert migrate.apply(owner_url) == []
 
 
+@pytest.mark.contract("2.3.1")
 async def test_all_objects_belong_to_finpay_owner(owner_url: str) -> None:
     await migrate.prepare(owner_url)
     migrate.apply(owner_url)

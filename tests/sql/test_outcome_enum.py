@@ -1,15 +1,19 @@
 """The outcomes and their HTTP statuses are the same in SQL and in Python."""
 
+import pytest
+
 from finpay.errors import ERROR_SPECS, Code
 from finpay.ledger.outcome import REFUSALS, Outcome
 from tests.sql.ledger_fixtures import Bank
 
 
+@pytest.mark.contract("2.2.2")
 async def test_the_enums_are_the_same_in_order(bank: Bank) -> None:
     row = await bank.row("SELECT enum_range(NULL::ledger.outcome)::text[] AS names")
     assert row["names"] == list(Outcome)
 
 
+@pytest.mark.contract("1.4.2")
 async def test_every_stored_status_is_that_of_its_error(bank: Bank) -> None:
     rows = await bank.owner.fetch(
         "SELECT outcome::text, ledger.http_status(outcome) AS status "

@@ -37,6 +37,7 @@ TABLE: Final = """
 ROWS: Final = [line.split(maxsplit=6) for line in TABLE.strip().splitlines()[1:]]
 
 
+@pytest.mark.contract("1.8.8", "2.2.2")
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
 async def test_every_outcome(bank: Bank, row: list[str]) -> None:
     outcome, status, sender, receiver, amount, currency, key = row
@@ -132,6 +133,7 @@ IMPOSSIBLE: Final = {
 PAIRS: Final = [pair for pair in combinations(WRONGS, 2) if pair not in IMPOSSIBLE]
 
 
+@pytest.mark.contract("2.2.2")
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 async def test_a_request_wrong_in_two_ways_gets_the_first(
     bank: Bank, first: Outcome, second: Outcome

@@ -128,6 +128,7 @@ async def test_the_app_is_refused_what_would_lead_around(
         await app.execute(statement)
 
 
+@pytest.mark.contract("2.3.1")
 async def test_the_app_has_no_right_to_write_but_in_identity_and_webhooks(bank: Bank) -> None:
     """By the catalogue, so that no table and no column is forgotten."""
     rows = await bank.app.fetch(
@@ -140,6 +141,7 @@ async def test_the_app_has_no_right_to_write_but_in_identity_and_webhooks(bank: 
     assert {row["nspname"] for row in rows} == {"identity", "webhooks"}
 
 
+@pytest.mark.contract("2.3.2")
 async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> None:
     rows = await bank.app.fetch(
         "SELECT p.oid::regproc::text AS name FROM pg_proc p "
@@ -164,6 +166,7 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
     }
 
 
+@pytest.mark.contract("2.3.3")
 async def test_every_function_is_guarded(bank: Bank) -> None:
     rows = await bank.app.fetch(
         "SELECT p.oid::regproc::text AS name, p.proconfig AS settings, "
@@ -178,6 +181,7 @@ async def test_every_function_is_guarded(bank: Bank) -> None:
         assert not row["for_everybody"], row["name"]
 
 
+@pytest.mark.contract("2.3.2")
 async def test_the_app_can_not_make_money(bank: Bank) -> None:
     """The system account is nobody's sender, in either direction."""
     a = await bank.open(100)
@@ -230,6 +234,7 @@ async def test_a_temporary_table_does_not_take_the_place_of_a_real_one(
     assert await bank.outcome(transfer(a, b, 1)) == "insufficient_funds"
 
 
+@pytest.mark.contract("2.3.4")
 @pytest.mark.parametrize("change", FINAL)
 async def test_the_owner_can_not_change_what_is_final(
     owner: asyncpg.Connection, change: str
@@ -238,6 +243,7 @@ async def test_the_owner_can_not_change_what_is_final(
         await owner.execute(f"UPDATE {change}")
 
 
+@pytest.mark.contract("2.3.4")
 @pytest.mark.parametrize(
     ("table", "statement"), list(product(KEPT, ("DELETE FROM {}", "TRUNCATE {}")))
 )
@@ -275,6 +281,7 @@ async def test_a_new_function_is_nobodys(owner: asyncpg.Connection) -> None:
         await owner.execute("DROP FUNCTION ledger.novelty()")
 
 
+@pytest.mark.contract("2.1.2")
 @pytest.mark.parametrize("change", ["balance = -1", "held = balance + 1", "balance = 2 ^ 53"])
 async def test_no_user_account_leaves_its_bounds_whoever_writes(
     owner: asyncpg.Connection, change: str

@@ -21,6 +21,7 @@ def url(fresh_database: Callable[[], str]) -> str:
     return fresh_database()
 
 
+@pytest.mark.contract("4.1.2")
 async def test_alice_and_bob_have_their_money(url: str) -> None:
     seeded = await seed(url)
     assert [(person.email, person.created, person.funded) for person in seeded] == [
@@ -38,6 +39,7 @@ async def test_alice_and_bob_have_their_money(url: str) -> None:
     ]
 
 
+@pytest.mark.contract("4.1.2")
 async def test_their_password_is_the_documented_one(url: str) -> None:
     await seed(url)
     hasher = Hasher()

@@ -66,6 +66,7 @@ async def copy(postgres_server: Cluster, worker_id: str, traffic: Traffic) -> As
     drop_database(postgres_server, name)
 
 
+@pytest.mark.contract("2.4.1")
 async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
     report = await _verified(copy)
     assert report.ok, [check for check in report.checks if not check.ok]
@@ -80,6 +81,7 @@ async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> No
     assert (await _verified(fresh_database())).ok
 
 
+@pytest.mark.contract("2.4.1")
 @pytest.mark.parametrize("what", dict(CORRUPTIONS))
 async def test_a_corruption_is_found_and_named(copy: str, traffic: Traffic, what: str) -> None:
     head, _, change = getattr(CORRUPTIONS, what).partition("\n")

@@ -232,6 +232,7 @@ def test_signed_token_over_the_maximum_length_is_refused(signer: Signer) -> None
     assert_refused(signer, forged(claims={**CLAIMS, "more": "x" * 900}))
 
 
+@pytest.mark.contract("1.6.1")
 def test_token_expires_on_the_second_cached_or_not(signer: Signer) -> None:
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
     end = int(NOW) + TTL_S

@@ -49,6 +49,7 @@ DOMAINS = [
 
 
 @pytest.mark.parametrize(("typed", "stored"), DOMAINS)
+@pytest.mark.contract("1.1.5")
 def test_international_domain_is_stored_in_unicode(typed: str, stored: str | None) -> None:
     if stored is None:
         with pytest.raises(ValueError, match="domain"):

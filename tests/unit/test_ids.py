@@ -46,6 +46,7 @@ def test_ids_sort_like_their_uuids(one: UUID, other: UUID) -> None:
 GOOD = "01h455vb4pex5vsknk084sn02q"
 
 
+@pytest.mark.contract("1.1.4")
 @pytest.mark.parametrize(
     "text",
     [
@@ -87,6 +88,7 @@ def test_new_uuids_are_of_version_7_and_in_order_of_time(
     assert milliseconds == sorted(milliseconds)
 
 
+@pytest.mark.contract("1.1.4")
 def test_prefixes_are_those_of_the_contract() -> None:
     contract = "usr_ acc_ txn_ ent_ evt_ whe_ whd_ ses_ req_"
     assert sorted(contract.split()) == sorted(f"{prefix}_" for prefix in ids.PREFIXES)

@@ -56,6 +56,7 @@ class TestReading:
             json.loads(content)  # what we read, others read too
         assert code is Code.MALFORMED_JSON
 
+    @pytest.mark.contract("1.1.7")
     @pytest.mark.parametrize(
         "content",
         [b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b'[{"x":{"y":1,"y":2}}]', b'{"":1,"":2}'],

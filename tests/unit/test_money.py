@@ -5,6 +5,7 @@ import pytest
 from finpay.money import EXPONENTS, MAX_AMOUNT, Money, is_currency
 
 
+@pytest.mark.contract("1.1.2")
 @pytest.mark.parametrize(
     ("amount", "currency", "shown"),
     [
@@ -38,6 +39,7 @@ def test_largest_amount_is_the_largest_exact_integer_of_a_float() -> None:
     assert float(MAX_AMOUNT) + 1 == float(MAX_AMOUNT) + 2
 
 
+@pytest.mark.contract("1.1.2")
 @pytest.mark.parametrize(
     ("exponent", "currencies"),
     [

@@ -70,6 +70,7 @@ def test_the_memory_of_windows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert [*local._windows] == [f"key-of-{name}" for name in "cad"]
 
 
+@pytest.mark.contract("1.7.4")
 def test_headers_tell_the_whole_limit_and_what_is_left() -> None:
     limits = (
         LimitState(tier("global", 100), 99, 899),

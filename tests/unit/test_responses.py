@@ -111,6 +111,7 @@ def test_a_transaction_is_told_from_its_readers_side() -> None:
     assert resources.transaction(step(), BOB).direction == "received"
 
 
+@pytest.mark.contract("1.1.3")
 def test_times_are_utc_with_microseconds() -> None:
     assert format_timestamp(NOW) == "2026-01-31T12:00:00.000005Z"
     assert format_timestamp(NOW.replace(microsecond=0)) == "2026-01-31T12:00:00.000000Z"
@@ -129,6 +130,7 @@ def test_the_two_sides_of_a_transaction_have_ids_of_their_own(transaction_id: UU
     assert responses.entry(again, "ZAR").id == ids_[0]
 
 
+@pytest.mark.contract("1.4.1")
 @pytest.mark.parametrize("code", Code)
 def test_a_problem_has_every_member_and_a_page(code: Code) -> None:
     field_errors = (

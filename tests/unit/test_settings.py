@@ -30,6 +30,7 @@ def test_empty_value_is_the_default() -> None:
     assert read({"FINPAY_METRICS_TOKEN": "", "PORT": "", "FINPAY_JWT_SECRET": ""}) == read({})
 
 
+@pytest.mark.contract("4.1.3")
 @pytest.mark.parametrize(
     "name", ["FINPAY_RATE_LIMIT_TRANSACTIONS", "FINPAY_", "FINPAY_PORT", "FINPAY_Workers"]
 )
@@ -42,6 +43,7 @@ def test_names_without_the_prefix_are_ignored() -> None:
     assert read({"PATH": "/bin", "finpay_workers": "x", "XFINPAY_A": "1"}) == read({})
 
 
+@pytest.mark.contract("4.1.3")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -175,6 +177,7 @@ class TestProduction:
         set_by_user = read({"FINPAY_ENV": "production", "FINPAY_JWT_SECRET": SECRET, "HOST": "::1"})
         assert set_by_user.host == "::1"
 
+    @pytest.mark.contract("4.1.4")
     @pytest.mark.parametrize(
         "secret",
         [None, settings.DEVELOPMENT_SECRET, f"{SECRET},{settings.DEVELOPMENT_SECRET}"],

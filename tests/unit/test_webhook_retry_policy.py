@@ -11,10 +11,12 @@ SCHEDULE = read({}).webhook_retry_schedule_s
 NOW_S = 1_800_000_000.0
 
 
+@pytest.mark.contract("6.3.4")
 def test_the_schedule_of_the_settings() -> None:
     assert SCHEDULE == (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
 
+@pytest.mark.contract("6.3.4")
 @pytest.mark.parametrize("step", range(9))
 def test_each_wait_varies_by_a_fifth(step: int) -> None:
     waits = [next_wait_s(SCHEDULE, step, None) or 0 for _ in range(500)]
@@ -27,6 +29,7 @@ def test_the_schedule_has_an_end() -> None:
     assert next_wait_s((), 0, "5") is None
 
 
+@pytest.mark.contract("6.3.4")
 @pytest.mark.parametrize(
     ("retry_after", "at_least", "at_most"),
     [

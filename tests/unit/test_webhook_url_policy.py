@@ -133,6 +133,7 @@ def test_odd_spelling_is_refused_whatever_the_allowed_networks(url: str) -> None
         url_policy.parse(url, LOOPBACK)
 
 
+@pytest.mark.contract("6.2.4")
 def test_production_refuses_http() -> None:
     with pytest.raises(url_policy.UrlRefused, match="https"):
         url_policy.parse("http://example.com/", PRODUCTION)
@@ -151,6 +152,7 @@ def test_url_is_parsed_into_its_parts() -> None:
     )
 
 
+@pytest.mark.contract("6.2.4")
 def test_one_private_address_of_several_refuses_the_name() -> None:
     addresses = [ip_address("8.8.8.8"), ip_address("10.0.0.1")]
     with pytest.raises(url_policy.AddressRefused):

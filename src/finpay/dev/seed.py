@@ -64,7 +64,7 @@ async def seed(owner_url: str) -> list[Seeded]:
 
 
 async def _seed(database: Database, hasher: Hasher, person: SeedUser) -> Seeded:
-    known = await database.fetch_one(_SQL.account_of_email, person.email)
+    known = await database.fetch_one(_SQL.get_account_of_email, person.email)
     created = await _create(database, hasher, person) if known is None else False
     funding = await administration.fund(database, person.email, person.amount, person.key)
     return Seeded(person.email, funding.account_id, created, funded=not funding.repeated)

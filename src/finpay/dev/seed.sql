@@ -1,4 +1,4 @@
--- name: account_of_email
+-- name: get_account_of_email
 SELECT a.id
 FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
 WHERE u.email = $1
