@@ -1,59 +1,21 @@
 """The command line: its texts, JSON and exit codes."""
 
 import asyncio
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any, Final
-from unittest.mock import patch
+from typing import Final
 
 import pytest
 
-from finpay.cli import main
 from finpay.dev.postgres import Cluster
 from finpay.dev.seed import seed
 from tests.servers import drop_database
+from tests.sql.finpay_command import Finpay
 
 NOWHERE: Final = "postgresql://127.0.0.1:1/finpay"
 ALICE: Final = "alice@finpay.dev"
-
-
-class Finpay:
-    """`finpay …` in this process; DATABASE_URL is the only setting in its environment."""
-
-    def __init__(self, url: str) -> None:
-        self.environ = {"PATH": os.environ["PATH"], "DATABASE_URL": url}
-
-    def __call__(self, *words: str, code: int = 0) -> "Output":
-        out, err = StringIO(), StringIO()
-        with (
-            patch.dict(os.environ, self.environ, clear=True),
-            patch.object(sys, "argv", ["finpay", *words]),
-            redirect_stdout(out),
-            redirect_stderr(err),
-            pytest.raises(SystemExit) as end,
-        ):
-            main()
-        assert end.value.code == code, out.getvalue() + err.getvalue()
-        assert "Traceback" not in err.getvalue()
-        return Output(out.getvalue(), err.getvalue())
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.err == ""
-        return json.loads(self.out)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def asyncapi() -> dict[str, Any]:
         "info": {
             "title": "FinPay events",
             "version": version("finpay"),
-            "description": "Events that FinPay sends to webhook endpoints: at least once, in any order",
+            "description": "What FinPay sends to webhook endpoints: at least once, in any order.",
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",

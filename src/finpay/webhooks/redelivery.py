@@ -68,7 +68,7 @@ async def replay(
         return None
     _check_enabled(endpoint)
     async with database.transaction() as transaction:
-        lock = await transaction.fetch_one(_SQL.try_lock_replay, endpoint_id)
+        lock = await transaction.fetch_one(_SQL.lock_replay, endpoint_id)
         if lock is None or not lock["locked"]:
             raise FinPayError(
                 Code.REPLAY_IN_PROGRESS,

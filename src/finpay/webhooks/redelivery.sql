@@ -21,7 +21,7 @@ INSERT INTO webhooks.deliveries (id, endpoint_id, account_id, created_at, due_at
                                  payload)
 VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp(), $4, $5)
 
--- name: try_lock_replay
+-- name: lock_replay
 -- One replay per endpoint at a time: the lock ends with the transaction, however that ends.
 SELECT pg_try_advisory_xact_lock(1179210320 /* FIRP */, hashtext($1::uuid::text)) AS locked
 
