@@ -51,7 +51,7 @@ ROUTES: Final = (
           {200: responses.LoginResult}, "anonymous", requests.Login, tier="auth",
           errors=(Code.INVALID_CREDENTIALS,)),
     Route("POST", f"{API}/auth/refresh", auth.refresh, "refreshTokens", "Refresh the token pair",
-          {200: responses.TokenPair}, "anonymous", requests.Refresh,
+          {200: responses.TokenPair}, "anonymous", requests.Refresh, tier="auth",
           errors=(Code.REFRESH_TOKEN_INVALID, Code.REFRESH_TOKEN_REUSED)),
     Route("POST", f"{API}/auth/logout", auth.logout, "logout", "End this session", {204: None}),
     Route("POST", f"{API}/auth/password", auth.change_password, "changePassword",

@@ -18,12 +18,16 @@ MAX_LOCAL_WINDOWS: Final = 100_000  # about 20 MB; the oldest window is dropped 
 
 
 class Tier(Struct, frozen=True):
-    """One limit that a request counts in: its public name, its key in Redis, the request's cost."""
+    """One limit that a request counts in: its public name, its key in Redis, the request's cost.
+
+    It does not refuse while the key `exempt_key` exists. At most the last tier of a request has one.
+    """
 
     name: str
     key: str
     limit: RateLimit
     cost: int = 1
+    exempt_key: str = ""
 
 
 class LimitState(Struct, frozen=True):
@@ -70,7 +74,9 @@ class Tiers:
             key = redis_keys.address_limit(address, "auth")
             tiers.append(Tier("auth_address", key, self._address))
         if email is not None and self._email is not None:
-            tiers.append(Tier("auth_email", redis_keys.email_limit(email), self._email))
+            known = redis_keys.known_address(email, address)
+            key = redis_keys.email_limit(email)
+            tiers.append(Tier("auth_email", key, self._email, exempt_key=known))
         return tiers
 
 
@@ -130,7 +136,7 @@ class LocalLimits:
         states = []
         for tier, share, (used, ends_s) in zip(tiers, shares, windows, strict=True):
             after = used + tier.cost if fits else used
-            if fits:
+            if fits and tier.cost:
                 self._windows[tier.key] = (after, ends_s)
                 if not used:  # a new window is the youngest, even under an old key
                     self._windows.move_to_end(tier.key)
