@@ -89,7 +89,7 @@ def _found(path: Path, words: list[Word], parts: Iterable[tuple[int, str]]) -> I
         for word in words:
             for match in word.pattern.finditer(plain, len(before)):
                 yield Hit(path, line, match[0], word.instead)
-        before = plain.split(" ")[-1]
+        before = plain.rpartition(" ")[2]
 
 
 def _plain(text: str) -> str:
