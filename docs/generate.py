@@ -37,8 +37,8 @@ _MEANINGS: Final = {
     "ever.",
     "FINPAY_TRUSTED_PROXIES": "CIDRs, separated by commas, or the number of proxies in front: "
     "their X-Forwarded-For is trusted.",
-    "FINPAY_CORS_ORIGINS": "Origins, separated by commas, whose pages may call the API in a "
-    "browser.",
+    "FINPAY_CORS_ORIGINS": "Origins whose pages may call the API, separated by commas, as browsers "
+    "send them: `https://shop.example`, without a slash or a path.",
     "FINPAY_METRICS_TOKEN": "Bearer token of /metrics. In production /metrics is 404 without it.",
     "FINPAY_WEBHOOK_RETRY_SCHEDULE": "Seconds between the attempts of a delivery, separated by "
     "commas; each is varied by up to 20 %. After the last one the delivery is `failed`.",
