@@ -7,9 +7,9 @@ from typing import Final
 
 from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.health_monitor import HealthMonitor
+from finpay.edge.parse import ClientDisconnected
 from finpay.edge.pipeline import InFlight, Pipeline
 from finpay.edge.request.model import Message, Receive, Request
-from finpay.edge.request.parse import ClientDisconnected
 from finpay.edge.response import HeaderWriter, Response
 from finpay.edge.router import API
 from finpay.edge.schemas import problems

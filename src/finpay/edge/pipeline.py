@@ -19,10 +19,10 @@ import msgspec
 from finpay.db.pool import Unavailable
 from finpay.edge.access_log import RequestRecord
 from finpay.edge.handlers import transactions
+from finpay.edge.parse import ClientDisconnected, ParsedRequest, parse
 from finpay.edge.request import query_params
 from finpay.edge.request.client_ip import ClientIp
 from finpay.edge.request.model import Context, Request
-from finpay.edge.request.parse import ClientDisconnected, ParsedRequest, parse
 from finpay.edge.response import Response
 from finpay.edge.router import Route, Router, allowed, choose
 from finpay.edge.routes import ROUTES
@@ -93,13 +93,17 @@ class Pipeline:
             return await self._authenticated(request, route, path_id, record)
         if route.access == "anonymous":
             return await self._anonymous(request, route, record)
+        if route.access == "page":
+            tiers = self._tiers.for_page(request.client_ip)
+            record.decision = await self._services.gate.admit_anonymous(tiers)
+            _raise_for(record.decision)
         context = Context(request.id, request.client_ip, path_id=path_id, bearer=request.bearer)
         return await route.handler(self._services, context)
 
     async def _anonymous(self, request: Request, route: Route, record: RequestRecord) -> Response:
         gate = self._services.gate
-        if (request.content_length or MAX_SMALL_BODY_BYTES + 1) > MAX_SMALL_BODY_BYTES:
-            # A refusal must not cost the reading of a large body.
+        if request.leaves_unread(MAX_SMALL_BODY_BYTES):
+            # A refusal must not cost the time to read a large body.
             tiers = self._tiers.for_anonymous(request.client_ip, route.tier, None)
             record.decision = await gate.peek(tiers)
             _raise_for(record.decision)
@@ -112,7 +116,7 @@ class Pipeline:
         response = await route.handler(
             self._services, Context(request.id, request.client_ip, command=parsed.command)
         )
-        if email is not None and response.status == 200:
+        if route.tier == "login" and response.status == 200:
             await gate.forget_failed_logins(tiers)
         return response
 

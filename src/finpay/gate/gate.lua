@@ -22,7 +22,7 @@ end
 -- Rate limits: fixed windows that begin with the first counted request. A window is one string,
 -- "used end_ms". `tiers` keys are behind KEYS[k]; limit, window_ms and cost of each behind ARGV[a].
 -- Counts the request in all tiers, or in none if one is exhausted; tier number `exempt` counts but
--- never refuses. Returns whether it was counted, and for each tier what is left and the milliseconds
+-- never refuses. Returns whether it was counted, and for each tier what is left and the ms
 -- until its window ends. A cost of 0 looks without counting.
 local function count(k, a, tiers, exempt)
     local fits, report = true, {}

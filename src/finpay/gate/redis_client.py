@@ -111,7 +111,9 @@ class RedisClient:
 
     async def delete_and_set(self, deleted: str, key: str, ttl_ms: int) -> None:
         """Deletes one key and sets another one to 1, unless Redis is unavailable."""
-        pipeline = self._redis.pipeline(transaction=False).delete(deleted).set(key, 1, px=ttl_ms)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.delete(deleted)
+        pipeline.set(key, 1, px=ttl_ms)
         with suppress(RedisUnavailable):
             await self._guarded(pipeline.execute)
 
