@@ -30,8 +30,9 @@ _MEANINGS: Final = {
     "FINPAY_REFRESH_GRACE": "Seconds that a rotated refresh token is still accepted.",
     "FINPAY_RATE_LIMIT_GLOBAL": "`count/seconds` or `off`: all of /api but health, per user, per "
     "address without a token.",
-    "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login and register, per address; five "
-    "times as many per e-mail.",
+    "FINPAY_RATE_LIMIT_PAGES": "`count/seconds` or `off`: /docs and /openapi.json, per address.",
+    "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login, register and refresh, per "
+    "address; five times as many per e-mail.",
     "FINPAY_RATE_LIMIT_TRANSACTION": "`count/seconds` or `off`: POSTs that move money, per user.",
     "FINPAY_IDEMPOTENCY_TTL": "Seconds that Redis keeps a stored answer. PostgreSQL keeps it for "
     "ever.",
