@@ -114,7 +114,7 @@ async def test_a_hundred_bulks_share_commits(bank: Bank, batcher: Batcher) -> No
     requests = [bulk(a, item(b, 1), item(b, 1)) for _ in range(100)]
     posted = await asyncio.gather(*(batcher.post(request) for request in requests))
     assert {p.http_status for p in posted} == {200}
-    commits = await bank.app.fetch("SELECT DISTINCT xmin::text FROM ledger.bulks "
+    commits = await bank.app.fetch("SELECT DISTINCT xmin::text FROM ledger.transfer_batches "
                                    "WHERE principal_id = $1", a.user_id)  # fmt: skip
     assert len(commits) <= 2
     assert await bank.balance(b) == 200

@@ -131,7 +131,7 @@ async def test_a_completed_transaction_is_written_once_everywhere(bank: Bank) ->
     await bank.post(item, transfer(a, b, 1_000))  # beside one that fails
     row = await bank.transaction(item)
     assert (row["type"], row["status"], row["failure_code"]) == ("transfer", "completed", None)
-    assert await bank.count("ledger.failures", "transaction_id = $1", item.id) == 0
+    assert await bank.count("ledger.failed_transactions", "transaction_id = $1", item.id) == 0
     assert (row["amount"], row["currency"], row["description"]) == (60, "ZAR", "rent")
     assert row["metadata"] == '{"k": "v"}'
     assert (row["sender_id"], row["receiver_id"]) == (a.account_id, b.account_id)
@@ -164,7 +164,7 @@ async def test_a_failed_transaction_is_its_sender_s_alone(bank: Bank) -> None:
         None,
         None,
     )
-    failure = await bank.row("SELECT * FROM ledger.failures WHERE transaction_id = $1", item.id)
+    failure = await bank.row("SELECT * FROM ledger.failed_transactions WHERE transaction_id = $1", item.id)
     assert failure["account_id"] == a.account_id
     assert (failure["sequence"], failure["version"], failure["balance_after"]) == (2, 1, 100)
     assert await bank.count("ledger.entries", "transaction_id = $1", item.id) == 0

@@ -16,13 +16,13 @@ TABLES: Final = {
     "ledger.accounts": "balance",
     "ledger.transactions": "amount",
     "ledger.entries": "amount",
-    "ledger.failures": "balance_after",
+    "ledger.failed_transactions": "balance_after",
     "ledger.idempotency_keys": "answer",
     "ledger.integrity": "violations",
     "audit.log": "action",
     "outbox.events": "type",
-    "outbox.pruned": "up_to_sequence",
-    "ledger.bulks": "key",
+    "outbox.retention_watermarks": "up_to_sequence",
+    "ledger.transfer_batches": "key",
 }
 STATEMENTS: Final = (
     "INSERT INTO {table} DEFAULT VALUES",
@@ -32,7 +32,7 @@ STATEMENTS: Final = (
     "ALTER TABLE {table} DISABLE TRIGGER ALL",
     "ALTER TABLE {table} ADD COLUMN more integer",
     "ALTER TABLE {table} OWNER TO finpay_app",
-    "CREATE TRIGGER t BEFORE INSERT ON {table} EXECUTE FUNCTION ledger.refuse_change()",
+    "CREATE TRIGGER t BEFORE INSERT ON {table} EXECUTE FUNCTION ledger.reject_change()",
     "CREATE RULE r AS ON INSERT TO {table} DO INSTEAD NOTHING",
     "DROP TABLE {table}",
     "BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE",
@@ -58,14 +58,14 @@ OTHER_STATEMENTS: Final = (
     "SELECT audit.record(NULL, 'account.updated', gen_random_uuid(), 'r', NULL)",
     "SELECT outbox.record(gen_random_uuid(), 'transaction.completed', '{}', NULL, 'r')",
     "SELECT outbox.record(gen_random_uuid(), 'account.updated', '{}', NULL, 'r')",
-    "SELECT outbox.record_each(gen_random_uuid(), 'account.updated', '{}', NULL, 'r')",
-    "SELECT audit.refuse_ledger_news('user.registered')",
+    "SELECT outbox.record_events(gen_random_uuid(), 'account.updated', '{}', NULL, 'r')",
+    "SELECT audit.reject_ledger_actions('user.registered')",
 )
 # Append-only, whoever asks: a trigger refuses, not a missing right.
 FINAL: Final = (
     "ledger.entries SET amount = 1",
     "ledger.entries SET balance_after = 1",
-    "ledger.failures SET balance_after = 1",
+    "ledger.failed_transactions SET balance_after = 1",
     "ledger.transactions SET id = gen_random_uuid()",
     "ledger.transactions SET sender_id = gen_random_uuid()",
     "ledger.transactions SET receiver_id = gen_random_uuid()",
@@ -76,7 +76,7 @@ FINAL: Final = (
     "audit.log SET action = 'x'",
     "audit.log SET actor_id = NULL",
 )
-KEPT: Final = ("ledger.entries", "ledger.failures", "ledger.transactions", "audit.log")
+KEPT: Final = ("ledger.entries", "ledger.failed_transactions", "ledger.transactions", "audit.log")
 REFUSED: Final = asyncpg.InsufficientPrivilegeError
 
 
@@ -154,14 +154,14 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "ledger.note_integrity",
         "ledger.post_transfers",
         "ledger.type_id",
-        "ledger.wire_time",
+        "ledger.format_timestamp",
         "ledger.account_object",
         "audit.record",
-        "outbox.numbers_within",
-        "outbox.first_since",
+        "outbox.sequence_range",
+        "outbox.first_sequence_since",
         "outbox.prune",
         "outbox.record",
-        "outbox.record_each",
+        "outbox.record_events",
         "webhooks.new_id",
     }
 

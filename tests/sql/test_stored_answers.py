@@ -124,7 +124,7 @@ async def _written(bank: Bank, holder: Holder) -> list[int]:
         await bank.count("ledger.idempotency_keys", "principal_id = $1", holder.user_id),
         await bank.count("ledger.transactions", "sender_id = $1", holder.account_id),
         await bank.count("ledger.entries", "account_id = $1", holder.account_id),
-        await bank.count("ledger.failures", "account_id = $1", holder.account_id),
+        await bank.count("ledger.failed_transactions", "account_id = $1", holder.account_id),
         await bank.count("outbox.events", "account_id = $1", holder.account_id),
         await bank.count("audit.log", "actor_id = $1", holder.user_id),
     ]

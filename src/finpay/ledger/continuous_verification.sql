@@ -39,14 +39,14 @@ LEFT JOIN ledger.entries got ON got.account_id = t.receiver_id AND got.version =
 LEFT JOIN ledger.entries had ON had.account_id = t.sender_id AND had.version = t.sender_version - 1
 LEFT JOIN ledger.entries was
     ON was.account_id = t.receiver_id AND was.version = t.receiver_version - 1
-LEFT JOIN ledger.failures f ON f.account_id = t.sender_id AND f.sequence = t.failure_sequence
+LEFT JOIN ledger.failed_transactions f ON f.account_id = t.sender_id AND f.sequence = t.failure_sequence
 LEFT JOIN ledger.entries before ON before.account_id = f.account_id AND before.version = f.version
 LEFT JOIN outbox.events told_s
     ON told_s.account_id = t.sender_id AND told_s.sequence = COALESCE(sent.sequence, f.sequence)
 LEFT JOIN outbox.events told_r
     ON told_r.account_id = t.receiver_id AND told_r.sequence = got.sequence
-LEFT JOIN outbox.pruned old_s ON old_s.account_id = t.sender_id
-LEFT JOIN outbox.pruned old_r ON old_r.account_id = t.receiver_id
+LEFT JOIN outbox.retention_watermarks old_s ON old_s.account_id = t.sender_id
+LEFT JOIN outbox.retention_watermarks old_r ON old_r.account_id = t.receiver_id
 CROSS JOIN LATERAL (VALUES
     (t.id IS NULL, 'is gone'),
     (t.amount NOT BETWEEN 1 AND 9007199254740991, 'has an amount that no client can read'),
@@ -96,7 +96,7 @@ LEFT JOIN LATERAL (
     SELECT e.sequence FROM outbox.events e
     WHERE e.account_id = suspect.id ORDER BY e.sequence DESC LIMIT 1
 ) told ON true
-LEFT JOIN outbox.pruned p ON p.account_id = suspect.id
+LEFT JOIN outbox.retention_watermarks p ON p.account_id = suspect.id
 CROSS JOIN LATERAL (VALUES
     (a.id IS NULL, 'is gone'),
     (a.balance <> COALESCE(last.balance_after, 0), 'has not the balance that its last entry left'),
