@@ -18,7 +18,7 @@ TABLES: Final = {
     "ledger.entries": "amount",
     "ledger.failed_transactions": "balance_after",
     "ledger.idempotency_keys": "answer",
-    "ledger.integrity": "violations",
+    "ledger.verification_state": "violations",
     "audit.log": "action",
     "outbox.events": "type",
     "outbox.retention_watermarks": "up_to_sequence",

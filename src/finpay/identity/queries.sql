@@ -56,8 +56,8 @@ WITH verified AS (
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
        a.version, a.created_at,
-       audit.record(u.id, 'session.created', $3, $6, $7)
-FROM verified u JOIN ledger.accounts a ON a.user_id = u.id
+       audit.record(u.id, 'session.created', s.id, $6, $7)
+FROM verified u CROSS JOIN session s JOIN ledger.accounts a ON a.user_id = u.id
 
 -- name: record_failed_login
 -- No actor: the client knew the e-mail address only.

@@ -59,6 +59,7 @@ CREATE FUNCTION audit.record(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
 DECLARE
     known   audit.actions;

@@ -148,6 +148,7 @@ CREATE FUNCTION outbox.record_events(
 ) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
 DECLARE
     max_bytes CONSTANT integer := 16384;  -- of one document: a worker holds thousands of events

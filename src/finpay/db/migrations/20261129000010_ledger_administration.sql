@@ -8,6 +8,7 @@ SET LOCAL statement_timeout = '60s';
 CREATE FUNCTION ledger.open_account(id uuid, user_id uuid, currency text) RETURNS ledger.accounts
 LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
 DECLARE
     opened ledger.accounts;

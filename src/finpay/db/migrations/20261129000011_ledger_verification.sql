@@ -165,11 +165,11 @@ DECLARE
     next_accounts     uuid[] := '{}';
     next_transactions uuid[];
     touched_accounts  uuid[];
-    last_created_at   timestamptz;
+    last_id           text;
     broken_transactions uuid[];
     broken_accounts     uuid[];
-    found      integer;
-    found_messages text[];
+    total      integer;
+    first_messages text[];
     is_overflow boolean;
 BEGIN
     IF (every_s BETWEEN 0 AND 3600 AND lag_s BETWEEN 0 AND 3600 AND size BETWEEN 1 AND 10000)
@@ -190,8 +190,8 @@ BEGIN
     END IF;
     -- A UUIDv7 begins with 48 bits of milliseconds, so this is the order of time.
     SELECT COALESCE(array_agg(t.id), '{}'),
-           COALESCE(array_agg(t.sender_id) || array_agg(t.receiver_id), '{}'), max(t.created_at)
-    INTO next_transactions, touched_accounts, last_created_at
+           COALESCE(array_agg(t.sender_id) || array_agg(t.receiver_id), '{}')
+    INTO next_transactions, touched_accounts
     FROM (SELECT * FROM ledger.transactions
           WHERE id > state.transaction_id
             AND id < (lpad(to_hex((extract(epoch FROM cutoff) * 1000)::bigint + 1), 12, '0')
@@ -202,7 +202,7 @@ BEGIN
     SELECT count(*), COALESCE((array_agg(v.message))[:max_kept], '{}'),
            COALESCE(array_agg(DISTINCT v.id) FILTER (WHERE v.kind = 'transaction'), '{}'),
            COALESCE(array_agg(DISTINCT v.id) FILTER (WHERE v.kind = 'account'), '{}')
-    INTO found, found_messages, broken_transactions, broken_accounts
+    INTO total, first_messages, broken_transactions, broken_accounts
     FROM (
         SELECT 'total' AS kind, NULL::uuid AS id,
                format('The balances in %s sum to %s, not to 0.', a.currency, sum(a.balance))
@@ -220,8 +220,8 @@ BEGIN
                    EXCEPT SELECT unnest(state.open_account_ids)))) c
     ) v;
     IF NOT is_first THEN
-        found := found + state.violations;
-        found_messages := (state.messages || found_messages)[:max_kept];
+        total := total + state.violations;
+        first_messages := (state.messages || first_messages)[:max_kept];
         broken_transactions := state.open_transaction_ids || broken_transactions;
         broken_accounts := state.open_account_ids || broken_accounts;
     END IF;
@@ -229,13 +229,14 @@ BEGIN
         > max_open;
     is_done := is_overflow OR cardinality(next_transactions) < size
         OR state.slices + 1 >= max_slices;
-    violations := found;
-    messages   := found_messages;
+    violations := total;
+    messages   := first_messages;
+    last_id    := replace(next_transactions[cardinality(next_transactions)]::text, '-', '');
 
     UPDATE ledger.verification_state s
     SET slices = CASE WHEN is_done THEN 0 ELSE s.slices + 1 END,
-        violations = found,
-        messages = found_messages,
+        violations = total,
+        messages = first_messages,
         open_transaction_ids = broken_transactions[:max_open],
         open_account_ids = broken_accounts[:max_open],
         account_id = CASE WHEN NOT is_first THEN s.account_id
@@ -243,11 +244,13 @@ BEGIN
                           ELSE '00000000-0000-0000-0000-000000000000' END,
         transaction_id = CASE WHEN is_overflow OR next_transactions = '{}' THEN s.transaction_id
                               ELSE next_transactions[cardinality(next_transactions)] END,
-        checked_through = CASE WHEN is_overflow THEN s.checked_through
-                               WHEN cardinality(next_transactions) = size THEN last_created_at
-                               ELSE cutoff END,
+        -- An id is made before its commit, so what was created up to its time has a lower one.
+        checked_through = CASE
+            WHEN is_overflow THEN s.checked_through
+            WHEN cardinality(next_transactions) < size THEN cutoff
+            ELSE to_timestamp(('x' || left(last_id, 12))::bit(48)::bigint / 1000.0) END,
         checked_at = clock_timestamp(),
-        succeeded_at = CASE WHEN is_done AND found = 0 THEN clock_timestamp()
+        succeeded_at = CASE WHEN is_done AND total = 0 THEN clock_timestamp()
                             ELSE s.succeeded_at END,
         due_at = clock_timestamp() + CASE WHEN is_done THEN make_interval(secs => every_s)
             ELSE LEAST(3 * (clock_timestamp() - started_at), interval '30 seconds') END;
