@@ -88,7 +88,7 @@ class Batcher:
         result = await self._batches.submit_nowait(request)
         if isinstance(result, PostingResult):
             return result
-        return await self._post_alone(request, result.may_have_run)
+        return await self._post_alone(request, may_have_run=result.may_have_run)
 
     async def _fly(self, requests: Sequence[Posting]) -> list[PostingResult | _Alone | Exception]:
         metrics.BATCH_SIZE.observe(sum(map(_weight, requests)))
@@ -127,7 +127,7 @@ class Batcher:
                 return [_away() for _ in requests]
         return [_Alone(may_have_run)] * len(requests)
 
-    async def _post_alone(self, request: Posting, may_have_run: bool) -> PostingResult:  # noqa: FBT001
+    async def _post_alone(self, request: Posting, *, may_have_run: bool) -> PostingResult:
         """Until the deadline of `post` while its outcome is unknown or its accounts are busy."""
         attempts = 0
         pause_s = RETRY_PAUSE_S
