@@ -151,9 +151,7 @@ async def test_transactions_within_the_safety_lag_are_left_for_later(database: D
 
 async def test_a_round_runs_in_one_of_many_workers(database: Database, copy: str) -> None:
     others = [Database(copy, size=1) for _ in range(4)]
-    ran = await asyncio.gather(
-        *(run_round(other, every_s=60, safety_lag_s=0) for other in others)
-    )
+    ran = await asyncio.gather(*(run_round(other, every_s=60, safety_lag_s=0) for other in others))
     assert sorted(ran) == [False, False, False, True]
     assert not await run_round(database, every_s=60)
     await _spoil(copy, "UPDATE ledger.verification_state SET due_at = now() - interval '1 s'")
