@@ -1,4 +1,4 @@
-"""What finpay_app is refused, what not even the owner can change, and how functions are guarded."""
+"""What finpay_app is refused, and what not even the owner can change."""
 
 from collections.abc import AsyncIterator
 from itertools import product
@@ -145,60 +145,6 @@ async def test_the_app_has_no_right_to_write_but_in_identity_and_webhooks(bank: 
 
 
 @pytest.mark.contract("2.3.2")
-async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> None:
-    rows = await bank.app.fetch(
-        "SELECT p.oid::regproc::text AS name FROM pg_proc p "
-        "WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_)' "
-        "AND has_function_privilege('finpay_app', p.oid, 'EXECUTE')"
-    )
-    assert {row["name"] for row in rows} == {
-        "ledger.open_account",
-        "ledger.post_transfers",
-        "ledger.verify_slice",
-        "ledger.type_id",
-        "ledger.format_timestamp",
-        "ledger.account_object",
-        "audit.record",
-        "outbox.sequence_range",
-        "outbox.first_sequence_since",
-        "outbox.prune",
-        "outbox.record",
-        "outbox.record_events",
-        "webhooks.new_id",
-    }
-
-
-# Steps of ledger.post_transfers, called with its search_path: setting one anew costs each call.
-STEPS: Final = {
-    "ledger.argument_error",
-    "ledger.compose_answers",
-    "ledger.decide_transfers",
-    "ledger.http_status",
-    "ledger.transfer_outcome",
-}
-
-
-@pytest.mark.contract("2.3.3")
-async def test_every_function_is_guarded(bank: Bank) -> None:
-    rows = await bank.app.fetch(
-        "SELECT p.oid::regproc::text AS name, p.proconfig AS settings, p.prosecdef, "
-        "       has_function_privilege('finpay_app', p.oid, 'EXECUTE') AS for_the_app, "
-        "       p.proowner::regrole::text AS owner, "
-        "       has_function_privilege('public', p.oid, 'EXECUTE') AS for_everybody "
-        "FROM pg_proc p WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_)'"
-    )
-    assert len(rows) > 5
-    for row in rows:
-        if row["name"] in STEPS:
-            assert not row["prosecdef"], row["name"]
-            assert not row["for_the_app"], row["name"]
-        else:
-            assert "search_path=pg_catalog, pg_temp" in (row["settings"] or []), row["name"]
-        assert row["owner"] == "finpay_owner", row["name"]
-        assert not row["for_everybody"], row["name"]
-
-
-@pytest.mark.contract("2.3.2")
 async def test_the_app_can_not_make_money(bank: Bank) -> None:
     """The system account is nobody's sender, in either direction."""
     a = await bank.open(100)
@@ -289,15 +235,6 @@ async def test_the_app_can_not_forge_the_ledgers_news(app: asyncpg.Connection, n
         await app.execute("SELECT audit.record(NULL, $1, NULL, NULL, NULL)", news)
     with pytest.raises(REFUSED):
         await app.execute("SELECT outbox.record($2, $1, '{}', NULL, NULL)", news, ids.new_uuid())
-
-
-async def test_a_new_function_is_nobodys(owner: asyncpg.Connection) -> None:
-    async with owner.transaction():
-        await owner.execute("CREATE FUNCTION ledger.novelty() RETURNS int RETURN 1")
-        assert not await owner.fetchval(
-            "SELECT has_function_privilege('finpay_app', 'ledger.novelty()', 'EXECUTE')"
-        )
-        await owner.execute("DROP FUNCTION ledger.novelty()")
 
 
 @pytest.mark.contract("2.1.2")

@@ -117,7 +117,8 @@ WITH audited AS (
 )
 SELECT audited.count, outbox.record_events($1, 'session.revoked', array_agg(json_build_object(
            'id', ledger.type_id('ses', s.id), 'object', 'session',
-           'created_at', ledger.format_timestamp(s.created_at), 'ended_at', ledger.format_timestamp(s.ended_at),
+           'created_at', ledger.format_timestamp(s.created_at),
+           'ended_at', ledger.format_timestamp(s.ended_at),
            'reason', s.end_reason) ORDER BY s.id),
        $3, CASE WHEN $3 IS NOT NULL THEN $4 END, '{"ended_at":null,"reason":null}')
 FROM audited, identity.sessions s WHERE s.id = ANY ($2) GROUP BY audited.count
