@@ -51,7 +51,7 @@ AS $$
     SELECT h.account_id, h.sequence, t.id, s.user_id, t.created_at, 'transaction.' || t.status,
            k.key
     FROM (SELECT account_id, sequence, transaction_id FROM ledger.entries
-          UNION ALL SELECT account_id, sequence, transaction_id FROM ledger.failures) h
+          UNION ALL SELECT account_id, sequence, transaction_id FROM ledger.failed_transactions) h
     JOIN ledger.transactions t ON t.id = h.transaction_id AND t.id = ANY (ids)
     LEFT JOIN ledger.accounts s ON s.id = t.sender_id AND s.id = h.account_id
     LEFT JOIN ledger.idempotency_keys k ON k.transaction_id = t.id AND k.principal_id = s.user_id

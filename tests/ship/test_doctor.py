@@ -90,7 +90,7 @@ def _doctor(*arguments: str, environment: dict[str, str]) -> subprocess.Complete
 @pytest.fixture(scope="session")
 def healthy_valkey(run: Any, worker_id: str) -> Iterator[str]:
     server = run.start_valkey(
-        run.place(f"doctor-valkey-{worker_id}"), settings={"maxmemory-policy": "allkeys-lru"}
+        f"doctor-valkey-{worker_id}", settings={"maxmemory-policy": "allkeys-lru"}
     )
     yield server.url
     server.stop()
@@ -160,7 +160,11 @@ def test_wrong_setting_is_found(
     [
         ("rights", "ledger.entries", "GRANT INSERT ON ledger.entries TO finpay_app"),
         ("rights", "ledger.fund", "GRANT EXECUTE ON FUNCTION ledger.fund TO finpay_app"),
-        ("rights", "ledger.wire_time", "GRANT EXECUTE ON FUNCTION ledger.wire_time TO PUBLIC"),
+        (
+            "rights",
+            "ledger.format_timestamp",
+            "GRANT EXECUTE ON FUNCTION ledger.format_timestamp TO PUBLIC",
+        ),
         (
             "rights",
             "ledger.accounts",

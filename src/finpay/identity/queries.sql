@@ -56,8 +56,8 @@ WITH verified AS (
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
        a.version, a.created_at,
-       audit.record(u.id, 'session.created', $3, $6, $7)
-FROM verified u JOIN ledger.accounts a ON a.user_id = u.id
+       audit.record(u.id, 'session.created', s.id, $6, $7)
+FROM verified u CROSS JOIN session s JOIN ledger.accounts a ON a.user_id = u.id
 
 -- name: record_failed_login
 -- No actor: the client knew the e-mail address only.
@@ -115,9 +115,10 @@ WITH audited AS (
                               json_build_object('reason', $6::text)))
     FROM unnest($2::uuid[]) AS id
 )
-SELECT audited.count, outbox.record_each($1, 'session.revoked', array_agg(json_build_object(
+SELECT audited.count, outbox.record_events($1, 'session.revoked', array_agg(json_build_object(
            'id', ledger.type_id('ses', s.id), 'object', 'session',
-           'created_at', ledger.wire_time(s.created_at), 'ended_at', ledger.wire_time(s.ended_at),
+           'created_at', ledger.format_timestamp(s.created_at),
+           'ended_at', ledger.format_timestamp(s.ended_at),
            'reason', s.end_reason) ORDER BY s.id),
        $3, CASE WHEN $3 IS NOT NULL THEN $4 END, '{"ended_at":null,"reason":null}')
 FROM audited, identity.sessions s WHERE s.id = ANY ($2) GROUP BY audited.count

@@ -28,7 +28,7 @@ RETRY_PAUSE_S: Final = 0.5  # between writes while PostgreSQL is unavailable
 
 _LOG: Final = logs.get()
 _SQL: Final = queries.load("finpay.webhooks")
-_Outcome = Literal["delivered", "waiting", "failed"]
+_Outcome = Literal["delivered", "scheduled", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class AttemptRecorder:
         )
         if wait_s is None or attempt.error == "gone":
             return _Result(lease, attempt, "failed", 0)
-        return _Result(lease, attempt, "waiting", wait_s)
+        return _Result(lease, attempt, "scheduled", wait_s)
 
     async def _write(self, results: Sequence[_Result]) -> list[None]:
         failures = _failures_in_row(results)

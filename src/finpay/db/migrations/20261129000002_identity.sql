@@ -3,7 +3,7 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- Who may log in. The e-mail is stored NFKC-normalised and lower-cased, so equal means equal.
+-- A login. The e-mail is stored in its canonical form, so equal means equal.
 CREATE TABLE identity.users (
     id            uuid        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -16,7 +16,7 @@ CREATE TABLE identity.users (
     CONSTRAINT users_name_length CHECK (char_length(name) <= 100)
 );
 
--- One row per login. A session that ended never lives again.
+-- One row per login. A revoked session stays revoked.
 CREATE TABLE identity.sessions (
     id         uuid        NOT NULL,
     user_id    uuid        NOT NULL,
@@ -29,11 +29,11 @@ CREATE TABLE identity.sessions (
     CONSTRAINT sessions_end_reason
         CHECK (end_reason IN ('logout', 'password_changed', 'refresh_token_reused'))
 );
--- Password change ends the user's other sessions.
-CREATE INDEX sessions_living_of_user ON identity.sessions (user_id) WHERE ended_at IS NULL;
+-- A password change revokes the user's other sessions.
+CREATE INDEX sessions_active_by_user ON identity.sessions (user_id) WHERE ended_at IS NULL;
 
--- Every refresh token that a session ever had, as a SHA-256: the tokens have 256 random bits, so a
--- plain hash is enough. A rotated one is kept: that is how reuse is seen.
+-- Every refresh token of a session, as a SHA-256: the tokens have 256 random bits, so a plain hash
+-- is enough. Rotated ones are kept, so that reuse is detected.
 CREATE TABLE identity.refresh_tokens (
     hash       bytea       NOT NULL,
     session_id uuid        NOT NULL,
@@ -44,9 +44,9 @@ CREATE TABLE identity.refresh_tokens (
     CONSTRAINT refresh_tokens_session_fkey
         FOREIGN KEY (session_id) REFERENCES identity.sessions (id)
 );
-CREATE INDEX refresh_tokens_of_session ON identity.refresh_tokens (session_id);
--- Pruning finds those that expired long ago.
-CREATE INDEX refresh_tokens_expiry ON identity.refresh_tokens (expires_at);
+CREATE INDEX refresh_tokens_by_session ON identity.refresh_tokens (session_id);
+-- The cleanup deletes long expired ones.
+CREATE INDEX refresh_tokens_by_expiry ON identity.refresh_tokens (expires_at);
 
 -- migrate:down
--- Only forward: a mistake is put right by another migration.
+-- Only forward: a mistake is corrected by another migration.
