@@ -1,4 +1,4 @@
-"""Characters that an e-mail address must not contain: those that nobody sees.
+"""Characters that an e-mail address must not contain: invisible ones.
 
 An address that differs from another one only in such a character looks the same on every screen.
 The table of ignorable ones is a property of Unicode 17.0 (2025-09-09), Default_Ignorable_Code_Point

@@ -1,4 +1,4 @@
-"""The whole public surface on one screen."""
+"""The table of all routes: method, path, handler, access, body, parameters, responses, errors."""
 
 from typing import Final
 
