@@ -1,0 +1,1 @@
+"""What tests, the fault harness and the benchmarks share: clients, receivers, proxies, processes."""
