@@ -46,8 +46,8 @@ LOADS: Final[Sequence[tuple[str, int]]] = (
     ("replays", 64),
     (BATCHES, 16),
 )
-# After a checkpoint, the first change of a page writes it whole to the WAL: this load is long enough
-# to touch the pages of every account of the grown ledger.
+# After a checkpoint the first change of a page writes the whole page to the WAL: this load is long
+# enough to touch the pages of every account of the grown ledger.
 FIRST_LOAD: Final = Load("transfers", 128, 25)
 NOISY: Final = frozenset({BATCHES})  # some hundred requests per round: these get twice the turns
 READERS: Final = 1_000  # few enough that the warm-up caches the reads of each

@@ -81,8 +81,8 @@ function workloads.history()
     return users[next_user()].history
 end
 
--- Every second request reads a balance that a write has changed. A closed loop has at most `connections`
--- requests in flight, so the write of twice as many requests ago was answered.
+-- Every second request reads a balance that a write has changed. A closed loop has at most
+-- `connections` requests in flight, so the write of twice as many requests ago was answered.
 function workloads.after_write()
     local at = math.floor(counter / 2)
     local from

@@ -86,7 +86,7 @@ class History:
         ]
 
     def pieces(self) -> Iterator[dict[str, bytes]]:
-        """Text for COPY per table, CHUNK transactions at a time. The first piece funds all users."""
+        """Text for COPY per table, of CHUNK transactions. The first piece funds all users."""
         for number in range(self.plan.accounts):
             self._fund(number)
         yield self._take_rows()

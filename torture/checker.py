@@ -84,7 +84,7 @@ def duplicated(run: RunData) -> Iterator[str]:
 
 
 def phantom(run: RunData) -> Iterator[str]:
-    """A transaction without an item, or between other accounts or of another amount than its item."""
+    """A transaction without an item, or of other accounts or another amount than its item."""
     accounts = {account.id: account.public_id for account in run.ledger.accounts}
     items = run.items
     for one in run.transfers:

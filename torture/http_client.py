@@ -1,4 +1,4 @@
-"""A client of the API: one keep-alive connection, replaced by one to the next API when it breaks."""
+"""A client of the API: one keep-alive connection; when it breaks, one to the next API."""
 
 import asyncio
 import itertools

@@ -168,13 +168,14 @@ def _overload(found: Results) -> str:
     return (
         f"## Overload\n\n{_source(found['overload'])}\n\n"
         f"At its peak it did {figures['peak_per_second']:,.0f} transfers/s. Offered "
-        f"{figures['offered_per_second']:,.0f} requests/s over {figures['connections']:,} connections it "
-        f"did {figures['transfers_per_second']:,.0f}, {figures['kept']:.0%} of the peak before and after "
-        f"(median of {', '.join(f'{kept:.0%}' for kept in figures['kept_in_turns'])}), and refused "
+        f"{figures['offered_per_second']:,.0f} requests/s over {figures['connections']:,} "
+        f"connections it did {figures['transfers_per_second']:,.0f}, {figures['kept']:.0%} of the "
+        f"peak before and after ("
+        f"median of {', '.join(f'{kept:.0%}' for kept in figures['kept_in_turns'])}), and refused "
         f"{figures['refused']:,} with 503"
-        f"{' and Retry-After' if figures['all_with_retry_after'] else ''}: half of the refusals within "
-        f"{figures['refused_p50_ms']:g} ms, 99 % within {figures['refused_p99_ms']:g} ms, measured with "
-        f"a new connection each. {_verified(found['overload'])}\n"
+        f"{' and Retry-After' if figures['all_with_retry_after'] else ''}: half of the refusals "
+        f"within {figures['refused_p50_ms']:g} ms, 99 % within {figures['refused_p99_ms']:g} ms, "
+        f"measured with a new connection each. {_verified(found['overload'])}\n"
     )
 
 
@@ -184,8 +185,9 @@ def _start(found: Results) -> str:
     figures = found["start"]["startup"]
     seconds = ", ".join(f"{value:.2f}" for value in figures["seconds"])
     return (
-        f"## Start\n\n{_source(found['start'])}\n\nFrom `finpay serve` to the first 200 of /readyz: "
-        f"{figures['median_s']:.2f} s (median of {seconds}; {figures['workers']} processes).\n"
+        f"## Start\n\n{_source(found['start'])}\n\n"
+        f"From `finpay serve` to the first 200 of /readyz: {figures['median_s']:.2f} s "
+        f"(median of {seconds}; {figures['workers']} processes).\n"
     )
 
 
@@ -197,8 +199,8 @@ def _soak(found: Results) -> str:
     return (
         f"## Memory\n\n{_source(found['soak'])}\n\n{minutes:.0f} minutes of the mixed load, "
         f"{figures['round']['requests']:,} requests: the biggest API process had "
-        f"{figures['steady_mib']:g} MiB after the warm-up and {figures['last_mib']:g} MiB at the end "
-        f"({figures['growth_percent']:+g} %). {_verified(found['soak'])}\n\n"
+        f"{figures['steady_mib']:g} MiB after the warm-up and {figures['last_mib']:g} MiB at the "
+        f"end ({figures['growth_percent']:+g} %). {_verified(found['soak'])}\n\n"
         "![Memory over time](performance/memory.svg)\n"
     )
 

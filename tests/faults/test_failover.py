@@ -1,4 +1,4 @@
-"""One round of the failover drill: no acknowledged transfer is lost, and service is back in time."""
+"""One round of the failover drill: no acknowledged transfer is lost, and recovery is in time."""
 
 from tests.drills.cluster import drill_cluster, installed_postgres
 from tests.drills.failover import BACK_LIMIT_S, drill

@@ -80,7 +80,7 @@ def test_worker_killed_between_commit_and_completion_leaves_no_stale_read(
 def test_balance_read_before_a_commit_is_not_served_after_the_retry(
     api: Api, killable: Api, redis_proxy: tuple[TcpProxy, str], redis_url: str, *, evicted: bool
 ) -> None:
-    """The write marker keeps the old balance out of the cache; after its eviction, the retry does."""
+    """The write marker keeps the old balance out of the cache; once evicted, the retry does."""
     alice, bob = api.user(1_000), api.user()
     kill_at_completion(killable, redis_proxy[0])
     payment = Payment(alice, bob, "forgotten")

@@ -1,4 +1,4 @@
-"""python -m tests.mutants.torture [name …]: plants bugs in a copy of the tree for the fault harness.
+"""python -m tests.mutants.torture [name …]: plants bugs in a copy of the tree for torture.
 
 A harness that can't fail proves nothing. Each planted bug runs with the faults that expose it; the
 table at the end goes into docs/reliability.md.

@@ -1,1 +1,1 @@
-"""What tests, the fault harness and the benchmarks share: clients, receivers, proxies, processes."""
+"""Shared by tests, fault harness and benchmarks: clients, receivers, proxies, processes."""
