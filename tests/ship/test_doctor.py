@@ -90,7 +90,7 @@ def _doctor(*arguments: str, environment: dict[str, str]) -> subprocess.Complete
 @pytest.fixture(scope="session")
 def healthy_valkey(run: Any, worker_id: str) -> Iterator[str]:
     server = run.start_valkey(
-        run.place(f"doctor-valkey-{worker_id}"), settings={"maxmemory-policy": "allkeys-lru"}
+        f"doctor-valkey-{worker_id}", settings={"maxmemory-policy": "allkeys-lru"}
     )
     yield server.url
     server.stop()
