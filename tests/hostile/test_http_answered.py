@@ -33,35 +33,37 @@ CHUNKED: Final = "Transfer-Encoding: chunked"
 END: Final = b"0\r\n\r\n"
 
 
+@pytest.fixture
 def key(request: pytest.FixtureRequest) -> str:
+    """New for each test."""
     return f"{request.node.name}-{time.monotonic_ns()}".replace(" ", "-")[-200:]
 
 
 @pytest.mark.fault("H2")
 class TestUpgrade:
     def test_h2c_with_a_body_is_answered_in_http_1(
-        self, api: Api, alice: User, bob: User, request: pytest.FixtureRequest
+        self, api: Api, alice: User, bob: User, key: str
     ) -> None:
         before = bob.balance
-        first = transfer(alice, bob, key(request), *UPGRADE)
+        first = transfer(alice, bob, key, *UPGRADE)
         assert statuses(api.url, first + LIVEZ) == [201, 200]
         assert bob.balance == before + 1
 
     @pytest.mark.parametrize("size", [1, 7, 1_000])
     def test_h2c_with_a_chunked_body_is_answered_in_http_1(
-        self, api: Api, alice: User, bob: User, request: pytest.FixtureRequest, size: int
+        self, api: Api, alice: User, bob: User, key: str, size: int
     ) -> None:
         before = bob.balance
-        first = transfer(alice, bob, key(request), *UPGRADE, framing=CHUNKED)
+        first = transfer(alice, bob, key, *UPGRADE, framing=CHUNKED)
         body = chunked(transfer_body(bob), size) + END
         assert statuses(api.url, first + body + LIVEZ) == [201, 200]
         assert bob.balance == before + 1
 
     def test_h2c_whose_bytes_arrive_one_by_one_is_answered_in_http_1(
-        self, api: Api, alice: User, bob: User, request: pytest.FixtureRequest
+        self, api: Api, alice: User, bob: User, key: str
     ) -> None:
         with connected(api.url) as connection:
-            for byte in transfer(alice, bob, key(request), *UPGRADE) + LIVEZ:
+            for byte in transfer(alice, bob, key, *UPGRADE) + LIVEZ:
                 connection.send(bytes([byte]))
             assert statuses_of(connection, 2) == [201, 200]
 
@@ -73,11 +75,11 @@ class TestUpgrade:
 
 @pytest.mark.fault("H3")
 def test_half_closed_client_gets_the_response_of_its_transfer(
-    api: Api, alice: User, bob: User, request: pytest.FixtureRequest
+    api: Api, alice: User, bob: User, key: str
 ) -> None:
     before = bob.balance
     with connected(api.url) as connection:
-        connection.send(transfer(alice, bob, key(request)))
+        connection.send(transfer(alice, bob, key))
         connection.half_close()
         responses = connection.responses()
     assert [response.status for response in responses] == [201]
@@ -87,9 +89,9 @@ def test_half_closed_client_gets_the_response_of_its_transfer(
 
 @pytest.mark.fault("H3")
 def test_half_closed_client_gets_every_pipelined_response(
-    api: Api, alice: User, bob: User, request: pytest.FixtureRequest
+    api: Api, alice: User, bob: User, key: str
 ) -> None:
-    first = transfer(alice, bob, key(request))
+    first = transfer(alice, bob, key)
     assert statuses(api.url, first + LIVEZ + first) == [201, 200, 201]
 
 
@@ -99,9 +101,9 @@ EXPECT: Final = "Expect: 100-continue"
 @pytest.mark.fault("H4")
 class TestExpect:
     def test_client_that_waits_for_100_gets_it(
-        self, api: Api, alice: User, bob: User, request: pytest.FixtureRequest
+        self, api: Api, alice: User, bob: User, key: str
     ) -> None:
-        whole = transfer(alice, bob, key(request), EXPECT)
+        whole = transfer(alice, bob, key, EXPECT)
         before_body, _, body = whole.partition(b"\r\n\r\n")
         with connected(api.url) as connection:
             connection.send(before_body + b"\r\n\r\n")
@@ -110,12 +112,11 @@ class TestExpect:
             assert statuses_of(connection, 1) == [201]
 
     def test_100_never_overtakes_the_response_to_an_earlier_request(
-        self, api: Api, alice: User, bob: User, request: pytest.FixtureRequest
+        self, api: Api, alice: User, bob: User, key: str
     ) -> None:
         """A client would take it for the answer to its first request."""
-        name = key(request)
-        first = transfer(alice, bob, f"{name}-1")
-        second = transfer(alice, bob, f"{name}-2", EXPECT)
+        first = transfer(alice, bob, f"{key}-1")
+        second = transfer(alice, bob, f"{key}-2", EXPECT)
         got = statuses(api.url, first + second)
         assert got[0] == 201
         assert [status for status in got if status != 100] == [201, 201]
@@ -150,12 +151,10 @@ CHUNKS: Final[dict[str, tuple[int, str, str, bytes]]] = {
 
 @pytest.mark.fault("H1")
 @pytest.mark.parametrize("case", CHUNKS)
-def test_chunked_body_is_read(
-    api: Api, alice: User, bob: User, request: pytest.FixtureRequest, case: str
-) -> None:
+def test_chunked_body_is_read(api: Api, alice: User, bob: User, key: str, case: str) -> None:
     size, extension, framing, end = CHUNKS[case]
     before = bob.balance
-    first = transfer(alice, bob, key(request), framing=framing)
+    first = transfer(alice, bob, key, framing=framing)
     body = chunked(transfer_body(bob), size, extension) + end
     assert statuses(api.url, first + body + LIVEZ) == [201, 200]
     assert bob.balance == before + 1
@@ -221,14 +220,14 @@ SPELLINGS: Final = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_header_names_are_read_in_any_case(
-    api: Api, alice: User, bob: User, request: pytest.FixtureRequest, spelling: str
+    api: Api, alice: User, bob: User, key: str, spelling: str
 ) -> None:
     token, name, media_type, length = SPELLINGS[spelling]
     body = transfer_body(bob)
     # .NET's HttpClient sends the charset and a request id of its own.
     fields = [
         f"{token}: Bearer {alice.token}",
-        f"{name}: {key(request)}",
+        f"{name}: {key}",
         f"{media_type}: application/json; charset=utf-8",
         f"{length}: {len(body)}",
         "Request-Id: |7f1a.1.",
@@ -257,7 +256,7 @@ def test_encoded_body_is_415(
     api: Api,
     alice: User,
     bob: User,
-    request: pytest.FixtureRequest,
+    key: str,
     coding: str,
     *,
     compress: bool,
@@ -268,7 +267,7 @@ def test_encoded_body_is_415(
     sent = gzip.compress(body) if compress else body
     before = bob.balance
     whole = transfer(
-        alice, bob, key(request), f"Content-Encoding: {coding}",
+        alice, bob, key, f"Content-Encoding: {coding}",
         framing=f"Content-Length: {len(sent)}",
     )  # fmt: skip
     assert statuses(api.url, whole + sent) == [status]
@@ -295,14 +294,15 @@ def test_parameters_of_the_media_type_are_ignored(
     api: Api,
     alice: User,
     bob: User,
-    request: pytest.FixtureRequest,
+    key: str,
+    *,
     media_type: str,
     status: int,
 ) -> None:
     body = transfer_body(bob)
     fields = [
         f"Authorization: Bearer {alice.token}",
-        f"X-Idempotency-Key: {key(request)}",
+        f"X-Idempotency-Key: {key}",
         f"Content-Type: {media_type}",
         f"Content-Length: {len(body)}",
     ]

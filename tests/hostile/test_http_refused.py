@@ -100,7 +100,7 @@ def test_ambiguous_request_is_refused_and_nothing_behind_it_is_read(
     ],
 )
 def test_trailer_is_no_header(
-    api: Api, alice: User, bob: User, given: tuple[str, ...], trailer: str, status: int
+    api: Api, alice: User, bob: User, *, given: tuple[str, ...], trailer: str, status: int
 ) -> None:
     request = head(
         "POST /api/v1/transactions HTTP/1.1",
