@@ -63,7 +63,7 @@ def attempted(api: Api, name: str, status: str, *codes: int | None) -> None:
         )
     api.sql(
         "UPDATE webhooks.deliveries SET status = $2, attempts = $3, finished_at ="
-        " CASE WHEN $2 IN ('pending', 'waiting') THEN NULL ELSE clock_timestamp() END"
+        " CASE WHEN $2 IN ('pending', 'scheduled') THEN NULL ELSE clock_timestamp() END"
         " WHERE id = $1",
         key,
         status,
@@ -110,9 +110,9 @@ def test_each_event_of_the_endpoints_types_has_a_delivery(
 @pytest.mark.contract("6.3.1")
 def test_every_attempt_is_shown(api: Api, alice: User, bob: User, endpoint: str) -> None:
     send(alice, bob)
-    (waiting,) = listed(alice, endpoint)["data"]
-    attempted(api, waiting["id"], "waiting", 500, None)
-    shown = delivery(alice.get(f"/deliveries/{waiting['id']}"))
+    (scheduled,) = listed(alice, endpoint)["data"]
+    attempted(api, scheduled["id"], "scheduled", 500, None)
+    shown = delivery(alice.get(f"/deliveries/{scheduled['id']}"))
     assert (shown["status"], shown["attempt_count"]) == ("pending", 2)
     first, second = shown["attempts"]
     assert re.fullmatch(TIME, first["started_at"])
@@ -146,7 +146,7 @@ def test_the_list_is_filtered_by_status_and_comes_in_pages(
 ) -> None:
     send(alice, bob, 5)
     every = [each["id"] for each in listed(alice, endpoint)["data"]]
-    states = ["pending", "waiting", "delivered", "failed", "canceled"]
+    states = ["pending", "scheduled", "delivered", "failed", "canceled"]
     for name, state in zip(every, states, strict=True):
         attempted(api, name, state, 200 if state == "delivered" else 500)
     for status, found in (
@@ -158,7 +158,7 @@ def test_the_list_is_filtered_by_status_and_comes_in_pages(
         page = listed(alice, endpoint, status=status)
         assert [each["id"] for each in page["data"]] == found
         assert all(each["status"] == status for each in page["data"])
-    for wrong in ("waiting", "leased", "", "all"):
+    for wrong in ("scheduled", "leased", "", "all"):
         with sending(wrong):
             answer = ask(alice, "GET", f"/{endpoint}/deliveries", params={"status": wrong})
             invalid(answer, "status", kind="parameter")
@@ -180,7 +180,7 @@ def test_a_ping_is_a_delivery_but_no_event_of_the_list(alice: User, endpoint: st
 
 
 @pytest.mark.contract("6.3.6")
-@pytest.mark.parametrize("state", ["pending", "waiting", "delivered", "failed", "canceled"])
+@pytest.mark.parametrize("state", ["pending", "scheduled", "delivered", "failed", "canceled"])
 def test_a_retry_makes_the_delivery_pending(
     api: Api, alice: User, bob: User, endpoint: str, state: str
 ) -> None:

@@ -172,8 +172,8 @@ def test_wrong_setting_is_found(
         ),
         (
             "migrations",
-            "20261122000003_ledger.sql",
-            "DELETE FROM finpay.schema_migrations WHERE version = '20261122000003'",
+            "20261129000003_ledger.sql",
+            "DELETE FROM finpay.schema_migrations WHERE version = '20261129000003'",
         ),
     ],
 )

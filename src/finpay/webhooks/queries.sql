@@ -115,7 +115,7 @@ WHERE status = 'leased' AND worker_id = $1 AND id <> ALL ($2::uuid[])
 DELETE FROM webhooks.workers WHERE id = $1
 
 -- name: record_attempts
--- One row per attempt. Attempt i is ($2[i], …): the delivery is `delivered`, `failed`, or `waiting`
+-- One row per attempt. Attempt i is ($2[i], …): the delivery is `delivered`, `failed`, or `scheduled`
 -- for $4[i] seconds; it started $5[i] seconds ago. If the worker $1 has lost the lease, the attempt
 -- changes the status only when it delivered.
 WITH tried AS (
