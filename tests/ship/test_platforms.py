@@ -30,7 +30,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture
 def hosted(postgres_server: Cluster, worker_id: str) -> Iterator[str]:
-    """An empty database and a login with CREATEROLE, no superuser, as platforms make them."""
+    """An empty database, and its login: with CREATEROLE but no superuser, as on platforms."""
     name = f"hosted_{worker_id}_{next(_NUMBERS)}"
     postgres_server.sql(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'p%40ss'")
     # The roles are the cluster's: who made them first may hand them on.
