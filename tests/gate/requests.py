@@ -28,10 +28,12 @@ class Sessions:
 
     ended: set[UUID] = field(default_factory=set)
     asked: int = 0
+    generations: list[int] = field(default_factory=list)
     meanwhile: Callable[[], Awaitable[None]] | None = None
 
-    async def lives(self, session_id: UUID, _user_id: UUID) -> bool:
+    async def lives(self, session_id: UUID, _user_id: UUID, generation: int) -> bool:
         self.asked += 1
+        self.generations.append(generation)
         living = session_id not in self.ended
         if self.meanwhile is not None:
             await self.meanwhile()
@@ -89,7 +91,7 @@ class Visitor:
             user_id=self.user_id,
             mode=mode,
             tiers=tiers,
-            **{"token": f"token-{next(_NUMBERS)}", **more},
+            **{"token": f"token-{next(_NUMBERS)}", "generation": 0, **more},
         )
 
     def read(self, variant: str = "/accounts?") -> Admission:

@@ -25,6 +25,28 @@ class TestSession:
         assert sessions.asked == 1
         assert 0 < redis.pttl(visitor.marker) <= redis_keys.SESSION_MARKER_TTL_MS
 
+    @pytest.mark.contract("1.6.2", "1.6.4")
+    async def test_is_confirmed_once_for_each_generation(
+        self, gate: Gate, sessions: Sessions, visitor: Visitor
+    ) -> None:
+        """The first use of a generation has to be recorded; that of an earlier one is known."""
+        for generation in (0, 1, 1, 0, 3, 1, 3, 2):
+            decision = await gate.admit(visitor.admission(generation=generation))
+            assert decision.kind == "admitted"
+        assert sessions.generations == [0, 1, 3]
+
+    @pytest.mark.contract("1.6.3")
+    async def test_tombstone_ends_all_generations(
+        self, gate: Gate, sessions: Sessions, visitor: Visitor
+    ) -> None:
+        for generation in (0, 1, 2):
+            await gate.admit(visitor.admission(generation=generation))
+        await gate.end_sessions(visitor.user, [visitor.session])
+        for generation in (0, 1, 2, 3, 1_000_000):
+            decision = await gate.admit(visitor.admission(generation=generation))
+            assert decision.kind == "revoked"
+        assert sessions.asked == 3
+
     async def test_that_postgresql_does_not_know_is_refused_and_counts_nothing(
         self, gate: Gate, sessions: Sessions, visitor: Visitor
     ) -> None:

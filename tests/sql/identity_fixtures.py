@@ -21,7 +21,6 @@ PASSWORD: Final = "correct horse battery"
 ADDRESS: Final = "192.0.2.7"
 ACCESS_TTL_S: Final = 900
 REFRESH_TTL_S: Final = 3_600
-GRACE_S: Final = 30
 BLOCKED_LIMIT_S: Final = 5.0  # until a statement waits for a lock
 
 
@@ -79,7 +78,6 @@ class People:
             self.hasher,
             self.signer,
             refresh_ttl_s=REFRESH_TTL_S,
-            refresh_grace_s=GRACE_S,
         )
 
     async def close(self) -> None:
@@ -107,7 +105,30 @@ class People:
         return outcome
 
     async def is_active(self, person: Person) -> bool:
-        return await self.identity.is_session_active(person.principal.session_id, person.id)
+        principal = person.principal
+        return await self.identity.confirm_session(
+            principal.session_id, person.id, principal.generation
+        )
+
+    async def use(self, tokens: Tokens) -> bool:
+        """As the gate does for an access token whose generation has no marker."""
+        principal = self.principal(tokens)
+        return await self.identity.confirm_session(
+            principal.session_id, principal.user_id, principal.generation
+        )
+
+    async def age(self, person: Person, by_s: float) -> None:
+        """As if everything of the person's session had happened `by_s` seconds earlier."""
+        for table, key, columns in (
+            ("sessions", "id", ("created_at", "expires_at", "ended_at")),
+            ("refresh_tokens", "session_id", ("created_at", "expires_at", "successor_used_at")),
+        ):
+            moved = ", ".join(f"{name} = {name} - make_interval(secs => $2)" for name in columns)
+            await self.database.execute(
+                f"UPDATE identity.{table} SET {moved} WHERE {key} = $1",
+                person.principal.session_id,
+                by_s,
+            )
 
     async def one(self, query: str, *args: object) -> Any:
         """The single value of the single row."""

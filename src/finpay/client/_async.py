@@ -107,9 +107,9 @@ class AsyncFinPay:
         await self._call(_operations.logout())
         self._session.forget_tokens()
 
-    async def change_password(self, current_password: str, new_password: str) -> None:
-        """Change the password and end the user's other sessions."""
-        await self._call(_operations.change_password(current_password, new_password))
+    async def change_password(self, current_password: str, new_password: str) -> Tokens:
+        """Change the password, end the user's other sessions, and keep the new tokens."""
+        return await self._call(_operations.change_password(current_password, new_password))
 
     async def me(self) -> User:
         """The user who is logged in."""

@@ -108,9 +108,9 @@ class FinPay:
         self._call(_operations.logout())
         self._session.forget_tokens()
 
-    def change_password(self, current_password: str, new_password: str) -> None:
-        """Change the password and end the user's other sessions."""
-        self._call(_operations.change_password(current_password, new_password))
+    def change_password(self, current_password: str, new_password: str) -> Tokens:
+        """Change the password, end the user's other sessions, and keep the new tokens."""
+        return self._call(_operations.change_password(current_password, new_password))
 
     def me(self) -> User:
         """The user who is logged in."""

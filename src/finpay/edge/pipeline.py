@@ -129,6 +129,7 @@ class Pipeline:
             session=principal.session,
             session_id=principal.session_id,
             user_id=principal.user_id,
+            generation=principal.generation,
             mode=mode,
             tiers=self._tiers.for_user(
                 principal.user, money=route.needs_key, transfers=parsed.transfers

@@ -55,7 +55,7 @@ ROUTES: Final = (
           errors=(Code.REFRESH_TOKEN_INVALID, Code.REFRESH_TOKEN_REUSED)),
     Route("POST", f"{API}/auth/logout", auth.logout, "logout", "End this session", {204: None}),
     Route("POST", f"{API}/auth/password", auth.change_password, "changePassword",
-          "Change the password and end the other sessions", {204: None},
+          "Change the password and end the other sessions", {200: responses.TokenPair},
           body=requests.PasswordChange, errors=(Code.INVALID_CREDENTIALS,)),
     Route("GET", f"{API}/auth/me", auth.retrieve_user, "retrieveUser", "Retrieve the user",
           {200: User}),

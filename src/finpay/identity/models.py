@@ -1,5 +1,6 @@
 """Results of this package, and the origin of a request."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -55,8 +56,16 @@ class LoggedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordChanged:
+    """New tokens of the session that changed the password, and the other sessions, now revoked."""
+
+    tokens: Tokens
+    revoked: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshTokenReuse:
-    """A refresh token was used again after its grace. Its session is revoked, and committed.
+    """A refresh token was used after its successor. Its session is revoked, and committed.
 
     The caller writes the tombstone of the session, then answers `refresh_token_reused`.
     """

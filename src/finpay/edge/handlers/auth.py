@@ -42,11 +42,11 @@ async def logout(services: Services, context: Context) -> Response:
 
 async def change_password(services: Services, context: Context) -> Response:
     command = context.command
-    ended = await services.identity.change_password(
+    changed = await services.identity.change_password(
         context.caller, command.current_password, command.new_password, _origin(context)
     )
-    await services.gate.end_sessions(context.caller.user, responses.session_ids(ended))
-    return Response(204, content_type=None)
+    await services.gate.end_sessions(context.caller.user, responses.session_ids(changed.revoked))
+    return Response(200, responses.encode(responses.token_pair(changed.tokens)))
 
 
 async def retrieve_user(services: Services, context: Context) -> Response:
