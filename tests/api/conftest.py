@@ -60,6 +60,10 @@ class Strict:
 
         return post
 
+    def page(self, path: str, address: str) -> Any:
+        """Reads a page without a token, from this address as the proxy states it."""
+        return self.stranger().request("GET", path, headers={"X-Forwarded-For": address})
+
 
 @pytest.fixture(scope="session")
 def strict(

@@ -40,3 +40,11 @@ def _items(text: str, first: str, second: str) -> Iterator[tuple[str, int, int]]
         assert item is not None, text
         assert (item[2], item[4]) == (first, second), text
         yield item[1], int(item[3]), int(item[5])
+
+
+def tiers_of(answer: Any) -> dict[str, tuple[int, int]]:
+    return {name: (tier.limit, tier.window_s) for name, tier in parse_report(answer).items()}
+
+
+def left_of(answer: Any) -> dict[str, int]:
+    return {name: tier.left for name, tier in parse_report(answer).items()}

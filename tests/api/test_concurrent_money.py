@@ -86,6 +86,18 @@ class TestOneKey:
             assert (answer.status, answer.body) == (201, body)
             assert answer.headers["Idempotent-Replayed"] == "true"
 
+    @pytest.mark.contract("1.8.7")
+    async def test_up_to_the_limit_of_waiting_requests_all_get_the_answer(self, pair: Api) -> None:
+        """Over both processes, round after round."""
+        alice, bob = pair.user(100), pair.user()
+        async with crowd(pair, 50) as clients:
+            for round_ in range(10):
+                answers = await asyncio.gather(
+                    *(client.send(alice, bob, f"copies-{round_}") for client in clients)
+                )
+                assert Counter(answer.status for answer in answers) == {201: 50}
+                self.the_only_answer(answers)
+
     async def test_right_after_a_flush_has_one_answer_too(self, pair: Api, redis_url: str) -> None:
         """Redis knows nothing, and a hundred retries ask PostgreSQL together."""
         alice, bob = pair.user(100), pair.user()

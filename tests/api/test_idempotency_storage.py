@@ -118,8 +118,10 @@ class TestInProgress:
                 while valkey.get(name) is None:
                     await asyncio.sleep(0.01)
                 assert 0 < int(str(valkey.pttl(name))) <= 10_000
-                for amount in (5, 6):
-                    answer = await asyncio.to_thread(alice.send, bob, amount, "flight")
+                answers = await asyncio.gather(
+                    *(asyncio.to_thread(alice.send, bob, amount, "flight") for amount in (5, 6))
+                )
+                for answer in answers:
                     problem(answer, 409, "request_in_progress")
             first: Answer = await asyncio.to_thread(sent.result)
         await owner.close()

@@ -176,10 +176,10 @@ async def test_a_key_in_progress_is_answered_before_anything_the_ledger_knows(
         claim = redis_keys.idempotency_key(world.sender.user_id, "in-progress")
         while not world.strict.redis.exists(claim):
             await asyncio.sleep(0.01)
-        answers = [
-            await asyncio.to_thread(send_again, world, spoil)
-            for spoil in (None, receiver_unknown, unknown_member, nul_in_text, too_large)
-        ]
+        faults = (None, receiver_unknown, unknown_member, nul_in_text, too_large)
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(send_again, world, fault) for fault in faults)
+        )
     await owner.close()
     assert [answer.json()["code"] for answer in answers] == [
         *("request_in_progress", "request_in_progress"),

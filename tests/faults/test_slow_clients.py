@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from finpay.edge.request_parser import MAX_HEAD_BYTES
+from finpay.edge.http_parser import MAX_HEAD_BYTES
 from tests.api_process import Api, User
 from tests.faults.api_probes import connected
 

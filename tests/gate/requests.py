@@ -8,6 +8,8 @@ from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
 from finpay import ids, settings
 from finpay.gate import redis_keys
 from finpay.gate.gate import Admission, Decision, Gate, Mode
@@ -79,6 +81,11 @@ class Visitor:
 
     def tier(self, name: str, limit: int, window_s: int = 900) -> Tier:
         return Tier(name, redis_keys.user_limit(self.user, name), RateLimit(limit, window_s))
+
+    def email_tier(self, limit: int) -> Tier:
+        """As a login's: it does not stop an address from which this user logged in before."""
+        known = redis_keys.known_address(self.user, "192.0.2.1")
+        return msgspec.structs.replace(self.tier("auth_email", limit), exempt_key=known)
 
     def admission(
         self, mode: Mode = "count_only", tiers: Sequence[Tier] = (), **more: Any

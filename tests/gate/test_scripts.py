@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import msgspec
 import pytest
 from redis import Redis
 
@@ -135,11 +136,46 @@ class TestLimits:
         assert (kinds[:2], {*kinds[2:-1]}) == (["admitted"] * 2, {"limited"})
         assert 0 < redis.pttl(tiers[0].key) <= 1_000
 
-    async def test_can_be_forgotten_by_name(self, gate: Gate, visitor: Visitor) -> None:
-        tiers = [visitor.tier("auth_address", 3), visitor.tier("auth_email", 3)]
+    async def test_of_an_email_start_anew_after_a_login(self, gate: Gate, visitor: Visitor) -> None:
+        tiers = [visitor.tier("auth_address", 3), visitor.email_tier(3)]
         await gate.admit_anonymous(tiers)
-        await gate.reset_limit(tiers, "auth_email")
+        await gate.forget_failed_logins(tiers)
         assert left(await gate.admit_anonymous(tiers)) == {"auth_address": 1, "auth_email": 2}
+
+    @pytest.mark.contract("1.7.1")
+    async def test_of_an_email_do_not_stop_addresses_that_logged_in_before(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        owner = [visitor.tier("auth_address", 9), visitor.email_tier(2)]
+        stranger = [
+            visitor.tier("auth_other", 9),
+            msgspec.structs.replace(owner[1], exempt_key="none"),
+        ]
+        await gate.admit_anonymous(owner)
+        await gate.forget_failed_logins(owner)
+        kinds = [(await gate.admit_anonymous(stranger)).kind for _ in range(3)]
+        assert kinds == ["admitted", "admitted", "limited"]
+        assert (await gate.admit_anonymous(owner)).kind == "admitted"
+
+    async def test_of_the_address_stop_known_addresses_too(
+        self, gate: Gate, visitor: Visitor
+    ) -> None:
+        owner = [visitor.tier("auth_address", 2), visitor.email_tier(9)]
+        await gate.admit_anonymous(owner)
+        await gate.forget_failed_logins(owner)
+        kinds = [(await gate.admit_anonymous(owner)).kind for _ in range(2)]
+        assert kinds == ["admitted", "limited"]
+
+    async def test_can_be_looked_at_without_being_counted(
+        self, gate: Gate, visitor: Visitor, redis: Redis
+    ) -> None:
+        tiers = [visitor.tier("auth_address", 1)]
+        for _ in range(3):
+            seen = await gate.peek(tiers)
+            assert (seen.kind, left(seen)) == ("admitted", {"auth_address": 1})
+        assert not redis.exists(tiers[0].key)
+        await gate.admit_anonymous(tiers)
+        assert (await gate.peek(tiers)).kind == "limited"
 
     async def test_that_became_smaller_leave_nothing_rather_than_less(
         self, gate: Gate, visitor: Visitor

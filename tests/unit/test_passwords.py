@@ -188,6 +188,7 @@ WEAK = [
 ]  # fmt: skip
 
 
+@pytest.mark.contract("1.1.5")
 @pytest.mark.parametrize(("password", "reason"), WEAK)
 def test_weak_password_is_refused_with_a_reason(password: str, reason: str | None) -> None:
     sentence = weakness(password, **ALICE)

@@ -21,9 +21,10 @@ end
 
 -- Rate limits: fixed windows that begin with the first counted request. A window is one string,
 -- "used end_ms". `tiers` keys are behind KEYS[k]; limit, window_ms and cost of each behind ARGV[a].
--- Counts the request in all tiers, or in none if one is exhausted. Returns whether it was counted,
--- and for each tier what is left and the milliseconds until its window ends.
-local function count(k, a, tiers)
+-- Counts the request in all tiers, or in none if one is exhausted; tier number `exempt` counts but
+-- never refuses. Returns whether it was counted, and for each tier what is left and the ms
+-- until its window ends. A cost of 0 looks without counting.
+local function count(k, a, tiers, exempt)
     local fits, report = true, {}
     local limit, cost, used, ends = {}, {}, {}, {}
     for n = 1, tiers do
@@ -36,12 +37,12 @@ local function count(k, a, tiers)
         if ends[n] <= now then
             used[n], ends[n] = 0, now + window_ms
         end
-        if used[n] + cost[n] > limit[n] then
+        if used[n] + cost[n] > limit[n] and n ~= exempt then
             fits = false
         end
     end
     for n = 1, tiers do
-        if fits then
+        if fits and cost[n] > 0 then
             used[n] = used[n] + cost[n]
             put(KEYS[k + n], string.format('%d %d', used[n], ends[n]), ends[n] - now)
         end
@@ -142,9 +143,19 @@ operations.admit = function(k, a, keys)
     return {'admitted', report, '-'}
 end
 
--- A request without a token: rate limits only. KEYS tiers; ARGV limit, window_ms, cost of each.
+-- A request without a token: rate limits only. A known address is one from which the user of the
+-- e-mail logged in before: strangers can't lock it out by failed logins.
+--
+-- KEYS  1… tiers, then, if ARGV 1 is not 0, the marker of a known address
+-- ARGV  1 number of the tier that does not refuse known addresses, 0: none
+--       2… limit, window_ms, cost of each tier
 operations.admit_anonymous = function(k, a, keys)
-    local fits, report = count(k, a, keys)
+    local exempt = tonumber(ARGV[a + 1])
+    local tiers = exempt > 0 and keys - 1 or keys
+    if exempt > 0 and not values[KEYS[k + keys]] then
+        exempt = 0
+    end
+    local fits, report = count(k, a + 1, tiers, exempt)
     return {fits and 'admitted' or 'limited', report}
 end
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from finpay.gate import redis_keys
 from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, parse_report, tier_arguments
@@ -121,13 +121,29 @@ class Gate:
 
     async def admit_anonymous(self, tiers: Sequence[Tier]) -> Decision:
         """Admission of a route without a token: rate limits only."""
+        keys = [tier.key for tier in tiers]
+        exempt = 0
+        if tiers and tiers[-1].exempt_key:
+            exempt = len(tiers)
+            keys.append(tiers[-1].exempt_key)
         try:
             kind, report = await self._redis.call(
-                "admit_anonymous", [tier.key for tier in tiers], tier_arguments(tiers)
+                "admit_anonymous", keys, [exempt, *tier_arguments(tiers)]
             )
         except RedisUnavailable:
             return self._admit_locally(tiers)
         return Decision(kind.decode(), parse_report(tiers, report))
+
+    async def peek(self, tiers: Sequence[Tier]) -> Decision:
+        """As admit_anonymous, but the request is not counted."""
+        looking = [structs.replace(tier, cost=0) for tier in tiers]
+        seen = await self.admit_anonymous(looking)
+        limits = tuple(
+            structs.replace(state, tier=tier)
+            for state, tier in zip(seen.limits, tiers, strict=True)
+        )
+        fits = all(state.remaining >= state.tier.cost for state in limits)
+        return structs.replace(seen, kind="admitted" if fits else "limited", limits=limits)
 
     async def complete(self, admission: Admission, completion: Completion) -> None:
         """Stores or releases the claim, removes the write marker, invalidates caches."""
@@ -161,12 +177,14 @@ class Gate:
         markers = [redis_keys.session_marker(user, session) for session in sessions]
         await self._redis.set_durably(markers, "revoked", self._tombstone_ttl_ms)
 
-    async def reset_limit(self, tiers: Sequence[Tier], name: str) -> None:
-        """Deletes what was counted in one of the tiers."""
+    async def forget_failed_logins(self, tiers: Sequence[Tier]) -> None:
+        """After a login: the tier of the e-mail starts anew, the address is known from now on."""
         for tier in tiers:
-            if tier.name == name:
+            if tier.exempt_key:
                 self._local.reset(tier.key)
-                await self._redis.delete(tier.key)
+                await self._redis.delete_and_set(
+                    tier.key, tier.exempt_key, redis_keys.KNOWN_ADDRESS_TTL_MS
+                )
 
     async def _admit(self, admission: Admission, *, session_confirmed: bool) -> Decision:
         keys = [

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeVar
@@ -108,12 +109,13 @@ class RedisClient:
             raise RedisUnavailable
         return await self._calls.submit(Call(operation, keys, arguments))
 
-    async def delete(self, key: str) -> None:
-        """Deletes a key, unless Redis is unavailable."""
-        try:
-            await self._guarded(lambda: self._redis.delete(key))
-        except RedisUnavailable:
-            return
+    async def delete_and_set(self, deleted: str, key: str, ttl_ms: int) -> None:
+        """Deletes one key and sets another one to 1, unless Redis is unavailable."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.delete(deleted)
+        pipeline.set(key, 1, px=ttl_ms)
+        with suppress(RedisUnavailable):
+            await self._guarded(pipeline.execute)
 
     async def set_durably(self, keys: Sequence[str], value: str, ttl_ms: int) -> None:
         """Sets keys that must reach Redis: now, or before Redis is used again."""
@@ -129,10 +131,8 @@ class RedisClient:
 
     async def ping(self) -> None:
         """Opens the breaker if Redis is unreachable or takes no writes while no request uses it."""
-        try:
+        with suppress(RedisUnavailable):
             await self._guarded(self._write_probe_key)
-        except RedisUnavailable:
-            return
 
     async def _evaluate(self, calls: Sequence[Call]) -> list[Any]:
         keys = [key for call in calls for key in call.keys]
