@@ -35,7 +35,8 @@ FROM unnest($1::uuid[], $2::uuid[]) AS u (account, id)
 """
 _SESSIONS: Final = """
 INSERT INTO identity.sessions (id, user_id, refresh_key)
-SELECT u.session, u.id, sha256(uuid_send(u.session)) FROM unnest($1::uuid[], $2::uuid[]) AS u (session, id)
+SELECT u.session, u.id, sha256(uuid_send(u.session))
+FROM unnest($1::uuid[], $2::uuid[]) AS u (session, id)
 """
 _FUNDS: Final = """
 SELECT count((ledger.fund(u.funding, u.account, $3, 'bench-' || u.account, 'bench')).answer)

@@ -15,6 +15,7 @@ from finpay.errors import FinPayError
 from finpay.identity.access_tokens import Principal, Signer
 from finpay.identity.models import LoggedIn, RequestOrigin, Tokens
 from finpay.identity.passwords import Hasher, Verified
+from finpay.identity.sessions import REPEAT_S
 from finpay.identity.users import Identity
 
 PASSWORD: Final = "correct horse battery"
@@ -129,6 +130,16 @@ class People:
                 person.principal.session_id,
                 by_s,
             )
+
+    async def exchange_and_use(self, person: Person) -> None:
+        """So long ago that another exchange of the session's first refresh token is reuse."""
+        await self.use(await self.refresh(person.refresh_token))
+        await self.age(person, REPEAT_S + 1)
+
+    async def ended_at(self, person: Person) -> object:
+        return await self.one(
+            "SELECT ended_at FROM identity.sessions WHERE id = $1", person.principal.session_id
+        )
 
     async def one(self, query: str, *args: object) -> Any:
         """The single value of the single row."""

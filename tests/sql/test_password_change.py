@@ -132,7 +132,9 @@ async def test_concurrent_password_changes_have_one_success(people: People) -> N
     )
     (lost,) = [result for result in results if isinstance(result, FinPayError)]
     assert lost.code in (Code.INVALID_CREDENTIALS, Code.UNAUTHENTICATED)
-    winner = results.index(next(result for result in results if isinstance(result, PasswordChanged)))
+    winner = results.index(
+        next(result for result in results if isinstance(result, PasswordChanged))
+    )
     assert [await people.is_active(first), await people.is_active(second)] == [
         winner == 0,
         winner == 1,

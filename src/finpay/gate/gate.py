@@ -33,9 +33,9 @@ DecisionKind = Literal[
 class Admission(Struct, frozen=True):
     """What the gate has to know of one request with a token.
 
-    `generation` is that of the access token in its session. `user` and `session` are public ids. `token` is unique to this request: it owns the claim and
-    the write marker. `key` and `fingerprint` belong to mode idempotent_write, `variant` to
-    cached_read.
+    `generation` is that of the access token in its session. `user` and `session` are public ids.
+    `token` is unique to this request: it owns the claim and the write marker. `key` and
+    `fingerprint` belong to mode idempotent_write, `variant` to cached_read.
     """
 
     user: str

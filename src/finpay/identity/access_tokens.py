@@ -71,6 +71,7 @@ class Signer:
         account_id: UUID,
         session_id: UUID,
         now: float,
+        *,
         generation: int = 0,
         ttl_s: int | None = None,
     ) -> str:

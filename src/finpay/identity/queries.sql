@@ -103,11 +103,12 @@ FROM identity.refresh_tokens t JOIN identity.sessions s ON s.id = t.session_id
 JOIN ledger.accounts a ON a.user_id = s.user_id
 WHERE t.hash = $1
 
--- name: add_successor
+-- name: insert_successor
 -- Once per token: a repeated exchange does not prolong. The successor expires no earlier than its
 -- predecessor, whatever the lifetime is set to meanwhile: the cleanup deletes in this order.
 INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
-SELECT $1, s.id, $3, LEAST(s.expires_at, GREATEST($4, clock_timestamp() + make_interval(secs => $5)))
+SELECT $1, s.id, $3,
+       LEAST(s.expires_at, GREATEST($4, clock_timestamp() + make_interval(secs => $5)))
 FROM identity.sessions s WHERE s.id = $2
 ON CONFLICT DO NOTHING
 
@@ -149,7 +150,8 @@ WITH audited AS (
 )
 SELECT audited.count, outbox.record_events($1, 'session.revoked', array_agg(json_build_object(
            'id', ledger.type_id('ses', s.id), 'object', 'session',
-           'created_at', ledger.format_timestamp(s.created_at), 'ended_at', ledger.format_timestamp(s.ended_at),
+           'created_at', ledger.format_timestamp(s.created_at),
+           'ended_at', ledger.format_timestamp(s.ended_at),
            'reason', s.end_reason) ORDER BY s.id),
        $3, CASE WHEN $3 IS NOT NULL THEN $4 END, '{"ended_at":null,"reason":null}')
 FROM audited, identity.sessions s WHERE s.id = ANY ($2) GROUP BY audited.count

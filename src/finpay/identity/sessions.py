@@ -57,7 +57,12 @@ class Sessions:
         if session_ends_in_s is not None:
             ttl_s = min(ttl_s, max(1, int(session_ends_in_s)))
         access = self._signer.issue(
-            user_id, account_id, session_id, self._clock(), refresh.generation, ttl_s
+            user_id,
+            account_id,
+            session_id,
+            self._clock(),
+            generation=refresh.generation,
+            ttl_s=ttl_s,
         )
         return Tokens(access, refresh.text, ttl_s)
 
@@ -107,7 +112,12 @@ class Sessions:
         """Stores the successor, and that its predecessor is used by this exchange."""
         await transaction.execute(_SQL.record_first_use, session_id, new.generation - 1)
         await transaction.execute(
-            _SQL.add_successor, new.hash, session_id, new.generation, not_before, self.refresh_ttl_s
+            _SQL.insert_successor,
+            new.hash,
+            session_id,
+            new.generation,
+            not_before,
+            self.refresh_ttl_s,
         )
 
     async def change_password(
