@@ -29,7 +29,9 @@ COLUMNS: Final = {
     "receiver_version, failure_sequence, type, status, currency, failure_code, metadata",
     "ledger.entries": "account_id, transaction_id, version, sequence, amount, balance_after, "
     "created_at",
-    "ledger.failed_transactions": "account_id, transaction_id, sequence, version, balance_after, created_at",
+    "ledger.failed_transactions": (
+        "account_id, transaction_id, sequence, version, balance_after, created_at"
+    ),
     "ledger.idempotency_keys": "principal_id, transaction_id, created_at, http_status, key, "
     "fingerprint, answer",
     "outbox.events": "account_id, sequence, transaction_id, actor_id, created_at, type, "

@@ -160,7 +160,11 @@ def test_wrong_setting_is_found(
     [
         ("rights", "ledger.entries", "GRANT INSERT ON ledger.entries TO finpay_app"),
         ("rights", "ledger.fund", "GRANT EXECUTE ON FUNCTION ledger.fund TO finpay_app"),
-        ("rights", "ledger.format_timestamp", "GRANT EXECUTE ON FUNCTION ledger.format_timestamp TO PUBLIC"),
+        (
+            "rights",
+            "ledger.format_timestamp",
+            "GRANT EXECUTE ON FUNCTION ledger.format_timestamp TO PUBLIC",
+        ),
         (
             "rights",
             "ledger.accounts",

@@ -267,7 +267,8 @@ VALUES (:system, 1, now(), 'account.updated', '{}');
 
 -- name: a_failure_left_one_more
 -- failed: failures
-UPDATE ledger.failed_transactions SET balance_after = balance_after + 1 WHERE transaction_id = :failed;
+UPDATE ledger.failed_transactions SET balance_after = balance_after + 1
+WHERE transaction_id = :failed;
 
 -- name: a_failure_stands_one_entry_later
 -- failed: failures
@@ -294,7 +295,8 @@ UPDATE ledger.transactions SET failure_sequence = 4 WHERE id = :failed;
 
 -- name: a_failure_follows_an_entry_that_is_not_there
 -- failed: failures
-UPDATE ledger.failed_transactions SET version = 99, balance_after = 0 WHERE transaction_id = :failed;
+UPDATE ledger.failed_transactions SET version = 99, balance_after = 0
+WHERE transaction_id = :failed;
 
 -- name: a_transaction_names_another_failure
 -- failed: failures

@@ -17,7 +17,8 @@ WHERE principal_id = :bob_user AND mode = 'independent';
 
 -- name: a_bulk_forgets_its_last_transaction
 -- whole_last: idempotency_keys
-UPDATE ledger.transfer_batches SET version_to = version_to - 1, sequence_to = sequence_to - 1, items = 1
+UPDATE ledger.transfer_batches
+SET version_to = version_to - 1, sequence_to = sequence_to - 1, items = 1
 WHERE principal_id = :bob_user AND mode = 'atomic' AND refused = 0;
 
 -- name: a_bulk_finds_other_entries

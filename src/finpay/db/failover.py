@@ -14,7 +14,12 @@ import asyncpg
 DEFAULT_PORT: Final = 5432
 
 # Unreachable, not the kind of server that target_session_attrs asks for, or starting.
-_TRY_NEXT: Final = (OSError, TimeoutError, asyncpg.InternalClientError, asyncpg.CannotConnectNowError)
+_TRY_NEXT: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+)
 
 
 class HostList:

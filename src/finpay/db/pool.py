@@ -32,7 +32,7 @@ _UNAVAILABLE_CODES: Final = frozenset({"25006"})
 # Serialization failure, deadlock, lock timeout: rolled back; the same call may succeed.
 _CONFLICT_CODES: Final = frozenset({"40001", "40P01", "55P03"})
 _REFUSED_CODES: Final = frozenset({"25006", "57P03", "53300"})  # never ran
-# Errors of a login that a retry can't correct: an unknown role or database, a wrong password, a role
+# Errors of a login that a retry can't correct: an unknown role or database, a wrong password, one
 # that this login may not take.
 _ACCESS_DENIED: Final = ("22023", "28", "3D", "42")
 # The driver raises the second when the server closes the connection during the handshake.
@@ -260,7 +260,7 @@ class Database:
 
 
 def discard(connection: asyncpg.Connection) -> None:
-    """Closes a connection in an unknown state, without the protocol's farewell, which could block."""
+    """Closes a connection in an unknown state, without a closing message, which could block."""
     with suppress(asyncpg.InterfaceError):  # the pool has noticed the loss already
         connection.terminate()
 

@@ -2,9 +2,9 @@
 
 `finpay ledger verify` reads everything. This reads each transaction once, soon after its commit,
 with the accounts that it touched; the next of all accounts, so that each is verified in turn; and
-the total of each currency. ledger.verify_slice chooses, verifies and records a slice in SQL, so that
-the app's role can't report a result of its own. Any number of workers may run it: a slice locks the
-one row of ledger.verification_state, and the others skip it.
+the total of each currency. ledger.verify_slice chooses, verifies and records a slice in SQL, so
+that the app's role can't report a result of its own. Any number of workers may run it: a slice
+locks the one row of ledger.verification_state, and the others skip it.
 """
 
 import asyncio

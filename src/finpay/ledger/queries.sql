@@ -88,7 +88,8 @@ FROM ledger.transactions t
 LEFT JOIN ledger.entries e ON e.account_id = $2
     AND e.version = CASE $2 WHEN t.sender_id THEN t.sender_version
                             WHEN t.receiver_id THEN t.receiver_version END
-LEFT JOIN ledger.failed_transactions f ON f.account_id = t.sender_id AND f.sequence = t.failure_sequence
+LEFT JOIN ledger.failed_transactions f
+    ON f.account_id = t.sender_id AND f.sequence = t.failure_sequence
     AND t.sender_id = $2
 WHERE t.id = $1 AND COALESCE(e.version, f.version) IS NOT NULL
 
@@ -100,7 +101,8 @@ LEFT JOIN ledger.transfer_batches b ON b.principal_id = k.principal_id AND b.key
 WHERE k.principal_id = $1 AND k.key = $2
 
 -- name: post_transfers
-SELECT outcomes::text[], http_statuses, answers, stored_fingerprints, transaction_ids, sender_sequences,
+SELECT outcomes::text[], http_statuses, answers, stored_fingerprints, transaction_ids,
+       sender_sequences,
        item_outcomes::text[], receiver_users, receiver_sequences, queued
 FROM ledger.post_transfers(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17

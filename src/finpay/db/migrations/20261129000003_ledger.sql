@@ -5,8 +5,9 @@ SET LOCAL statement_timeout = '60s';
 
 -- Closed lists are enums and formats are domains, checked where a value is written. A CHECK of a
 -- table is parsed anew by each statement that writes to it, which took a tenth of the time of a
--- single transfer: the tables have those that keep money right whatever writes to them. The other
--- rules are kept by the functions, which check their arguments, and proved by `finpay ledger verify`.
+-- single transfer: the tables have those that keep money right whatever writes to them. The
+-- functions keep the other rules, as they check their arguments, and `finpay ledger verify` proves
+-- them.
 CREATE TYPE ledger.account_status AS ENUM ('active', 'frozen');
 CREATE TYPE ledger.transaction_type AS ENUM ('transfer', 'funding');
 CREATE TYPE ledger.transaction_status AS ENUM ('pending', 'completed', 'failed', 'reversed');

@@ -52,8 +52,8 @@ CREATE TRIGGER log_no_truncate BEFORE TRUNCATE ON audit.log
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 
 -- Adds a row of an action that the app records. 42501 for the ledger's own actions and for unknown
--- ones, compared exactly; 22023 for texts that are too long, and for actors and subjects that do not
--- exist.
+-- ones, compared exactly; 22023 for texts that are too long, and for actors and subjects that do
+-- not exist.
 CREATE FUNCTION audit.record(
     actor uuid, action text, subject uuid, request_id text, address text, detail json DEFAULT NULL
 ) RETURNS void

@@ -26,7 +26,7 @@ CREATE TABLE webhooks.endpoints (
     updated_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     deleted_at       timestamptz,
     disabled_at      timestamptz,
-    first_failing_at timestamptz,           -- since when every attempt failed; null: the last succeeded
+    first_failing_at timestamptz,           -- of the failures since the last success
     failures_in_row  integer     NOT NULL DEFAULT 0,
     enabled          boolean     NOT NULL DEFAULT true,
     disabled_reason  text,                  -- owner, gone (it answered 410), failing (for days)

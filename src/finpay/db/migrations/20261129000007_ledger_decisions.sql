@@ -4,8 +4,8 @@ SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
 -- How the ledger decides, and what it answers. No function of this file reads or writes a table:
--- arguments in, result out. …_ledger_posting locks the accounts before, and writes the result after.
--- They have no search_path of their own, which would be set anew by each call: that of the function
+-- arguments in, result out. …_ledger_posting locks the accounts before, and writes the result
+-- after. They have no search_path of their own, which each call would set anew: that of the function
 -- that calls them is fixed.
 
 -- What can become of a transfer, in order of precedence: a request with two faults gets the first.
@@ -89,7 +89,7 @@ CREATE TYPE ledger.history_range AS (
 -- What becomes of a commit batch.
 CREATE TYPE ledger.decisions AS (
     -- Per request.
-    outcomes         ledger.outcome[],  -- of a transfer batch: completed, or an atomic one's refusal
+    outcomes         ledger.outcome[],  -- of an atomic batch: its first refusal
     sender_sequences bigint[],          -- the sender's last; null: the request changed nothing
     ranges           ledger.history_range[],  -- null for a single transfer
     -- Per item.

@@ -15,10 +15,10 @@ END
 $$;
 
 -- The first fault of the arguments of ledger.post_transfers, or null. The app's login may have been
--- stolen, so nothing is taken for granted: arguments that pass can't break a rule of the books. That
--- ids and keys are distinct and new is left to their primary keys.
+-- stolen, so nothing is taken for granted: arguments that pass can't break a rule of the books.
+-- Their primary keys prove that ids and keys are distinct and new.
 --
--- Few operators, over whole arrays where that is possible: each is set up anew in every transaction.
+-- Few operators, over whole arrays where possible: each is set up anew in every transaction.
 -- A comparison with ALL is null where an element is, so IS NOT TRUE also finds nulls.
 CREATE FUNCTION ledger.argument_error(
     accounts     uuid[],

@@ -128,8 +128,8 @@ BEGIN
         END IF;
     END IF;
 
-    -- Step 3: find the keys that were answered before. OFFSET 0 keeps it one index probe per request,
-    -- whatever the statistics of the day say.
+    -- Step 3: find the keys that were answered before. OFFSET 0 keeps it one index probe per
+    -- request, whatever the statistics of the day say.
     SELECT array_agg(CASE WHEN k.fingerprint = q.fingerprint THEN 'duplicate'::ledger.outcome
                           WHEN k.key IS NOT NULL THEN 'idempotency_key_reuse' END),
            array_agg(k.http_status), array_agg(k.answer),

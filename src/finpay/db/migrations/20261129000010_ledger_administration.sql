@@ -14,9 +14,11 @@ DECLARE
     opened ledger.accounts;
 BEGIN
     IF currency !~ '^[A-Z]{3}$' THEN
-        RAISE EXCEPTION 'currency is not an ISO 4217 code' USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'currency is not an ISO 4217 code'
+            USING ERRCODE = 'invalid_parameter_value';
     ELSIF NOT EXISTS (SELECT FROM identity.users u WHERE u.id = open_account.user_id) THEN
-        RAISE EXCEPTION 'user_id is not a user' USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'user_id is not a user'
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
     INSERT INTO ledger.accounts (id, user_id, currency) VALUES (id, user_id, currency)
     RETURNING * INTO opened;
@@ -164,7 +166,8 @@ END
 $$;
 
 -- Operator: freeze or unfreeze. A frozen account neither sends nor receives. One step of the
--- account's sequence with one account.updated event; the status that it has already changes nothing.
+-- account's sequence with one account.updated event; the status that the account already has
+-- changes nothing.
 CREATE FUNCTION ledger.set_status(
     of_account uuid, new_status text, reason text, of_key text, of_fingerprint bytea,
     OUT outcome text, OUT answer text

@@ -4,9 +4,9 @@ SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
 -- Continuous verification: the rules of `finpay ledger verify` for a slice of transactions and
--- accounts at a time, each checked by probes of primary keys, so that a slice costs the same however
--- long the history is. The slice is chosen, checked and recorded here: the app's role can say when
--- the next one is due, within an hour, and nothing else.
+-- accounts at a time, each checked by probes of primary keys, so that a slice costs the same
+-- however long the history is. The slice is chosen, checked and recorded here: the app's role can say
+-- when the next one is due, within an hour, and nothing else.
 
 -- How far it came, and what it found: one row for all workers. A round begins with the totals, with
 -- the transactions and accounts in which a violation was found before, and with the next of all
@@ -141,9 +141,9 @@ $$;
 
 -- Verifies the next slice if it is due and no other session is at it: `is_done` is null if not, and
 -- whether the round is complete. At most `size` transactions and accounts, none younger than
--- `lag_s`, as ids are made before the commit by processes whose clocks may differ. The next round is
--- due after `every_s`, the next slice after a rest of three times as long as this one took. 22023
--- for arguments that would delay it for longer than an hour.
+-- `lag_s`, as ids are made before the commit by processes whose clocks may differ. The next round
+-- is due after `every_s`, the next slice after a rest of three times as long as this one took.
+-- 22023 for arguments that would delay it for longer than an hour.
 CREATE FUNCTION ledger.verify_slice(
     every_s integer, lag_s integer, size integer,
     OUT is_done boolean, OUT violations integer, OUT messages text[]
