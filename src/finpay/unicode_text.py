@@ -1,4 +1,4 @@
-"""Characters that nobody sees, and those that reorder the text around them.
+"""Invisible characters, and those that reorder the text around them.
 
 An address or a name that differs from another one only in such a character looks the same on every
 screen; a direction control makes a text show other digits or another order than it has.

@@ -73,7 +73,7 @@ def strict(
     database_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Strict]:
-    valkey = run.start_valkey(run.place(f"strict-valkey-{worker_id}"))
+    valkey = run.start_valkey(f"strict-valkey-{worker_id}")
     settings = {
         "FINPAY_WORKERS": "2",
         "FINPAY_RATE_LIMIT_GLOBAL": "100/900",

@@ -55,7 +55,7 @@ def span_of(collector: Collector, request_id: str) -> Span:
 
 def children(collector: Collector, parent: Span) -> dict[str, Span]:
     """By name: all have arrived with their parent, or before it."""
-    return {s.name: s for s in list(collector.spans) if (s.trace, s.parent) == parent.place}
+    return {s.name: s for s in list(collector.spans) if (s.trace, s.parent) == parent.context}
 
 
 def pay(sender: User, receiver: User, amount: int, **headers: str) -> str:
@@ -83,9 +83,9 @@ def test_a_transfer_is_a_request_a_gate_a_batch_and_a_statement(
     assert inside["gate.admit"].attributes["finpay.gate.decision"] == "admitted"
     posted = inside["ledger.post"]
     assert posted.attributes["finpay.outcome"] == "completed"
-    (batch,) = [s for s in collector.named("ledger.batch") if posted.place in s.links]
+    (batch,) = [s for s in collector.named("ledger.batch") if posted.context in s.links]
     assert (batch.parent, batch.trace != span.trace) == ("", True)
-    assert posted.links == [batch.place]
+    assert posted.links == [batch.context]
     statement = children(collector, batch)["postgresql"]
     assert statement.attributes["db.system.name"] == "postgresql"
     assert "ledger.post_transfers" in statement.attributes["db.query.text"]
@@ -96,7 +96,7 @@ def test_one_batch_is_linked_to_all_that_it_carried(traced: Api, collector: Coll
     with ThreadPoolExecutor(24) as crowd:
         told = list(crowd.map(lambda _: pay(alice, bob, 1), range(120)))
     posted = {
-        children(collector, span_of(collector, request_id))["ledger.post"].place
+        children(collector, span_of(collector, request_id))["ledger.post"].context
         for request_id in told
     }
     batches = [s for s in collector.named("ledger.batch") if posted & set(s.links)]
@@ -126,9 +126,9 @@ def test_reads_and_refusals(traced: Api, collector: Collector) -> None:
     inside = children(collector, cold)
     assert inside.keys() == {"gate.admit", "ledger.read", "gate.store_read"}
     (batch,) = [
-        s for s in collector.named("ledger.reads") if inside["ledger.read"].place in s.links
+        s for s in collector.named("ledger.reads") if inside["ledger.read"].context in s.links
     ]
-    assert inside["ledger.read"].links == [batch.place]
+    assert inside["ledger.read"].links == [batch.context]
     statement = children(collector, batch)["postgresql"]
     assert "ledger.accounts" in statement.attributes["db.query.text"]
     warm = span_of(collector, request(alice, "GET", "/api/v1/accounts"))

@@ -41,7 +41,7 @@ async def test_an_attempt_is_linked_to_its_request(
         told = of_kind(collector, "client", request_id)
         assert told, "the sender's event names its request, the receiver's does not"
         assert {span.service for span in told} == {"finpay-worker"}
-        assert all(span.links == [request.place] for span in told)
+        assert all(span.links == [request.context] for span in told)
         assert all(not span.links for span in attempts if span not in told)
         assert "kanarie" not in repr(collector.spans)
 

@@ -20,7 +20,7 @@ from tests.faults.api_probes import (
     connected,
     locked,
     status_of,
-    truth,
+    stored_balance,
     workers,
 )
 from tests.load import Payment, Sent, load, prove, resolve, send_all
@@ -76,7 +76,7 @@ def test_requests_in_flight_are_finished(api: Api, drained: Api) -> None:
         assert line.recv(65_536).startswith(b"HTTP/1.1 402 ")
     assert drained.process.wait(STOP_LIMIT_S) == 0
     assert [answer.status for answer in answers] == [201]
-    assert truth(api, bob) == 1
+    assert stored_balance(api, bob) == 1
     await_that("nothing is left", lambda: not left_behind(drained))
 
 

@@ -78,8 +78,8 @@ async def test_more_passwords_than_fit_are_refused_and_leave_nothing(api: Api) -
         for answer in refused.values():
             assert answer.json()["code"] == "overloaded"
             assert int(answer.headers["retry-after"]) >= 1
-        outcome_known = api.sql("SELECT email FROM identity.users WHERE email = ANY($1)", emails)
-        assert {row["email"] for row in outcome_known} == set(emails) - set(refused)
+        created = api.sql("SELECT email FROM identity.users WHERE email = ANY($1)", emails)
+        assert {row["email"] for row in created} == set(emails) - set(refused)
         assert (await register(http, next(iter(refused)))).status_code == 201
     api.verify()
 

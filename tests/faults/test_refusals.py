@@ -10,7 +10,7 @@ from typing import Final
 
 from finpay.edge.application import MAX_IN_FLIGHT
 from tests.api_process import Api, User
-from tests.faults.api_probes import ask, await_that, connected, locked, status_of, truth
+from tests.faults.api_probes import ask, await_that, connected, locked, status_of, stored_balance
 
 EXTRA: Final = 40
 LIMIT_S: Final = 10.0
@@ -38,7 +38,7 @@ def test_one_too_many_is_refused_at_once(serve: Callable[..., Api], api: Api) ->
         answers = Counter(status_of(each) for each in lines)
     assert answers[201] == MAX_IN_FLIGHT, "whoever was let in is served"
     assert answers[201] + answers[503] == len(lines)
-    assert truth(api, bob) == answers[201]
+    assert stored_balance(api, bob) == answers[201]
     api.verify()
 
 

@@ -115,7 +115,7 @@ def test_dbmate_reads_the_same_url_as_we(url: str) -> None:
 @pytest.mark.contract("2.3.5")
 def test_the_logins_of_docker_compose(run: Run, worker_id: str, redis_url: str) -> None:
     """The script of initdb, then the migrations; the app is then finpay_app and nothing more."""
-    server = run.start_postgres(run.place(f"compose-{worker_id}-{next(_NUMBERS)}"))
+    server = run.start_postgres(f"compose-{worker_id}-{next(_NUMBERS)}")
     try:
         server.ensure_database("finpay")
         environment = {

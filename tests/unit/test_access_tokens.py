@@ -127,7 +127,7 @@ def test_other_header_is_refused(signer: Signer, header: Mapping[str, Any]) -> N
 
 
 CLAIM_FAULTS: list[tuple[str, Any]] = [
-    ("iss", "someone-else"),
+    ("iss", "other-service"),
     ("iss", ["finpay"]),
     ("iss", None),
     ("aud", "finpay"),

@@ -35,7 +35,7 @@ from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs
 
 MAX_SMALL_BODY_BYTES: Final = 2_048  # of a request without a token: longer than any valid login
-WAIT_S: Final = 2.0  # for the response of the first request with the same key
+WAIT_S: Final = 2.0  # of a request for the response to the first one with the same key
 MIN_POLL_S: Final = 0.01
 MAX_POLL_S: Final = 0.2
 MAX_WAITING: Final = 64  # per process; further copies are 409 at once
@@ -44,7 +44,7 @@ _LOG: Final = logs.get()
 
 
 class InFlight:
-    """Number of requests that this process works on; those that wait for a copy are none."""
+    """Number of requests that this process works on, without those in `Pipeline._wait`."""
 
     __slots__ = ("count",)
 

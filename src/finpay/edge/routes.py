@@ -1,4 +1,4 @@
-"""The whole public surface on one screen."""
+"""The table of all routes: method, path, handler, access, body, parameters, responses, errors."""
 
 from typing import Final
 
@@ -116,7 +116,7 @@ ROUTES: Final = (
           errors=(Code.NOT_FOUND, Code.VALIDATION_FAILED)),
     Route("POST", f"{API}/webhook_endpoints/{{id}}/replay", deliveries.replay, "replayEvents",
           "Deliver the events of a time range again", {200: webhooks.ReplayResult},
-          body=webhooks.ReplayCreate, errors=(Code.NOT_FOUND,)),
+          body=webhooks.ReplayCreate, errors=(Code.NOT_FOUND, Code.REPLAY_IN_PROGRESS)),
     Route("GET", f"{API}/deliveries/{{id}}", deliveries.retrieve, "retrieveDelivery",
           "Retrieve a delivery with its attempts", {200: webhooks.Delivery},
           errors=(Code.NOT_FOUND,)),

@@ -23,7 +23,7 @@ end
 -- "used end_ms". `tiers` keys are behind KEYS[k]; limit, window_ms and cost of each behind ARGV[a].
 -- Counts the request in all tiers, or in none if one is exhausted; tier number `exempt` counts but
 -- never refuses. Returns whether it was counted, and for each tier what is left and the ms
--- until its window ends. A cost of 0 looks without counting.
+-- until its window ends. A cost of 0 reads the tier without counting.
 local function count(k, a, tiers, exempt)
     local fits, report = true, {}
     local limit, cost, used, ends = {}, {}, {}, {}
@@ -144,7 +144,7 @@ operations.admit = function(k, a, keys)
 end
 
 -- A request without a token: rate limits only. A known address is one from which the user of the
--- e-mail logged in before: strangers can't lock it out by failed logins.
+-- e-mail logged in before: failed logins from other addresses can't lock that user out.
 --
 -- KEYS  1… tiers, then, if ARGV 1 is not 0, the marker of a known address
 -- ARGV  1 number of the tier that does not refuse known addresses, 0: none
@@ -159,14 +159,14 @@ operations.admit_anonymous = function(k, a, keys)
     return {fits and 'admitted' or 'limited', report}
 end
 
--- A new generation ends what is cached, and what is being read to be cached.
+-- Sets a new generation: cached reads are invalid, and reads in flight will not be cached.
 local function invalidate(cache, generation)
     if redis.call('HSET', cache, 'gen', generation) > 0 then
         redis.call('PEXPIRE', cache, CACHE_HASH_TTL_MS)
     end
 end
 
--- The end of a money POST. Only the request whose token a claim has releases or overwrites it.
+-- The end of a money POST. A claim is released or overwritten only by the request that made it.
 --
 -- KEYS  1 idempotency key  2 cache hash  3… cache hashes of the other accounts that changed
 -- ARGV  1 token  2 response to store (fingerprint, status, body); empty: release the claim

@@ -5,8 +5,8 @@ SET LOCAL statement_timeout = '60s';
 
 -- How the ledger decides, and what it answers. No function of this file reads or writes a table:
 -- arguments in, result out. …_ledger_posting locks the accounts before, and writes the result
--- after. They have no search_path of their own, which each call would set anew: that of the function
--- that calls them is fixed.
+-- after. They have no search_path of their own, which each call would set anew: that of their
+-- caller is fixed.
 
 -- What can become of a transfer, in order of precedence: a request with two faults gets the first.
 -- finpay.ledger.outcome has the same list; a test compares them.

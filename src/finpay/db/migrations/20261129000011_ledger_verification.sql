@@ -5,8 +5,8 @@ SET LOCAL statement_timeout = '60s';
 
 -- Continuous verification: the rules of `finpay ledger verify` for a slice of transactions and
 -- accounts at a time, each checked by probes of primary keys, so that a slice costs the same
--- however long the history is. The slice is chosen, checked and recorded here: the app's role can say
--- when the next one is due, within an hour, and nothing else.
+-- however long the history is. The slice is chosen, checked and recorded here: the app's role can
+-- say when the next one is due, within an hour, and nothing else.
 
 -- How far it came, and what it found: one row for all workers. A round begins with the totals, with
 -- the transactions and accounts in which a violation was found before, and with the next of all

@@ -63,13 +63,13 @@ class Request:
 
     @property
     def content_length(self) -> int | None:
-        """Bytes of the body; None where only reading it tells."""
+        """Bytes of the body; None for a chunked body, whose length is unknown before its end."""
         if b"transfer-encoding" in self.headers:
             return None
         return int(self.headers.get(b"content-length", b"0"))
 
     def leaves_unread(self, max_bytes: int) -> bool:
-        """Whether more than `max_bytes` of a body may follow that was not read."""
+        """Whether the body was not read and may be longer than `max_bytes`."""
         length = self.content_length
         return not self.body_was_read and (length is None or length > max_bytes)
 
@@ -94,7 +94,7 @@ class Context(Struct, frozen=True):
     bearer: str = ""
 
     def path_uuid(self, prefix: Prefix, absent: FinPayError) -> UUID:
-        """The id in the path. Raises `absent` for what is not an id of this kind."""
+        """The id in the path. Raises `absent` if it is not an id of this kind."""
         try:
             return ids.decode(prefix, self.path_id)
         except ids.MalformedId:
