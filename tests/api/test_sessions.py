@@ -17,8 +17,11 @@ from tests.api_process import PASSWORD, Api, User
 CONNECTIONS: Final = 16  # with two processes, all in one is as likely as a coin 15 times heads
 
 
-def refresh(api: Api, token: str | None) -> Any:
-    return api.client().request("POST", "/api/v1/auth/refresh", json={"refresh_token": token})
+def refresh(api: Api, token: str | None, address: str | None = None) -> Any:
+    """`address`: of the client, as a proxy says it."""
+    headers = None if address is None else {"X-Forwarded-For": address}
+    body = {"refresh_token": token}
+    return api.client().request("POST", "/api/v1/auth/refresh", json=body, headers=headers)
 
 
 def age(api: Api, token: str | None, seconds: float) -> None:
@@ -137,7 +140,7 @@ class TestRefresh:
     def test_ten_at_once_all_get_the_same_successor(self, server: Api, strict: Strict) -> None:
         token = strict.made_by.user().client.refresh_token
         with ThreadPoolExecutor(10) as threads:
-            answers = list(threads.map(lambda _: refresh(server, token), range(10)))
+            answers = list(threads.map(lambda n: refresh(server, token, f"192.0.2.{n}"), range(10)))
         assert [answer.status for answer in answers] == [200] * 10
         pairs = [answer.json() for answer in answers]
         assert len({pair["refresh_token"] for pair in pairs}) == 1

@@ -129,7 +129,7 @@ class Life(RuleBasedStateMachine):
 
     async def _exchange(self, token: str) -> Tokens | str:
         try:
-            answer = await self.people.identity.refresh(token, fresh_origin())
+            answer = await self.people.identity.sessions.refresh(token, fresh_origin())
         except FinPayError as error:
             return error.code.removeprefix("refresh_token_")
         return "reused" if isinstance(answer, RefreshTokenReuse) else answer
@@ -138,7 +138,7 @@ class Life(RuleBasedStateMachine):
         claims = jwt.decode(tokens.access_token, options={"verify_signature": False})
         assert claims["gen"] == generation
         principal = self.person.principal
-        return await self.people.identity.confirm_session(
+        return await self.people.identity.sessions.confirm(
             principal.session_id, principal.user_id, generation
         )
 

@@ -101,20 +101,25 @@ class People:
         return self.signer.verify(tokens.access_token, time.time())
 
     async def refresh(self, token: str) -> Tokens:
-        outcome = await self.identity.refresh(token, fresh_origin())
+        outcome = await self.identity.sessions.refresh(token, fresh_origin())
         assert isinstance(outcome, Tokens)
         return outcome
 
+    async def logout(self, principal: Principal, origin: RequestOrigin) -> None:
+        await self.identity.sessions.revoke(
+            principal.session_id, principal.user_id, "logout", origin
+        )
+
     async def is_active(self, person: Person) -> bool:
         principal = person.principal
-        return await self.identity.confirm_session(
+        return await self.identity.sessions.confirm(
             principal.session_id, person.id, principal.generation
         )
 
     async def use(self, tokens: Tokens) -> bool:
         """As the gate does for an access token whose generation has no marker."""
         principal = self.principal(tokens)
-        return await self.identity.confirm_session(
+        return await self.identity.sessions.confirm(
             principal.session_id, principal.user_id, principal.generation
         )
 

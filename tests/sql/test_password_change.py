@@ -25,7 +25,7 @@ async def test_password_change_revokes_all_other_sessions(people: People) -> Non
     person, bystander = await people.register(), await people.register()
     second, third = await people.login(person), await people.login(person)
     logged_out = await people.login(person)
-    await people.identity.logout(logged_out.principal, fresh_origin())
+    await people.logout(logged_out.principal, fresh_origin())
     origin = fresh_origin()
     changed = await people.identity.change_password(
         second.principal, PASSWORD, NEW_PASSWORD, origin
@@ -42,7 +42,7 @@ async def test_password_change_revokes_all_other_sessions(people: People) -> Non
     assert await people.is_active(bystander)
     assert await people.use(changed.tokens)
     await people.refresh(changed.tokens.refresh_token)
-    lost = await refusal(people.identity.refresh(third.refresh_token, fresh_origin()))
+    lost = await refusal(people.identity.sessions.refresh(third.refresh_token, fresh_origin()))
     assert lost.code is Code.REFRESH_TOKEN_INVALID
     audited = await people.audit(origin)
     assert audited[-1] == ("password.changed", person.id, person.id)
@@ -64,7 +64,7 @@ async def test_all_earlier_refresh_tokens_are_invalid_after_a_change(people: Peo
         person.principal, PASSWORD, NEW_PASSWORD, fresh_origin()
     )
     for token in tokens:
-        refused = await refusal(people.identity.refresh(token, fresh_origin()))
+        refused = await refusal(people.identity.sessions.refresh(token, fresh_origin()))
         assert refused.code is Code.REFRESH_TOKEN_INVALID
     assert await people.is_active(person)
     principal = people.principal(changed.tokens)
@@ -74,7 +74,7 @@ async def test_all_earlier_refresh_tokens_are_invalid_after_a_change(people: Peo
 
 async def test_session_that_ended_meanwhile_changes_nothing(people: People) -> None:
     person = await people.register()
-    await people.identity.logout(person.principal, fresh_origin())
+    await people.logout(person.principal, fresh_origin())
     refused = await refusal(
         people.identity.change_password(person.principal, PASSWORD, NEW_PASSWORD, fresh_origin())
     )

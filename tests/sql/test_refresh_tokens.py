@@ -34,7 +34,7 @@ async def people(database_url: str) -> AsyncIterator[People]:
 
 async def test_refresh_returns_a_new_pair_for_the_same_session(people: People) -> None:
     person, origin = await people.register(), fresh_origin()
-    fresh = await people.identity.refresh(person.refresh_token, origin)
+    fresh = await people.identity.sessions.refresh(person.refresh_token, origin)
     assert isinstance(fresh, Tokens)
     assert fresh.refresh_token != person.refresh_token
     assert fresh.access_token != person.logged_in.tokens.access_token
@@ -88,13 +88,13 @@ async def test_token_is_answered_60_s_longer_than_the_first_use(people: People, 
         again = await people.refresh(person.refresh_token)
         assert again.refresh_token == fresh.refresh_token
     await people.age(person, 3)
-    assert await people.identity.refresh(person.refresh_token, other) == RefreshTokenReuse(
+    assert await people.identity.sessions.refresh(person.refresh_token, other) == RefreshTokenReuse(
         person.id, person.principal.session_id
     )
     assert not await people.is_active(person)
     assert not await people.use(fresh)
     assert await people.is_active(second), "only its own session"
-    lost = await refusal(people.identity.refresh(fresh.refresh_token, fresh_origin()))
+    lost = await refusal(people.identity.sessions.refresh(fresh.refresh_token, fresh_origin()))
     assert lost.code is Code.REFRESH_TOKEN_INVALID
     assert await people.audit(other) == [("session.revoked", None, person.principal.session_id)]
     ((number, kind, data),) = (await people.events(person))[2:]
@@ -144,7 +144,7 @@ async def test_session_ends_90_days_after_its_login(people: People) -> None:
     assert await people.use(tokens)
     await people.age(person, 101)
     assert not await people.use(tokens)
-    lost = await refusal(people.identity.refresh(tokens.refresh_token, fresh_origin()))
+    lost = await refusal(people.identity.sessions.refresh(tokens.refresh_token, fresh_origin()))
     assert lost.code is Code.REFRESH_TOKEN_INVALID
     assert len(await people.events(person)) == 2, "it was not revoked"
 
@@ -153,9 +153,9 @@ async def test_second_reuse_is_reported_and_revokes_nothing_twice(people: People
     """The process that detected the first one may have exited before it wrote the tombstone."""
     person, second = await people.register(), fresh_origin()
     await people.exchange_and_use(person)
-    first = await people.identity.refresh(person.refresh_token, fresh_origin())
+    first = await people.identity.sessions.refresh(person.refresh_token, fresh_origin())
     ended_at = await people.ended_at(person)
-    assert await people.identity.refresh(person.refresh_token, second) == first
+    assert await people.identity.sessions.refresh(person.refresh_token, second) == first
     assert isinstance(first, RefreshTokenReuse)
     assert await people.ended_at(person) == ended_at
     assert await people.audit(second) == []
@@ -164,7 +164,7 @@ async def test_second_reuse_is_reported_and_revokes_nothing_twice(people: People
 
 @pytest.mark.parametrize("token", ["", "x", "é\x00", "\ud800", "x" * 512])
 async def test_unknown_token_is_invalid(people: People, token: str) -> None:
-    refused = await refusal(people.identity.refresh(token, fresh_origin()))
+    refused = await refusal(people.identity.sessions.refresh(token, fresh_origin()))
     assert refused.code is Code.REFRESH_TOKEN_INVALID
     assert refused.headers == CHALLENGE
 
@@ -185,7 +185,7 @@ async def test_expired_token_is_invalid_and_revokes_nothing(
         "UPDATE identity.refresh_tokens SET expires_at = clock_timestamp() WHERE hash = $1",
         hash_of(person.refresh_token),
     )
-    refused = await refusal(people.identity.refresh(person.refresh_token, fresh_origin()))
+    refused = await refusal(people.identity.sessions.refresh(person.refresh_token, fresh_origin()))
     assert refused.code is Code.REFRESH_TOKEN_INVALID
     assert await people.is_active(person)
 
@@ -231,7 +231,9 @@ async def test_refresh_sees_the_use_that_it_waited_for(people: People) -> None:
             " SET successor_used_at = clock_timestamp() - interval '61 s' WHERE hash = $1",
             hash_of(person.refresh_token),
         )
-        waiting = asyncio.create_task(people.identity.refresh(person.refresh_token, fresh_origin()))
+        waiting = asyncio.create_task(
+            people.identity.sessions.refresh(person.refresh_token, fresh_origin())
+        )
         await people.until_blocked()
     assert isinstance(await waiting, RefreshTokenReuse)
     assert not await people.is_active(person)

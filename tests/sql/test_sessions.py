@@ -36,7 +36,7 @@ async def test_refresh_that_waits_for_a_logout_is_refused(people: People) -> Non
             person.principal.session_id,
         )
         waiting = asyncio.create_task(
-            refusal(people.identity.refresh(person.refresh_token, fresh_origin()))
+            refusal(people.identity.sessions.refresh(person.refresh_token, fresh_origin()))
         )
         await people.until_blocked()
     assert (await waiting).code is Code.REFRESH_TOKEN_INVALID
@@ -46,44 +46,44 @@ async def test_session_is_revoked_when_logout_and_refresh_race(people: People) -
     person = await people.register()
     for _ in range(10):
         login = await people.login(person)
-        logout = people.identity.logout(login.principal, fresh_origin())
+        logout = people.logout(login.principal, fresh_origin())
         outcome, _ = await asyncio.gather(
-            people.identity.refresh(login.refresh_token, fresh_origin()),
+            people.identity.sessions.refresh(login.refresh_token, fresh_origin()),
             logout,
             return_exceptions=True,
         )
         token = outcome.refresh_token if isinstance(outcome, Tokens) else login.refresh_token
-        refused = await refusal(people.identity.refresh(token, fresh_origin()))
+        refused = await refusal(people.identity.sessions.refresh(token, fresh_origin()))
         assert refused.code is Code.REFRESH_TOKEN_INVALID
 
 
 async def test_logout_revokes_one_session_and_is_recorded_once(people: People) -> None:
     person, origin = await people.register(), fresh_origin()
     second = await people.login(person)
-    await people.identity.logout(person.principal, origin)
+    await people.logout(person.principal, origin)
     ended_at = await people.ended_at(person)
     assert not await people.is_active(person)
     assert await people.is_active(second)
-    await people.identity.logout(person.principal, fresh_origin())
+    await people.logout(person.principal, fresh_origin())
     assert await people.ended_at(person) == ended_at
     session_id = person.principal.session_id
     assert await people.audit(origin) == [("session.revoked", person.id, session_id)]
     ((number, kind, data),) = (await people.events(person))[2:]
     assert (number, kind) == (3, "session.revoked")
     assert ids.encode("ses", session_id) in data
-    refused = await refusal(people.identity.refresh(person.refresh_token, fresh_origin()))
+    refused = await refusal(people.identity.sessions.refresh(person.refresh_token, fresh_origin()))
     assert refused.code is Code.REFRESH_TOKEN_INVALID
 
 
 async def test_session_of_another_user_is_neither_active_nor_revoked(people: People) -> None:
     person, other = await people.register(), await people.register()
     session_id = person.principal.session_id
-    assert await people.identity.confirm_session(session_id, person.id, 0)
-    assert not await people.identity.confirm_session(session_id, other.id, 0)
-    assert not await people.identity.confirm_session(ids.new_uuid(), person.id, 0)
+    assert await people.identity.sessions.confirm(session_id, person.id, 0)
+    assert not await people.identity.sessions.confirm(session_id, other.id, 0)
+    assert not await people.identity.sessions.confirm(ids.new_uuid(), person.id, 0)
     mixed = people.signer.issue(other.id, other.logged_in.account.id, session_id, 0)
     principal = people.signer.verify(mixed, 0)
-    await people.identity.logout(principal, fresh_origin())
+    await people.logout(principal, fresh_origin())
     assert await people.is_active(person)
 
 
@@ -98,9 +98,9 @@ async def test_failed_call_leaves_no_rows(people: People) -> None:
         identity.register(fresh_email(), PASSWORD, None, "ZAR", broken),
         identity.login(person.email, PASSWORD, broken),
         identity.change_password(person.principal, PASSWORD, "a better horse battery", broken),
-        identity.logout(second.principal, broken),
-        identity.refresh(second.refresh_token, broken),
-        identity.refresh(rotated.refresh_token, broken),
+        people.logout(second.principal, broken),
+        identity.sessions.refresh(second.refresh_token, broken),
+        identity.sessions.refresh(rotated.refresh_token, broken),
     ):
         with pytest.raises(Exception, match="0x00"):
             await call
@@ -123,8 +123,11 @@ async def test_concurrent_calls_of_one_user_do_not_deadlock(people: People) -> N
                 f"{PASSWORD} {run + 1}",
                 fresh_origin(),
             ),
-            *(people.identity.logout(login.principal, fresh_origin()) for login in logins[1:]),
-            *(people.identity.refresh(login.refresh_token, fresh_origin()) for login in logins),
+            *(people.logout(login.principal, fresh_origin()) for login in logins[1:]),
+            *(
+                people.identity.sessions.refresh(login.refresh_token, fresh_origin())
+                for login in logins
+            ),
         ]
         for result in await asyncio.gather(*calls, return_exceptions=True):
             if isinstance(result, FinPayError):

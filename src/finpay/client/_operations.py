@@ -211,7 +211,7 @@ def page_after(operation: Operation[Page[T]], page: Page[T]) -> Operation[Page[T
     return page_at(operation, page.next_cursor)
 
 
-def checked(prefix: Literal["txn", "evt", "whe", "whd"], text: str) -> str:
+def checked(prefix: Literal["txn", "evt", "whe", "whd", "ses", "key"], text: str) -> str:
     """The id, if it is well-formed: a malformed one is never put in a path."""
     try:
         ids.decode(prefix, text)

@@ -8,10 +8,11 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class RequestOrigin:
-    """The id of a request and, where known, the address of its client: for the audit log."""
+    """The id of a request and, where known, the address and the User-Agent of its client."""
 
     request_id: str
     address: str | None
+    user_agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,18 @@ class Account:
     status: str
     version: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An active session. Columns of identity.sessions, in their order in the queries."""
+
+    id: UUID
+    device: str | None
+    address: str | None
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ WITH registered AS (
     INSERT INTO identity.users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
     RETURNING id, email, name, created_at
 ), session AS (
-    INSERT INTO identity.sessions (id, user_id, refresh_key)
-    SELECT $5, id, $10 FROM registered RETURNING id
+    INSERT INTO identity.sessions (id, user_id, refresh_key, device, address)
+    SELECT $5, id, $10, $11, $12 FROM registered RETURNING id
 ), token AS (
     INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
     SELECT $6, id, 0, clock_timestamp() + make_interval(secs => $7) FROM session
@@ -50,8 +50,8 @@ WITH verified AS (
     SELECT id, email, name, created_at FROM identity.users
     WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE
 ), session AS (
-    INSERT INTO identity.sessions (id, user_id, refresh_key)
-    SELECT $3, id, $8 FROM verified RETURNING id
+    INSERT INTO identity.sessions (id, user_id, refresh_key, device, address)
+    SELECT $3, id, $8, $9, $7 FROM verified RETURNING id
 ), token AS (
     INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
     SELECT $4, id, 0, clock_timestamp() + make_interval(secs => $5) FROM session
@@ -83,8 +83,18 @@ WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND s.expires_at > clo
 
 -- name: record_first_use
 -- Of generation $2: its refresh token, or an access token issued with it.
+WITH seen AS (
+    UPDATE identity.sessions SET seen_at = clock_timestamp() WHERE id = $1
+)
 UPDATE identity.refresh_tokens SET successor_used_at = clock_timestamp()
 WHERE session_id = $1 AND generation = $2 - 1 AND successor_used_at IS NULL
+
+-- name: list_sessions
+-- Active ones, newest first. $2: the id before which the page begins, null for the first.
+SELECT id, device, address, created_at, seen_at, expires_at FROM identity.sessions
+WHERE user_id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
+  AND ($2::uuid IS NULL OR id < $2)
+ORDER BY id DESC LIMIT $3
 
 -- name: lock_session_of_refresh_token
 SELECT id FROM identity.sessions

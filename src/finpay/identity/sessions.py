@@ -17,7 +17,13 @@ from finpay.db.pool import Database, Executor
 from finpay.identity import refresh_tokens
 from finpay.identity.access_tokens import Principal, Signer
 from finpay.identity.errors import refresh_token_invalid, session_ended
-from finpay.identity.models import PasswordChanged, RefreshTokenReuse, RequestOrigin, Tokens
+from finpay.identity.models import (
+    PasswordChanged,
+    RefreshTokenReuse,
+    RequestOrigin,
+    Session,
+    Tokens,
+)
 from finpay.identity.refresh_tokens import RefreshToken
 
 REPEAT_S: Final = 60  # two tabs of one browser and a slow network differ by less
@@ -124,7 +130,7 @@ class Sessions:
         self, transaction: Executor, principal: Principal, origin: RequestOrigin
     ) -> PasswordChanged:
         """Revokes the user's other sessions, and all refresh tokens of this one."""
-        revoked = await _revoke_others(transaction, principal, origin)
+        revoked = await _revoke_others(transaction, principal, "password_changed", origin)
         session = await transaction.fetch_one(
             _SQL.lock_active_session, principal.session_id, principal.user_id
         )
@@ -147,19 +153,30 @@ class Sessions:
         )
         return PasswordChanged(tokens, revoked)
 
-    async def logout(self, principal: Principal, origin: RequestOrigin) -> None:
-        """Revokes the session. Nothing happens if it is revoked already."""
-        user_id = principal.user_id
+    async def list_(self, user_id: UUID, *, before: UUID | None, limit: int) -> list[Session]:
+        """Active sessions of a user, newest first."""
+        rows = await self._database.fetch(_SQL.list_sessions, user_id, before, limit)
+        return [Session(*row) for row in rows]
+
+    async def revoke(
+        self, session_id: UUID, user_id: UUID, reason: str, origin: RequestOrigin
+    ) -> bool:
+        """Whether it was an active session of this user, which is revoked now."""
         async with self._database.transaction() as transaction:
-            revoked = await _revoke(transaction, principal.session_id, user_id, "logout")
-            await _record(transaction, user_id, revoked, "logout", origin, actor_id=user_id)
+            revoked = await _revoke(transaction, session_id, user_id, reason)
+            await _record(transaction, user_id, revoked, reason, origin, actor_id=user_id)
+        return bool(revoked)
+
+    async def revoke_others(self, principal: Principal, origin: RequestOrigin) -> list[UUID]:
+        """Revokes all sessions of the user but this one, and returns their ids."""
+        async with self._database.transaction() as transaction:
+            return await _revoke_others(transaction, principal, "revoked", origin)
 
 
 async def _revoke_others(
-    transaction: Executor, principal: Principal, origin: RequestOrigin
+    transaction: Executor, principal: Principal, reason: str, origin: RequestOrigin
 ) -> list[UUID]:
-    """Revokes all other sessions of the user, after a password change. Returns their ids."""
-    user_id, reason = principal.user_id, "password_changed"
+    user_id = principal.user_id
     rows = await transaction.fetch(
         _SQL.revoke_other_sessions, principal.session_id, user_id, reason
     )

@@ -19,9 +19,7 @@ from finpay.identity.models import (
     Account,
     LoggedIn,
     PasswordChanged,
-    RefreshTokenReuse,
     RequestOrigin,
-    Tokens,
     User,
 )
 from finpay.identity.passwords import Hasher
@@ -56,7 +54,7 @@ class Identity:
         self.signer = signer
         self._database = database
         self._hasher = hasher
-        self._sessions = Sessions(database, signer, refresh_ttl_s=refresh_ttl_s, clock=clock)
+        self.sessions = Sessions(database, signer, refresh_ttl_s=refresh_ttl_s, clock=clock)
 
     async def register(
         self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
@@ -75,10 +73,12 @@ class Identity:
                     password_hash,
                     session_id,
                     refresh.hash,
-                    self._sessions.refresh_ttl_s,
+                    self.sessions.refresh_ttl_s,
                     account_id,
                     currency,
                     new_key(),
+                    origin.user_agent,
+                    origin.address,
                 )
                 await transaction.execute(
                     _SQL.record_registration,
@@ -130,7 +130,7 @@ class Identity:
                 if await transaction.fetch_one(
                     _SQL.replace_password_hash, principal.user_id, password_hash, new_hash
                 ):
-                    changed = await self._sessions.change_password(transaction, principal, origin)
+                    changed = await self.sessions.change_password(transaction, principal, origin)
                     await transaction.execute(
                         _SQL.record_password_change,
                         principal.user_id,
@@ -146,18 +146,6 @@ class Identity:
         if row is None:
             raise errors.unauthenticated("The user of this access token no longer exists.")
         return User(*row)
-
-    async def refresh(self, token: str, origin: RequestOrigin) -> Tokens | RefreshTokenReuse:
-        """See Sessions.refresh."""
-        return await self._sessions.refresh(token, origin)
-
-    async def logout(self, principal: Principal, origin: RequestOrigin) -> None:
-        """See Sessions.logout."""
-        await self._sessions.logout(principal, origin)
-
-    async def confirm_session(self, session_id: UUID, user_id: UUID, generation: int) -> bool:
-        """See Sessions.confirm."""
-        return await self._sessions.confirm(session_id, user_id, generation)
 
     def close(self) -> None:
         """Stops the threads that hash passwords."""
@@ -200,10 +188,11 @@ class Identity:
             password_hash,
             session_id,
             refresh.hash,
-            self._sessions.refresh_ttl_s,
+            self.sessions.refresh_ttl_s,
             origin.request_id,
             origin.address,
             new_key(),
+            origin.user_agent,
         )
         return None if row is None else self._logged_in(row, session_id, refresh)
 
@@ -211,7 +200,7 @@ class Identity:
         """From a row with the user's columns, then the account's."""
         user = User(*row[:_USER_COLUMNS])
         account = Account(*row[_USER_COLUMNS : _USER_COLUMNS + _ACCOUNT_COLUMNS])
-        tokens = self._sessions.tokens(user.id, account.id, session_id, refresh)
+        tokens = self.sessions.tokens(user.id, account.id, session_id, refresh)
         return LoggedIn(user, account, tokens)
 
 

@@ -24,6 +24,9 @@ CREATE TABLE identity.sessions (
     refresh_key bytea       NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at  timestamptz NOT NULL DEFAULT clock_timestamp() + interval '90 days',
+    seen_at     timestamptz NOT NULL DEFAULT clock_timestamp(),   -- login, refresh or first use
+    device      text,       -- User-Agent of the login, so that its owner recognises it
+    address     text,       -- IP address of the login
     ended_at    timestamptz,
     end_reason  text,
     CONSTRAINT sessions_pkey PRIMARY KEY (id),
@@ -31,10 +34,11 @@ CREATE TABLE identity.sessions (
     CONSTRAINT sessions_refresh_key_length CHECK (octet_length(refresh_key) = 32),
     CONSTRAINT sessions_end CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
     CONSTRAINT sessions_end_reason
-        CHECK (end_reason IN ('logout', 'password_changed', 'refresh_token_reused'))
+        CHECK (end_reason IN ('logout', 'password_changed', 'refresh_token_reused', 'revoked')),
+    CONSTRAINT sessions_device_length CHECK (char_length(device) <= 200)
 );
--- A password change revokes the user's other sessions.
-CREATE INDEX sessions_active_by_user ON identity.sessions (user_id) WHERE ended_at IS NULL;
+-- The list of active sessions; a password change revokes the user's other ones.
+CREATE INDEX sessions_active_by_user ON identity.sessions (user_id, id) WHERE ended_at IS NULL;
 
 -- Every refresh token of a session, as a SHA-256: the tokens have 256 random bits, so a plain hash
 -- is enough. Exchanged ones are kept, so that reuse is detected. The successor of generation n is
