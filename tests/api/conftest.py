@@ -14,7 +14,6 @@ from tests.servers import Run
 
 ORIGIN: Final = "https://shop.example"
 METRICS_TOKEN: Final = "a-token-for-prometheus"
-GRACE_S: Final = 5  # not the default, so that tests see the effect of the setting
 
 _NUMBERS: Final = count(1)
 
@@ -83,7 +82,6 @@ def strict(
         "FINPAY_TRUSTED_PROXIES": "1",
         "FINPAY_CORS_ORIGINS": f"{ORIGIN}, https://other.example",
         "FINPAY_METRICS_TOKEN": METRICS_TOKEN,
-        "FINPAY_REFRESH_GRACE": str(GRACE_S),
     }
     folder = tmp_path_factory.mktemp("strict")
     try:

@@ -56,6 +56,7 @@ def test_a_login_resets_the_limit_of_its_email_only(strict: Strict, address: str
     assert left_of(after) == {"global": 97, "auth_address": 1, "auth_email": 19}
 
 
+@pytest.mark.fault("D5")
 @pytest.mark.contract("1.7.1")
 def test_failed_logins_from_other_addresses_do_not_lock_a_user_out(strict: Strict) -> None:
     """An address from which the user logged in before is exempt; a new address is not."""
@@ -70,6 +71,7 @@ def test_failed_logins_from_other_addresses_do_not_lock_a_user_out(strict: Stric
     assert owner("/auth/login", email=bob.email, password=PASSWORD).status == 200
 
 
+@pytest.mark.fault("D7")
 def test_over_the_limit_a_large_body_is_refused_before_it_is_read(
     strict: Strict, address: str
 ) -> None:
@@ -86,6 +88,7 @@ def test_over_the_limit_a_large_body_is_refused_before_it_is_read(
         assert connection.recv(64).startswith(b"HTTP/1.1 429 ")
 
 
+@pytest.mark.fault("D6")
 def test_pages_are_limited_by_address_in_a_tier_of_their_own(strict: Strict, address: str) -> None:
     pages = [strict.page(path, address) for path in ("/docs", "/openapi.json", "/docs/errors")]
     assert [left_of(page) for page in pages] == [{"pages": left} for left in (599, 598, 597)]

@@ -155,7 +155,7 @@ class TestSize:
                 trust_env=False,
             )
             assert answer.request.headers["Transfer-Encoding"] == "chunked"
-            problem(answer_of(answer), status,
+            problem(HttpResponse(answer.status_code, answer.headers, answer.content), status,
                     "body_too_large" if status == 413 else "validation_failed")  # fmt: skip
 
     def test_is_checked_by_content_length_before_it_arrives(self, api: Api, alice: User) -> None:
@@ -293,7 +293,3 @@ def raw(api: Api, *lines: str, content: bytes = b"") -> HttpResponse:
         reply = HTTPResponse(connection)
         reply.begin()
         return HttpResponse(reply.status, httpx.Headers(reply.getheaders()), reply.read())
-
-
-def answer_of(reply: httpx.Response) -> HttpResponse:
-    return HttpResponse(reply.status_code, reply.headers, reply.content)

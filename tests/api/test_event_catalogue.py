@@ -120,14 +120,15 @@ def _log_out(api: Api, user: User) -> None:
 
 
 def _reuse(api: Api, user: User) -> None:
-    """An old refresh token, long after its grace."""
+    """An old refresh token, long after its successor was used."""
     client = api.client()
     old = client.login(user.email, PASSWORD).refresh_token
     client.refresh()
+    client.me()
     api.sql(
-        "UPDATE identity.refresh_tokens t SET rotated_at = t.rotated_at - interval '1 hour' "
+        "UPDATE identity.refresh_tokens t SET successor_used_at = t.created_at - interval '1 hour' "
         "FROM identity.sessions s WHERE s.id = t.session_id AND s.user_id = $1 "
-        "AND t.rotated_at IS NOT NULL",
+        "AND t.successor_used_at IS NOT NULL",
         user.uuid,
     )
     answer = api.client().request("POST", "/api/v1/auth/refresh", json={"refresh_token": old})

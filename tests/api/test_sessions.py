@@ -11,24 +11,32 @@ import pytest
 
 from finpay import ids
 from tests.api.assertions import invalid, problem
-from tests.api.conftest import GRACE_S, Strict
+from tests.api.conftest import Strict
 from tests.api_process import PASSWORD, Api, User
 
 CONNECTIONS: Final = 16  # all in one of two processes: probability 2^-15
 
 
-def refresh(api: Api, token: str | None) -> Any:
-    return api.client().request("POST", "/api/v1/auth/refresh", json={"refresh_token": token})
+def refresh(api: Api, token: str | None, address: str | None = None) -> Any:
+    """`address`: of the client, as a proxy says it."""
+    headers = None if address is None else {"X-Forwarded-For": address}
+    body = {"refresh_token": token}
+    return api.client().request("POST", "/api/v1/auth/refresh", json=body, headers=headers)
 
 
 def age(api: Api, token: str | None, seconds: float) -> None:
-    """Moves the times of a refresh token into the past, as if that much time had passed."""
-    api.sql(
-        "UPDATE identity.refresh_tokens SET expires_at = expires_at - make_interval(secs => $2),"
-        " rotated_at = rotated_at - make_interval(secs => $2) WHERE hash = $1",
-        hashlib.sha256(str(token).encode()).digest(),
-        seconds,
-    )
+    """As if everything of the session of this refresh token had happened that much earlier."""
+    for table, key, columns in (
+        ("sessions", "id", ("created_at", "expires_at")),
+        ("refresh_tokens", "session_id", ("created_at", "expires_at", "successor_used_at")),
+    ):
+        moved = ", ".join(f"{name} = {name} - make_interval(secs => $2)" for name in columns)
+        api.sql(
+            f"UPDATE identity.{table} SET {moved} WHERE {key} ="
+            " (SELECT session_id FROM identity.refresh_tokens WHERE hash = $1)",
+            hashlib.sha256(str(token).encode()).digest(),
+            seconds,
+        )
 
 
 def is_accepted(api: Api, access_token: str) -> bool:
@@ -81,30 +89,22 @@ class TestRefresh:
         assert refresh(api, pair["refresh_token"]).status == 200
 
     @pytest.mark.contract("1.6.2")
-    def test_accepts_an_old_token_within_the_grace(self, api: Api) -> None:
-        """Two tabs, or a lost answer: both pairs are valid and stay valid."""
+    def test_answers_an_old_token_again_until_its_successor_is_used(self, api: Api) -> None:
+        """A lost response: the same successor, and another access token of it."""
         old = api.user().client.refresh_token
         first = refresh(api, old).json()
-        age(api, old, 29)
-        second = refresh(api, old)
-        assert second.status == 200
-        assert second.json()["refresh_token"] != first["refresh_token"]
-        for pair in (first, second.json()):
-            assert is_accepted(api, pair["access_token"])
-            assert refresh(api, pair["refresh_token"]).status == 200
-
-    @pytest.mark.contract("1.6.2")
-    def test_using_the_grace_does_not_prolong_it(self, api: Api) -> None:
-        old = api.user().client.refresh_token
-        refresh(api, old)
-        for _ in range(2):
-            age(api, old, 14)
-            assert refresh(api, old).status == 200
-        age(api, old, 3)
+        age(api, old, 86_400)
+        second = refresh(api, old).json()
+        assert second["refresh_token"] == first["refresh_token"]
+        assert is_accepted(api, first["access_token"])
+        assert is_accepted(api, second["access_token"])
+        age(api, old, 55)
+        assert refresh(api, old).json()["refresh_token"] == first["refresh_token"]
+        age(api, old, 6)
         problem(refresh(api, old), 401, "refresh_token_reused")
 
-    @pytest.mark.contract("1.6.2")
-    def test_an_old_token_after_the_grace_ends_the_session(self, api: Api) -> None:
+    @pytest.mark.contract("1.6.2", "1.6.3")
+    def test_an_old_token_after_its_successor_ends_the_session(self, api: Api) -> None:
         """Each access and refresh token of the session; other sessions of the user stay active."""
         alice = api.user()
         other = api.client()
@@ -112,7 +112,8 @@ class TestRefresh:
         old = alice.client.refresh_token
         pair = refresh(api, old).json()
         assert is_accepted(api, pair["access_token"])
-        age(api, old, 31)
+        age(api, old, 61)
+        assert is_accepted(api, alice.token)
         reused = refresh(api, old)
         problem(reused, 401, "refresh_token_reused")
         assert reused.headers["WWW-Authenticate"].startswith("Bearer ")
@@ -122,29 +123,31 @@ class TestRefresh:
         assert other.me().email == alice.email
         other.refresh()
 
-    def test_the_grace_is_a_setting(self, strict: Strict, server: Api) -> None:
-        alice = strict.made_by.user()
-        old = alice.client.refresh_token
-        refresh(server, old)
-        age(server, old, GRACE_S - 1)
-        assert refresh(server, old).status == 200
-        age(server, old, 2)
-        assert is_accepted(server, alice.token)
-        problem(refresh(server, old), 401, "refresh_token_reused")
-        assert not is_accepted(server, alice.token)
+    @pytest.mark.contract("1.6.2")
+    @pytest.mark.parametrize("thief_is_first", [True, False])
+    def test_a_copied_token_is_noticed(self, api: Api, *, thief_is_first: bool) -> None:
+        """Both have the same token. The one who comes late ends the session of both."""
+        alice = api.user()
+        copied = alice.client.refresh_token
+        pair = refresh(api, copied).json()
+        assert is_accepted(api, pair["access_token"])
+        age(api, copied, 61)
+        assert is_accepted(api, pair["access_token"] if thief_is_first else alice.token)
+        problem(refresh(api, copied), 401, "refresh_token_reused")
+        problem(refresh(api, pair["refresh_token"]), 401, "refresh_token_invalid")
+        assert not is_accepted(api, pair["access_token"])
 
-    def test_ten_concurrent_refreshes_all_get_a_valid_pair(
-        self, server: Api, strict: Strict
-    ) -> None:
+    def test_ten_at_once_all_get_the_same_successor(self, server: Api, strict: Strict) -> None:
         token = strict.made_by.user().client.refresh_token
         with ThreadPoolExecutor(10) as threads:
-            answers = list(threads.map(lambda _: refresh(server, token), range(10)))
+            answers = list(threads.map(lambda n: refresh(server, token, f"192.0.2.{n}"), range(10)))
         assert [answer.status for answer in answers] == [200] * 10
         pairs = [answer.json() for answer in answers]
-        assert len({pair["refresh_token"] for pair in pairs}) == 10
+        assert len({pair["refresh_token"] for pair in pairs}) == 1
+        assert len({pair["access_token"] for pair in pairs}) == 10
         for pair in pairs:
             assert is_accepted(strict.made_by, pair["access_token"])
-            assert refresh(strict.made_by, pair["refresh_token"]).status == 200
+        assert refresh(strict.made_by, pairs[0]["refresh_token"]).status == 200
 
     def test_refuses_a_text_that_is_not_a_refresh_token(self, api: Api) -> None:
         alice = api.user()
@@ -162,6 +165,19 @@ class TestRefresh:
         assert refresh(api, token).status == 200
         age(api, token, 21)
         problem(refresh(api, token), 401, "refresh_token_invalid")
+
+    @pytest.mark.contract("1.6.2")
+    def test_a_session_ends_90_days_after_its_login(self, api: Api) -> None:
+        pair = {"refresh_token": api.user().client.refresh_token}
+        for _ in range(4):
+            age(api, pair["refresh_token"], 20 * 86_400)
+            pair = refresh(api, pair["refresh_token"]).json()
+        age(api, pair["refresh_token"], 10 * 86_400 - 60)
+        pair = refresh(api, pair["refresh_token"]).json()
+        assert 30 < pair["expires_in"] <= 60
+        age(api, pair["refresh_token"], 61)
+        problem(refresh(api, pair["refresh_token"]), 401, "refresh_token_invalid")
+        assert not is_accepted(api, pair["access_token"])
 
     @pytest.mark.parametrize("token", [None, "", 1, ["x"], "x" * 513, "nul\0"], ids=repr)
     def test_refuses_an_invalid_member(self, api: Api, token: Any) -> None:
@@ -216,7 +232,11 @@ class TestPasswordChange:
         others = [strict.another_login(alice) for _ in range(3)]
         assert all(is_accepted(server, other.token) for other in others)
         answer = change_password(alice, PASSWORD, "a new long password")
-        assert (answer.status, answer.body) == (204, b"")
+        assert answer.status == 200
+        pair = answer.json()
+        assert list(pair) == ["access_token", "token_type", "expires_in", "refresh_token"]
+        problem(refresh(server, alice.client.refresh_token), 401, "refresh_token_invalid")
+        assert is_accepted(server, pair["access_token"])
         assert not any(is_accepted(server, other.token) for other in others)
         assert is_accepted(server, alice.token)
         strict.redis.flushall()
@@ -225,11 +245,10 @@ class TestPasswordChange:
 
     def test_only_the_new_password_logs_in(self, api: Api) -> None:
         alice = api.user()
-        assert change_password(alice, PASSWORD, "a new long password").status == 204
+        assert change_password(alice, PASSWORD, "a new long password").status == 200
         for password, status in ((PASSWORD, 401), ("a new long password", 200)):
             body = {"email": alice.email, "password": password}
             assert api.client().request("POST", "/api/v1/auth/login", json=body).status == status
-        alice.client.refresh()
 
     @pytest.mark.contract("1.2.5")
     def test_needs_the_current_password(self, api: Api) -> None:
@@ -255,6 +274,6 @@ class TestPasswordChange:
             answers = list(
                 threads.map(lambda new: change_password(alice, PASSWORD, new), new_passwords)
             )
-        assert sorted(answer.status for answer in answers) == [204, 401]
-        stored = new_passwords[[answer.status for answer in answers].index(204)]
-        api.client().login(alice.email, stored)
+        assert sorted(answer.status for answer in answers) == [200, 401]
+        won = new_passwords[[answer.status for answer in answers].index(200)]
+        api.client().login(alice.email, won)

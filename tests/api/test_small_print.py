@@ -31,8 +31,8 @@ def test_many_sessions_end_with_one_password_change(api: Api) -> None:
     """A client that logs in very often must not make the password unchangeable."""
     user = api.user()
     api.sql(
-        "INSERT INTO identity.sessions (id, user_id) "
-        "SELECT gen_random_uuid(), $1 FROM generate_series(1, 5000)",
+        "INSERT INTO identity.sessions (id, user_id, refresh_key) "
+        "SELECT gen_random_uuid(), $1, sha256('') FROM generate_series(1, 5000)",
         user.uuid,
     )
     user.client.change_password("correct horse battery", "another horse battery")

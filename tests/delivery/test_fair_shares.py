@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import pytest
+
 from finpay import ids, settings
 from finpay.db.pool import Database
 from finpay.webhooks import endpoints
@@ -20,6 +22,7 @@ EVENTS: Final = 20  # for 16 endpoints each: more deliveries than an owner's sha
 MAX_DELAY_S: Final = 1.0
 
 
+@pytest.mark.fault("D3")
 async def test_hanging_names_of_two_owners_do_not_delay_a_third(
     scene: Scene, receiver: Receiver
 ) -> None:

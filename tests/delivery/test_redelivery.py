@@ -97,6 +97,7 @@ async def test_replay_of_only_failed_skips_delivered_events(
     assert len(receiver.requests) == 15
 
 
+@pytest.mark.fault("D4")
 @pytest.mark.contract("6.3.6")
 async def test_second_replay_of_an_endpoint_is_refused_while_the_first_runs(
     scene: Scene, receiver: Receiver

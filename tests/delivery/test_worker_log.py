@@ -3,6 +3,8 @@
 import time
 from typing import Final
 
+import pytest
+
 from finpay import ids
 from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import Receiver, status, until
@@ -10,6 +12,7 @@ from tests.delivery.receiver import Receiver, status, until
 WAIT_S: Final = 4.0
 
 
+@pytest.mark.fault("O1")
 async def test_attempts_start_and_end_have_one_line_each(scene: Scene, receiver: Receiver) -> None:
     receiver.behave = lambda _: status(503 if len(receiver.requests) == 1 else 200)
     hooked = await scene.hook(f"{receiver.url}?token=canary")
@@ -40,6 +43,7 @@ async def test_attempts_start_and_end_have_one_line_each(scene: Scene, receiver:
     assert not [secret for secret in ("canary", hooked.secret, "whsec_") if secret in text]
 
 
+@pytest.mark.fault("O1")
 async def test_missing_postgres_is_logged_with_the_reason_every_few_seconds(scene: Scene) -> None:
     worker = scene.work(DATABASE_URL="postgresql://user:canary@127.0.0.1:1/nowhere")
     until(lambda: any(line["event"] == "waiting_for_postgres" for line in worker.lines()))

@@ -30,10 +30,12 @@ class Sessions:
 
     ended: set[UUID] = field(default_factory=set)
     queries: int = 0
+    generations: list[int] = field(default_factory=list)
     before_result: Callable[[], Awaitable[None]] | None = None
 
-    async def is_active(self, session_id: UUID, _user_id: UUID) -> bool:
+    async def is_active(self, session_id: UUID, _user_id: UUID, generation: int) -> bool:
         self.queries += 1
+        self.generations.append(generation)
         active = session_id not in self.ended
         if self.before_result is not None:
             await self.before_result()
@@ -96,7 +98,7 @@ class Caller:
             user_id=self.user_id,
             mode=mode,
             tiers=tiers,
-            **{"token": f"token-{next(_NUMBERS)}", **more},
+            **{"token": f"token-{next(_NUMBERS)}", "generation": 0, **more},
         )
 
     def read(self, variant: str = "/accounts?") -> Admission:

@@ -26,6 +26,28 @@ class TestSession:
         assert sessions.queries == 1
         assert 0 < redis.pttl(caller.marker) <= redis_keys.SESSION_MARKER_TTL_MS
 
+    @pytest.mark.contract("1.6.2", "1.6.4")
+    async def test_is_confirmed_once_for_each_generation(
+        self, gate: Gate, sessions: Sessions, caller: Caller
+    ) -> None:
+        """The first use of a generation has to be recorded; that of an earlier one is known."""
+        for generation in (0, 1, 1, 0, 3, 1, 3, 2):
+            decision = await gate.admit(caller.admission(generation=generation))
+            assert decision.kind == "admitted"
+        assert sessions.generations == [0, 1, 3]
+
+    @pytest.mark.contract("1.6.3")
+    async def test_tombstone_ends_all_generations(
+        self, gate: Gate, sessions: Sessions, caller: Caller
+    ) -> None:
+        for generation in (0, 1, 2):
+            await gate.admit(caller.admission(generation=generation))
+        await gate.end_sessions(caller.user, [caller.session])
+        for generation in (0, 1, 2, 3, 1_000_000):
+            decision = await gate.admit(caller.admission(generation=generation))
+            assert decision.kind == "revoked"
+        assert sessions.queries == 3
+
     async def test_that_is_unknown_to_postgresql_is_refused_and_not_counted(
         self, gate: Gate, sessions: Sessions, caller: Caller
     ) -> None:

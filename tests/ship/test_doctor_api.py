@@ -135,6 +135,7 @@ def doctor(folder: Path, **environ: str) -> tuple[dict[str, str], str]:
     }, done.stderr
 
 
+@pytest.mark.fault("O4")
 def test_servers_of_a_running_dev_are_found(
     tmp_path: Path, serve: Callable[..., Api], database_url: str, redis_url: str
 ) -> None:

@@ -27,6 +27,7 @@ CLAIMS: Mapping[str, Any] = {
     "sub": ids.encode("usr", USER),
     "acc": ids.encode("acc", ACCOUNT),
     "sid": ids.encode("ses", SESSION),
+    "gen": 0,
     "iat": int(NOW),
     "exp": int(NOW) + TTL_S,
     "jti": "x",
@@ -68,6 +69,7 @@ def test_token_is_verified_to_its_principal(signer: Signer) -> None:
         user=ids.encode("usr", USER),
         account=ids.encode("acc", ACCOUNT),
         session=ids.encode("ses", SESSION),
+        generation=0,
         expires_at=int(NOW) + TTL_S,
     )
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)

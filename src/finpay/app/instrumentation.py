@@ -100,9 +100,9 @@ class TracedGate(Gate):
     """Makes a client span of each round trip to Redis."""
 
     def __init__(
-        self, tracer: Tracer, settings: Settings, is_session_active: Callable[..., Any]
+        self, tracer: Tracer, settings: Settings, confirm_session: Callable[..., Any]
     ) -> None:
-        super().__init__(settings, is_session_active)
+        super().__init__(settings, confirm_session)
         self._tracer = tracer
 
     async def admit(self, admission: Admission) -> Decision:

@@ -114,7 +114,8 @@ class Pipeline:
         _raise_for(record.decision)
         parsed.raise_error()
         response = await route.handler(
-            self._services, Context(request.id, request.client_ip, command=parsed.command)
+            self._services,
+            Context(request.id, request.client_ip, request.user_agent, command=parsed.command),
         )
         if route.tier == "login" and response.status == 200:
             await gate.forget_failed_logins(tiers)
@@ -184,6 +185,7 @@ class Pipeline:
             session=principal.session,
             session_id=principal.session_id,
             user_id=principal.user_id,
+            generation=principal.generation,
             mode=mode,
             tiers=self._tiers.for_user(
                 principal.user, money=route.needs_key, transfers=parsed.transfers

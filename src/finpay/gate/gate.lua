@@ -53,13 +53,13 @@ local function count(k, a, tiers, exempt)
 end
 
 -- KEYS  1 session marker  2 idempotency key  3 cache hash
--- ARGV  3 token of this request  4 fingerprint
+-- ARGV  4 token of this request  5 fingerprint
 local function claim(k, a, report)
-    local stored, token = values[KEYS[k + 2]], ARGV[a + 3]
+    local stored, token = values[KEYS[k + 2]], ARGV[a + 4]
     if stored then
         if string.sub(stored, 1, 1) == 'C' then
             return {'in_progress', report}
-        elseif string.sub(stored, 2, 17) ~= ARGV[a + 4] then
+        elseif string.sub(stored, 2, 17) ~= ARGV[a + 5] then
             return {'key_reused', report}
         end
         return {'replayed', report, string.sub(stored, 18)}
@@ -88,7 +88,7 @@ local function look_up(k, a, report)
     if has_write_marker(cache) then
         return {'admitted', report, '-'}
     end
-    local stored = redis.call('HMGET', cache, 'gen', 'seq', 'v:' .. ARGV[a + 4])
+    local stored = redis.call('HMGET', cache, 'gen', 'seq', 'v:' .. ARGV[a + 5])
     if stored[3] then
         local generation, sequence, ends, payload =
             string.match(stored[3], '^(%S*) (%d+) (%d+) (.*)$')
@@ -99,7 +99,7 @@ local function look_up(k, a, report)
     end
     if not stored[1] then
         -- Never '': after a flush it would be equal for reads that began before the flush.
-        stored[1] = ARGV[a + 3]
+        stored[1] = ARGV[a + 4]
         redis.call('HSET', cache, 'gen', stored[1])
         redis.call('PEXPIRE', cache, CACHE_HASH_TTL_MS)
     end
@@ -108,12 +108,15 @@ end
 
 local operations = {}
 
--- A request with a token. All keys carry the user's hash tag.
+-- A request with a token. All keys carry the user's hash tag. The session marker is 'revoked' or
+-- the highest generation that PostgreSQL has confirmed: a generation is confirmed before its
+-- first use, and the use of an earlier one is known since the exchange of its refresh token.
 --
 -- KEYS  1 session marker  2 idempotency key  3 cache hash  4… rate limit tiers
 -- ARGV  1 mode: count_only | idempotent_write | cached_read
---       2 PostgreSQL confirmed the session: 1 or 0   3 token of this request
---       4 fingerprint or cache variant   5… limit, window_ms, cost of each tier
+--       2 PostgreSQL confirmed the session: 1 or 0   3 generation of the access token
+--       4 token of this request   5 fingerprint or cache variant
+--       6… limit, window_ms, cost of each tier
 -- Returns {decision, report, …}:
 --   revoked | unknown                     not counted
 --   limited                               not counted, the report has the tiers
@@ -123,13 +126,13 @@ operations.admit = function(k, a, keys)
     local session = values[KEYS[k + 1]]
     if session == 'revoked' then
         return {'revoked', {}}
-    elseif not session then
+    elseif (tonumber(session or '') or -1) < tonumber(ARGV[a + 3]) then
         if ARGV[a + 2] ~= '1' then
             return {'unknown', {}}
         end
-        put(KEYS[k + 1], 'active', SESSION_MARKER_TTL_MS)
+        put(KEYS[k + 1], ARGV[a + 3], SESSION_MARKER_TTL_MS)
     end
-    local fits, report = count(k + 3, a + 4, keys - 3)
+    local fits, report = count(k + 3, a + 5, keys - 3)
     if not fits then
         return {'limited', report}
     elseif ARGV[a + 1] == 'idempotent_write' then

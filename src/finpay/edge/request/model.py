@@ -15,6 +15,8 @@ from finpay.ids import Prefix
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
+MAX_USER_AGENT: Final = 200
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # W3C trace-context: version 00, a trace id and a parent id that are not all zeros, flags.
 _TRACEPARENT: Final = re.compile(
@@ -62,6 +64,12 @@ class Request:
         return token.strip() if scheme.lower() == "bearer" else ""
 
     @property
+    def user_agent(self) -> str | None:
+        """The printable part of User-Agent, cut: its owner reads it in the list of sessions."""
+        text = (self.header(b"user-agent") or "")[:MAX_USER_AGENT]
+        return "".join(filter(str.isprintable, text)) or None
+
+    @property
     def content_length(self) -> int | None:
         """Bytes of the body; None for a chunked body, whose length is unknown before its end."""
         if b"transfer-encoding" in self.headers:
@@ -83,6 +91,7 @@ class Context(Struct, frozen=True):
 
     request_id: str
     client_ip: str
+    user_agent: str | None = None
     path: str = ""
     principal: Principal | None = None
     command: Any = None

@@ -63,6 +63,7 @@ TRANSACTIONS: Final = CursorCodec("transactions", 2)
 EVENTS: Final = CursorCodec("events", 2)  # direction of the list, sequence reached
 ENDPOINTS: Final = CursorCodec("endpoints", 3)  # an id in three parts, see uuid_to_position
 DELIVERIES: Final = CursorCodec("deliveries", 3)
+SESSIONS: Final = CursorCodec("sessions", 3)
 
 
 def uuid_to_position(value: UUID) -> tuple[int, int, int]:
