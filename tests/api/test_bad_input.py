@@ -58,10 +58,7 @@ def ask(user: User, path: str, content: bytes, **headers: str | None) -> HttpRes
     named = {"X-Idempotency-Key": "never-used"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
-    answer: HttpResponse = user.client.request(
-        "POST", f"/api/v1{path}", content=content, headers=named
-    )
-    return answer
+    return user.client.request("POST", f"/api/v1{path}", content=content, headers=named)
 
 
 @pytest.mark.parametrize(("path", "template", "pointer"), STRINGS)
@@ -161,9 +158,7 @@ class TestSize:
             problem(HttpResponse(answer.status_code, answer.headers, answer.content), status,
                     "body_too_large" if status == 413 else "validation_failed")  # fmt: skip
 
-    def test_is_checked_by_content_length_before_the_body_arrives(
-        self, api: Api, alice: User
-    ) -> None:
+    def test_is_checked_by_content_length_before_it_arrives(self, api: Api, alice: User) -> None:
         lines = [f"{name}: {value}" for name, value in head_of(alice).items()]
         answer = raw(api, f"POST {TRANSACTIONS} HTTP/1.1", *lines, "Content-Length: 99999999999")
         problem(answer, 413, "body_too_large")

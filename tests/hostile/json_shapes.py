@@ -12,8 +12,8 @@ def filled(before: str, piece: str, after: str, separator: str = "") -> Callable
 
     def make(size: int) -> bytes:
         unit = (separator + piece).encode()
-        room = size - len(before.encode()) - len(after.encode()) - len(piece.encode())
-        body = before.encode() + piece.encode() + unit * (room // len(unit)) + after.encode()
+        left = size - len(before.encode()) - len(after.encode()) - len(piece.encode())
+        body = before.encode() + piece.encode() + unit * (left // len(unit)) + after.encode()
         assert size - len(unit) - len(piece.encode()) <= len(body) <= size
         return body
 

@@ -1,4 +1,4 @@
-"""What a client without a token costs: little processor time, little memory, nobody's latency."""
+"""The cost of clients without a token: little time and memory, no latency for other clients."""
 
 import asyncio
 import statistics
