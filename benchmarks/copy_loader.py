@@ -41,8 +41,9 @@ INSERT INTO identity.users (id, email, password_hash)
 SELECT u.id, u.email, 'no password' FROM unnest($1::uuid[], $2::text[]) AS u (id, email)
 """
 _SESSIONS: Final = """
-INSERT INTO identity.sessions (id, user_id)
-SELECT u.session, u.id FROM unnest($1::uuid[], $2::uuid[]) AS u (session, id)
+INSERT INTO identity.sessions (id, user_id, refresh_key)
+SELECT u.session, u.id, sha256(uuid_send(u.session))
+FROM unnest($1::uuid[], $2::uuid[]) AS u (session, id)
 """
 
 

@@ -28,7 +28,9 @@ COLUMNS: Final = {
     "receiver_version, failure_sequence, type, status, currency, failure_code, metadata",
     "ledger.entries": "account_id, transaction_id, version, sequence, amount, balance_after, "
     "created_at",
-    "ledger.failures": "account_id, transaction_id, sequence, version, balance_after, created_at",
+    "ledger.failed_transactions": (
+        "account_id, transaction_id, sequence, version, balance_after, created_at"
+    ),
     "ledger.idempotency_keys": "principal_id, transaction_id, created_at, http_status, key, "
     "fingerprint, answer",
     "outbox.events": "account_id, sequence, transaction_id, actor_id, created_at, type, "
@@ -207,7 +209,7 @@ class History:
             f"{transaction}\t{sender}\t{self._ids[r]}\t{TOO_MUCH}\t{stamp}\t\\N\t\\N\t{sequence}"
             "\ttransfer\tfailed\tZAR\tinsufficient_funds\t{}\n"
         )
-        rows["ledger.failures"].append(
+        rows["ledger.failed_transactions"].append(
             f"{sender}\t{transaction}\t{sequence}\t{version}\t{self._balance[s]}\t{stamp}\n"
         )
         rows["ledger.idempotency_keys"].append(

@@ -35,8 +35,9 @@ SELECT count(ledger.open_account(u.account, u.id, 'ZAR'))
 FROM unnest($1::uuid[], $2::uuid[]) AS u (account, id)
 """
 _SESSIONS: Final = """
-INSERT INTO identity.sessions (id, user_id)
-SELECT u.session, u.id FROM unnest($1::uuid[], $2::uuid[]) AS u (session, id)
+INSERT INTO identity.sessions (id, user_id, refresh_key)
+SELECT u.session, u.id, sha256(uuid_send(u.session))
+FROM unnest($1::uuid[], $2::uuid[]) AS u (session, id)
 """
 _FUNDS: Final = """
 SELECT count((ledger.fund(u.funding, u.account, $3, 'bench-' || u.account, 'bench')).answer)

@@ -27,7 +27,6 @@ _MEANINGS: Final = {
     "FINPAY_WORKERS": "Processes of `finpay serve`.",
     "FINPAY_ACCESS_TOKEN_TTL": "Seconds that an access token is valid.",
     "FINPAY_REFRESH_TOKEN_TTL": "Seconds that a refresh token is valid.",
-    "FINPAY_REFRESH_GRACE": "Seconds that a rotated refresh token is still accepted.",
     "FINPAY_RATE_LIMIT_GLOBAL": "`count/seconds` or `off`: all of /api but health, per user, per "
     "address without a token.",
     "FINPAY_RATE_LIMIT_PAGES": "`count/seconds` or `off`: /docs and /openapi.json, per address.",

@@ -30,7 +30,7 @@ _BANNED: Final = {
 _VERBS: Final = (
     "cancel|check|claim|create|delete|deregister|disable|enable|enqueue|fund|get|insert|is|lease|"
     "list|lock|open|post|reclaim|record|register|release|replace|replay|retire|retry|revoke|rotate|"
-    "save|set|try_lock|update"
+    "save|set|try_lock|update|verify"
 )
 _QUERY: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error", "exception"})

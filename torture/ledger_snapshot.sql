@@ -20,7 +20,7 @@ SELECT id, status, sender_id, receiver_id, amount, description FROM ledger.trans
 -- Each account's history in its own order: entries, and failed transactions with amount 0.
 SELECT account_id, sequence, transaction_id, amount, balance_after FROM ledger.entries
 UNION ALL
-SELECT account_id, sequence, transaction_id, 0, balance_after FROM ledger.failures
+SELECT account_id, sequence, transaction_id, 0, balance_after FROM ledger.failed_transactions
 ORDER BY account_id, sequence
 
 -- name: list_audit_rows

@@ -71,7 +71,6 @@ class Settings(BaseModel):
     workers: int = Field(2, alias="FINPAY_WORKERS", ge=1, le=256)
     access_token_ttl_s: int = Field(900, alias="FINPAY_ACCESS_TOKEN_TTL", ge=1)
     refresh_token_ttl_s: int = Field(2_592_000, alias="FINPAY_REFRESH_TOKEN_TTL", ge=1)
-    refresh_grace_s: int = Field(30, alias="FINPAY_REFRESH_GRACE", ge=0)
     rate_limit_global: RateLimit | None = Field(
         RateLimit(100, 900), alias="FINPAY_RATE_LIMIT_GLOBAL"
     )

@@ -141,7 +141,7 @@ async def test_worker_refuses_hostile_urls_that_are_stored(scene: Scene, canary:
         hooked = await scene.hook(url.format(port=canary.port))
         await scene.events(hooked, 1)
     scene.drain(FINPAY_WEBHOOK_ALLOWED_CIDRS="10.0.0.0/8")
-    assert await scene.statuses() == {"waiting": len(LITERALS)}
+    assert await scene.statuses() == {"scheduled": len(LITERALS)}
     rows = await scene.bank.app.fetch("SELECT DISTINCT error FROM webhooks.attempts")
     assert {row["error"] for row in rows} <= {"url_refused", "address_refused", "dns_failed"}
     assert not canary.connections

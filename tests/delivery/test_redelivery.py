@@ -89,7 +89,7 @@ async def test_replay_of_only_failed_skips_delivered_events(
     await scene.many_events(hooked, 10)
     scene.drain(FINPAY_WEBHOOK_CONCURRENCY="1")
     before = await scene.statuses()
-    assert before == {"delivered": 5, "waiting": 5}
+    assert before == {"delivered": 5, "scheduled": 5}
     receiver.behave = lambda _: OK
     assert await _replay(scene, hooked, ReplayRange(LONG_AGO, only_failed=True)) == 5
     scene.drain()

@@ -21,7 +21,7 @@ async def test_the_old_goes_and_the_proof_holds(scene: Scene, receiver: Receiver
     assert (deliveries, events) == (20, 20)
     row = await scene.bank.row("SELECT min(sequence) AS first FROM outbox.events")
     assert row["first"] == 21
-    pruned = await scene.bank.row("SELECT * FROM outbox.pruned")
+    pruned = await scene.bank.row("SELECT * FROM outbox.retention_watermarks")
     assert pruned["up_to_sequence"] == 20
     assert await scene.bank.count("webhooks.attempts", "true") == 10
     await scene.verify()
@@ -33,7 +33,7 @@ async def test_what_is_waited_for_stays_and_all_behind_it(scene: Scene, receiver
     await scene.many_events(hooked, 10)
     scene.drain()
     await scene.bank.app.execute(
-        "UPDATE webhooks.deliveries SET status = 'waiting', finished_at = NULL WHERE sequence = 4"
+        "UPDATE webhooks.deliveries SET status = 'scheduled', finished_at = NULL WHERE sequence = 4"
     )
     await _age(scene, hooked, up_to=10)
     _, events = await retention.prune(scene.bank.app, DAY_S)

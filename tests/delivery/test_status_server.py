@@ -38,7 +38,7 @@ async def test_the_counters_want_the_token(scene: Scene) -> None:
 
 async def test_a_database_without_migrations_is_refused(scene: Scene) -> None:
     await scene.bank.owner.execute(
-        "DELETE FROM finpay.schema_migrations WHERE version > '20261122000007'"
+        "DELETE FROM finpay.schema_migrations WHERE version > '20261129000007'"
     )
     worker = scene.work("--once")
     assert worker.wait() == 2

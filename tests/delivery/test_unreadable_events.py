@@ -11,7 +11,17 @@ from finpay.webhooks import deliveries
 from tests.delivery.fixtures import Scene
 from tests.delivery.receiver import Receiver
 
-RECORD: Final = "SELECT outbox.record($1, 'session.revoked', $2::text::json, NULL, 'req_1')"
+# As outbox.record, which refuses such data: what a faulty migration or a restore could leave.
+RECORD: Final = """
+WITH account AS (
+    UPDATE ledger.accounts SET sequence = sequence + 1 WHERE user_id = $1 RETURNING id, sequence
+), event AS (
+    INSERT INTO outbox.events (account_id, sequence, created_at, type, data)
+    SELECT id, sequence, clock_timestamp(), 'session.revoked', $2::text::json FROM account
+    RETURNING account_id, sequence, type
+)
+SELECT webhooks.enqueue(array_agg(account_id), array_agg(sequence), array_agg(type)) FROM event
+"""
 READABLE: Final = '{"id":"ses_1"}'
 
 

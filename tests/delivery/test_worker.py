@@ -52,7 +52,7 @@ async def test_retry_after_is_honoured(scene: Scene, receiver: Receiver) -> None
     row = await scene.bank.row(
         "SELECT status, due_at - clock_timestamp() AS wait FROM webhooks.deliveries"
     )
-    assert row["status"] == "waiting"
+    assert row["status"] == "scheduled"
     assert 2_900 < row["wait"].total_seconds() <= 3_000
 
 

@@ -37,7 +37,7 @@ ALTER TABLE ledger.accounts ADD COLUMN reviewed_at timestamptz;
 ALTER TABLE ledger.transactions ADD COLUMN reviewed_at timestamptz;
 CREATE TABLE ledger.reviews (id bigint NOT NULL, CONSTRAINT reviews_pkey PRIMARY KEY (id));
 GRANT SELECT ON ledger.reviews TO finpay_app;
-CREATE OR REPLACE FUNCTION ledger.wire_time(moment timestamptz) RETURNS text
+CREATE OR REPLACE FUNCTION ledger.format_timestamp(moment timestamptz) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$

@@ -1,0 +1,1 @@
+"""Inputs made to harm: one table for each concern."""

@@ -1,5 +1,6 @@
 """Users and an API for hostile requests."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -26,3 +27,9 @@ def nothing_moves(api: Api, alice: User) -> Iterator[None]:
     yield
     assert alice.balance == before
     assert b"unhandled_exception" not in api.log.read_bytes()[logged:]
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> str:
+    """New for each test."""
+    return f"{request.node.name}-{time.monotonic_ns()}".replace(" ", "-")[-200:]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from tests.api.assertions import NOBODY
+from tests.api.assertions import UNKNOWN_ACCOUNT
 
 
 def filled(before: str, piece: str, after: str, separator: str = "") -> Callable[[int], bytes]:
@@ -55,7 +55,7 @@ def long_key_and_zeros(size: int) -> bytes:
 
 def transfers(size: int) -> bytes:
     item = json.dumps(
-        {"receiver_id": NOBODY, "amount": 5, "metadata": {"invoice": "4711 " * 110}},
+        {"receiver_id": UNKNOWN_ACCOUNT, "amount": 5, "metadata": {"invoice": "4711 " * 110}},
         separators=(",", ":"),
     )
     return filled('{"mode":"independent","transactions":[', item, "]}", ",")(size)
@@ -110,7 +110,8 @@ SHAPES: Final[dict[str, Callable[[int], bytes]]] = {
     ),
     "as many transfers as may be": padded(
         '{"mode":"atomic","transactions":[',
-        f'{{"amount":1,"receiver_id":"{NOBODY}","description":"\\u0041%s","metadata":{{}}}}',
+        f'{{"amount":1,"receiver_id":"{UNKNOWN_ACCOUNT}",'
+        '"description":"\\u0041%s","metadata":{}}',
         "]}",
         990,
     ),

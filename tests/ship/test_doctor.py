@@ -160,7 +160,11 @@ def test_wrong_setting_is_found(
     [
         ("rights", "ledger.entries", "GRANT INSERT ON ledger.entries TO finpay_app"),
         ("rights", "ledger.fund", "GRANT EXECUTE ON FUNCTION ledger.fund TO finpay_app"),
-        ("rights", "ledger.wire_time", "GRANT EXECUTE ON FUNCTION ledger.wire_time TO PUBLIC"),
+        (
+            "rights",
+            "ledger.format_timestamp",
+            "GRANT EXECUTE ON FUNCTION ledger.format_timestamp TO PUBLIC",
+        ),
         (
             "rights",
             "ledger.accounts",
@@ -168,8 +172,8 @@ def test_wrong_setting_is_found(
         ),
         (
             "migrations",
-            "20261122000003_ledger.sql",
-            "DELETE FROM finpay.schema_migrations WHERE version = '20261122000003'",
+            "20261129000003_ledger.sql",
+            "DELETE FROM finpay.schema_migrations WHERE version = '20261129000003'",
         ),
     ],
 )

@@ -240,15 +240,15 @@ DELETE FROM outbox.events WHERE account_id = :bob AND sequence <= 2;
 -- name: retention_went_further_than_it_says
 -- bob: sequences, events
 DELETE FROM outbox.events WHERE account_id = :bob AND sequence <= 2;
-INSERT INTO outbox.pruned (account_id, up_to_sequence) VALUES (:bob, 1);
+INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) VALUES (:bob, 1);
 
 -- name: retention_says_more_than_there_was
 -- bob: sequences
-INSERT INTO outbox.pruned (account_id, up_to_sequence) VALUES (:bob, 1000000);
+INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) VALUES (:bob, 1000000);
 
 -- name: retention_tells_of_nobody
 -- stranger: sequences
-INSERT INTO outbox.pruned (account_id, up_to_sequence) VALUES (:stranger, 1);
+INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) VALUES (:stranger, 1);
 
 -- name: an_event_is_of_another_moment
 -- late: events
@@ -267,34 +267,36 @@ VALUES (:system, 1, now(), 'account.updated', '{}');
 
 -- name: a_failure_left_one_more
 -- failed: failures
-UPDATE ledger.failures SET balance_after = balance_after + 1 WHERE transaction_id = :failed;
+UPDATE ledger.failed_transactions SET balance_after = balance_after + 1
+WHERE transaction_id = :failed;
 
 -- name: a_failure_stands_one_entry_later
 -- failed: failures
-UPDATE ledger.failures SET version = version + 1 WHERE transaction_id = :failed;
+UPDATE ledger.failed_transactions SET version = version + 1 WHERE transaction_id = :failed;
 
 -- name: a_failure_is_gone
 -- failed: failures, events
-DELETE FROM ledger.failures WHERE transaction_id = :failed;
+DELETE FROM ledger.failed_transactions WHERE transaction_id = :failed;
 
 -- name: a_failure_is_of_another_moment
 -- failed: failures
-UPDATE ledger.failures SET created_at = created_at + interval '1 microsecond'
+UPDATE ledger.failed_transactions SET created_at = created_at + interval '1 microsecond'
 WHERE transaction_id = :failed;
 
 -- name: a_failure_stands_before_the_entry_that_it_follows
 -- failed: failures, events
-UPDATE ledger.failures SET sequence = 2 WHERE transaction_id = :failed;
+UPDATE ledger.failed_transactions SET sequence = 2 WHERE transaction_id = :failed;
 UPDATE ledger.transactions SET failure_sequence = 2 WHERE id = :failed;
 
 -- name: a_failure_stands_after_the_next_entry
 -- failed: failures, events
-UPDATE ledger.failures SET sequence = 4 WHERE transaction_id = :failed;
+UPDATE ledger.failed_transactions SET sequence = 4 WHERE transaction_id = :failed;
 UPDATE ledger.transactions SET failure_sequence = 4 WHERE id = :failed;
 
 -- name: a_failure_follows_an_entry_that_is_not_there
 -- failed: failures
-UPDATE ledger.failures SET version = 99, balance_after = 0 WHERE transaction_id = :failed;
+UPDATE ledger.failed_transactions SET version = 99, balance_after = 0
+WHERE transaction_id = :failed;
 
 -- name: a_transaction_names_another_failure
 -- failed: failures

@@ -2,59 +2,60 @@
 
 -- name: a_bulk_is_gone
 -- many: idempotency_keys, audit
-DELETE FROM ledger.bulks WHERE principal_id = :bob_user AND mode = 'independent';
+DELETE FROM ledger.transfer_batches WHERE principal_id = :bob_user AND mode = 'independent';
 
 -- name: the_key_of_a_bulk_is_gone
 -- bob_user: idempotency_keys, audit
-DELETE FROM ledger.idempotency_keys k USING ledger.bulks b
+DELETE FROM ledger.idempotency_keys k USING ledger.transfer_batches b
 WHERE b.principal_id = :bob_user AND b.mode = 'independent' AND k.key = b.key;
 
 -- name: a_bulk_claims_the_transaction_before_it
 -- many_last: idempotency_keys
-UPDATE ledger.bulks SET version_from = version_from - 1, version_to = version_to - 1,
+UPDATE ledger.transfer_batches SET version_from = version_from - 1, version_to = version_to - 1,
                         sequence_from = sequence_from - 1, sequence_to = sequence_to - 1
 WHERE principal_id = :bob_user AND mode = 'independent';
 
 -- name: a_bulk_forgets_its_last_transaction
 -- whole_last: idempotency_keys
-UPDATE ledger.bulks SET version_to = version_to - 1, sequence_to = sequence_to - 1, items = 1
+UPDATE ledger.transfer_batches
+SET version_to = version_to - 1, sequence_to = sequence_to - 1, items = 1
 WHERE principal_id = :bob_user AND mode = 'atomic' AND refused = 0;
 
 -- name: a_bulk_finds_other_entries
 -- bob_user: idempotency_keys
-UPDATE ledger.bulks SET version_from = version_from + 1, version_to = version_to + 1
+UPDATE ledger.transfer_batches SET version_from = version_from + 1, version_to = version_to + 1
 WHERE principal_id = :bob_user AND mode = 'independent';
 
 -- name: a_bulk_belongs_to_another
 -- many: idempotency_keys, audit
-UPDATE ledger.bulks SET principal_id = :alice_user
+UPDATE ledger.transfer_batches SET principal_id = :alice_user
 WHERE principal_id = :bob_user AND mode = 'independent';
 
 -- name: a_bulk_is_of_another_moment
 -- many: idempotency_keys
-UPDATE ledger.bulks SET created_at = created_at + interval '1 microsecond'
+UPDATE ledger.transfer_batches SET created_at = created_at + interval '1 microsecond'
 WHERE principal_id = :bob_user AND mode = 'independent';
 
 -- name: a_bulk_counts_more_refusals_than_were_told
 -- bob_user: audit
-UPDATE ledger.bulks SET refused = refused + 1, items = items + 1
+UPDATE ledger.transfer_batches SET refused = refused + 1, items = items + 1
 WHERE principal_id = :bob_user AND mode = 'independent';
 
 -- name: a_bulk_answers_another_status
 -- bob_user: idempotency_keys
-UPDATE ledger.idempotency_keys k SET http_status = 200 FROM ledger.bulks b
+UPDATE ledger.idempotency_keys k SET http_status = 200 FROM ledger.transfer_batches b
 WHERE b.principal_id = :bob_user AND b.mode = 'atomic' AND b.refused = 0 AND k.key = b.key;
 
 -- name: a_refused_bulk_says_it_is_done
 -- bob_user: idempotency_keys
-UPDATE ledger.idempotency_keys k SET http_status = 201 FROM ledger.bulks b
+UPDATE ledger.idempotency_keys k SET http_status = 201 FROM ledger.transfer_batches b
 WHERE b.principal_id = :bob_user AND b.mode = 'atomic' AND b.refused = 1 AND k.key = b.key;
 
 -- name: an_atomic_bulk_has_a_failure
 -- many_failed: idempotency_keys, audit
-UPDATE ledger.idempotency_keys k SET http_status = 201 FROM ledger.bulks b
+UPDATE ledger.idempotency_keys k SET http_status = 201 FROM ledger.transfer_batches b
 WHERE b.principal_id = :bob_user AND b.mode = 'independent' AND k.key = b.key;
-UPDATE ledger.bulks SET mode = 'atomic', refused = 0, items = items - refused
+UPDATE ledger.transfer_batches SET mode = 'atomic', refused = 0, items = items - refused
 WHERE principal_id = :bob_user AND mode = 'independent';
 
 -- name: an_event_of_a_bulk_tells_another_key

@@ -187,7 +187,7 @@ async def test_system_account_is_refused_as_target(bank: Bank) -> None:
     system_id = ids.decode("acc", system)
     refused = await bank.owner.fetch_one(FUND, ids.new_uuid(), system_id, fresh_key(), b"")
     assert refused is not None
-    assert refused["outcome"] == "receiver_not_found"
+    assert refused["outcome"] == "not_found"
     refused = await bank.owner.fetch_one(FREEZE, system_id, fresh_key(), b"")
     assert refused is not None
     assert refused["outcome"] == "not_found"

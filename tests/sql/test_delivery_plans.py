@@ -37,11 +37,11 @@ async def database(fresh_database: Callable[[], str], endpoint: UUID) -> AsyncIt
     made = Database(fresh_database(), size=1)
     account = uuid4()
     number = 0
-    for status in ("failed", "canceled", "waiting", "leased", "pending", "delivered"):
+    for status in ("failed", "canceled", "scheduled", "leased", "pending", "delivered"):
         count = DELIVERED if status == "delivered" else RARE
         await made.execute(_FILL, endpoint, account, status, count, number)
         number += count
-    await made.execute(_FILL, uuid4(), account, "waiting", OTHERS, number)
+    await made.execute(_FILL, uuid4(), account, "scheduled", OTHERS, number)
     await made.execute("SET ROLE NONE; ANALYZE webhooks.deliveries")  # in earnest by itself
     yield made
     await made.close()

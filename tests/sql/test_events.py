@@ -205,7 +205,7 @@ async def test_what_retention_left_is_read_whatever_it_removed(bank: Bank, kept:
     await _spread_over_hours(bank, a)
     every = await read(bank, a)
     await bank.owner.execute(
-        "WITH told AS (INSERT INTO outbox.pruned VALUES ($1, 5)) "
+        "WITH told AS (INSERT INTO outbox.retention_watermarks VALUES ($1, 5)) "
         "DELETE FROM outbox.events WHERE account_id = $1 AND sequence <= 5 "
         "AND sequence <> ALL ($2::bigint[])",
         a.account_id,

@@ -14,13 +14,19 @@ async def test_the_enums_are_the_same_in_order(bank: Bank) -> None:
 
 
 @pytest.mark.contract("1.4.2")
-async def test_every_stored_status_is_that_of_its_error(bank: Bank) -> None:
+@pytest.mark.parametrize(
+    ("mode", "completed"), [("one", 201), ("independent", 200), ("atomic", 201)]
+)
+async def test_every_stored_status_is_that_of_its_error(
+    bank: Bank, mode: str, completed: int
+) -> None:
     rows = await bank.owner.fetch(
-        "SELECT outcome::text, ledger.http_status(outcome) AS status "
-        "FROM unnest(enum_range(NULL::ledger.outcome)) AS outcome"
+        "SELECT outcome::text, ledger.http_status(outcome, $1) AS status "
+        "FROM unnest(enum_range(NULL::ledger.outcome)) AS outcome",
+        mode,
     )
     statuses = {row["outcome"]: row["status"] for row in rows}
-    assert statuses["completed"] == 201
+    assert statuses["completed"] == completed
     assert {outcome: statuses[outcome] for outcome in REFUSALS} == {
         outcome: ERROR_SPECS[code].status for outcome, (code, _) in REFUSALS.items()
     }

@@ -94,7 +94,7 @@ async def test_newest_pages(connection: Transaction, busy: Busy, asked: int, lim
     plan = await plan_of(connection, _SQL.list_first_pages, array(accounts), array(limits))
     reads = rows_read(plan)
     assert reads.pop("entries_pkey") == asked * limit
-    assert reads.pop("failures_pkey") <= asked * limit
+    assert reads.pop("failed_transactions_pkey") <= asked * limit
     assert limit <= reads.pop("transactions_pkey") <= asked * limit
     assert reads.pop("accounts_pkey") == asked
     assert not reads
@@ -122,7 +122,7 @@ async def test_transactions_page(connection: Transaction, busy: Busy, before: in
     )
     reads = rows_read(plan)
     assert reads.pop("entries_pkey") == PAGE
-    assert reads.pop("failures_pkey") <= PAGE
+    assert reads.pop("failed_transactions_pkey") <= PAGE
     # Each step is looked up for its filters, and each step of the page for its answer.
     assert reads.pop("transactions_pkey") <= 3 * PAGE
     assert reads == {"accounts_pkey": 1}
@@ -132,13 +132,13 @@ async def test_transaction_of_account(connection: Transaction, busy: Busy) -> No
     account = busy.holder.account_id
     plan = await plan_of(connection, _SQL.get_transaction, busy.transaction_id, account)
     reads = rows_read(plan)
-    assert reads.pop("failures_pkey", 0) == 0
+    assert reads.pop("failed_transactions_pkey", 0) == 0
     assert reads == {"transactions_pkey": 1, "entries_pkey": 1}
 
 
 async def test_place_of_key(connection: Transaction, busy: Busy) -> None:
     plan = await plan_of(connection, _SQL.get_history_range_of_key, busy.holder.user_id, busy.key)
-    assert rows_read(plan) == {"idempotency_keys_pkey": 1, "bulks_pkey": 0}
+    assert rows_read(plan) == {"idempotency_keys_pkey": 1, "transfer_batches_pkey": 0}
 
 
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
@@ -154,7 +154,7 @@ async def test_a_page_of_events(
     reads = rows_read(plan)
     assert reads.pop("events_pkey") == PAGE
     assert reads.pop("transactions_pkey") == PAGE
-    assert reads.pop("entries_pkey") + reads.pop("failures_pkey") == PAGE
+    assert reads.pop("entries_pkey") + reads.pop("failed_transactions_pkey") == PAGE
     assert not any(reads.values())
 
 
@@ -168,7 +168,7 @@ async def test_rare_events_are_found_without_reading_the_frequent_ones(
         connection, getattr(_EVENTS, query), account, 0, END, types, False, None, None, PAGE
     )
     (scan,) = [node for node in nodes(plan) if node.get("Index Name", "").startswith("events_")]
-    assert scan["Index Name"] == "events_rare"
+    assert scan["Index Name"] == "events_uncommon_type"
     assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= STEPS * FAILS // BATCH
 
 
@@ -190,7 +190,7 @@ async def test_many_events_by_their_places(connection: Transaction, busy: Busy) 
     reads = rows_read(plan)
     assert reads.pop("events_pkey") == len(sequences)
     assert reads.pop("transactions_pkey") == len(sequences)
-    assert reads.pop("entries_pkey") + reads.pop("failures_pkey") == len(sequences)
+    assert reads.pop("entries_pkey") + reads.pop("failed_transactions_pkey") == len(sequences)
     assert not any(reads.values())
 
 
@@ -203,10 +203,11 @@ async def test_who_calls_is_found_by_key(connection: Transaction) -> None:
         "JOIN identity.refresh_tokens t ON t.session_id = s.id LIMIT 1"
     )
     asked = {
-        "is_session_active": ((session, user), 1),
+        "get_active_session": ((session, user, 0), 1),
         "get_login_by_email": ((email,), 1),
         "get_user": ((user,), 1),
-        "lock_refresh_token": (("\\x" + token.hex(), 30), 3),  # it, its session, the account
+        "lock_session_of_refresh_token": (("\\x" + token.hex(),), 2),
+        "get_refresh_token": (("\\x" + token.hex(), 60), 3),  # it, its session, the account
     }
     for name, (arguments, rows) in asked.items():
         reads = rows_read(await plan_of(connection, getattr(_IDENTITY, name), *arguments))
@@ -279,10 +280,10 @@ async def _open_many(url: str) -> None:
         "SELECT gen_random_uuid(), id, 'ZAR' FROM new"
     )
     await superuser.execute(
-        "WITH new AS (INSERT INTO identity.sessions (id, user_id) "
-        "             SELECT gen_random_uuid(), id FROM identity.users RETURNING id) "
-        "INSERT INTO identity.refresh_tokens (hash, session_id, expires_at) "
-        "SELECT sha256(id::text::bytea), id, now() + interval '1 day' FROM new"
+        "WITH new AS (INSERT INTO identity.sessions (id, user_id, refresh_key) "
+        "             SELECT gen_random_uuid(), id, sha256('') FROM identity.users RETURNING id) "
+        "INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at) "
+        "SELECT sha256(id::text::bytea), id, 0, now() + interval '1 day' FROM new"
     )
     await superuser.close()
 

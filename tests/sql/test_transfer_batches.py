@@ -81,7 +81,9 @@ async def test_the_answer_is_one_document_in_the_items_order(bank: Bank) -> None
     done, failed, last = answer["data"]
     assert (done["balance_after"], last["balance_after"]) == (40, 30)
     assert done["receiver"] == b.public_id
-    created_at = await bank.row("SELECT created_at FROM ledger.bulks WHERE key = $1", request.key)
+    created_at = await bank.row(
+        "SELECT created_at FROM ledger.transfer_batches WHERE key = $1", request.key
+    )
     assert datetime.fromisoformat(done["created_at"]) == created_at["created_at"]
     assert failed == {
         "index": 1, "status": "failed", "transaction": None,

@@ -105,7 +105,8 @@ async def test_events_that_retention_removed_are_no_loss(
         await _spoil(
             copy,
             f"DELETE FROM outbox.events WHERE account_id = '{bob}' AND sequence <= {told} - {kept};"
-            f"INSERT INTO outbox.pruned (account_id, up_to_sequence) VALUES ('{bob}', {told}) "
+            "INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) "
+            f"VALUES ('{bob}', {told}) "
             "ON CONFLICT (account_id) DO UPDATE SET up_to_sequence = EXCLUDED.up_to_sequence",
         )
         assert (await _verified(copy)).ok

@@ -233,7 +233,7 @@ def rows_of(plan: Plan) -> dict[str, list[list[str]]]:
 
 def test_synthetic_history_has_every_row_and_column(synthetic: dict[str, list[list[str]]]) -> None:
     counts = Counter({table: len(rows) for table, rows in synthetic.items()})
-    failed = counts["ledger.failures"]
+    failed = counts["ledger.failed_transactions"]
     assert 20 < failed < 40
     assert counts["ledger.transactions"] == counts["ledger.idempotency_keys"] == 3_020
     assert counts["audit.log"] == 3_020

@@ -65,9 +65,8 @@ async def _open_services(
         Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
         Signer(read.jwt_secrets, read.access_token_ttl_s),
         refresh_ttl_s=read.refresh_token_ttl_s,
-        refresh_grace_s=read.refresh_grace_s,
     )
-    gate = components.gate(read, identity.is_session_active)
+    gate = components.gate(read, identity.sessions.confirm)
     health = HealthMonitor(health_pool, gate, partial(_preflight, health_pool, read, on_refused))
     services = Services(
         settings=read,

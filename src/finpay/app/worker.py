@@ -113,9 +113,9 @@ def _background_jobs(
 
 
 async def _verify_continuously(database: Database, every_s: int) -> None:
-    """Of all workers the first that asks when a check is due makes it."""
-    await continuous_verification.check(database, every_s=every_s)
-    await continuous_verification.look(database)
+    """Verifies if a check is due and no other worker has started it; then reads the state."""
+    await continuous_verification.run_round(database, every_s=every_s)
+    await continuous_verification.read_state(database)
 
 
 async def _every(pause_s: float, work: Callable[[], Awaitable[object]]) -> None:

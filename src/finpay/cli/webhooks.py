@@ -76,7 +76,7 @@ def listen(
     the rate limit allows.
 
     If FinPay or the receiver can't be reached, the command goes on as soon as it can. Events that
-    the receiver missed are not sent again. Ctrl-C stops it.
+    the receiver missed are not redelivered. Ctrl-C stops it.
     """
     from finpay.errors import FinPayError
 
@@ -213,7 +213,7 @@ async def _source(user: _User, types: str) -> AsyncIterator["Source"]:
 
 def _servers() -> dict[str, str]:
     """The URLs of the environment; without DATABASE_URL those of a running `finpay dev`."""
-    dev = {} if os.environ.get("DATABASE_URL") else dev_environment()  # never one of each
+    dev = {} if os.environ.get("DATABASE_URL") else dev_environment()  # both from one source
     names = ("DATABASE_URL", "FINPAY_DATABASE_OWNER_URL")
     return dev | {name: os.environ[name] for name in names if os.environ.get(name)}
 

@@ -1,4 +1,1 @@
-"""The one door to PostgreSQL: the pool, named queries, migrations, roles.
-
-Only this package imports the driver.
-"""
+"""The only package that imports the PostgreSQL driver: pool, named queries, migrations, roles."""

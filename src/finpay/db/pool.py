@@ -1,8 +1,8 @@
 """PostgreSQL connections: pooled, bounded in number and time, as the role finpay_app.
 
-A statement that can't be answered in time ends as `Unavailable`; nothing here waits longer than
-DEADLINE_S. Whether a lost statement may have taken effect is in `Unavailable.may_have_run`: a
-transfer whose COMMIT went unheard must not be taken for a refusal.
+A statement without an answer in time raises `Unavailable`; no call waits longer than DEADLINE_S,
+except in `unbounded_transaction`. `Unavailable.may_have_run` is whether a lost statement may have
+taken effect: a transfer whose COMMIT got no answer is not a refusal.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import asyncpg
 
@@ -20,22 +20,22 @@ from finpay.telemetry import metrics
 
 DEADLINE_S: Final = 4.0  # a request has to be answered within 5 s when PostgreSQL hangs
 CONNECT_TIMEOUT_S: Final = 2.0
-STATEMENT_TIMEOUT_MS: Final = 3_500  # the server gives up before we do, and says so
+STATEMENT_TIMEOUT_MS: Final = 3_500  # below DEADLINE_S, so that the server reports the timeout
 LOCK_TIMEOUT_MS: Final = 3_000
-IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000  # no forgotten transaction keeps its locks
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000  # an abandoned transaction releases its locks
 IDLE_CONNECTION_LIFETIME_S: Final = 300.0
 
-# SQLSTATE classes and codes that say "not now" rather than "you have a bug": connection, resources,
-# operator intervention (statement timeout and shutdown among them), read-only.
-_NOT_NOW_CLASSES: Final = ("08", "53", "57")
-_NOT_NOW_CODES: Final = frozenset({"25006"})
+# SQLSTATE classes and codes of a server that is unavailable, rather than of a bug: connection,
+# resources, operator intervention (statement timeout and shutdown among them), read-only.
+_UNAVAILABLE_CLASSES: Final = ("08", "53", "57")
+_UNAVAILABLE_CODES: Final = frozenset({"25006"})
 # Serialization failure, deadlock, lock timeout: rolled back; the same call may succeed.
 _CONFLICT_CODES: Final = frozenset({"40001", "40P01", "55P03"})
 _REFUSED_CODES: Final = frozenset({"25006", "57P03", "53300"})  # never ran
-# What a server says to a login that will not do, however long we wait: no such role or database,
-# a wrong password, a role that this login may not take.
-_UNWELCOME: Final = ("22023", "28", "3D", "42")
-# The second is what the driver makes of a server's goodbye that comes while we begin to speak.
+# Errors of a login that a retry can't correct: an unknown role or database, a wrong password, one
+# that this login may not take.
+_ACCESS_DENIED: Final = ("22023", "28", "3D", "42")
+# The driver raises the second when the server closes the connection during the handshake.
 _BROKEN: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 _NO_ANSWER: Final[dict[str, Any]] = {
@@ -45,27 +45,28 @@ _NO_ANSWER: Final[dict[str, Any]] = {
 }
 
 Record: TypeAlias = Any  # asyncpg.Record: a row by name and by position; it has no types
+Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
 
 
 @dataclass(slots=True, eq=False)
 class Unavailable(FinPayError):
-    """PostgreSQL did not answer. `may_have_run`: the statement's effect is unknown."""
+    """PostgreSQL did not answer. `may_have_run`: the statement may have taken effect."""
 
     may_have_run: bool = True
 
 
 @dataclass(slots=True, eq=False)
 class AccessDenied(Unavailable):
-    """PostgreSQL answered, and does not let us in: the URL or the migrations are wrong.
+    """PostgreSQL refused the login: the URL or the migrations are wrong.
 
-    `reason` is what it said, for the operator; a client gets `detail`.
+    `reason` is PostgreSQL's message, for the operator; a client gets `detail`.
     """
 
     reason: str = ""
 
 
 class Conflict(Unavailable):
-    """Others held the rows: rolled back whole, worth another try."""
+    """Another transaction held the rows: rolled back, a retry may succeed."""
 
 
 class UniqueViolation(Exception):
@@ -77,7 +78,7 @@ class UniqueViolation(Exception):
 
 
 class Executor(Protocol):
-    """What a pool and an open transaction have in common. Arguments are bound as $1, $2, …"""
+    """A pool or an open transaction. Arguments are bound as $1, $2, …"""
 
     async def fetch(self, query: str, *args: object) -> Sequence[Record]: ...
 
@@ -88,37 +89,37 @@ class Executor(Protocol):
 
 class _Connection(asyncpg.Connection):
     def get_reset_query(self) -> str:
-        """Nothing to reset: no statement of ours leaves state on its connection."""
+        """Empty: no statement of FinPay leaves state on its connection."""
         return ""
 
 
 class Transaction:
-    """One open transaction; commits when its `async with` ends well."""
+    """One open transaction; commits when its `async with` ends without an error."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
     async def fetch(self, query: str, *args: object) -> Sequence[Record]:
-        with _translated():
+        with _map_errors():
             rows: list[Record] = await self._connection.fetch(query, *args)
             return rows
 
     async def fetch_one(self, query: str, *args: object) -> Record | None:
-        with _translated():
+        with _map_errors():
             return await self._connection.fetchrow(query, *args)
 
     async def execute(self, query: str, *args: object) -> None:
-        with _translated():
+        with _map_errors():
             await self._connection.execute(query, *args)
 
 
 class Database:
-    """A bounded pool of connections to one database. Built in app.py, closed there.
+    """A bounded pool of connections to one database. Built and closed by the composition root.
 
     `role` is taken with SET ROLE semantics at connect, so direct or session-pooled connections are
-    needed. It connects when it is first used and again after every loss: PostgreSQL may come later
-    than we do. Without `durable` a commit does not wait for the disk: the last moment before a
-    power cut may be undone, but never half of it.
+    needed. It connects at its first use and after every loss: PostgreSQL may start later than this
+    process. Without `durable` a commit does not wait for the disk: a power cut may undo the last
+    commits, each of them whole.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class Database:
         self._open = False
 
     async def fetch(self, query: str, *args: object) -> Sequence[Record]:
-        """All rows. Unavailable, Conflict or UniqueViolation if it could not be done."""
+        """All rows. Raises Unavailable, Conflict or UniqueViolation."""
         async with self._connection() as connection:
             rows: list[Record] = await connection.fetch(query, *args)
             return rows
@@ -183,15 +184,35 @@ class Database:
             try:
                 yield Transaction(connection)
             except asyncio.CancelledError:
-                raise  # its time is over: the connection is given up, and ROLLBACK with it
+                raise  # past the deadline: the connection is discarded, which rolls back
             except BaseException:
                 await opened.rollback()
                 raise
             else:
                 await opened.commit()
 
+    @asynccontextmanager
+    async def unbounded_transaction(
+        self, *, isolation: Isolation = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[Transaction]:
+        """One transaction without DEADLINE_S, for work on many rows outside of requests.
+
+        The server's statement_timeout stands until the caller changes it with SET LOCAL. An error
+        discards the connection, so that the server ends a statement that still runs.
+        """
+        connection = await self._acquire()
+        try:
+            with _map_errors():
+                async with connection.transaction(isolation=isolation, readonly=readonly):
+                    yield Transaction(connection)
+        except BaseException:
+            discard(connection)
+            raise
+        finally:
+            await self._pool.release(connection)
+
     async def close(self) -> None:
-        """Ends every connection. Idle ones at once, busy ones when their statement ends."""
+        """Closes idle connections at once, busy ones when their statement ends."""
         if self._open:
             try:
                 async with asyncio.timeout(DEADLINE_S):
@@ -210,7 +231,7 @@ class Database:
                 connection = await self._acquire()
                 acquired = True
                 try:
-                    with _translated():
+                    with _map_errors():
                         yield connection
                 except (Unavailable, asyncio.CancelledError):
                     discard(connection)
@@ -229,7 +250,7 @@ class Database:
                     self._open = True
             return await self._pool.acquire()
         except asyncpg.PostgresError as error:
-            if str(error.sqlstate).startswith(_UNWELCOME):
+            if str(error.sqlstate).startswith(_ACCESS_DENIED):
                 raise AccessDenied(**_NO_ANSWER, may_have_run=False, reason=str(error)) from error
             raise _unavailable(may_have_run=False) from error
         except (OSError, TimeoutError, *_BROKEN) as error:
@@ -239,24 +260,24 @@ class Database:
 
 
 def discard(connection: asyncpg.Connection) -> None:
-    """Ends a connection in an unknown state: at once, as a goodbye could wait for ever."""
-    with suppress(asyncpg.InterfaceError):  # the pool has noticed before us that it was lost
+    """Closes a connection in an unknown state, without a closing message, which could block."""
+    with suppress(asyncpg.InterfaceError):  # the pool has noticed the loss already
         connection.terminate()
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Turns the driver's errors into ours; a bug stays what it is and becomes a 500."""
+def _map_errors() -> Iterator[None]:
+    """Raises the driver's errors as those of this module; a bug's error is raised as it is."""
     try:
         yield
     except asyncpg.UniqueViolationError as error:
         raise UniqueViolation(str(error.constraint_name)) from None
     except asyncpg.PostgresError as error:
-        error.detail = None  # it quotes rows: e-mails and hashes, and a bug's traceback is logged
+        error.detail = None  # it quotes rows (e-mails, hashes), and a bug's traceback is logged
         code = str(error.sqlstate)
         if code in _CONFLICT_CODES:
             raise Conflict(**_NO_ANSWER, may_have_run=False) from error
-        if code in _NOT_NOW_CODES or code.startswith(_NOT_NOW_CLASSES):
+        if code in _UNAVAILABLE_CODES or code.startswith(_UNAVAILABLE_CLASSES):
             raise _unavailable(may_have_run=code not in _REFUSED_CODES) from error
         raise
     except (OSError, *_BROKEN) as error:

@@ -1,8 +1,8 @@
-"""Named queries: plain SQL files beside the code that calls them, read once.
+"""Named queries: plain SQL files in the package that uses them, read once.
 
 A file has blocks that begin with `-- name: snake_case`. `load("finpay.ledger")` reads
-`queries.sql` of that package; each block is an attribute, so a misspelt name fails at import
-time of its only user and in the type checker's eyes is still a `str`.
+`queries.sql` of that package. Each block is an attribute of type `str`; an unknown name raises
+AttributeError.
 """
 
 import re

@@ -108,6 +108,5 @@ class HealthMonitor:
 
     async def _check_integrity(self) -> None:
         if time.monotonic() >= self._integrity_due_s:
-            state = await continuous_verification.look(self._database)
-            self.integrity = state.verdict
+            self.integrity = (await continuous_verification.read_state(self._database)).status
             self._integrity_due_s = time.monotonic() + INTEGRITY_EVERY_S

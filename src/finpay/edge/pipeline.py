@@ -35,7 +35,7 @@ from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs
 
 MAX_SMALL_BODY_BYTES: Final = 2_048  # of a request without a token: longer than any valid login
-WAIT_S: Final = 2.0  # for the response of the first request with the same key
+WAIT_S: Final = 2.0  # of a request for the response to the first one with the same key
 MIN_POLL_S: Final = 0.01
 MAX_POLL_S: Final = 0.2
 MAX_WAITING: Final = 64  # per process; further copies are 409 at once
@@ -44,7 +44,7 @@ _LOG: Final = logs.get()
 
 
 class InFlight:
-    """Number of requests that this process works on; those that wait for a copy are none."""
+    """Number of requests that this process works on, without those in `Pipeline._wait`."""
 
     __slots__ = ("count",)
 
@@ -114,7 +114,8 @@ class Pipeline:
         _raise_for(record.decision)
         parsed.raise_error()
         response = await route.handler(
-            self._services, Context(request.id, request.client_ip, command=parsed.command)
+            self._services,
+            Context(request.id, request.client_ip, request.user_agent, command=parsed.command),
         )
         if route.tier == "login" and response.status == 200:
             await gate.forget_failed_logins(tiers)
@@ -184,6 +185,7 @@ class Pipeline:
             session=principal.session,
             session_id=principal.session_id,
             user_id=principal.user_id,
+            generation=principal.generation,
             mode=mode,
             tiers=self._tiers.for_user(
                 principal.user, money=route.needs_key, transfers=parsed.transfers

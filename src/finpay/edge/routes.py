@@ -1,4 +1,4 @@
-"""The whole public surface on one screen."""
+"""The table of all routes: method, path, handler, access, body, parameters, responses, errors."""
 
 from typing import Final
 
@@ -10,13 +10,14 @@ from finpay.edge.handlers import (
     events,
     health,
     metrics,
+    sessions,
     transactions,
     transfer_batches,
     webhook_endpoints,
 )
 from finpay.edge.request import query_params as q
 from finpay.edge.router import API, Route
-from finpay.edge.schemas import requests, responses, webhooks
+from finpay.edge.schemas import identity, requests, responses, webhooks
 from finpay.errors import Code
 from finpay.identity.resources import User
 from finpay.ledger.resources import Account, Transaction
@@ -55,8 +56,16 @@ ROUTES: Final = (
           errors=(Code.REFRESH_TOKEN_INVALID, Code.REFRESH_TOKEN_REUSED)),
     Route("POST", f"{API}/auth/logout", auth.logout, "logout", "End this session", {204: None}),
     Route("POST", f"{API}/auth/password", auth.change_password, "changePassword",
-          "Change the password and end the other sessions", {204: None},
+          "Change the password and end the other sessions", {200: responses.TokenPair},
           body=requests.PasswordChange, errors=(Code.INVALID_CREDENTIALS,)),
+    Route("GET", f"{API}/auth/sessions", sessions.list_, "listSessions",
+          "List the active sessions of the user, newest first", {200: identity.ActiveSessionList},
+          parameters={"limit": q.LIMIT, "cursor": q.SESSIONS_CURSOR},
+          errors=(Code.CURSOR_INVALID,)),
+    Route("DELETE", f"{API}/auth/sessions", sessions.delete_others, "endOtherSessions",
+          "End all other sessions of the user", {204: None}),
+    Route("DELETE", f"{API}/auth/sessions/{{id}}", sessions.delete, "endSession",
+          "End a session of the user", {204: None}, errors=(Code.NOT_FOUND,)),
     Route("GET", f"{API}/auth/me", auth.retrieve_user, "retrieveUser", "Retrieve the user",
           {200: User}),
     Route("GET", f"{API}/accounts", accounts.retrieve, "retrieveAccount",
@@ -116,7 +125,7 @@ ROUTES: Final = (
           errors=(Code.NOT_FOUND, Code.VALIDATION_FAILED)),
     Route("POST", f"{API}/webhook_endpoints/{{id}}/replay", deliveries.replay, "replayEvents",
           "Deliver the events of a time range again", {200: webhooks.ReplayResult},
-          body=webhooks.ReplayCreate, errors=(Code.NOT_FOUND,)),
+          body=webhooks.ReplayCreate, errors=(Code.NOT_FOUND, Code.REPLAY_IN_PROGRESS)),
     Route("GET", f"{API}/deliveries/{{id}}", deliveries.retrieve, "retrieveDelivery",
           "Retrieve a delivery with its attempts", {200: webhooks.Delivery},
           errors=(Code.NOT_FOUND,)),

@@ -33,15 +33,16 @@ DecisionKind = Literal[
 class Admission(Struct, frozen=True):
     """What the gate has to know of one request with a token.
 
-    `user` and `session` are public ids. `token` is unique to this request: it owns the claim and
-    the write marker. `key` and `fingerprint` belong to mode idempotent_write, `variant` to
-    cached_read.
+    `generation` is that of the access token in its session. `user` and `session` are public ids.
+    `token` is unique to this request: it owns the claim and the write marker. `key` and
+    `fingerprint` belong to mode idempotent_write, `variant` to cached_read.
     """
 
     user: str
     session: str
     session_id: UUID
     user_id: UUID
+    generation: int
     mode: Mode
     tiers: Sequence[Tier]
     token: str
@@ -77,16 +78,16 @@ class Completion(Struct, frozen=True):
 
 
 class Gate:
-    """One per process. `is_session_active` reads PostgreSQL."""
+    """One per process. `confirm_session` reads PostgreSQL, and records the first use there."""
 
     def __init__(
         self,
         settings: Settings,
-        is_session_active: Callable[[UUID, UUID], Awaitable[bool]],
+        confirm_session: Callable[[UUID, UUID, int], Awaitable[bool]],
     ) -> None:
         self._redis = RedisClient(settings.redis_url, _script_constants(settings))
         self._local = LocalLimits(settings.workers)
-        self._is_session_active = is_session_active
+        self._confirm_session = confirm_session
         self._tombstone_ttl_ms = settings.access_token_ttl_s * 1000
 
     async def start(self) -> None:
@@ -104,11 +105,13 @@ class Gate:
         return self._redis.is_open
 
     async def admit(self, admission: Admission) -> Decision:
-        """May the request go on? A session without a marker costs one read in PostgreSQL."""
+        """May the request go on? Without a marker of its generation: one read in PostgreSQL."""
         decision = await self._admit(admission, session_confirmed=False)
         if decision.kind != "unknown":
             return decision
-        if not await self._is_session_active(admission.session_id, admission.user_id):
+        if not await self._confirm_session(
+            admission.session_id, admission.user_id, admission.generation
+        ):
             return Decision("revoked", degraded=decision.degraded)
         if not decision.degraded:
             decision = await self._admit(admission, session_confirmed=True)
@@ -194,6 +197,7 @@ class Gate:
         arguments: list[Argument] = [
             admission.mode,
             int(session_confirmed),
+            admission.generation,
             admission.token,
             admission.variant if is_read else admission.fingerprint,
             *tier_arguments(admission.tiers),

@@ -87,7 +87,7 @@ class Tiers:
 
 
 def tier_arguments(tiers: Sequence[Tier]) -> list[int]:
-    """Limit, window in milliseconds and cost of each, as gate.lua reads them."""
+    """Limit, window in milliseconds and cost of each tier, as gate.lua reads them."""
     return [
         number
         for tier in tiers
@@ -122,7 +122,7 @@ def exhausted(states: Sequence[LimitState]) -> LimitState:
 
 
 class LocalLimits:
-    """The same fixed windows in this process alone, while Redis is unavailable.
+    """The same fixed windows, counted in this process alone while Redis is unavailable.
 
     Each process gets its share of the limit, so that all together stay near it.
     """

@@ -39,12 +39,13 @@ MAX_KEYS_PER_EVAL: Final = 60  # about twelve calls; Redis runs them while the n
 MAX_EVALS_IN_FLIGHT: Final = 4
 MAX_QUEUED_CALLS: Final = 10_000  # more than one process admits requests
 MAX_CONNECTIONS: Final = 16
-MAX_DEFERRED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
+MAX_DEFERRED: Final = 10_000  # tombstones to write when Redis is back; each expires with its token
 
 _PROBE_KEY: Final = "fp:probe"
 _PROBE_KEY_TTL_MS: Final = 1_000
-# Errors of a server that is reachable but of no use, until a probe can write again.
+# Errors of a server that is reachable but unusable until a probe can write.
 _UNAVAILABLE: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, ClusterDownError)
+_CONNECTION_ERRORS: Final = (OSError, TimeoutError, RuntimeError)  # uvloop: handler is closed
 _UNAVAILABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # redis-py has no class for these
 
 Argument = str | bytes | int
@@ -186,7 +187,7 @@ class RedisClient:
             return task.result()
         except ResponseError as error:
             raise self._unavailable(error) from error
-        except (RedisError, OSError, TimeoutError) as error:
+        except (*_CONNECTION_ERRORS, RedisError) as error:
             self._breaker.open(f"{type(error).__name__}: {error}"[:80])
             raise RedisUnavailable from error
 

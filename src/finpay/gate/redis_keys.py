@@ -1,4 +1,4 @@
-"""Names of the keys in Redis, how long they live, and why.
+"""Names of the keys in Redis, their times to live, and the reasons.
 
 Keys of one user carry the hash tag `{user}`, so that the script of one request touches one slot.
 """
@@ -8,7 +8,7 @@ from typing import Final
 
 SESSION_MARKER_TTL_MS: Final = 60_000  # bounds how late a revoked session is noticed without Redis
 CLAIM_TTL_MS: Final = 10_000  # after a crash a key stays "in progress" no longer than this
-WRITE_MARKER_TTL_MS: Final = 30_000  # no statement can commit later than this after its caller died
+WRITE_MARKER_TTL_MS: Final = 30_000  # no statement can commit later than this after its API exited
 VARIANT_TTL_MS: Final = 10_000  # changes by other users are visible within this time
 CACHE_HASH_TTL_MS: Final = 60_000  # longer than every marker and variant in it
 KNOWN_ADDRESS_TTL_MS: Final = 30 * 24 * 60 * 60 * 1000
@@ -47,5 +47,5 @@ def known_address(email: str, address: str) -> str:
 
 
 def _hash(email: str) -> str:
-    """Redis has to recognise an e-mail address, not to know it."""
+    """The hash of an e-mail address, so that Redis stores no address."""
     return hashlib.blake2b(email.encode(), digest_size=16).hexdigest()

@@ -21,7 +21,7 @@ WITH steps AS (
      WHERE e.account_id = $1 AND e.version < $2 AND e.version >= $4
        AND $7 IS DISTINCT FROM 'failed'  -- known without a look at each
        AND ($6::text IS NULL OR (e.amount < 0) = ($6 = 'sent'))
-       AND ($7::text IS NULL OR t.status = $7)
+       AND ($7::text IS NULL OR t.status::text = $7)
        AND ($8::timestamptz IS NULL OR e.created_at >= $8)
        AND ($9::timestamptz IS NULL OR e.created_at < $9)
        AND ($10::bigint IS NULL OR t.amount >= $10)
@@ -30,11 +30,11 @@ WITH steps AS (
      ORDER BY e.version DESC LIMIT $13)
     UNION ALL
     (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
-     FROM ledger.failures f JOIN ledger.transactions t ON t.id = f.transaction_id
+     FROM ledger.failed_transactions f JOIN ledger.transactions t ON t.id = f.transaction_id
      WHERE f.account_id = $1 AND f.sequence < $3 AND f.sequence >= $5
        AND COALESCE($7, 'failed') = 'failed'
        AND ($6::text IS NULL OR $6 = 'sent')
-       AND ($7::text IS NULL OR t.status = $7)
+       AND ($7::text IS NULL OR t.status::text = $7)
        AND ($8::timestamptz IS NULL OR f.created_at >= $8)
        AND ($9::timestamptz IS NULL OR f.created_at < $9)
        AND ($10::bigint IS NULL OR t.amount >= $10)
@@ -68,7 +68,7 @@ LEFT JOIN LATERAL (
      WHERE e.account_id = asked.account_id ORDER BY e.version DESC LIMIT asked.most)
     UNION ALL
     (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
-     FROM ledger.failures f
+     FROM ledger.failed_transactions f
      WHERE f.account_id = asked.account_id ORDER BY f.sequence DESC LIMIT asked.most)
     ORDER BY sequence DESC LIMIT asked.most
 ) s ON true
@@ -88,7 +88,8 @@ FROM ledger.transactions t
 LEFT JOIN ledger.entries e ON e.account_id = $2
     AND e.version = CASE $2 WHEN t.sender_id THEN t.sender_version
                             WHEN t.receiver_id THEN t.receiver_version END
-LEFT JOIN ledger.failures f ON f.account_id = t.sender_id AND f.sequence = t.failure_sequence
+LEFT JOIN ledger.failed_transactions f
+    ON f.account_id = t.sender_id AND f.sequence = t.failure_sequence
     AND t.sender_id = $2
 WHERE t.id = $1 AND COALESCE(e.version, f.version) IS NOT NULL
 
@@ -96,11 +97,12 @@ WHERE t.id = $1 AND COALESCE(e.version, f.version) IS NOT NULL
 -- What the user's own idempotency key made: a transaction, or a range of the history.
 SELECT k.transaction_id, b.version_from, b.sequence_from, b.version_to, b.sequence_to
 FROM ledger.idempotency_keys k
-LEFT JOIN ledger.bulks b ON b.principal_id = k.principal_id AND b.key = k.key
+LEFT JOIN ledger.transfer_batches b ON b.principal_id = k.principal_id AND b.key = k.key
 WHERE k.principal_id = $1 AND k.key = $2
 
 -- name: post_transfers
-SELECT outcomes::text[], http_statuses, answers, stored_prints, transaction_ids, sender_sequences,
+SELECT outcomes::text[], http_statuses, answers, stored_fingerprints, transaction_ids,
+       sender_sequences,
        item_outcomes::text[], receiver_users, receiver_sequences, queued
 FROM ledger.post_transfers(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17

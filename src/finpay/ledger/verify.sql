@@ -107,7 +107,7 @@ FROM (
            lag(e.sequence, 1, 0::bigint) OVER (PARTITION BY account_id ORDER BY e.sequence)
                AS before
     FROM (SELECT * FROM outbox.events OFFSET 0) e
-    LEFT JOIN outbox.pruned p USING (account_id)
+    LEFT JOIN outbox.retention_watermarks p USING (account_id)
 ) e
 WHERE sequence > pruned AND sequence <> GREATEST(before, pruned) + 1
 UNION ALL
@@ -116,13 +116,13 @@ SELECT format('The sequence of acc:%s is %s, but its last event is %s and they a
 FROM ledger.accounts a
 LEFT JOIN (SELECT account_id, max(sequence) AS last FROM outbox.events GROUP BY account_id) e
     ON e.account_id = a.id
-LEFT JOIN outbox.pruned p ON p.account_id = a.id
+LEFT JOIN outbox.retention_watermarks p ON p.account_id = a.id
 WHERE a.user_id IS NOT NULL
   AND a.sequence <> GREATEST(COALESCE(e.last, 0), COALESCE(p.up_to_sequence, 0))
 UNION ALL
 SELECT format('There is no user account acc:%s, but its events are pruned up to %s.',
               p.account_id, p.up_to_sequence)
-FROM outbox.pruned p
+FROM outbox.retention_watermarks p
 LEFT JOIN ledger.accounts a ON a.id = p.account_id AND a.user_id IS NOT NULL
 WHERE a.id IS NULL
 UNION ALL
@@ -146,13 +146,13 @@ FROM (
     SELECT account_id, sequence, transaction_id FROM ledger.entries
     WHERE account_id <> ALL (ARRAY(SELECT id FROM ledger.accounts WHERE user_id IS NULL))
     UNION ALL
-    SELECT account_id, sequence, transaction_id FROM ledger.failures
+    SELECT account_id, sequence, transaction_id FROM ledger.failed_transactions
 ) h
 FULL JOIN (
     SELECT account_id, sequence, transaction_id FROM outbox.events
     WHERE transaction_id IS NOT NULL
 ) e ON e.account_id = h.account_id AND e.sequence = h.sequence
-LEFT JOIN outbox.pruned p ON p.account_id = h.account_id
+LEFT JOIN outbox.retention_watermarks p ON p.account_id = h.account_id
 WHERE h.transaction_id IS DISTINCT FROM e.transaction_id
   AND (e.sequence IS NOT NULL OR h.sequence > COALESCE(p.up_to_sequence, 0))
 UNION ALL
@@ -195,7 +195,7 @@ SELECT CASE WHEN t.id IS NULL
                         t.id, t.created_at, t.failure_sequence, t.sender_id,
                         f.created_at, f.sequence, f.account_id, f.version, f.balance_after)
        END AS sentence
-FROM ledger.failures f
+FROM ledger.failed_transactions f
 FULL JOIN (SELECT * FROM ledger.transactions WHERE status = 'failed') t ON t.id = f.transaction_id
 LEFT JOIN ledger.entries before ON before.account_id = f.account_id AND before.version = f.version
 LEFT JOIN ledger.entries after

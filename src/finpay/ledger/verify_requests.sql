@@ -7,13 +7,13 @@
 WITH of_bulks AS (
     SELECT b.principal_id, b.key, b.created_at, b.mode, a.id AS account_id, n AS number,
            h.transaction_id, h.version
-    FROM ledger.bulks b
+    FROM ledger.transfer_batches b
     CROSS JOIN LATERAL generate_series(b.sequence_from, b.sequence_to - 1) n
     LEFT JOIN ledger.accounts a ON a.user_id = b.principal_id
     LEFT JOIN (
         SELECT account_id, sequence, transaction_id, version FROM ledger.entries
         UNION ALL
-        SELECT account_id, sequence, transaction_id, NULL FROM ledger.failures
+        SELECT account_id, sequence, transaction_id, NULL FROM ledger.failed_transactions
     ) h ON h.account_id = a.id AND h.sequence = n
 )
 SELECT format('The transaction txn:%s has %s idempotency keys.', t.id, COALESCE(k.keys, 0))
@@ -51,7 +51,7 @@ SELECT format('The key %s of %s answers %s without a transaction.', k.key,
                    WHEN u.id IS NOT NULL THEN 'usr:' || k.principal_id
                    ELSE 'usr:' || k.principal_id || ', who is not there,' END, k.http_status)
 FROM ledger.idempotency_keys k
-LEFT JOIN ledger.bulks b ON b.principal_id = k.principal_id AND b.key = k.key
+LEFT JOIN ledger.transfer_batches b ON b.principal_id = k.principal_id AND b.key = k.key
 LEFT JOIN ledger.accounts u ON u.user_id = k.principal_id
 LEFT JOIN ledger.accounts s ON s.id = k.principal_id AND s.user_id IS NULL
 WHERE k.transaction_id IS NULL AND b.key IS NULL
@@ -62,7 +62,7 @@ UNION ALL
 SELECT format('The %s bulk %s of usr:%s has %s items since %s, of which %s were refused, but its '
               'key answers %s since %s.', b.mode, b.key, b.principal_id, b.items, b.created_at,
               b.refused, k.http_status, k.created_at)
-FROM ledger.bulks b
+FROM ledger.transfer_batches b
 LEFT JOIN ledger.idempotency_keys k ON k.principal_id = b.principal_id AND k.key = b.key
 WHERE k.created_at IS DISTINCT FROM b.created_at
    OR k.transaction_id IS NOT NULL
@@ -81,7 +81,7 @@ WHERE t.sender_id IS DISTINCT FROM b.account_id
 UNION ALL
 SELECT format('The bulk %s of usr:%s has the entries %s to %s, but the first of its %s is %s.',
               b.key, b.principal_id, b.version_from, b.version_to - 1, i.entries, i.first)
-FROM ledger.bulks b
+FROM ledger.transfer_batches b
 LEFT JOIN (
     SELECT principal_id, key, count(version) AS entries, min(version) AS first
     FROM of_bulks GROUP BY principal_id, key
@@ -128,7 +128,7 @@ SELECT format('usr:%s was refused %s transfers at %s, and the audit log tells of
 FROM (
     SELECT k.principal_id, k.created_at, sum(COALESCE(b.refused, 1)) AS refusals
     FROM ledger.idempotency_keys k
-    LEFT JOIN ledger.bulks b ON b.principal_id = k.principal_id AND b.key = k.key
+    LEFT JOIN ledger.transfer_batches b ON b.principal_id = k.principal_id AND b.key = k.key
     WHERE CASE WHEN b.key IS NULL THEN k.transaction_id IS NULL AND k.http_status <> 200
                ELSE b.refused > 0 END
     GROUP BY k.principal_id, k.created_at

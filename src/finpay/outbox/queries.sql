@@ -1,7 +1,7 @@
 -- name: list_events_before
 -- Newest first, between two sequences. $5: the types include the most frequent one; if not, the
 -- index of the other types is read instead of the whole history.
-SELECT * FROM outbox.told
+SELECT * FROM outbox.event_details
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
   AND ($4::text[] IS NULL OR type = ANY ($4))
   AND ($5 OR type <> 'transaction.completed')
@@ -12,7 +12,7 @@ LIMIT $8
 
 -- name: list_events_after
 -- As list_events_before, oldest first.
-SELECT * FROM outbox.told
+SELECT * FROM outbox.event_details
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
   AND ($4::text[] IS NULL OR type = ANY ($4))
   AND ($5 OR type <> 'transaction.completed')
@@ -23,16 +23,16 @@ LIMIT $8
 
 -- name: get_sequence_range
 -- Bounds of the sequences of a time range.
-SELECT after, before FROM outbox.numbers_within($1, $2, $3)
+SELECT after, before FROM outbox.sequence_range($1, $2, $3)
 
 -- name: get_event
-SELECT * FROM outbox.told WHERE account_id = $1 AND sequence = $2
+SELECT * FROM outbox.event_details WHERE account_id = $1 AND sequence = $2
 
 -- name: get_events
 -- OFFSET 0 keeps it one index probe per key, whatever the planner's statistics are.
 SELECT e.*
 FROM unnest($1::uuid[], $2::bigint[]) AS k (account_id, sequence)
 CROSS JOIN LATERAL (
-    SELECT * FROM outbox.told t
+    SELECT * FROM outbox.event_details t
     WHERE t.account_id = k.account_id AND t.sequence = k.sequence OFFSET 0
 ) e

@@ -23,7 +23,7 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 _PUBLIC: Final[Mapping[str, Status]] = {
     "pending": "pending",
     "leased": "pending",
-    "waiting": "pending",
+    "scheduled": "pending",
     "delivered": "delivered",
     "failed": "failed",
     "canceled": "canceled",

@@ -23,7 +23,7 @@ FROM (
      ORDER BY d.endpoint_id DESC, d.id DESC LIMIT $3)
     UNION ALL
     (SELECT * FROM webhooks.deliveries d
-     WHERE d.endpoint_id >= $1 AND d.status = 'waiting'
+     WHERE d.endpoint_id >= $1 AND d.status = 'scheduled'
        AND (d.endpoint_id, d.id)
            < ($1, COALESCE($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
      ORDER BY d.endpoint_id DESC, d.id DESC LIMIT $3)

@@ -152,7 +152,7 @@ def _lease(row: Record, endpoint: Record, event: Event | None) -> Lease:
         endpoint["id"],
         endpoint["user_id"],
         row["event_type"],
-        row["step"],
+        row["retry_index"],
         endpoint["failures_in_row"] > 0,
         content if isinstance(content, str) else _message(endpoint, *content),
     )

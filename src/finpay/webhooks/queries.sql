@@ -54,7 +54,7 @@ WITH chosen AS MATERIALIZED (
 )
 UPDATE webhooks.deliveries d SET status = 'leased', worker_id = $3
 WHERE d.id = ANY (ARRAY(SELECT id FROM chosen))
-RETURNING d.id, d.endpoint_id, d.account_id, d.sequence, d.step, d.payload, d.event_type
+RETURNING d.id, d.endpoint_id, d.account_id, d.sequence, d.retry_index, d.payload, d.event_type
 
 -- name: cancel_deliveries
 -- Pending deliveries of endpoints that were disabled or deleted, at most $2.
@@ -67,7 +67,7 @@ WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
 -- Retries that are due, at most $1.
 UPDATE webhooks.deliveries SET status = 'pending'
 WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
-                      WHERE status = 'waiting' AND due_at <= clock_timestamp()
+                      WHERE status = 'scheduled' AND due_at <= clock_timestamp()
                       ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING id
 
@@ -75,20 +75,20 @@ RETURNING id
 -- Extends the worker $1 by $2 seconds and takes its advisory lock ($3, its key), which ends with
 -- the connection. `held` is false if a session has the lock: an earlier connection of this worker
 -- whose loss PostgreSQL has not noticed yet.
-INSERT INTO webhooks.workers AS w (id, alive_until, lock_key)
+INSERT INTO webhooks.workers AS w (id, active_until, lock_key)
 VALUES ($1, clock_timestamp() + make_interval(secs => $2), hashtext($1::uuid::text))
-ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until
+ON CONFLICT (id) DO UPDATE SET active_until = excluded.active_until
 RETURNING pg_try_advisory_lock($3, w.lock_key) AS held
 
 -- name: reclaim_leases
--- Makes the leases of workers that are gone pending ($1 is the class of their locks).
+-- Makes the leased deliveries of exited workers pending ($1 is the class of the workers' locks).
 WITH active AS MATERIALIZED (
     SELECT w.id
     FROM webhooks.workers w
     JOIN pg_locks l ON l.locktype = 'advisory' AND l.classid::bigint = $1
         AND l.objid::bigint = w.lock_key & 4294967295 AND l.granted
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    WHERE w.alive_until > clock_timestamp()
+    WHERE w.active_until > clock_timestamp()
 ), orphans AS (
     SELECT d.id FROM webhooks.deliveries d
     WHERE d.status = 'leased' AND d.worker_id NOT IN (SELECT id FROM active)
@@ -98,8 +98,8 @@ UPDATE webhooks.deliveries d SET status = 'pending', worker_id = NULL
 WHERE d.id = ANY (ARRAY(SELECT id FROM orphans))
 RETURNING d.id
 
--- name: delete_dead_workers
-DELETE FROM webhooks.workers WHERE alive_until < clock_timestamp() - interval '1 hour'
+-- name: delete_expired_workers
+DELETE FROM webhooks.workers WHERE active_until < clock_timestamp() - interval '1 hour'
 
 -- name: release_leases
 -- Makes the unfinished leases of a stopping worker pending.
@@ -115,9 +115,9 @@ WHERE status = 'leased' AND worker_id = $1 AND id <> ALL ($2::uuid[])
 DELETE FROM webhooks.workers WHERE id = $1
 
 -- name: record_attempts
--- One row per attempt. Attempt i is ($2[i], …): the delivery is `delivered`, `failed`, or `waiting`
--- for $4[i] seconds; it started $5[i] seconds ago. If the worker $1 has lost the lease, the attempt
--- changes the status only when it delivered.
+-- One row per attempt. Attempt i is ($2[i], …): the delivery is `delivered`, `failed`, or
+-- `scheduled` for $4[i] seconds; it started $5[i] seconds ago. If the worker $1 has lost the lease,
+-- the attempt changes the status only when it delivered.
 WITH tried AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::float8[], $5::float8[], $6::integer[],
                          $7::smallint[], $8::text[], $9::text[])
@@ -131,9 +131,9 @@ WITH tried AS (
     ORDER BY d.id FOR NO KEY UPDATE OF d
 ), done AS (
     UPDATE webhooks.deliveries d
-    SET attempts = d.attempts + 1, step = d.step + 1, status = n.status,
+    SET attempts = d.attempts + 1, retry_index = d.retry_index + 1, status = n.status,
         worker_id = CASE n.status WHEN 'leased' THEN d.worker_id END,
-        due_at = CASE n.status WHEN 'waiting'
+        due_at = CASE n.status WHEN 'scheduled'
                       THEN clock_timestamp() + make_interval(secs => t.wait_s) ELSE d.due_at END,
         finished_at = CASE WHEN n.status IN ('delivered', 'failed', 'canceled')
                            THEN COALESCE(d.finished_at, clock_timestamp()) END

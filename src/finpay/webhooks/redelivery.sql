@@ -13,8 +13,8 @@ WHERE d.id = $1 AND e.user_id = $2
 
 -- name: retry_delivery
 UPDATE webhooks.deliveries
-SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
-WHERE id = $1 AND status IN ('waiting', 'delivered', 'failed', 'canceled')
+SET status = 'pending', retry_index = 0, due_at = clock_timestamp(), finished_at = NULL
+WHERE id = $1 AND status IN ('scheduled', 'delivered', 'failed', 'canceled')
 
 -- name: insert_ping
 INSERT INTO webhooks.deliveries (id, endpoint_id, account_id, created_at, due_at, event_type,
@@ -29,7 +29,7 @@ SELECT pg_try_advisory_xact_lock(1179210320 /* FIRP */, hashtext($1::uuid::text)
 -- Bounds of the sequences of the events from $2 to $3; null: until now.
 SELECT n.after, n.before, u.until
 FROM (SELECT COALESCE($3::timestamptz, clock_timestamp()) AS until) u
-CROSS JOIN LATERAL outbox.numbers_within($1, $2, u.until) n
+CROSS JOIN LATERAL outbox.sequence_range($1, $2, u.until) n
 
 -- name: replay_events
 -- Events from $4 to $5, between the sequences $2 and $3, that match the endpoint, at most $6.
@@ -57,8 +57,8 @@ WITH endpoint AS (
                       WHERE p.endpoint_id = e.id AND p.sequence = w.sequence
                         AND p.status IN ('pending', 'leased'))
     ON CONFLICT (endpoint_id, sequence) DO UPDATE
-        SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
-        WHERE d.status IN ('waiting', 'delivered', 'failed', 'canceled')
+        SET status = 'pending', retry_index = 0, due_at = clock_timestamp(), finished_at = NULL
+        WHERE d.status IN ('scheduled', 'delivered', 'failed', 'canceled')
     RETURNING d.id
 )
 SELECT (SELECT count(*) FROM queued) AS queued, count(*) AS seen, max(sequence) AS last FROM wanted
@@ -71,15 +71,15 @@ WITH wanted AS MATERIALIZED (
     FROM webhooks.deliveries d
     JOIN outbox.events v ON v.account_id = d.account_id AND v.sequence = d.sequence
     WHERE d.endpoint_id = $1 AND d.sequence > $2 AND d.sequence < $3
-      AND d.status IN ('waiting', 'failed', 'canceled')
+      AND d.status IN ('scheduled', 'failed', 'canceled')
       AND v.created_at >= $4 AND v.created_at < $5
     ORDER BY d.sequence
     LIMIT $6
 ), queued AS (
     UPDATE webhooks.deliveries d
-    SET status = 'pending', step = 0, due_at = clock_timestamp(), finished_at = NULL
+    SET status = 'pending', retry_index = 0, due_at = clock_timestamp(), finished_at = NULL
     WHERE d.id = ANY (ARRAY(SELECT id FROM wanted))
-      AND d.status IN ('waiting', 'failed', 'canceled')
+      AND d.status IN ('scheduled', 'failed', 'canceled')
     RETURNING d.id
 )
 SELECT (SELECT count(*) FROM queued) AS queued, count(*) AS seen, max(sequence) AS last FROM wanted

@@ -1,8 +1,8 @@
 """Removes old deliveries with their attempts, then old events, in small statements.
 
-An account's oldest events go first, and none that has an unfinished delivery. outbox.pruned keeps
-how far it went, so that `ledger verify` does not take removed events for lost ones. Locked rows are
-skipped.
+An account's oldest events go first, and none that has an unfinished delivery.
+outbox.retention_watermarks keeps how far it went, so that `ledger verify` does not take removed
+events for lost ones. Locked rows are skipped.
 """
 
 import asyncio

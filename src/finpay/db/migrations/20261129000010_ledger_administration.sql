@@ -3,21 +3,27 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- An account for a user, with nothing in it. Called in the transaction that makes the user.
--- Strict: without a user there is no account, so no caller can open a system account.
+-- An account for a user, with a balance of 0. Called in the transaction that adds the user. Strict:
+-- without a user there is no account, so no caller can open a system account.
 CREATE FUNCTION ledger.open_account(id uuid, user_id uuid, currency text) RETURNS ledger.accounts
-LANGUAGE sql STRICT SECURITY DEFINER
+LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
-    INSERT INTO ledger.accounts (id, user_id, currency) VALUES (id, user_id, currency) RETURNING *
-$$;
-
--- A moment as the API writes it.
-CREATE FUNCTION ledger.wire_time(moment timestamptz) RETURNS text
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+DECLARE
+    opened ledger.accounts;
+BEGIN
+    IF currency !~ '^[A-Z]{3}$' THEN
+        RAISE EXCEPTION 'currency is not an ISO 4217 code'
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF NOT EXISTS (SELECT FROM identity.users u WHERE u.id = open_account.user_id) THEN
+        RAISE EXCEPTION 'user_id is not a user'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO ledger.accounts (id, user_id, currency) VALUES (id, user_id, currency)
+    RETURNING * INTO opened;
+    RETURN opened;
+END
 $$;
 
 -- An account as the API shows it to its owner, for events: finpay.ledger.resources.Account.
@@ -29,10 +35,10 @@ AS $$
         'id', account.public_id, 'object', 'account', 'balance', account.balance,
         'available', account.balance - account.held, 'held', account.held,
         'currency', account.currency, 'status', account.status, 'version', account.version,
-        'created_at', ledger.wire_time(account.created_at))
+        'created_at', ledger.format_timestamp(account.created_at))
 $$;
 
--- The outside world in one currency; made when it is first needed.
+-- The system account of a currency; opened when it is first needed.
 CREATE FUNCTION ledger.system_account(of_currency text) RETURNS uuid
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -48,9 +54,49 @@ BEGIN
 END
 $$;
 
--- Operator: money from the outside world into a user's account. Idempotent by key; the same key
--- with another fingerprint is refused. Never granted to finpay_app: it is what creates money.
--- Answers the outcome and the stored answer. Outcomes as in ledger.post_transfers.
+-- How each operator command begins: locks a user's account and the system account of its currency,
+-- in id order as every function that locks accounts, and looks up the key among those of the system
+-- account, whose lock serialises them. Outcome is null where the command may go on; else not_found,
+-- duplicate with the stored answer, or idempotency_key_reuse.
+CREATE FUNCTION ledger.begin_operator_command(
+    of_account uuid, of_key text, of_fingerprint bytea,
+    OUT account ledger.accounts, OUT system ledger.accounts, OUT outcome text, OUT answer text
+)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    system_id uuid;
+    stored    ledger.idempotency_keys;
+BEGIN
+    IF (octet_length(of_key) BETWEEN 1 AND 255 AND of_key !~ '[^!-~]') IS NOT TRUE THEN
+        RAISE EXCEPTION 'a key has 1 to 255 visible ASCII characters'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account AND a.user_id IS NOT NULL;
+    IF NOT FOUND THEN
+        outcome := 'not_found';
+        RETURN;
+    END IF;
+    system_id := ledger.system_account(account.currency);
+    PERFORM FROM ledger.accounts a WHERE a.id IN (of_account, system_id)
+    ORDER BY a.id FOR NO KEY UPDATE;
+    SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account;
+    SELECT * INTO system FROM ledger.accounts a WHERE a.id = system_id;
+
+    SELECT * INTO stored FROM ledger.idempotency_keys k
+    WHERE k.principal_id = system_id AND k.key = of_key;
+    IF FOUND THEN
+        outcome := CASE WHEN stored.fingerprint = of_fingerprint
+                        THEN 'duplicate' ELSE 'idempotency_key_reuse' END;
+        answer := stored.answer;
+    END IF;
+END
+$$;
+
+-- Operator: money from the outside world into a user's account. Idempotent by key. Never granted to
+-- finpay_app: it creates money. Returns the outcome, as those of ledger.post_transfers, and the
+-- stored answer.
 CREATE FUNCTION ledger.fund(
     transaction_id uuid, of_account uuid, of_amount bigint, of_key text, of_fingerprint bytea,
     OUT outcome text, OUT answer text
@@ -59,32 +105,22 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    receiver  ledger.accounts;
-    system    ledger.accounts;
-    system_id uuid;
-    stored    ledger.idempotency_keys;
-    now       timestamptz;
+    command  record;
+    receiver ledger.accounts;
+    system   ledger.accounts;
+    now      timestamptz;
 BEGIN
-    SELECT * INTO receiver FROM ledger.accounts a WHERE a.id = of_account AND a.user_id IS NOT NULL;
-    IF NOT FOUND THEN
-        outcome := 'receiver_not_found';
-        RETURN;
+    IF (of_amount BETWEEN 1 AND 9007199254740991) IS NOT TRUE THEN
+        RAISE EXCEPTION 'an amount is 1 to 9007199254740991'
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    system_id := ledger.system_account(receiver.currency);
-    -- In id order, as every function that locks accounts does. The system account's lock also
-    -- serialises the operator's keys.
-    PERFORM FROM ledger.accounts a WHERE a.id IN (of_account, system_id)
-    ORDER BY a.id FOR NO KEY UPDATE;
-    SELECT * INTO receiver FROM ledger.accounts a WHERE a.id = of_account;
-    SELECT * INTO system FROM ledger.accounts a WHERE a.id = system_id;
-    now := clock_timestamp();
-
-    SELECT * INTO stored FROM ledger.idempotency_keys k
-    WHERE k.principal_id = system.id AND k.key = of_key;
-    IF FOUND THEN
-        outcome := CASE WHEN stored.fingerprint = of_fingerprint
-                        THEN 'duplicate' ELSE 'idempotency_key_reuse' END;
-        answer := stored.answer;
+    command  := ledger.begin_operator_command(of_account, of_key, of_fingerprint);
+    receiver := command.account;
+    system   := command.system;
+    outcome  := command.outcome;
+    answer   := command.answer;
+    now      := clock_timestamp();
+    IF outcome IS NOT NULL THEN
         RETURN;
     ELSIF receiver.status = 'frozen' THEN
         outcome := 'receiver_unavailable';
@@ -130,7 +166,8 @@ END
 $$;
 
 -- Operator: freeze or unfreeze. A frozen account neither sends nor receives. One step of the
--- account's sequence with one account.updated event; setting what is set already changes nothing.
+-- account's sequence with one account.updated event; the status that the account already has
+-- changes nothing.
 CREATE FUNCTION ledger.set_status(
     of_account uuid, new_status text, reason text, of_key text, of_fingerprint bytea,
     OUT outcome text, OUT answer text
@@ -139,55 +176,44 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    account ledger.accounts;
-    system  uuid;
-    stored  ledger.idempotency_keys;
-    was     text;
-    now     timestamptz;
+    command    record;
+    account    ledger.accounts;
+    old_status text;
+    now        timestamptz;
 BEGIN
-    SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account AND a.user_id IS NOT NULL;
-    IF NOT FOUND THEN
-        outcome := 'not_found';
-        RETURN;
-    END IF;
-    system := ledger.system_account(account.currency);
-    PERFORM FROM ledger.accounts a WHERE a.id IN (of_account, system)
-    ORDER BY a.id FOR NO KEY UPDATE;
-    SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account;
-    now := clock_timestamp();
-
-    SELECT * INTO stored FROM ledger.idempotency_keys k
-    WHERE k.principal_id = system AND k.key = of_key;
-    IF FOUND THEN
-        outcome := CASE WHEN stored.fingerprint = of_fingerprint
-                        THEN 'duplicate' ELSE 'idempotency_key_reuse' END;
-        answer := stored.answer;
+    command := ledger.begin_operator_command(of_account, of_key, of_fingerprint);
+    account := command.account;
+    outcome := command.outcome;
+    answer  := command.answer;
+    now     := clock_timestamp();
+    IF outcome IS NOT NULL THEN
         RETURN;
     END IF;
 
-    was := account.status;
-    IF was <> new_status THEN
-        UPDATE ledger.accounts a SET status = new_status, sequence = a.sequence + 1
+    old_status := account.status;
+    IF old_status <> new_status THEN
+        UPDATE ledger.accounts a
+        SET status = new_status::ledger.account_status, sequence = a.sequence + 1
         WHERE a.id = of_account RETURNING * INTO account;
         INSERT INTO outbox.events (account_id, sequence, created_at, type, data, previous)
         VALUES (account.id, account.sequence, now, 'account.updated',
-                ledger.account_object(account), json_build_object('status', was));
+                ledger.account_object(account), json_build_object('status', old_status));
         IF account.subscribed THEN
             PERFORM webhooks.enqueue(
                 ARRAY[account.id], ARRAY[account.sequence], ARRAY['account.updated']);
         END IF;
         INSERT INTO audit.log (created_at, subject_id, action, request_id, detail)
         VALUES (now, account.id, 'account.updated', 'operator:' || of_key, json_build_object(
-            'status', new_status, 'previous', was, 'reason', reason));
+            'status', new_status, 'previous', old_status, 'reason', reason));
     END IF;
     outcome := 'completed';
     answer := json_build_object('account_id', account.public_id, 'status', new_status,
-                                'previous', was)::text;
+                                'previous', old_status)::text;
     INSERT INTO ledger.idempotency_keys (principal_id, created_at, http_status, key, fingerprint,
                                          answer)
-    VALUES (system, now, 200, of_key, of_fingerprint, answer);
+    VALUES ((command.system).id, now, 200, of_key, of_fingerprint, answer);
 END
 $$;
 
 -- migrate:down
--- Only forward: a mistake is put right by another migration.
+-- Only forward: a mistake is corrected by another migration.

@@ -1,0 +1,97 @@
+-- migrate:up
+SET LOCAL ROLE finpay_owner;
+SET LOCAL lock_timeout = '2s';
+SET LOCAL statement_timeout = '60s';
+
+-- The closed list of actions: what each is about, and who records it, the ledger's own functions or
+-- the app through audit.record. `finpay ledger verify` finds rows of any other action.
+CREATE TABLE audit.actions (
+    action      text NOT NULL,
+    subject     text NOT NULL,
+    recorded_by text NOT NULL,
+    CONSTRAINT actions_pkey PRIMARY KEY (action),
+    CONSTRAINT actions_action CHECK (action ~ '^[a-z_]+[.][a-z_]+$'),
+    CONSTRAINT actions_subject
+        CHECK (subject IN ('account', 'session', 'transaction', 'user', 'webhook_endpoint')),
+    CONSTRAINT actions_recorded_by CHECK (recorded_by IN ('ledger', 'app'))
+);
+INSERT INTO audit.actions (action, subject, recorded_by) VALUES
+    ('account.created', 'account', 'app'),
+    ('account.updated', 'account', 'ledger'),
+    ('login.failed', 'user', 'app'),
+    ('password.change_failed', 'user', 'app'),
+    ('password.changed', 'user', 'app'),
+    ('session.created', 'session', 'app'),
+    ('session.refreshed', 'session', 'app'),
+    ('session.revoked', 'session', 'app'),
+    ('transaction.completed', 'transaction', 'ledger'),
+    ('transaction.failed', 'transaction', 'ledger'),
+    ('transaction.refused', 'transaction', 'ledger'),
+    ('user.registered', 'user', 'app'),
+    ('webhook_endpoint.created', 'webhook_endpoint', 'app'),
+    ('webhook_endpoint.deleted', 'webhook_endpoint', 'app'),
+    ('webhook_endpoint.disabled', 'webhook_endpoint', 'app'),
+    ('webhook_endpoint.secret_rotated', 'webhook_endpoint', 'app'),
+    ('webhook_endpoint.updated', 'webhook_endpoint', 'app');
+
+-- Who did what, to what, when, from which address, in which request. Append-only.
+CREATE TABLE audit.log (
+    id         bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+    created_at timestamptz NOT NULL,
+    actor_id   uuid,                  -- the user; null for operators and anonymous callers
+    subject_id uuid,                  -- the transaction, account, user, session or endpoint
+    action     text        NOT NULL,  -- of audit.actions
+    request_id text,
+    address    text,                  -- the client's IP address
+    detail     json,                  -- what else an investigator needs; never a secret
+    CONSTRAINT log_pkey PRIMARY KEY (id)
+);
+CREATE TRIGGER log_append_only BEFORE UPDATE OR DELETE ON audit.log
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER log_no_truncate BEFORE TRUNCATE ON audit.log
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
+
+-- Adds a row of an action that the app records. 42501 for the ledger's own actions and for unknown
+-- ones, compared exactly; 22023 for texts that are too long, and for actors and subjects that do
+-- not exist.
+CREATE FUNCTION audit.record(
+    actor uuid, action text, subject uuid, request_id text, address text, detail json DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
+AS $$
+DECLARE
+    known   audit.actions;
+    invalid text;
+BEGIN
+    SELECT * INTO known FROM audit.actions k
+    WHERE k.action = record.action AND k.recorded_by = 'app';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'finpay_app may not record the action %', action
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    invalid := CASE
+        WHEN octet_length(request_id) > 128 THEN 'request_id has more than 128 bytes'
+        WHEN octet_length(address) > 64 THEN 'address has more than 64 bytes'
+        WHEN ledger.json_error(detail, 4096) IS NOT NULL
+            THEN 'detail ' || ledger.json_error(detail, 4096)
+        WHEN NOT EXISTS (SELECT FROM identity.users u WHERE u.id = actor) AND actor IS NOT NULL
+            THEN 'actor is not a user'
+        WHEN subject IS NOT NULL AND NOT CASE known.subject
+            WHEN 'account' THEN EXISTS (SELECT FROM ledger.accounts a WHERE a.id = record.subject)
+            WHEN 'session' THEN EXISTS (SELECT FROM identity.sessions s WHERE s.id = record.subject)
+            WHEN 'user' THEN EXISTS (SELECT FROM identity.users u WHERE u.id = record.subject)
+            ELSE EXISTS (SELECT FROM webhooks.endpoints e WHERE e.id = record.subject)
+        END THEN format('subject is not a known %s', known.subject)
+    END;
+    IF invalid IS NOT NULL THEN
+        RAISE EXCEPTION '%', invalid USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)
+    VALUES (clock_timestamp(), actor, subject, action, request_id, address, detail);
+END
+$$;
+
+-- migrate:down
+-- Only forward: a mistake is corrected by another migration.

@@ -1,0 +1,121 @@
+-- migrate:up
+SET LOCAL ROLE finpay_owner;
+SET LOCAL lock_timeout = '2s';
+SET LOCAL statement_timeout = '60s';
+
+-- Whether a text is metadata: a JSON object of strings alone, at most 4 KiB.
+CREATE FUNCTION ledger.is_metadata(value text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN octet_length(value) <= 4096 AND jsonb_typeof(value::jsonb) = 'object'
+        AND NOT jsonb_path_exists(value::jsonb, '$.* ? (@.type() != "string")');
+END
+$$;
+
+-- The first fault of the arguments of ledger.post_transfers, or null. The app's login may have been
+-- stolen, so nothing is taken for granted: arguments that pass can't break a rule of the books.
+-- Their primary keys prove that ids and keys are distinct and new.
+--
+-- Few operators, over whole arrays where possible: each is set up anew in every transaction.
+-- A comparison with ALL is null where an element is, so IS NOT TRUE also finds nulls.
+CREATE FUNCTION ledger.argument_error(
+    accounts     uuid[],
+    senders      integer[],
+    keys         text[],
+    fingerprints bytea[],
+    request_ids  text[],
+    addresses    text[],
+    modes        text[],
+    sizes        integer[],
+    ids          uuid[],
+    receivers    integer[],
+    emails       text[],
+    amounts      bigint[],
+    currencies   text[],
+    descriptions text[],
+    metadata     text[],
+    replies      text[],
+    refusals     text[]
+) RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+    max_items    CONSTANT integer := 10000;  -- ten times the largest transfer batch of the API
+    max_template CONSTANT integer := 16384;  -- bytes: description and metadata, escaped
+    two_per_outcome CONSTANT text := '[1:20]';
+    requests     CONSTANT integer := cardinality(keys);
+    items        CONSTANT integer := cardinality(ids);
+    per_request  CONSTANT text := format('[1:%s]', requests);
+    per_item     CONSTANT text := format('[1:%s]', items);
+    last         integer := 0;
+    error        text;
+BEGIN
+    error := CASE
+        WHEN (requests BETWEEN 1 AND items AND items <= max_items) IS NOT TRUE
+            THEN format('a batch needs 1 to %s items, at least one per request', max_items)
+        WHEN (per_request = ALL (ARRAY[
+                array_dims(senders), array_dims(keys), array_dims(fingerprints),
+                array_dims(request_ids), array_dims(addresses), array_dims(modes),
+                array_dims(sizes)])) IS NOT TRUE
+            THEN 'senders to sizes need one element per request'
+        WHEN (per_item = ALL (ARRAY[
+                array_dims(ids), array_dims(receivers), array_dims(amounts),
+                array_dims(currencies), array_dims(descriptions), array_dims(metadata),
+                array_dims(replies), array_dims(COALESCE(emails, replies))])) IS NOT TRUE
+            THEN 'ids to replies need one element per item'
+        WHEN (array_ndims(accounts) = 1 AND array_lower(accounts, 1) = 1) IS NOT TRUE
+            THEN 'accounts need to be a list'
+        WHEN (array_dims(refusals) = two_per_outcome
+              AND octet_length(array_to_string(refusals, '')) <= 4 * max_template) IS NOT TRUE
+            THEN 'refusals need two templates per outcome, of 64 KiB together'
+        WHEN (1 <= ALL (senders) AND cardinality(accounts) >= ALL (senders)) IS NOT TRUE
+            THEN 'a sender is not a position in accounts'
+        WHEN (COALESCE(1 <= ALL (receivers), emails IS NOT NULL)
+              AND COALESCE(cardinality(accounts) >= ALL (receivers), true)) IS NOT TRUE
+            THEN 'a receiver is not a position in accounts'
+        WHEN (1 <= ALL (amounts) AND 9007199254740991 >= ALL (amounts)) IS NOT TRUE
+            THEN 'an amount is not 1 to 9007199254740991'
+        WHEN ('00000000-0000-0000-0000-000000000000' <> ALL (ids)) IS NOT TRUE
+            THEN 'an id is null'
+        WHEN NOT modes <@ ARRAY['one', 'independent', 'atomic']
+            THEN 'a mode is not one, independent or atomic'
+        WHEN (items >= ALL (sizes)) IS NOT TRUE
+            THEN 'a size is more than all items'
+        WHEN array_to_string(keys, '') ~ '[^!-~]'
+            THEN 'a key has characters that are not visible ASCII'
+    END;
+    IF error IS NOT NULL THEN
+        RETURN error;
+    END IF;
+
+    FOR q IN 1 .. requests LOOP
+        IF (octet_length(keys[q]) BETWEEN 1 AND 255
+            AND octet_length(request_ids[q]) <= 128 AND octet_length(fingerprints[q]) <= 64
+            AND octet_length(COALESCE(addresses[q], '')) <= 64) IS NOT TRUE THEN
+            RETURN format('request %s: a key has 1 to 255 characters, a request id at most 128, '
+                          'a fingerprint and an address at most 64', q);
+        ELSIF sizes[q] < 1 OR sizes[q] <> 1 AND modes[q] = 'one' THEN
+            RETURN format('request %s has an impossible size', q);
+        END IF;
+        last := last + sizes[q];
+    END LOOP;
+    IF last <> items THEN
+        RETURN 'the sizes do not sum to the number of items';
+    END IF;
+
+    FOR i IN 1 .. items LOOP
+        IF (char_length(COALESCE(descriptions[i], '')) <= 500
+            AND octet_length(replies[i]) <= max_template
+            AND (metadata[i] = '{}' OR ledger.is_metadata(metadata[i]))) IS NOT TRUE THEN
+            RETURN format('item %s: a description has at most 500 characters, metadata at most '
+                          '4 KiB of strings, a template at most 16 KiB', i);
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+
+-- migrate:down
+-- Only forward: a mistake is corrected by another migration.
