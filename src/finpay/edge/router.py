@@ -27,7 +27,8 @@ class Route:
     `access`: `authenticated` needs a token, `anonymous` has rate limits only, `unlimited` neither.
     `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
     `tier` names a further rate limit, `needs_key` routes move money under an idempotency key,
-    `cached` ones may be answered from the cache. `responses` and `errors` are for OpenAPI.
+    `cached` ones may be answered from the cache. `responses`, `files` (further media types of 200)
+    and `errors` are for OpenAPI.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -45,6 +46,7 @@ class Route:
     tier: Literal["auth"] | None = None
     needs_key: bool = False
     cached: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[Code, ...] = ()
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from finpay.gate import redis_keys
 from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, parse_report, tier_arguments
@@ -125,6 +125,10 @@ class Gate:
         except RedisUnavailable:
             return self._admit_locally(tiers)
         return Decision(kind.decode(), parse_report(tiers, report))
+
+    async def charge(self, tier: Tier, cost: int) -> Decision:
+        """Counts an admitted request once more in a tier, at what it turned out to cost."""
+        return await self.admit_anonymous([structs.replace(tier, cost=cost)])
 
     async def complete(self, admission: Admission, completion: Completion) -> None:
         """Stores or releases the claim, removes the write marker, invalidates caches."""

@@ -9,11 +9,13 @@ from msgspec import Struct
 
 from finpay import ids
 from finpay.errors import FinPayError
+from finpay.gate.rate_limits import LimitState
 from finpay.identity.access_tokens import Principal
 from finpay.ids import Prefix
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # W3C trace-context: version 00, a trace id and a parent id that are not all zeros, flags.
@@ -78,7 +80,8 @@ class Context(Struct, frozen=True):
     """Input of a handler: everything is read, checked and admitted.
 
     `command` is the checked body, `parameters` the checked query, `path_id` the id in a path that
-    has one. `key` and `fingerprint` belong to money POSTs.
+    has one. `key` and `fingerprint` belong to money POSTs. `limits` are the states of the rate
+    limits after this request.
     """
 
     request_id: str
@@ -92,6 +95,8 @@ class Context(Struct, frozen=True):
     key: str = ""
     fingerprint: bytes = b""
     bearer: str = ""
+    accept: str = ""
+    limits: tuple[LimitState, ...] = ()
 
     def path_uuid(self, prefix: Prefix, absent: FinPayError) -> UUID:
         """The id in the path. Raises `absent` for what is not an id of this kind."""
