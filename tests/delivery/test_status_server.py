@@ -12,7 +12,7 @@ async def test_what_it_counts(scene: Scene, receiver: Receiver) -> None:
     hooked = await scene.hook(receiver.url)
     await scene.events(hooked, 3)
     _, url = _open(scene, FINPAY_WEBHOOK_RETRY_SCHEDULE="3600")
-    await scene.until_status(delivered=2, waiting=1)
+    await scene.until_status(delivered=2, scheduled=1)
     text = httpx.get(f"{url}/metrics", trust_env=False).text
     assert 'finpay_webhook_attempts_total{outcome="delivered"} 2.0' in text
     assert 'finpay_webhook_attempts_total{outcome="bad_status"} 1.0' in text

@@ -19,7 +19,7 @@ async def test_attempts_start_and_end_have_one_line_each(scene: Scene, receiver:
         FINPAY_WEBHOOK_RETRY_SCHEDULE="3600",
         DATABASE_URL=scene.url,
     )
-    await scene.until_status(delivered=1, waiting=1)
+    await scene.until_status(delivered=1, scheduled=1)
     assert worker.stop() == 0
     lines = worker.lines()
     assert [line["event"] for line in lines] == [

@@ -196,7 +196,7 @@ PLANTS: Final = (
         (Edit(WORKER_SQL, "WHERE p.status = 'pending' AND p.endpoint_id = e.id\n",
               "WHERE p.status = 'pending' AND p.endpoint_id = e.id\n"
               "          AND p.id > COALESCE((SELECT s.id FROM webhooks.deliveries s\n"
-              "                               WHERE s.status NOT IN ('pending', 'waiting')\n"
+              "                               WHERE s.status NOT IN ('pending', 'scheduled')\n"
               "                               ORDER BY s.id DESC LIMIT 1),\n"
               "                              '00000000-0000-0000-0000-000000000000')\n"),),
         (Fault.KILL_API, Fault.PAUSE_API),
