@@ -28,12 +28,17 @@ RUN python -m venv /opt/uv \
 WORKDIR /src
 # Dependencies first: they change less often than the code, and this layer is kept between builds.
 COPY pyproject.toml uv.lock ./
+# Packages that nothing imports here: of flask-swagger-ui only the files are served, and pycparser is
+# for compiling with cffi.
+ARG UNUSED="--no-install-package flask --no-install-package werkzeug --no-install-package jinja2 \
+    --no-install-package markupsafe --no-install-package itsdangerous --no-install-package blinker \
+    --no-install-package pycparser"
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv sync --locked --no-dev --extra server --no-install-project --no-build
+    /opt/uv/bin/uv sync --locked --no-dev --extra server $UNUSED --no-install-project --no-build
 COPY README.md LICENSE ./
 COPY src ./src
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /opt/uv/bin/uv sync --locked --no-dev --extra server --no-editable
+    /opt/uv/bin/uv sync --locked --no-dev --extra server $UNUSED --no-editable
 # Delete files that a server never uses, 53 MB of 133: debugging symbols, C sources, Swagger's editor,
 # and the lexers of languages other than Python (tracebacks are highlighted).
 RUN find /opt/finpay -name '*.so' -exec strip --strip-unneeded {} + \

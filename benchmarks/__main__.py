@@ -1,20 +1,23 @@
-"""python -m benchmarks: how fast it is, on this machine, with nothing switched off.
+"""python -m benchmarks: the speed of FinPay on this machine, with nothing switched off.
 
-Sections: connections, crowd, workloads, bulk, ratios, overload, start (together: all), quick, soak.
-Without one, the rounds that --workloads names, for a look before and after a change.
-`python -m benchmarks.growth` measures a ledger of millions;
-`python -m benchmarks.report.page` writes
-tables and plots from the newest results into docs.
+Sections: connections, many_users, workloads, transfer_batches, ratios, overload, start (together:
+all), quick, soak. Without a section, the rounds of --workloads, without writing a result.
+
+`python -m benchmarks compare --base REF` compares two source trees in one run.
+`python -m benchmarks.growth` measures a ledger of millions of transactions.
+`python -m benchmarks.webhooks` measures deliveries.
+`python -m benchmarks.report.page` writes tables and plots of the results into docs.
 """
 
 import argparse
 import sys
 from typing import Final
 
-from benchmarks import results, sections, verify, wrk
+from benchmarks import compare, results, sections, verify, wrk
+from benchmarks.bench import bench
 from benchmarks.report import page
-from benchmarks.sections import FEW, LONG, SECTIONS, Options, bench
-from benchmarks.stack import BenchError, Knobs, stop_in_good_order
+from benchmarks.sections import FEW, LONG, SECTIONS, Options
+from benchmarks.stack import BenchError, Tuning, exit_on_sigterm
 from finpay.dev.child_process import DevError
 
 WORKLOADS: Final = "transfers,balance,history"
@@ -22,15 +25,17 @@ WORKLOADS: Final = "transfers,balance,history"
 
 def main() -> int:
     """The exit code: 0, 1 if the ledger was not clean, 2 if it could not run."""
-    options = _parsed()
-    stop_in_good_order()
-    knobs = Knobs(options.workers, _pairs(options.env), _pairs(options.pg))
-    chosen = Options(knobs, options.seconds, options.turns, options.soak_seconds)
+    if sys.argv[1:2] == ["compare"]:
+        return compare.main(sys.argv[2:])
+    options = _parse()
+    exit_on_sigterm()
+    tuning = Tuning(options.workers, _pairs(options.env), _pairs(options.pg))
+    chosen = Options(tuning, options.seconds, options.repetitions, options.soak_seconds)
     try:
         wrk.check_installed()
         if not options.sections:
             return _rounds(chosen, options)
-        for name in _expanded(options.sections):
+        for name in _expand(options.sections):
             sections.run(name, chosen)
         if "quick" not in options.sections:
             page.write()
@@ -40,7 +45,7 @@ def main() -> int:
         return 2
 
 
-def _parsed() -> argparse.Namespace:
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -48,7 +53,7 @@ def _parsed() -> argparse.Namespace:
     )
     parser.add_argument("sections", nargs="*", help=f"all, or of: {', '.join(SECTIONS)}")
     parser.add_argument("--seconds", type=float, default=8, help="per round")
-    parser.add_argument("--turns", type=int, default=3, help="of ratios and overload")
+    parser.add_argument("--repetitions", type=int, default=3, help="of ratios and overload")
     parser.add_argument("--soak-seconds", type=float, default=600)
     parser.add_argument("--workers", type=int, default=2, help="API processes")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE for the API")
@@ -56,27 +61,25 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--workloads", default=WORKLOADS, help="comma separated, see load.lua")
     parser.add_argument("--connections", default="64", help="comma separated")
     parser.add_argument("--users", type=int, default=FEW)
-    parser.add_argument("--bulk-size", type=int, default=500)
+    parser.add_argument("--batch-size", type=int, default=500)
     options = parser.parse_args()
     if unknown := set(options.sections) - {*SECTIONS, "all"}:
-        parser.error(f"no such section: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown section: {', '.join(sorted(unknown))}")
     return options
 
 
 def _rounds(chosen: Options, options: argparse.Namespace) -> int:
-    with bench(chosen, options.users) as ready:
+    with bench(chosen.tuning, options.users, chosen.seconds) as ready:
         for workload in options.workloads.split(","):
             for connections in options.connections.split(","):
-                last = ready.round(
-                    workload, int(connections), chosen.seconds, bulk_size=options.bulk_size
-                )
+                last = ready.round(workload, int(connections), batch_size=options.batch_size)
         results.print_memory(last)
-        proof = verify.prove(ready.running)
-    print(f"ledger verify: {'clean' if proof.clean else proof.told}")
-    return 0 if proof.clean else 1
+        verified = verify.verify(ready.stack)
+    print(f"ledger verify: {'clean' if verified.clean else verified.output}")
+    return 0 if verified.clean else 1
 
 
-def _expanded(names: list[str]) -> list[str]:
+def _expand(names: list[str]) -> list[str]:
     if "all" in names:
         return [name for name in SECTIONS if name not in LONG]
     return names

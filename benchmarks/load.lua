@@ -1,11 +1,10 @@
 -- wrk: every workload of the benchmark; FINPAY_BENCH_WORKLOAD names the one to run.
 --
--- Users come from the file in FINPAY_BENCH_USERS, a line "token account_id email" for each.
--- Requests are put together from pieces that are made once, so that the load generator, which
--- shares the cores with what it measures, costs as little as it can.
+-- FINPAY_BENCH_USERS is a file of users, a line "token account_id email" for each. Requests are put
+-- together from prepared pieces: the load generator shares the cores with the servers.
 local HEAD = " HTTP/1.1\r\nHost: finpay.test\r\n"
-local REPLAYED_KEYS = 500   -- a warm-up of a second uses them all, also on a slow day
-local BULK_BODIES = 32      -- bodies of up to 64 KiB each: enough that no two in flight are alike
+local REPLAYED_KEYS = 500   -- a warm-up of a second uses them all, also on a slow machine
+local BATCH_BODIES = 32     -- of up to 64 KiB each: enough that no two in flight are equal
 
 local threads = 0
 
@@ -24,7 +23,7 @@ local function read_users(path)
             account = account,
             email = email,
             post = "POST /api/v1/transactions" .. with_key,
-            post_bulk = "POST /api/v1/transactions/batch" .. with_key,
+            post_batch = "POST /api/v1/transactions/batch" .. with_key,
             balance = "GET /api/v1/accounts" .. caller .. "\r\n",
             history = "GET /api/v1/transactions?limit=20" .. caller .. "\r\n",
         }
@@ -40,15 +39,15 @@ local function fresh_key()
     return run .. "-" .. id .. "-" .. counter
 end
 
-local function anybody()
+local function random_user()
     return math.random(#users)
 end
 
-local function everybody()
+local function next_user()
     return counter % #users + 1
 end
 
-local function anybody_but(one)
+local function random_user_except(one)
     local other = math.random(#users - 1)
     if other >= one then other = other + 1 end
     return other
@@ -62,38 +61,38 @@ end
 local workloads = {}
 
 function workloads.transfers()
-    local from = anybody()
-    return transfer(from, anybody_but(from), fresh_key())
+    local from = random_user()
+    return transfer(from, random_user_except(from), fresh_key())
 end
 
 function workloads.hot_receiver()
-    return transfer(anybody_but(1), 1, fresh_key())
+    return transfer(random_user_except(1), 1, fresh_key())
 end
 
 function workloads.hot_sender()
-    return transfer(1, anybody_but(1), fresh_key())
+    return transfer(1, random_user_except(1), fresh_key())
 end
 
 function workloads.balance()
-    return users[everybody()].balance
+    return users[next_user()].balance
 end
 
 function workloads.history()
-    return users[everybody()].history
+    return users[next_user()].history
 end
 
--- Every second request reads what a write just changed. A closed loop has at most `connections`
--- requests in the air, so the write of twice as many requests ago was answered.
+-- Every second request reads a balance that a write has changed. A closed loop has at most
+-- `connections` requests in flight, so the write of twice as many requests ago was answered.
 function workloads.after_write()
     local at = math.floor(counter / 2)
     local from
     if counter % 2 == 0 then
-        from = anybody()
+        from = random_user()
         senders[at] = from
-        return transfer(from, anybody_but(from), fresh_key())
+        return transfer(from, random_user_except(from), fresh_key())
     end
     at = at - connections
-    from = senders[at] or anybody()
+    from = senders[at] or random_user()
     senders[at] = nil
     return users[from].balance
 end
@@ -106,29 +105,29 @@ function workloads.mix()
 end
 
 function workloads.login()
-    local body = '{"email":"' .. users[anybody()].email .. '","password":"' .. password .. '"}'
+    local body = '{"email":"' .. users[random_user()].email .. '","password":"' .. password .. '"}'
     return with_body("POST /api/v1/auth/login" .. HEAD .. "Content-Type: application/json", body)
 end
 
--- The same requests under the same keys, again and again; the warm-up was their first time.
+-- The same requests under the same keys; the warm-up sends each for the first time.
 function workloads.replays()
     local number = counter % REPLAYED_KEYS
     local from = number % #users + 1
     return transfer(from, from % #users + 1, "replayed-" .. number)
 end
 
-local function bulk_body(from)
+local function batch_body(from)
     local items = {}
-    for at = 1, bulk_size do
-        items[at] = '{"receiver_id":"' .. users[anybody_but(from)].account .. '","amount":1}'
+    for at = 1, batch_size do
+        items[at] = '{"receiver_id":"' .. users[random_user_except(from)].account .. '","amount":1}'
     end
-    return '{"mode":"' .. bulk_mode .. '","transactions":[' .. table.concat(items, ",") .. "]}"
+    return '{"mode":"' .. batch_mode .. '","transactions":[' .. table.concat(items, ",") .. "]}"
 end
 
-function workloads.bulk()
-    local from = (counter % BULK_BODIES) % #users + 1
-    bodies[from] = bodies[from] or bulk_body(from)
-    return with_body(users[from].post_bulk .. fresh_key(), bodies[from])
+function workloads.transfer_batches()
+    local from = (counter % BATCH_BODIES) % #users + 1
+    bodies[from] = bodies[from] or batch_body(from)
+    return with_body(users[from].post_batch .. fresh_key(), bodies[from])
 end
 
 function init(args)
@@ -136,8 +135,8 @@ function init(args)
     run = os.getenv("FINPAY_BENCH_RUN")
     connections = tonumber(os.getenv("FINPAY_BENCH_CONNECTIONS"))
     password = os.getenv("FINPAY_BENCH_PASSWORD")
-    bulk_size = tonumber(os.getenv("FINPAY_BENCH_BULK_SIZE"))
-    bulk_mode = os.getenv("FINPAY_BENCH_BULK_MODE")
+    batch_size = tonumber(os.getenv("FINPAY_BENCH_BATCH_SIZE"))
+    batch_mode = os.getenv("FINPAY_BENCH_BATCH_MODE")
     workload = workloads[os.getenv("FINPAY_BENCH_WORKLOAD")]
     math.randomseed(os.time() * 10 + id)
     counter = 0
@@ -145,8 +144,8 @@ function init(args)
     bodies = {}
 end
 
--- A pause before each request, drawn around its mean, makes a rate that answers cannot slow down
--- much: an open door instead of a closed loop.
+-- A random pause before each request makes a rate that slow answers reduce only a little, unlike a
+-- closed loop.
 local pause_ms = tonumber(os.getenv("FINPAY_BENCH_PAUSE_MS"))
 if pause_ms > 0 then
     function delay()

@@ -1,9 +1,9 @@
-"""The same API as it is usually written: one transaction per transfer, four statements.
+"""The same API in the usual way: one transaction per transfer, four statements.
 
 Starlette, uvicorn, asyncpg with a pool, PyJWT; the schema is in naive.sql. It takes the requests
-that the benchmark sends to FinPay and answers the same shape. What it does without: sessions that
-can end, stored answers, an audit trail, events, limits, strict bodies, hot accounts that don't
-queue. It is honest otherwise: durable, locked in order, idempotent by a unique key.
+that the benchmark sends to FinPay and answers in the same format. It lacks revocable sessions,
+stored answers, an audit log, events, rate limits, strict bodies, and batching on hot accounts. It
+is durable, locks in order, and is idempotent by a unique key.
 
 Runs as `uvicorn benchmarks.naive:app` with DATABASE_URL set.
 """
@@ -27,7 +27,7 @@ from finpay.identity.access_tokens import ALGORITHM, AUDIENCE, ISSUER
 from finpay.settings import DEVELOPMENT_SECRET
 
 SQL: Final = Queries(Path(__file__).with_name("naive.sql").read_text("utf-8"), "naive.sql")
-POOL_SIZE: Final = 16  # per process: with two of them, as many as there are clients at 32
+POOL_SIZE: Final = 16  # per process: two processes have as many as the 32 clients
 
 
 async def send(request: Request) -> JSONResponse:
@@ -52,7 +52,7 @@ async def send(request: Request) -> JSONResponse:
             async with connection.transaction():
                 return await _transfer(connection, claims["acc"], body, key)
         except asyncpg.UniqueViolationError:
-            row = await connection.fetchrow(SQL.repeated, claims["acc"], key)
+            row = await connection.fetchrow(SQL.get_transaction_by_key, claims["acc"], key)
             return JSONResponse(json.loads(json.dumps(dict(row), default=str)), 201)
 
 
@@ -60,7 +60,7 @@ async def _transfer(
     connection: asyncpg.Connection, sender: str, body: dict[str, Any], key: str
 ) -> JSONResponse:
     receiver, amount = body["receiver_id"], body["amount"]
-    rows = await connection.fetch(SQL.lock, sender, receiver)
+    rows = await connection.fetch(SQL.lock_accounts, sender, receiver)
     accounts = {row["public_id"]: row for row in rows}
     if len(accounts) != 2:
         return JSONResponse({"code": "receiver_not_found"}, 404)
@@ -68,14 +68,14 @@ async def _transfer(
     if source["balance"] < amount:
         return JSONResponse({"code": "insufficient_funds"}, 402)
     left = source["balance"] - amount
-    await connection.execute(SQL.move, source["id"], target["id"], amount)
+    await connection.execute(SQL.move_amount, source["id"], target["id"], amount)
     description = body.get("description")
     currency = source["currency"]
     made = await connection.fetchrow(
-        SQL.record, source["id"], target["id"], amount, currency, description, key
+        SQL.create_transaction, source["id"], target["id"], amount, currency, description, key
     )
     sides = source["id"], target["id"], made["id"], amount, left, target["balance"] + amount
-    await connection.execute(SQL.enter, *sides)
+    await connection.execute(SQL.create_entries, *sides)
     answer = {
         "id": str(made["id"]),
         "object": "transaction",

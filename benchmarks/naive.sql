@@ -1,6 +1,6 @@
--- name: schema
--- What a payment API usually starts with: ordinary tables, foreign keys, the indexes that its lists
--- want, a unique idempotency key.
+-- name: create_schema
+-- The usual schema of a payment API: ordinary tables, foreign keys, the indexes of its lists, a
+-- unique idempotency key.
 CREATE TABLE accounts (
     id         bigint PRIMARY KEY,
     public_id  text NOT NULL UNIQUE,
@@ -31,29 +31,29 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_of_account ON entries (account_id, id);
 
--- name: fill
+-- name: create_accounts
 INSERT INTO accounts (id, public_id, balance, currency)
 SELECT n, public_id, $2, 'ZAR' FROM unnest($1::text[]) WITH ORDINALITY AS a (public_id, n)
 
--- name: lock
--- In id order, so that two transfers between the same two don't deadlock.
+-- name: lock_accounts
+-- In id order, so that two transfers between the same accounts don't deadlock.
 SELECT id, public_id, balance, currency FROM accounts WHERE public_id IN ($1, $2)
 ORDER BY id FOR UPDATE
 
--- name: move
+-- name: move_amount
 UPDATE accounts SET balance = balance + CASE id WHEN $1 THEN -$3::bigint ELSE $3::bigint END
 WHERE id IN ($1, $2)
 
--- name: record
+-- name: create_transaction
 INSERT INTO transactions (sender_id, receiver_id, amount, currency, status, description,
                           idempotency_key)
 VALUES ($1, $2, $3, $4, 'completed', $5, $6) RETURNING id, created_at
 
--- name: enter
+-- name: create_entries
 INSERT INTO entries (account_id, transaction_id, amount, balance_after)
 VALUES ($1, $3, -$4::bigint, $5), ($2, $3, $4::bigint, $6)
 
--- name: repeated
+-- name: get_transaction_by_key
 SELECT t.id, t.amount, t.currency, t.status, t.description, t.created_at,
        s.public_id AS sender_id, r.public_id AS receiver_id
 FROM transactions t

@@ -1,7 +1,7 @@
-"""The naive API once more, as most are written: FastAPI, pydantic, SQLAlchemy's ORM.
+"""The naive API with the usual frameworks: FastAPI, pydantic, SQLAlchemy's ORM.
 
-The same tables, the same requests, one transaction of the same four kinds of statements. What it
-costs more than benchmarks/naive.py is what frameworks cost.
+The same tables, the same requests, one transaction of the same four kinds of statements. The
+difference to benchmarks/naive.py is the cost of the frameworks.
 
 Runs as `uvicorn benchmarks.naive_orm:app` with DATABASE_URL set.
 """
@@ -31,7 +31,7 @@ class Base(DeclarativeBase):
 
 
 class Account(Base):
-    """Where money is."""
+    """A balance."""
 
     __tablename__ = "accounts"
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -41,7 +41,7 @@ class Account(Base):
 
 
 class Transaction(Base):
-    """Money that moved."""
+    """A completed transfer."""
 
     __tablename__ = "transactions"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -56,7 +56,7 @@ class Transaction(Base):
 
 
 class Entry(Base):
-    """One side of it."""
+    """One side of a transaction."""
 
     __tablename__ = "entries"
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -106,7 +106,7 @@ _sessions = async_sessionmaker(_engine, expire_on_commit=False)
 
 
 async def caller(authorization: Annotated[str, Header()]) -> str:
-    """Whose token it is: the account."""
+    """The account of the token."""
     try:
         claims: dict[str, Any] = jwt.decode(
             authorization.removeprefix("Bearer "),
@@ -121,7 +121,7 @@ async def caller(authorization: Annotated[str, Header()]) -> str:
 
 
 async def session() -> AsyncIterator[AsyncSession]:
-    """One session, and so one connection, for each request."""
+    """One session, with one connection, per request."""
     async with _sessions() as opened:
         yield opened
 
@@ -133,7 +133,7 @@ async def send(
     work: Annotated[AsyncSession, Depends(session)],
     x_idempotency_key: Annotated[str, Header(max_length=255)],
 ) -> Sent:
-    """Moves the money."""
+    """One transfer."""
     found = await work.scalars(
         select(Account)
         .where(Account.public_id.in_([sender_id, body.receiver_id]))
@@ -179,7 +179,7 @@ async def send(
 
 
 def _entry(account: Account, made: Transaction, amount: int) -> Entry:
-    """What the account's side of it left."""
+    """The account's side of the transaction."""
     return Entry(
         account_id=account.id,
         transaction_id=made.id,

@@ -1,13 +1,12 @@
-"""Twice the load that it can carry: what it still does, and how fast it says no to the rest.
+"""Twice the load of the peak: how much is still done, and how fast the rest is refused.
 
-wrk sends more than fits over thousands of connections, with pauses, so that refused clients come
-back like new ones. wrk cannot tell latencies of refusals from those of answers, so a few probes of
-our own, each a plain socket with one request at a time, measure both beside it.
+wrk sends more than the servers can do, over thousands of connections, with pauses, so that refused
+clients return like new ones. wrk doesn't separate the latencies of refusals from those of answers,
+so a few probes, each with one request at a time on a new connection, measure both.
 """
 
+import asyncio
 import random
-import re
-import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,125 +14,126 @@ from dataclasses import dataclass
 from operator import itemgetter
 from statistics import mean, median
 from typing import Final
-from urllib.parse import urlsplit
 
-from benchmarks.comparison import Contest
-from benchmarks.rounds import WARM_UP_S, Round, measure
+from benchmarks.bench import Bench
+from benchmarks.rounds import WARM_UP_S, Round
 from benchmarks.users import User
 from benchmarks.wrk import Load
 from finpay import ids
 from finpay.edge.application import MAX_IN_FLIGHT
+from tests.support.raw_http import Connection, request
 
 PEAK_CONNECTIONS: Final = (64, 128, 256)
-PAUSE_MS: Final = 50  # wrk walks a list of all that pause, again and again: a cost of its own
-EXCESS: Final = 2.8  # above twice, for what a closed loop loses to waiting
+PAUSE_MS: Final = 50  # wrk scans a list of all paused connections, which costs processor time
+EXCESS: Final = 2.8  # above twice the peak, because waiting connections offer no load
 PROBES: Final = 4
-PROBE_AFTER_S: Final = WARM_UP_S + 1.5  # when all of wrk's connections have been opened
+PROBE_AFTER_S: Final = WARM_UP_S + 1.5  # after wrk has opened all its connections
 PROBE_PAUSE_S: Final = 0.05
 PROBE_LIMIT_S: Final = 10.0
-MAX_HEAD_BYTES: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
-    """One request of a probe. `patient`: the answer said when to come again."""
+class Probe:
+    """One request of a probe; status 0 without an answer. `retry_after`: has that header."""
 
     status: int
     seconds: float
-    patient: bool
+    retry_after: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """Too much for a while, between two looks at the peak: before and after it."""
+class Repetition:
+    """An overload between two measurements of the peak: before and after it."""
 
     peaks: tuple[float, float]
     round: Round
-    probed: Sequence[Probed]
+    probes: Sequence[Probe]
 
     @property
     def kept(self) -> float:
-        """Of the mean of the two peaks: the machine's speed changes from minute to minute."""
+        """The share of the mean of the two peaks: the machine's speed varies by the minute."""
         return self.round.transfers_per_second / mean(self.peaks)
 
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """`offered` requests/s against a peak of transfers/s; latencies in milliseconds. `let_in`: how
-    many a process works on at once. Rates are medians of the turns, and what is kept that of their
-    ratios; `refused` and the probes are of all turns."""
+    """`offered` requests/s against a peak of transfers/s. Rates and `kept` are medians of
+    the repetitions; `refused` and the probes are of all of them."""
 
     connections: int
-    let_in: int
     peak_per_second: float
     offered_per_second: float
     transfers_per_second: float
     kept: float
-    kept_in_turns: list[float]
+    kept_per_repetition: list[float]
     refused: int
     probes: Mapping[int, int]
     refused_p50_ms: float
     refused_p99_ms: float
     refused_max_ms: float
-    all_patient: bool
+    all_with_retry_after: bool
     accepted_p99_ms: float
     rounds: list[Round]
 
 
-def overload(contest: Contest, turns: int) -> Overload:
-    """Finds the connections of the peak, then offers about twice as much, `turns` times."""
-    running, people, file = contest.running, contest.people, contest.file
-
-    def round_over(connections: int, pause_ms: int = 0) -> Round:
-        load = Load("transfers", connections, contest.seconds, pause_ms=pause_ms)
-        return measure(running, file, len(people), load)
-
-    def peak_over(connections: int) -> float:
-        return round_over(connections).transfers_per_second
-
-    found = {connections: peak_over(connections) for connections in PEAK_CONNECTIONS}
-    best, peak = max(found.items(), key=itemgetter(1))
-    busy = contest.workers * MAX_IN_FLIGHT  # who waits for an answer offers nothing meanwhile
-    connections = busy + round(EXCESS * peak * PAUSE_MS / 1_000)
-    taken: list[Turn] = []
-    before = peak_over(best)
-    for _ in range(turns):
-        probing = Probing(running.url, people)
-        probing.start()
-        measured = round_over(connections, PAUSE_MS)
-        probed = probing.stop()
-        after = peak_over(best)
-        taken.append(Turn((before, after), measured, probed))
-        print(f"{measured.requests_per_second:,.0f}/s offered: {taken[-1].kept:.0%} of the peak")
+def overload(bench: Bench, repetitions: int) -> Overload:
+    """Finds the peak and its connections, then offers about twice as much, `repetitions` times."""
+    found = {connections: peak(bench, connections) for connections in PEAK_CONNECTIONS}
+    best, highest = max(found.items(), key=itemgetter(1))
+    measured: list[Repetition] = []
+    before = peak(bench, best)
+    for _ in range(repetitions):
+        round_, probes = overloaded_round(bench, highest)
+        after = peak(bench, best)
+        measured.append(Repetition((before, after), round_, probes))
+        print(f"{round_.requests_per_second:,.0f}/s offered: {measured[-1].kept:.0%} of the peak")
         before = after
-    return summary(taken)
+    return summary(measured)
 
 
-def summary(turns: Sequence[Turn]) -> Overload:
-    """What the rounds and the probes beside them tell."""
-    probed = [one for turn in turns for one in turn.probed]
-    refused = sorted(one.seconds * 1_000 for one in probed if one.status == 503)
-    accepted = sorted(one.seconds * 1_000 for one in probed if one.status == 201)
-    statuses = {one.status for one in probed}
-    rounds = [turn.round for turn in turns]
-    kept = [round(turn.kept, 3) for turn in turns]
+def peak(bench: Bench, connections: int) -> float:
+    """Transfers/s without overload."""
+    return bench.measure(Load("transfers", connections, bench.seconds)).transfers_per_second
+
+
+def overloaded_round(bench: Bench, peak_per_second: float) -> tuple[Round, list[Probe]]:
+    """One round at about twice that peak, with its probes."""
+    waiting = bench.tuning.workers * MAX_IN_FLIGHT  # these offer no load
+    connections = waiting + round(EXCESS * peak_per_second * PAUSE_MS / 1_000)
+    prober = Prober(bench.stack.api.port, bench.users)
+    prober.start()
+    load = Load("transfers", connections, bench.seconds, pause_ms=PAUSE_MS)
+    round_ = bench.measure(load)
+    return round_, prober.stop()
+
+
+def summary(repetitions: Sequence[Repetition]) -> Overload:
+    probes = [one for each in repetitions for one in each.probes]
+    refused = latencies_ms(probes, 503)
+    statuses = {one.status for one in probes}
+    rounds = [each.round for each in repetitions]
+    kept = [round(each.kept, 3) for each in repetitions]
     return Overload(
         connections=rounds[0].connections,
-        let_in=MAX_IN_FLIGHT,
-        peak_per_second=round(median(mean(turn.peaks) for turn in turns), 1),
+        peak_per_second=round(median(mean(each.peaks) for each in repetitions), 1),
         offered_per_second=round(median(one.requests_per_second for one in rounds), 1),
         transfers_per_second=round(median(one.transfers_per_second for one in rounds), 1),
         kept=round(median(kept), 3),
-        kept_in_turns=kept,
+        kept_per_repetition=kept,
         refused=sum(one.statuses.get(503, 0) for one in rounds),
-        probes={status: sum(one.status == status for one in probed) for status in statuses},
+        probes={status: sum(one.status == status for one in probes) for status in statuses},
         refused_p50_ms=percentile(refused, 0.5),
         refused_p99_ms=percentile(refused, 0.99),
         refused_max_ms=percentile(refused, 1),
-        all_patient=all(one.patient for one in probed if one.status == 503),
-        accepted_p99_ms=percentile(accepted, 0.99),
+        all_with_retry_after=all(one.retry_after for one in probes if one.status == 503),
+        accepted_p99_ms=percentile(latencies_ms(probes, 201), 0.99),
         rounds=rounds,
     )
+
+
+def latencies_ms(probes: Sequence[Probe], status: int) -> list[float]:
+    """In order."""
+    return sorted(one.seconds * 1_000 for one in probes if one.status == status)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -144,58 +144,50 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return round(ordered[at], 1)
 
 
-class Probing:
-    """Probes in threads of their own, until `stop`: plain sockets, as what they take is missing
-    to those who are measured."""
+class Prober:
+    """Probes in an event loop of another thread, until `stop`."""
 
-    def __init__(self, url: str, people: Sequence[User]) -> None:
-        parts = urlsplit(url)
-        self._address = str(parts.hostname), parts.port or 80
-        self._people = people
-        self._probed: list[Probed] = []
+    def __init__(self, port: int, users: Sequence[User]) -> None:
+        self._port = port
+        self._users = users
+        self._probes: list[Probe] = []
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._probe, args=(random.Random(number),), daemon=True)
-            for number in range(PROBES)
-        ]
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
-    def stop(self) -> list[Probed]:
-        """What they saw."""
+    def stop(self) -> list[Probe]:
         self._stopping.set()
-        for thread in self._threads:
-            thread.join(2 * PROBE_LIMIT_S)
-        return self._probed
+        self._thread.join(2 * PROBE_LIMIT_S)
+        return self._probes
 
-    def _probe(self, chance: random.Random) -> None:
-        self._stopping.wait(PROBE_AFTER_S)
-        while not self._stopping.wait(PROBE_PAUSE_S):
-            request = _request(*chance.sample(self._people, 2))
-            try:
-                self._probed.append(self._ask(request))
-            except OSError:
-                self._probed.append(Probed(0, PROBE_LIMIT_S, patient=False))
+    async def _run(self) -> None:
+        await asyncio.sleep(PROBE_AFTER_S)
+        await asyncio.gather(*(self._loop(random.Random(n)) for n in range(PROBES)))
 
-    def _ask(self, request: bytes) -> Probed:
-        """Over a connection of its own: connecting is part of what a client waits for."""
+    async def _loop(self, chance: random.Random) -> None:
+        while not self._stopping.is_set():
+            await asyncio.sleep(PROBE_PAUSE_S)
+            self._probes.append(await self._probe(*chance.sample(self._users, 2)))
+
+    async def _probe(self, sender: User, receiver: User) -> Probe:
+        """On a new connection: connecting is a part of a client's latency."""
         started_s = time.monotonic()
-        with socket.create_connection(self._address, PROBE_LIMIT_S) as line:
-            line.sendall(request)
-            head = line.recv(MAX_HEAD_BYTES)  # answers are one write
-        seconds = time.monotonic() - started_s
-        status = re.match(rb"HTTP/1.1 (\d+)", head)
-        if status is None:
-            raise ConnectionError("no answer")
-        return Probed(int(status[1]), seconds, b"\r\nretry-after:" in head.lower())
+        try:
+            async with asyncio.timeout(PROBE_LIMIT_S):
+                connection = await Connection.open(self._port)
+                answer = await connection.exchange(_transfer(sender, receiver))
+                connection.close()
+        except (OSError, EOFError):
+            return Probe(0, PROBE_LIMIT_S, retry_after=False)
+        return Probe(answer.status, time.monotonic() - started_s, "retry-after" in answer.headers)
 
 
-def _request(sender: User, receiver: User) -> bytes:
+def _transfer(sender: User, receiver: User) -> bytes:
+    headers = {
+        "Authorization": f"Bearer {sender.token}",
+        "X-Idempotency-Key": f"probe-{ids.new_uuid()}",
+    }
     body = f'{{"receiver_id":"{ids.encode("acc", receiver.account_id)}","amount":1}}'
-    return (
-        "POST /api/v1/transactions HTTP/1.1\r\nHost: finpay.test\r\n"
-        f"Authorization: Bearer {sender.token}\r\nContent-Type: application/json\r\n"
-        f"X-Idempotency-Key: probe-{ids.new_uuid()}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
+    return request("POST", "/api/v1/transactions", headers, body.encode())

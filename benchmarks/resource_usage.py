@@ -1,4 +1,4 @@
-"""What the servers spent and wrote while a load ran: processor time, memory, WAL, rows, batches."""
+"""What the servers used during a load: processor time, memory, WAL, rows, commit batches."""
 
 import re
 import resource
@@ -14,7 +14,7 @@ import psutil
 _SAMPLE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _STATUS: Final = re.compile(r'status="(\d+)"')
-_LEAST_BYTES: Final = 16 * 2**20  # below: a process that only watches others
+_LEAST_BYTES: Final = 16 * 2**20  # smaller processes only supervise others
 
 _STATE: Final = """
 SELECT count(*) FILTER (WHERE status = 'completed'), count(*) FILTER (WHERE status = 'failed'),
@@ -33,17 +33,17 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the API's own metrics say: answers by status, and the sizes of batches."""
+class ApiMetrics:
+    """Answers by status, and the number and total size of the commit batches."""
 
     answers: Mapping[int, int]
     batches: int
-    batched: int
+    batched_transfers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Of one process, in MiB. `peak` since it started; `own` is what it shares with nobody."""
+    """Of one process, in MiB. `peak` since its start; `own` is not shared with other processes."""
 
     peak: float
     resident: float
@@ -59,7 +59,7 @@ async def ledger(database_url: str) -> Ledger:
     return Ledger(*row)
 
 
-def told(url: str) -> Told:
+def api_metrics(url: str) -> ApiMetrics:
     """Summed over all API processes, from /metrics."""
     answers: dict[int, int] = {}
     totals = {"finpay_ledger_batch_size_count": 0, "finpay_ledger_batch_size_sum": 0}
@@ -70,11 +70,11 @@ def told(url: str) -> Told:
             answers[code] = answers.get(code, 0) + round(float(value))
         elif name in totals:
             totals[name] += round(float(value))
-    return Told(answers, *totals.values())
+    return ApiMetrics(answers, *totals.values())
 
 
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
-    """User and system time so far: of each server with its processes, and of load generators."""
+    """User and system time so far, of each server's processes and of the load generators."""
     spent = {name: _cpu_of_tree(pid) for name, pid in pids.items()}
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent["wrk"] = children.ru_utime + children.ru_stime
@@ -82,7 +82,7 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
 
 
 def busy_seconds() -> float:
-    """All processor time that anybody on this machine used so far, a hypervisor's included."""
+    """All processor time used on this machine so far, including a hypervisor's."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0) - _guests(times))
 
@@ -93,7 +93,7 @@ def _guests(times: Any) -> float:
 
 
 def _cpu_of_tree(pid: int) -> float:
-    """With the children that have ended: PostgreSQL's parallel workers live for one query."""
+    """With exited children: PostgreSQL's parallel workers run for one query."""
     total = 0.0
     root = psutil.Process(pid)
     for process in [root, *root.children(recursive=True)]:
@@ -106,16 +106,16 @@ def _cpu_of_tree(pid: int) -> float:
 
 
 def memory(pid: int) -> list[Memory]:
-    """Of the processes below `pid` that do the work, the biggest first."""
+    """Of the working processes below `pid`, the biggest first."""
     found = [_memory(process) for process in psutil.Process(pid).children(recursive=True)]
     working = [one for one in found if one.resident * 2**20 > _LEAST_BYTES]
     return sorted(working, key=lambda one: -one.peak)
 
 
 def peaks(pids: Mapping[str, int]) -> dict[str, float]:
-    """The most that any one process of each kind had, in MiB.
+    """The biggest peak of any process of each kind, in MiB.
 
-    PostgreSQL's include what they touched of the shared buffers.
+    PostgreSQL's include the shared buffers that they touched.
     """
     found = {}
     for name, pid in pids.items():
@@ -125,7 +125,7 @@ def peaks(pids: Mapping[str, int]) -> dict[str, float]:
 
 
 def _peak(process: psutil.Process) -> float:
-    """VmHWM where there is /proc; else what it has now. 0 of one that just ended."""
+    """VmHWM where there is /proc; otherwise the current size. 0 of a process that has exited."""
     try:
         status = Path("/proc", str(process.pid), "status")
         peak = _PEAK.search(status.read_text()) if status.exists() else None

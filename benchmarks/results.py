@@ -1,4 +1,4 @@
-"""Results: a line per round for people, a JSON file for programs, with what they depend on."""
+"""Results: a line per round on the terminal, and a JSON file with machine, commit and settings."""
 
 import json
 import os
@@ -15,8 +15,9 @@ import psutil
 from benchmarks.rounds import Round
 
 FOLDER: Final = Path(__file__).with_name("results")
+STAMP_PATTERN: Final = "[0-9]" * 8 + "-" + "[0-9]" * 6
 _HEAD: Final = (
-    f"{'workload':<13}{'conns':>6}{'req/s':>8}{'tx/s':>8}{'p50 ms':>8}{'p99':>8}{'p99.9':>8}"
+    f"{'workload':<17}{'conns':>6}{'req/s':>8}{'tx/s':>8}{'p50 ms':>8}{'p99':>8}{'p99.9':>8}"
     f"{'errors':>7}{'batch':>7}{'WAL/tx':>7}{'others':>7}"
     "   CPU µs per request: api, postgres, valkey, wrk | seconds of each"
 )
@@ -31,7 +32,7 @@ def print_round(one: Round) -> None:
     seconds = "  ".join(f"{spent:.1f}" for spent in one.cpu_s.values())
     refused = f"  {dict(one.statuses)}" if one.statuses else ""
     print(
-        f"{one.workload:<13}{one.connections:>6}{one.requests_per_second:>8.0f}"
+        f"{one.workload:<17}{one.connections:>6}{one.requests_per_second:>8.0f}"
         f"{one.transfers_per_second:>8.0f}{one.p50_ms:>8.1f}{one.p99_ms:>8.1f}{one.p999_ms:>8.1f}"
         f"{one.errors:>7}{one.mean_batch:>7.1f}{one.wal_bytes_per_transfer:>7}"
         f"{one.others_share:>7.0%}   {cpu} | {seconds}{refused}",
@@ -40,7 +41,7 @@ def print_round(one: Round) -> None:
 
 
 def print_memory(last: Round) -> None:
-    """After all rounds, so that the peaks are those of the whole section."""
+    """After all rounds of a section, whose peaks these are."""
     for one in last.memory_mib:
         print(f"API process: peak {one.peak} MiB, {one.proportional} PSS, {one.own} its own")
     print(
@@ -53,16 +54,18 @@ def rounds_as_json(rounds: list[Round]) -> list[dict[str, Any]]:
     return [asdict(one) for one in rounds]
 
 
-def write(name: str, told: Mapping[str, Any], folder: Path = FOLDER) -> Path:
-    """`told` with time, commit and machine, in a file of its own."""
+def write(name: str, figures: Mapping[str, Any], folder: Path = FOLDER) -> Path:
+    """Writes the figures with time, commit and machine, and removes the older file of `name`."""
     now = datetime.now(UTC)
     folder.mkdir(exist_ok=True)
+    for older in folder.glob(f"{name}-{STAMP_PATTERN}.json"):
+        older.unlink()
     path = folder / f"{name}-{now:%Y%m%d-%H%M%S}.json"
     whole = {
         "measured_at": now.isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
-        **told,
+        **figures,
     }
     path.write_text(json.dumps(whole, indent=1) + "\n")
     print(f"written to {os.path.relpath(path)}")
@@ -70,7 +73,7 @@ def write(name: str, told: Mapping[str, Any], folder: Path = FOLDER) -> Path:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on and this code does not choose."""
+    """The hardware and the interpreter."""
     return {
         "cores": os.cpu_count(),
         "processor": _processor(),
@@ -87,8 +90,8 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _commit() -> str:
-    """Short, with a plus where the tree had changes on top of it."""
+def commit() -> str:
+    """Abbreviated, with a plus where src had uncommitted changes."""
     here = Path(__file__).parent
     try:
         head = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=here, text=True)

@@ -1,7 +1,7 @@
-"""The posting function called from Python without HTTP: what the ledger alone could do.
+"""The posting function called from Python without HTTP: the speed of the ledger alone.
 
-As many calls in flight as the API processes have together, batches of a given size, the same items
-that the edge would make.
+As many calls in flight as the API processes have together, in batches of a given size, with the
+items that the API would post.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ ADDRESS: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Direct:
-    """`transfers` completed in `seconds`, in batches of `batch` with `flights` at once."""
+class DirectCalls:
+    """`transfers` completed in `seconds`, in batches of `batch`, `in_flight` of them at once."""
 
     batch: int
-    flights: int
+    in_flight: int
     seconds: float
     transfers: int
 
@@ -38,29 +38,28 @@ class Direct:
 
 
 async def call(
-    database_url: str, people: Sequence[User], *, batch: float, flights: int, seconds: float
-) -> Direct:
-    """Posts for so long. A fractional `batch` is the mean of two sizes next to each other."""
-    # Batches take turns on the same accounts, and nobody here takes one apart that had to wait.
-    database = Database(database_url, size=flights)
+    database_url: str, users: Sequence[User], *, batch: float, in_flight: int, seconds: float
+) -> DirectCalls:
+    """Posts for that long. A fractional `batch` is the mean of two adjacent sizes."""
+    database = Database(database_url, size=in_flight)
     until_s = time.monotonic() + seconds
     started_s = time.monotonic()
-    loops = [_loop(database, people, batch, until_s, n) for n in range(flights)]
+    loops = [_loop(database, users, batch, until_s, n) for n in range(in_flight)]
     transfers = sum(await asyncio.gather(*loops))
     elapsed_s = time.monotonic() - started_s
     await database.close()
-    return Direct(round(batch), flights, elapsed_s, transfers)
+    return DirectCalls(round(batch), in_flight, elapsed_s, transfers)
 
 
 async def _loop(
-    database: Database, people: Sequence[User], batch: float, until_s: float, seed: int
+    database: Database, users: Sequence[User], batch: float, until_s: float, seed: int
 ) -> int:
     chance = random.Random(seed)
     refusals = refusal_templates()
     completed = 0
     while time.monotonic() < until_s:
         size = max(1, int(batch) + (chance.random() < batch - int(batch)))
-        items = [_item(*chance.sample(people, 2)) for _ in range(size)]
+        items = [_item(*chance.sample(users, 2)) for _ in range(size)]
         posted = await post(database, items, refusals)
         completed += sum(one.outcome is Outcome.COMPLETED for one in posted)
     return completed

@@ -1,9 +1,8 @@
-"""A long history, made up: rows for every table of a ledger that is right to the last entry.
+"""A synthetic history: rows for every table of a ledger that passes `ledger verify`.
 
-The same seed makes the same rows. One account, the first, is in the middle of everything: it is a
-party of so many transactions that it has `big_entries` entries. One transaction in FAILED_EACH
-fails for lack of funds. Transactions come in groups that share one moment, as those of one commit
-do. Rows are text for COPY.
+The same seed makes the same rows. The first account is a party of so many transactions that it has
+`big_entries` entries. One transaction in FAILED_EACH fails for lack of funds. Transactions come in
+groups with the same time, as those of one commit. Rows are text for COPY.
 """
 
 import json
@@ -39,20 +38,20 @@ COLUMNS: Final = {
     "audit.log": "created_at, actor_id, subject_id, action, request_id, address",
 }
 ACCOUNT_COLUMNS: Final = "id, user_id, balance, version, sequence, created_at, currency"
-FAILED_EACH: Final = 97  # about one in a hundred, out of step with everything else
-GROUP: Final = 10  # transactions that share a commit, and so a moment
+FAILED_EACH: Final = 97  # about one in a hundred; a prime, so that it hits all kinds of rows
+GROUP: Final = 10  # transactions that share a commit and its time
 CHUNK: Final = 20_000  # transactions per piece: some 30 MB of text, so that memory stays flat
 SYSTEM: Final = UUID("01940000-0000-7000-8000-000000000001")
 FIRST_DAY: Final = datetime(2025, 1, 1, tzinfo=UTC)
 STEP: Final = timedelta(milliseconds=9_973)  # between groups: 10 million take about four months
 ADDRESS: Final = "198.51.100.7"
-TOO_MUCH: Final = OPENING_BALANCE * 1_000  # of what one account can ever have here
-_MARK: Final = UUID(int=0)
+TOO_MUCH: Final = OPENING_BALANCE * 1_000  # more than one account has at any time
+_PLACEHOLDER_ID: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much history: transactions, user accounts, and the entries of the biggest of them."""
+    """The size: transactions, user accounts, and the entries of the biggest account."""
 
     transactions: int
     accounts: int = 10_000
@@ -61,7 +60,7 @@ class Plan:
 
 
 class History:
-    """Makes the rows in order. `pieces` is used up once; after it `accounts` has the last word."""
+    """Makes the rows in order. `pieces` can be iterated once; `accounts` has the final balances."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -77,8 +76,8 @@ class History:
         self._completed = _answer_template()
         self._refused = _refusal_template()
 
-    def people(self) -> list[User]:
-        """The users, with tokens that are good from now on."""
+    def users(self) -> list[User]:
+        """The users, with tokens issued now."""
         signer = Signer([DEVELOPMENT_SECRET], TOKEN_LIFETIME_S)
         now_s = time.time()
         return [
@@ -89,23 +88,23 @@ class History:
         ]
 
     def pieces(self) -> Iterator[dict[str, bytes]]:
-        """Text for COPY per table, so many transactions at a time. The first funds everybody."""
+        """Text for COPY per table, of CHUNK transactions. The first piece funds all users."""
         for number in range(self.plan.accounts):
             self._fund(number)
-        yield self._taken()
+        yield self._take_rows()
         every = max(1, self.plan.transactions // max(1, self.plan.big_entries))
         for first in range(0, self.plan.transactions, CHUNK):
             last = min(first + CHUNK, self.plan.transactions)
             for start in range(first, last, GROUP):
                 self._group(range(start, min(start + GROUP, last)), every)
-            yield self._taken()
+            yield self._take_rows()
 
     def accounts(self) -> bytes:
-        """Text for COPY of ledger.accounts, after everything else."""
+        """Text for COPY of ledger.accounts, after all pieces."""
         stamp = FIRST_DAY.isoformat()
         count = self.plan.accounts
-        owed = -OPENING_BALANCE * count
-        lines = [f"{SYSTEM}\t\\N\t{owed}\t{count}\t{count}\t{stamp}\tZAR\n"]
+        system_balance = -OPENING_BALANCE * count
+        lines = [f"{SYSTEM}\t\\N\t{system_balance}\t{count}\t{count}\t{stamp}\tZAR\n"]
         for n, (user, account) in enumerate(zip(self._users, self._ids, strict=True)):
             lines.append(
                 f"{account}\t{user}\t{self._balance[n]}\t{self._version[n]}\t{self._sequence[n]}"
@@ -116,17 +115,17 @@ class History:
     def _uuid(self) -> UUID:
         return UUID(_hex(int(FIRST_DAY.timestamp() * 1_000), self._random.getrandbits(74)))
 
-    def _taken(self) -> dict[str, bytes]:
-        taken = {table: "".join(rows).encode() for table, rows in self._rows.items()}
+    def _take_rows(self) -> dict[str, bytes]:
+        rows_of = {table: "".join(rows).encode() for table, rows in self._rows.items()}
         for rows in self._rows.values():
             rows.clear()
-        return taken
+        return rows_of
 
     def _fund(self, n: int) -> None:
-        """As ledger.fund does. The n-th funding is the system account's n-th entry."""
+        """The rows of ledger.fund. The n-th funding is the system account's n-th entry."""
         transaction, account, rows = self._uuid(), self._ids[n], self._rows
         stamp, key = FIRST_DAY.isoformat(), f"opening-{n}"
-        answer = _copied(json.dumps({"transaction_id": ids.encode("txn", transaction)}))
+        answer = _escape(json.dumps({"transaction_id": ids.encode("txn", transaction)}))
         self._balance[n], self._version[n], self._sequence[n] = OPENING_BALANCE, 1, 1
         rows["ledger.transactions"].append(
             f"{transaction}\t{SYSTEM}\t{account}\t{OPENING_BALANCE}\t{stamp}\t{n + 1}\t1\t\\N"
@@ -156,7 +155,7 @@ class History:
             sender = 1 + int(self._random.random() * (count - 1))
             receiver = 1 + (sender + int(self._random.random() * (count - 2))) % (count - 1)
             if number % every == 0:
-                # Turn and turn about, so that it never runs dry.
+                # Alternating, so that the big account stays funded.
                 sender, receiver = (sender, 0) if number // every % 2 == 0 else (0, receiver)
             transaction = _hex(millis, self._random.getrandbits(74))
             if number % FAILED_EACH == FAILED_EACH - 1 and sender:
@@ -226,10 +225,10 @@ class History:
         )
 
 
-def _hex(millis: int, chance: int) -> str:
-    """A UUIDv7 in hexadecimal digits: 48 bits of time, 74 of chance."""
-    low = 0x8000_0000_0000_0000 | chance & (1 << 62) - 1
-    return f"{millis:012x}7{chance >> 62:03x}{low:016x}"
+def _hex(millis: int, random_bits: int) -> str:
+    """A UUIDv7 in hexadecimal digits: 48 bits of time, 74 random bits."""
+    low = 0x8000_0000_0000_0000 | random_bits & (1 << 62) - 1
+    return f"{millis:012x}7{random_bits >> 62:03x}{low:016x}"
 
 
 def _email(number: int) -> str:
@@ -237,23 +236,23 @@ def _email(number: int) -> str:
 
 
 def _answer_template() -> str:
-    """The app's own, with places for %: id, amount, sender, receiver, balance after, time."""
-    text = transfer_template(_MARK, 0, "%s", None, b"{}").replace("%s", "\x01")
+    """The app's own, with %s for id, amount, sender, receiver, balance after and time."""
+    text = transfer_template(_PLACEHOLDER_ID, 0, "%s", None, b"{}").replace("%s", "\x01")
     text = text.replace("%1$s", "ZAR").replace("%2$s", "%s").replace("%3$s", "%s")
     text = text.replace("%4$s", "%s").replace('"amount":0', '"amount":%s')
-    return _copied(text.replace(ids.encode("txn", _MARK), "%s").replace("\x01", "%s"))
+    return _escape(text.replace(ids.encode("txn", _PLACEHOLDER_ID), "%s").replace("\x01", "%s"))
 
 
 def _refusal_template() -> str:
-    """The app's own, with places for %: request id, transaction id."""
+    """The app's own, with %s for request id and transaction id."""
     text = refusal_templates()[list(Outcome).index(Outcome.INSUFFICIENT_FUNDS)]
     return (
-        _copied(text.replace("%1$s", "\x01").replace("%2$s", "\x02"))
+        _escape(text.replace("%1$s", "\x01").replace("%2$s", "\x02"))
         .replace("\x01", "%s")
         .replace("\x02", "%s")
     )
 
 
-def _copied(text: str) -> str:
-    """As COPY wants it."""
+def _escape(text: str) -> str:
+    """Escaped for COPY."""
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")

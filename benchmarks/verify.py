@@ -1,6 +1,5 @@
-"""`finpay ledger verify` as an operator runs it, with its time and what it takes of memory."""
+"""`finpay ledger verify` as an operator runs it: its result, time and memory."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,8 @@ from typing import Final
 
 import psutil
 
-from benchmarks.stack import Stack
+from benchmarks.stack import BenchStack
+from tests.support.environment import clean_environment
 
 POLL_S: Final = 0.1
 
@@ -20,24 +20,24 @@ _OWN: Final = re.compile(r"^RssAnon:\s+(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """Exit code 0 is `clean`. Memory in MiB: the client's peak, and what PostgreSQL's processes
-    for this query had of their own at their worst."""
+class Verification:
+    """`clean` is exit code 0. Memory in MiB: the peak of the command, and of the memory that
+    PostgreSQL's processes for this query do not share."""
 
     clean: bool
     seconds: float
     client_mib: float
     server_mib: float
-    told: str
+    output: str
 
 
-def prove(running: Stack) -> Proof:
-    """Runs the command to its end, its progress on our output."""
-    known = {process.pid for process in _backends(running)}
+def verify(stack: BenchStack) -> Verification:
+    """Runs the command to its end."""
+    known = {process.pid for process in _backends(stack)}
     started_s = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "finpay", "ledger", "verify"],
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": running.database_url},
+        env=clean_environment(DATABASE_URL=stack.database_url),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -45,21 +45,22 @@ def prove(running: Stack) -> Proof:
     client = server = 0.0
     while process.poll() is None:
         client = max(client, _peak(process.pid))
-        new = [one for one in _backends(running) if one.pid not in known]
+        new = [one for one in _backends(stack) if one.pid not in known]
         server = max(server, sum(_own(one) for one in new))
         time.sleep(POLL_S)
     assert process.stdout is not None
-    told = process.stdout.read()
+    output = process.stdout.read()
     seconds = time.monotonic() - started_s
-    return Proof(process.returncode == 0, round(seconds, 1), client, round(server, 1), told)
+    clean = process.returncode == 0
+    return Verification(clean, round(seconds, 1), client, round(server, 1), output)
 
 
-def _backends(running: Stack) -> list[psutil.Process]:
-    return psutil.Process(running.postgres.pid).children()
+def _backends(stack: BenchStack) -> list[psutil.Process]:
+    return psutil.Process(stack.postgres.pid).children()
 
 
 def _own(process: psutil.Process) -> float:
-    """Without shared buffers: they are the server's, even where only this query touched them."""
+    """Without shared buffers."""
     return _memory(process.pid, _OWN)
 
 
@@ -68,7 +69,7 @@ def _peak(pid: int) -> float:
 
 
 def _memory(pid: int, field: re.Pattern[str]) -> float:
-    """MiB of a process; 0 where it has ended."""
+    """MiB of a process; 0 where it has exited."""
     try:
         found = field.search(Path("/proc", str(pid), "status").read_text())
     except OSError:

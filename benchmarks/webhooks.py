@@ -1,82 +1,93 @@
-"""python -m benchmarks.webhooks: how fast events reach a receiver, and what telling them costs.
+"""python -m benchmarks.webhooks: how fast events reach a receiver, and what they cost.
 
-Four figures, each on servers of its own: deliveries per second from a backlog with the worker
-alone; the time from a commit to the arrival at 100 transfers per second; transfers per second at
-peak with a worker and 1 % of the accounts subscribed, over those without, in turns; and the same
-with the rows of the events over without. The receiver is a process of its own on the same cores.
+Four figures, each on its own servers: deliveries per second from a backlog with the worker alone;
+the time from a commit to the arrival at 100 transfers per second; transfers per second at peak with
+a worker and 1 % of the accounts subscribed, over those without, alternately; and the same with the
+rows of the events over without. The receiver is another process on the same cores.
 """
 
 import argparse
 import asyncio
 import json
-import os
 import re
-import signal
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
-import httptools
 import psutil
-import uvloop
 
 from benchmarks import wrk
-from benchmarks.stack import Knobs, Stack, await_ready, stack
+from benchmarks.stack import BenchStack, Tuning, running_stack
 from benchmarks.users import User, make_users, write_users
 from benchmarks.wrk import Load
 from finpay import ids, signing
-from finpay.dev.child_process import free_port
+from finpay.dev.stack import Api, Service
 from finpay.outbox import event_ids
+from tests.support.environment import LOOPBACK_WEBHOOKS, clean_environment
 
 USERS: Final = 1_000
 SUBSCRIBED: Final = 10  # 1 %
 FEW: Final = 20
-CHUNK: Final = 100  # of one transaction: each version of an account makes the next one slower
-LOOPBACK: Final = {"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"}
-ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-SETTLE_S: Final = 3.0  # for what is still on its way when the load ends
+CHUNK: Final = 100  # per transaction: each version of an account slows down the next one
+DRAIN_S: Final = 3.0  # for events on their way when the load ends
 PEAK_CONNECTIONS: Final = 64
+POLL_S: Final = 0.05
+WARM_UP: Final = Load("transfers", PEAK_CONNECTIONS, 4)
 _INSERT_OF_EVENTS: Final = re.compile(r"INSERT INTO outbox\.events [^;]*;")
+
+
+class Sink(Api):
+    """benchmarks/webhook_sink.py; `arrivals` once it has stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(clean_environment(), folder / "sink.log")
+        self.name = "the webhook sink"
+        self._file = folder / "arrived"
+        self.command = [
+            *(sys.executable, "-m", "benchmarks.webhook_sink", str(self.port), str(self._file))
+        ]
+
+    def arrivals(self) -> Mapping[str, float]:
+        """The time of the first arrival of each webhook-id."""
+        found: dict[str, float] = json.loads(self._file.read_text())
+        return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.webhooks", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=["drain", "latency", "peak", "rows"])
+    parser.add_argument("parts", nargs="*", default=list(_PARTS), help=", ".join(_PARTS))
     parser.add_argument("--backlog", type=int, default=10_000)
     parser.add_argument("--endpoints", type=int, default=1, help="that share the backlog")
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--receive", nargs=2, metavar=("PORT", "FILE"), help=argparse.SUPPRESS)
+    parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
-    if options.receive:
-        uvloop.run(_receive(int(options.receive[0]), Path(options.receive[1])))
-        return
     for part in options.parts:
-        with stack(Knobs(environment=LOOPBACK)) as running:
-            _PARTS[part](running, options)
+        with running_stack(Tuning(environment=LOOPBACK_WEBHOOKS)) as stack:
+            _PARTS[part](stack, options)
 
 
-def _drain(running: Stack, options: argparse.Namespace) -> None:
-    running.api.terminate()  # the worker alone
-    people = asyncio.run(make_users(running.database_url, options.endpoints))
-    with _receiver(running) as (port, seen):
-        asyncio.run(_subscribe(running.database_url, people, port))
-        asyncio.run(_fund(running.database_url, people, options.backlog // len(people)))
-        started_s, worker = time.monotonic(), _worker(running, "--once")
+def _drain(stack: BenchStack, options: argparse.Namespace) -> None:
+    stack.api.stop()  # the worker alone
+    users = asyncio.run(make_users(stack.database_url, options.endpoints))
+    with _sink(stack) as sink:
+        asyncio.run(_subscribe(stack.database_url, users, sink.port))
+        asyncio.run(_fund(stack.database_url, users, options.backlog // len(users)))
+        started_s, worker = time.monotonic(), _start_worker(stack, "--once")
+        process = psutil.Process(worker.pid)
         cpu_s, peak_bytes = 0.0, 0
-        while worker.poll() is None:
-            times = worker.cpu_times()
-            cpu_s = times.user + times.system or cpu_s
-            peak_bytes = max(peak_bytes, worker.memory_info().rss)
-            time.sleep(0.05)
+        while worker.running:
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                cpu_s = times.user + times.system or cpu_s
+                peak_bytes = max(peak_bytes, process.memory_info().rss)
+            time.sleep(POLL_S)
         took_s = time.monotonic() - started_s
-    arrived = json.loads(seen.read_text())
+    arrived = sink.arrivals()
     span_s = max(arrived.values()) - min(arrived.values())
     print(
         f"drain: {len(arrived)} delivered in {took_s:.1f} s with start and end, "
@@ -85,153 +96,115 @@ def _drain(running: Stack, options: argparse.Namespace) -> None:
     )
 
 
-def _latency(running: Stack, options: argparse.Namespace) -> None:
-    people = asyncio.run(make_users(running.database_url, FEW))
-    file = write_users(people, running.folder / "people")
+def _latency(stack: BenchStack, options: argparse.Namespace) -> None:
+    users = asyncio.run(make_users(stack.database_url, FEW))
+    file = write_users(users, stack.folder / "users")
     load = Load("transfers", 10, options.seconds, pause_ms=100)
-    with _receiver(running) as (port, seen):
-        asyncio.run(_subscribe(running.database_url, people, port))
-        worker = _worker(running)
-        time.sleep(SETTLE_S)  # until it works: what came before would wait for its start
-        sent = wrk.run(running.url, file, load)
-        time.sleep(SETTLE_S)
-        worker.terminate()
-        worker.wait()
-    arrived = json.loads(seen.read_text())
-    waits = asyncio.run(_waits(running.database_url, arrived))
-    cuts = statistics.quantiles(waits, n=100)
+    with _sink(stack) as sink:
+        asyncio.run(_subscribe(stack.database_url, users, sink.port))
+        worker = _start_worker(stack)
+        time.sleep(DRAIN_S)  # until it works: earlier events would wait for its start
+        result = wrk.run(stack.url, file, load)
+        time.sleep(DRAIN_S)
+        worker.stop()
+    latencies_ms = asyncio.run(_latencies_ms(stack.database_url, sink.arrivals()))
+    cuts = statistics.quantiles(latencies_ms, n=100)
     print(
-        f"latency: {sent.per_second:.0f} transfers per second, {len(waits)} events; from commit to "
-        f"arrival p50 {cuts[49]:.0f} ms, p95 {cuts[94]:.0f} ms, p99 {cuts[98]:.0f} ms"
+        f"latency: {result.per_second:.0f} transfers per second, {len(latencies_ms)} events; from "
+        f"commit to arrival p50 {cuts[49]:.0f} ms, p95 {cuts[94]:.0f} ms, p99 {cuts[98]:.0f} ms"
     )
 
 
-def _peak(running: Stack, options: argparse.Namespace) -> None:
-    people = asyncio.run(make_users(running.database_url, USERS))
-    file = write_users(people, running.folder / "people")
+def _peak(stack: BenchStack, options: argparse.Namespace) -> None:
+    users = asyncio.run(make_users(stack.database_url, USERS))
+    file = write_users(users, stack.folder / "users")
     load = Load("transfers", PEAK_CONNECTIONS, options.seconds)
-    wrk.run(running.url, file, Load("transfers", PEAK_CONNECTIONS, 4))
-    alone, beside = [], []
-    with _receiver(running) as (port, _):
-        asyncio.run(_subscribe(running.database_url, people[:SUBSCRIBED], port))
-        for _ in range(options.turns):
-            asyncio.run(_switch(running.database_url, enabled=False))
-            alone.append(wrk.run(running.url, file, load).per_second)
-            asyncio.run(_switch(running.database_url, enabled=True))
-            worker = _worker(running)
+    wrk.run(stack.url, file, WARM_UP)
+    without, with_worker = [], []
+    with _sink(stack) as sink:
+        asyncio.run(_subscribe(stack.database_url, users[:SUBSCRIBED], sink.port))
+        for _ in range(options.repetitions):
+            asyncio.run(_enable_endpoints(stack.database_url, enabled=False))
+            without.append(wrk.run(stack.url, file, load).per_second)
+            asyncio.run(_enable_endpoints(stack.database_url, enabled=True))
+            worker = _start_worker(stack)
             time.sleep(1)
-            beside.append(wrk.run(running.url, file, load).per_second)
-            worker.terminate()
-            worker.wait()
-    ratios = [100 * b / a for a, b in zip(alone, beside, strict=True)]
+            with_worker.append(wrk.run(stack.url, file, load).per_second)
+            worker.stop()
+    ratios = [100 * b / a for a, b in zip(without, with_worker, strict=True)]
     print(
-        f"peak: {_told(alone)} transfers per second without, {_told(beside)} with a worker and 1 % "
-        f"subscribed: {statistics.median(ratios):.1f} %"
+        f"peak: {_format(without)} transfers per second without, {_format(with_worker)} with a "
+        f"worker and 1 % subscribed: {statistics.median(ratios):.1f} %"
     )
 
 
-def _rows(running: Stack, options: argparse.Namespace) -> None:
-    """The ledger of these servers is worth nothing afterwards: half of its events are missing."""
-    people = asyncio.run(make_users(running.database_url, USERS))
-    file = write_users(people, running.folder / "people")
+def _rows(stack: BenchStack, options: argparse.Namespace) -> None:
+    """Leaves a ledger without half of its events behind."""
+    users = asyncio.run(make_users(stack.database_url, USERS))
+    file = write_users(users, stack.folder / "users")
     load = Load("transfers", PEAK_CONNECTIONS, options.seconds)
-    wrk.run(running.url, file, Load("transfers", PEAK_CONNECTIONS, 4))
+    wrk.run(stack.url, file, WARM_UP)
     rates: dict[bool, list[float]] = {True: [], False: []}
-    for turn in range(2 * options.turns):
-        told = turn % 2 == 0
-        asyncio.run(_tell_events(running.database_url, told=told))
-        rates[told].append(wrk.run(running.url, file, load).per_second)
+    for number in range(2 * options.repetitions):
+        with_events = number % 2 == 0
+        asyncio.run(_replace_posting_function(stack.database_url, with_events=with_events))
+        rates[with_events].append(wrk.run(stack.url, file, load).per_second)
     ratios = [100 * a / b for a, b in zip(rates[True], rates[False], strict=True)]
     print(
-        f"rows: {_told(rates[True])} transfers per second with the rows of events, "
-        f"{_told(rates[False])} without: {statistics.median(ratios):.1f} %"
+        f"rows: {_format(rates[True])} transfers per second with the rows of events, "
+        f"{_format(rates[False])} without: {statistics.median(ratios):.1f} %"
     )
 
 
-async def _tell_events(database_url: str, *, told: bool) -> None:
-    """Puts the posting function there as it is, or without the INSERT of events."""
+async def _replace_posting_function(database_url: str, *, with_events: bool) -> None:
+    """The posting function as it is, or without its INSERT of events."""
     connection = await asyncpg.connect(database_url)
-    await connection.execute("CREATE TABLE IF NOT EXISTS public.whole (definition text)")
+    await connection.execute("CREATE TABLE IF NOT EXISTS public.original (definition text)")
     await connection.execute(
-        "INSERT INTO public.whole SELECT pg_get_functiondef('ledger.post_transfers'::regproc) "
-        "WHERE NOT EXISTS (SELECT FROM public.whole)"
+        "INSERT INTO public.original "
+        "SELECT pg_get_functiondef('ledger.post_transfers'::regproc) "
+        "WHERE NOT EXISTS (SELECT FROM public.original)"
     )
-    whole: str = await connection.fetchval("SELECT definition FROM public.whole")
-    without, cut = _INSERT_OF_EVENTS.subn("", whole)
+    original: str = await connection.fetchval("SELECT definition FROM public.original")
+    without, cut = _INSERT_OF_EVENTS.subn("", original)
     assert cut == 1, "post_transfers has one INSERT of events"
-    await connection.execute(whole if told else without)
+    await connection.execute(original if with_events else without)
     await connection.close()
 
 
-_PARTS: Final = {"drain": _drain, "latency": _latency, "peak": _peak, "rows": _rows}
+_PARTS: Final[Mapping[str, Callable[[BenchStack, argparse.Namespace], None]]] = {
+    "drain": _drain,
+    "latency": _latency,
+    "peak": _peak,
+    "rows": _rows,
+}
 
 
-def _told(rates: Sequence[float]) -> str:
+def _format(rates: Sequence[float]) -> str:
     return "/".join(f"{rate:.0f}" for rate in rates)
 
 
-def _worker(running: Stack, *arguments: str) -> psutil.Popen:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": running.database_url,
-        **LOOPBACK,
-    }
-    with (running.folder / "worker.log").open("ab") as log:
-        return psutil.Popen(
-            [sys.executable, "-m", "finpay", "worker", *arguments], env=environment, stdout=log
-        )
+def _start_worker(stack: BenchStack, option: str = "") -> Service:
+    environment = clean_environment(**LOOPBACK_WEBHOOKS, DATABASE_URL=stack.urls.database)
+    worker = Service(f"worker {option}", environment, stack.folder / "worker.log")
+    worker.start()
+    return worker
 
 
 @contextmanager
-def _receiver(running: Stack) -> Iterator[tuple[int, Path]]:
-    """Its port, and the file in which it leaves what arrived when."""
-    port, seen = free_port(), running.folder / "arrived"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.webhooks", "--receive", str(port), str(seen)]
-    )
+def _sink(stack: BenchStack) -> Iterator[Sink]:
+    sink = Sink(stack.folder)
+    sink.start()
     try:
-        await_ready(f"http://127.0.0.1:{port}", process)
-        yield port, seen
+        sink.await_ready(sink.is_ready)
+        yield sink
     finally:
-        process.terminate()
-        process.wait()
+        sink.stop()
 
 
-class _Answering(asyncio.Protocol):
-    """Answers 200 as fast as it can, and notes the first time of each webhook-id."""
-
-    arrived: Final[dict[str, float]] = {}
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._parser = httptools.HttpRequestParser(self)
-        self._name = ""
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"webhook-id":
-            self._name = value.decode()
-
-    def on_message_complete(self) -> None:
-        if self._name:
-            self.arrived.setdefault(self._name, time.time())
-        self._transport.write(ANSWER)
-
-
-async def _receive(port: int, file: Path) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    await loop.create_server(_Answering, "127.0.0.1", port)
-    await stop.wait()
-    file.write_text(json.dumps(_Answering.arrived))
-
-
-async def _subscribe(database_url: str, people: Sequence[User], port: int) -> None:
+async def _subscribe(database_url: str, users: Sequence[User], port: int) -> None:
     connection = await asyncpg.connect(database_url)
-    for one in people:
+    for one in users:
         endpoint = ids.new_uuid()
         await connection.execute(
             "INSERT INTO webhooks.endpoints (id, user_id, account_id, url, event_types) "
@@ -249,7 +222,7 @@ async def _subscribe(database_url: str, people: Sequence[User], port: int) -> No
     await connection.close()
 
 
-async def _switch(database_url: str, *, enabled: bool) -> None:
+async def _enable_endpoints(database_url: str, *, enabled: bool) -> None:
     connection = await asyncpg.connect(database_url)
     await connection.execute(
         "UPDATE webhooks.endpoints SET enabled = $1, "
@@ -260,11 +233,11 @@ async def _switch(database_url: str, *, enabled: bool) -> None:
     await connection.close()
 
 
-async def _fund(database_url: str, people: Sequence[User], each: int) -> None:
-    """So many events for each, without a transfer's other side."""
+async def _fund(database_url: str, users: Sequence[User], each: int) -> None:
+    """That many events for each user, without another user's side."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("SET ROLE finpay_owner")
-    for one in people:
+    for one in users:
         for first in range(0, each, CHUNK):
             await connection.execute(
                 "SELECT count((ledger.fund(gen_random_uuid(), $1, 1, gen_random_uuid()::text, '')"
@@ -275,20 +248,20 @@ async def _fund(database_url: str, people: Sequence[User], each: int) -> None:
     await connection.close()
 
 
-async def _waits(database_url: str, arrived: dict[str, float]) -> list[float]:
-    """Milliseconds from the moment in the event, just before its commit, to the arrival."""
+async def _latencies_ms(database_url: str, arrived: Mapping[str, float]) -> list[float]:
+    """From the time of the event, just before its commit, to the arrival."""
     connection = await asyncpg.connect(database_url)
     rows = await connection.fetch(
         "SELECT account_id, sequence, extract(epoch FROM created_at)::float8 AS at_s "
         "FROM outbox.events WHERE type = 'transaction.completed'"
     )
     await connection.close()
-    waits = []
+    latencies = []
     for row in rows:
         name = ids.encode("evt", event_ids.derive(row["account_id"], row["sequence"]))
         if name in arrived:
-            waits.append(1_000 * (arrived[name] - row["at_s"]))
-    return waits
+            latencies.append(1_000 * (arrived[name] - row["at_s"]))
+    return latencies
 
 
 if __name__ == "__main__":

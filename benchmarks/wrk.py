@@ -13,30 +13,31 @@ from benchmarks.stack import BenchError
 from benchmarks.users import PASSWORD
 
 SCRIPT: Final = Path(__file__).with_name("load.lua")
-TIMEOUT_S: Final = 10  # above the 5 s within which every request has its answer
-SLACK_S: Final = 60  # wrk reads its users before, and waits for answers after
+TIMEOUT_S: Final = 10  # above the 5 s within which every request is answered
+SLACK_S: Final = 60  # wrk reads its users before the load, and waits for answers after it
 
 _RESULT: Final = re.compile(r"^RESULT (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to send, over how many connections, for how long.
+    """The requests of `workload` over that many connections, for that long.
 
-    `bulk_size` is items per call; each connection waits `pause_ms` or so before each request.
+    `batch_size` is items per transfer batch; each connection pauses about `pause_ms` before each
+    request.
     """
 
     workload: str
     connections: int
     seconds: float
-    bulk_size: int = 500
-    bulk_mode: str = "independent"
+    batch_size: int = 500
+    batch_mode: str = "independent"
     pause_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What wrk saw. Latencies of all answers in milliseconds; `refusals` are answers ≥ 400."""
+class WrkResult:
+    """wrk's own figures. Latencies of all answers; `refusals` are answers ≥ 400."""
 
     requests: int
     seconds: float
@@ -53,7 +54,7 @@ class Sent:
 
 
 def check_installed() -> None:
-    """BenchError, with what to do about it, where wrk is missing."""
+    """BenchError, with the package to install, where wrk is missing."""
     if shutil.which("wrk") is None:
         raise BenchError(
             "wrk, the load generator, is missing; on Debian and Ubuntu: apt install wrk, "
@@ -61,13 +62,13 @@ def check_installed() -> None:
         )
 
 
-def run(url: str, people: Path, load: Load) -> Sent:
-    """Runs wrk to its end. BenchError with its own words if it fails."""
+def run(url: str, users: Path, load: Load) -> WrkResult:
+    """Runs wrk to its end. BenchError, with its output, if it fails."""
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{max(1, round(load.seconds))}s"]
     command += [f"--timeout={TIMEOUT_S}s", "-s", str(SCRIPT), url]
     done = subprocess.run(
         command,
-        env=os.environ | _variables(people, load),
+        env=os.environ | _variables(users, load),
         capture_output=True,
         text=True,
         check=False,
@@ -76,32 +77,32 @@ def run(url: str, people: Path, load: Load) -> Sent:
     found = _RESULT.search(done.stdout)
     if done.returncode != 0 or found is None:
         raise BenchError(f"wrk failed: {done.stdout}{done.stderr}")
-    return parsed(found[1])
+    return parse(found[1])
 
 
-def parsed(line: str) -> Sent:
-    """The RESULT line of load.lua."""
-    told = {name: int(value) for name, value in (pair.split("=") for pair in line.split())}
-    return Sent(
-        requests=told["requests"],
-        seconds=told["duration_us"] / 1e6,
-        transport_errors=told["transport_errors"],
-        refusals=told["refusals"],
-        p50_ms=told["p50_us"] / 1e3,
-        p99_ms=told["p99_us"] / 1e3,
-        p999_ms=told["p999_us"] / 1e3,
-        max_ms=told["max_us"] / 1e3,
+def parse(line: str) -> WrkResult:
+    """Reads the RESULT line of load.lua."""
+    result = {name: int(value) for name, value in (pair.split("=") for pair in line.split())}
+    return WrkResult(
+        requests=result["requests"],
+        seconds=result["duration_us"] / 1e6,
+        transport_errors=result["transport_errors"],
+        refusals=result["refusals"],
+        p50_ms=result["p50_us"] / 1e3,
+        p99_ms=result["p99_us"] / 1e3,
+        p999_ms=result["p999_us"] / 1e3,
+        max_ms=result["max_us"] / 1e3,
     )
 
 
-def _variables(people: Path, load: Load) -> dict[str, str]:
+def _variables(users: Path, load: Load) -> dict[str, str]:
     return {
-        "FINPAY_BENCH_USERS": str(people),
+        "FINPAY_BENCH_USERS": str(users),
         "FINPAY_BENCH_RUN": f"run-{time.time_ns()}",
         "FINPAY_BENCH_WORKLOAD": load.workload,
         "FINPAY_BENCH_CONNECTIONS": str(load.connections),
         "FINPAY_BENCH_PASSWORD": PASSWORD,
-        "FINPAY_BENCH_BULK_SIZE": str(load.bulk_size),
-        "FINPAY_BENCH_BULK_MODE": load.bulk_mode,
+        "FINPAY_BENCH_BATCH_SIZE": str(load.batch_size),
+        "FINPAY_BENCH_BATCH_MODE": load.batch_mode,
         "FINPAY_BENCH_PAUSE_MS": str(load.pause_ms),
     }

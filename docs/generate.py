@@ -27,18 +27,18 @@ _MEANINGS: Final = {
     "FINPAY_WORKERS": "Processes of `finpay serve`.",
     "FINPAY_ACCESS_TOKEN_TTL": "Seconds that an access token is valid.",
     "FINPAY_REFRESH_TOKEN_TTL": "Seconds that a refresh token is valid.",
-    "FINPAY_REFRESH_GRACE": "Seconds that a rotated refresh token is still accepted.",
     "FINPAY_RATE_LIMIT_GLOBAL": "`count/seconds` or `off`: all of /api but health, per user, per "
     "address without a token.",
-    "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login and register, per address; five "
-    "times as many per e-mail.",
+    "FINPAY_RATE_LIMIT_PAGES": "`count/seconds` or `off`: /docs and /openapi.json, per address.",
+    "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login, register and refresh, per "
+    "address; five times as many per e-mail.",
     "FINPAY_RATE_LIMIT_TRANSACTION": "`count/seconds` or `off`: POSTs that move money, per user.",
     "FINPAY_IDEMPOTENCY_TTL": "Seconds that Redis keeps a stored answer. PostgreSQL keeps it for "
     "ever.",
     "FINPAY_TRUSTED_PROXIES": "CIDRs, separated by commas, or the number of proxies in front: "
     "their X-Forwarded-For is trusted.",
-    "FINPAY_CORS_ORIGINS": "Origins, separated by commas, whose pages may call the API in a "
-    "browser.",
+    "FINPAY_CORS_ORIGINS": "Origins whose pages may call the API, separated by commas, as browsers "
+    "send them: `https://shop.example`, without a slash or a path.",
     "FINPAY_METRICS_TOKEN": "Bearer token of /metrics. In production /metrics is 404 without it.",
     "FINPAY_WEBHOOK_RETRY_SCHEDULE": "Seconds between the attempts of a delivery, separated by "
     "commas; each is varied by up to 20 %. After the last one the delivery is `failed`.",

@@ -45,6 +45,8 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "event_id": f"evt{_SUFFIX}",
     "endpoint_id": f"whe{_SUFFIX}",
     "delivery_id": f"whd{_SUFFIX}",
+    "session_id": f"ses{_SUFFIX}",
+    "key_id": f"key{_SUFFIX}",
     "since": datetime(2026, 1, 1, tzinfo=UTC),
     "transfers": (),
 }

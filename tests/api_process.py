@@ -1,17 +1,15 @@
-"""The production API as tests meet it: `finpay serve` in processes of its own, over real HTTP."""
+"""The production API for tests: `finpay serve` in its own processes, over real HTTP."""
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from signal import SIGKILL
+from subprocess import Popen
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -21,12 +19,15 @@ import psutil
 from finpay import ids
 from finpay.client import FinPay
 from finpay.db.pool import Database
-from finpay.dev.child_process import free_port
+from finpay.dev.child_process import DevError
+from finpay.dev.stack import Api as ApiProcess
+from finpay.dev.stack import ServerUrls, Stack
 from finpay.ledger import administration, verify
+from tests.support.environment import LIMITS_OFF, clean_environment
+from tests.support.processes import api_workers, signal_tree
 
 PASSWORD: Final = "correct horse battery"
 READY_LIMIT_S: Final = 20.0
-STOP_LIMIT_S: Final = 30.0
 
 Answer = TypeVar("Answer")
 _NUMBERS: Final = count(1)
@@ -34,7 +35,7 @@ _NUMBERS: Final = count(1)
 
 @dataclass
 class User:
-    """Somebody who is logged in, with a client of their own that never retries."""
+    """A logged-in user, with a client that never retries."""
 
     client: FinPay
     email: str
@@ -51,7 +52,7 @@ class User:
         return self.client.access_token
 
     def send(self, receiver: "User", amount: int, key: str, **more: Any) -> Any:
-        """The raw answer of a transfer."""
+        """The raw answer to a transfer."""
         body = {"receiver_id": receiver.account_id, "amount": amount, **more}
         return self.client.request(
             "POST", "/api/v1/transactions", json=body, headers={"X-Idempotency-Key": key}
@@ -67,16 +68,24 @@ class User:
 
 @dataclass
 class Api:
-    """One running `finpay serve`."""
+    """One `finpay serve`. `url` is where clients reach it: directly, or through a proxy."""
 
     url: str
     database_url: str
-    process: subprocess.Popen[bytes]
-    log: Path
+    server: ApiProcess
     connections: list[httpx.Client] = field(default_factory=list)
 
+    @property
+    def process(self) -> "Popen[bytes]":
+        """The supervisor of its worker processes."""
+        return self.server.process
+
+    @property
+    def log(self) -> Path:
+        return self.server.log
+
     def client(self, **options: Any) -> FinPay:
-        """A client without a login. Its connections end with the API."""
+        """A client that is not logged in. `stop` closes its connections."""
         # Nothing is encrypted on loopback, and reading the system's certificates takes 70 ms.
         limits = httpx.Limits(max_connections=200)
         http = httpx.Client(trust_env=False, verify=False, timeout=30, limits=limits)  # noqa: S501
@@ -84,7 +93,7 @@ class Api:
         return FinPay(self.url, http=http, **{"max_retries": 0, **options})
 
     def user(self, balance: int = 0, *, currency: str = "ZAR", name: str | None = None) -> User:
-        """A new user, logged in, with money from the outside world."""
+        """A new user, logged in, with `balance` from the system account."""
         number = next(_NUMBERS)
         email = f"user{number}-{os.getpid()}@example.com"
         client = self.client()
@@ -107,7 +116,7 @@ class Api:
         )
 
     def owner(self, work: Callable[[Database], Awaitable[Answer]]) -> Answer:
-        """Does something with the owner's rights, in a loop of its own."""
+        """Runs `work` with the owner's rights, in an event loop in another thread."""
 
         async def run() -> Answer:
             database = Database(self.database_url, size=1, role="finpay_owner")
@@ -124,77 +133,49 @@ class Api:
         return list(self.owner(lambda database: database.fetch(query, *args)))
 
     def verify(self) -> None:
-        """The ledger's own proof, on what this test left behind."""
+        """`finpay ledger verify` on the whole database."""
         report = self.owner(verify.verify)
         assert report.ok, [check for check in report.checks if not check.ok]
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that serve, without the supervisor and multiprocessing's tracker."""
-        children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return api_workers(self.process.pid)
 
     def stop(self) -> int:
-        """SIGTERM, as a platform would; the exit code."""
+        """SIGTERM, as a platform sends it; the exit code. AssertionError if it needs SIGKILL."""
         for http in self.connections:
             http.close()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            for process in [*psutil.Process(self.process.pid).children(recursive=True)]:
-                process.kill()
-            self.process.kill()
-            raise
+        was_running, workers = self.server.running, self.workers()
+        self.server.stop()
+        code = self.process.returncode
+        if was_running and code == -SIGKILL:
+            for worker in workers:
+                signal_tree(worker.pid, SIGKILL)
+            raise AssertionError(f"not stopped after {self.server.stop_limit_s} s")
+        return code
 
 
 def start_api(folder: Path, database_url: str, redis_url: str, **settings: str) -> Api:
-    """Starts `finpay serve` without waiting. Limits are off unless settings say more.
+    """Starts `finpay serve` without waiting for it. Rate limits are off unless settings set them.
 
     `settings` are environment names: `FINPAY_WORKERS="2"`.
     """
-    port = free_port()
-    log = folder / f"serve-{port}.log"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "PORT": str(port),
-        "FINPAY_WORKERS": "1",
-        "FINPAY_RATE_LIMIT_GLOBAL": "off",
-        "FINPAY_RATE_LIMIT_AUTH": "off",
-        "FINPAY_RATE_LIMIT_TRANSACTION": "off",
-        **({"COVERAGE_PROCESS_START": os.environ["COVERAGE_PROCESS_START"]}
-           if "COVERAGE_PROCESS_START" in os.environ else {}),
-        **settings,
-    }  # fmt: skip
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "finpay", "serve"],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    return Api(f"http://127.0.0.1:{port}", database_url, process, log)
+    stack = Stack(folder, ServerUrls(database_url, database_url, redis_url))
+    environment = clean_environment(**LIMITS_OFF, FINPAY_WORKERS="1") | settings
+    server = stack.start_api(environment, f"serve-{next(_NUMBERS)}")
+    return Api(server.url, database_url, server)
 
 
 def await_ready(api: Api, limit_s: float = READY_LIMIT_S) -> None:
-    """Until /readyz says ok or warn."""
-    until = time.monotonic() + limit_s
-    while time.monotonic() < until:
-        assert api.process.poll() is None, api.log.read_text()
-        try:
-            if httpx.get(f"{api.url}/readyz", trust_env=False, timeout=2).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"not ready after {limit_s} s: {api.log.read_text()[-2000:]}")
+    """Returns when /readyz says ok or warn."""
+    try:
+        api.server.await_ready(api.server.is_ready, limit_s)
+    except DevError as error:
+        raise AssertionError(api.log.read_text()[-2000:]) from error
 
 
 @contextmanager
 def running_api(folder: Path, database_url: str, redis_url: str, **settings: str) -> Iterator[Api]:
-    """An API that is ready, for as long as the block lasts."""
+    """An API that is ready, stopped at the end of the block."""
     api = start_api(folder, database_url, redis_url, **settings)
     try:
         await_ready(api)

@@ -83,11 +83,13 @@ def hits(path: Path) -> list[Hit]:
 
 
 def _found(path: Path, words: list[Word], parts: Iterable[tuple[int, str]]) -> Iterator[Hit]:
+    before = ""  # the last word of the line before: "in" of a broken "in flight"
     for line, part in parts:
-        plain = _plain(part)
+        plain = f"{before} {_plain(part).strip()}"
         for word in words:
-            for match in word.pattern.finditer(plain):
+            for match in word.pattern.finditer(plain, len(before)):
                 yield Hit(path, line, match[0], word.instead)
+        before = plain.rpartition(" ")[2]
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,7 @@
 """Fixtures for tests that need servers. A run without such tests starts none.
 
-Two settings of the environment belong to the tests alone: FINPAY_TEST_POSTGRES_BIN (a bin folder)
-and FINPAY_TEST_REDIS_SERVER (a program) replace the servers of the wheels.
+Two environment variables belong to the tests alone: FINPAY_TEST_POSTGRES_BIN (a bin folder) and
+FINPAY_TEST_REDIS_SERVER (a program) replace the servers of the wheels.
 """
 
 import os
@@ -27,19 +27,19 @@ from tests.servers import (
     shared_postgres,
 )
 
-# In CI the same examples each time: a new one is found on a developer's machine, not in a release.
+# The same examples each time in CI: new ones are found on a developer's machine, not in a release.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
 _RUN: Final = pytest.StashKey[Run]()
-_OURS: Final = ("DATABASE_URL", "REDIS_URL", "PORT", "HOST")
+_SERVER_SETTINGS: Final = ("DATABASE_URL", "REDIS_URL", "PORT", "HOST")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One folder per run, made by the process that was called and told to its workers.
+    """One folder per run, created by the main process and passed to its workers.
 
-    The developer's settings end here: no test may meet a server that it did not start.
+    The developer's own settings are removed: no test may reach a server that it did not start.
     """
     workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
     if workerinput is not None:
@@ -50,21 +50,21 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.get("FINPAY_TEST_POSTGRES_BIN"),
             os.environ.get("FINPAY_TEST_REDIS_SERVER"),
         )
-        Path(run.folder).chmod(0o755)  # the servers' account has to pass through
+        Path(run.folder).chmod(0o755)  # for the servers' account
     for name in list(os.environ):
-        if name.startswith("FINPAY_") or name in _OURS:
+        if name.startswith("FINPAY_") or name in _SERVER_SETTINGS:
             del os.environ[name]
     config.stash[_RUN] = run
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Hand the run to a pytest-xdist worker."""
+    """Pass the run to a pytest-xdist worker."""
     node.workerinput["finpay_run"] = tuple(node.config.stash[_RUN])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the run's folder, and what lies outside of it when root's servers can't enter it."""
+    """Remove the run's folder, and data outside of it where root's servers can't enter it."""
     if hasattr(config, "workerinput") or _RUN not in config.stash:
         return
     folder = Path(config.stash[_RUN].folder)
@@ -88,7 +88,7 @@ def postgres_server(run: Run) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def database_url(postgres_server: Cluster, worker_id: str) -> Iterator[str]:
-    """The worker's own database, migrated. Its login is a superuser: owner's and app's in one."""
+    """The database of this pytest worker, migrated. Its login, a superuser, is owner and app."""
     name = f"finpay_{worker_id}"
     yield clone_template(postgres_server, name)
     drop_database(postgres_server, name)
@@ -96,7 +96,7 @@ def database_url(postgres_server: Cluster, worker_id: str) -> Iterator[str]:
 
 @pytest.fixture
 def fresh_database(postgres_server: Cluster, worker_id: str) -> Iterator[Callable[[], str]]:
-    """Call it for the URL of a database, migrated and empty, that lives as long as the test."""
+    """Call it for the URL of a migrated, empty database that is dropped after the test."""
     made: list[str] = []
 
     def create() -> str:
@@ -111,8 +111,8 @@ def fresh_database(postgres_server: Cluster, worker_id: str) -> Iterator[Callabl
 
 @pytest.fixture(scope="session")
 def valkey_server(run: Run, worker_id: str) -> Iterator[Valkey]:
-    """The worker's own Valkey."""
-    server = run.start_valkey(run.place(f"valkey-{worker_id}"))
+    """The Valkey of this pytest worker."""
+    server = run.start_valkey(f"valkey-{worker_id}")
     yield server
     server.stop()
 
@@ -166,16 +166,16 @@ _NUMBERS: Final = count(1)
 def api(
     database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
-    """The worker's API, with rate limits off."""
+    """The API of this pytest worker, with rate limits off."""
     with running_api(tmp_path_factory.mktemp("api"), database_url, redis_url) as running:
         yield running
 
 
 @pytest.fixture
 def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
-    """Call it for an API of the test's own: `serve(FINPAY_WORKERS="2")`.
+    """Call it for another API, stopped after the test: `serve(FINPAY_WORKERS="2")`.
 
-    DATABASE_URL and REDIS_URL may be given too; `ready=False` does not wait.
+    Settings may include DATABASE_URL and REDIS_URL; `ready=False` does not wait.
     """
     made: list[Api] = []
 

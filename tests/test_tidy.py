@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 
+from tests import banned_words
+
 ROOT: Final = Path(__file__).parents[1]
 MAX_LINE: Final = 100
 MAX_FILE_LINES: Final = 300
@@ -17,18 +19,18 @@ MAX_SQL_LINES: Final = 400
 MAX_FUNCTION_LINES: Final = 50
 
 _CODE: Final = (".py", ".sql", ".lua")
-# Each with what to write instead.
+# Patterns, each with its replacement.
 _BANNED: Final = {
     r"\bFIXME\b|\bTODO\b|\bXXX\b(?!\")": "an issue, or the work itself",
     r"^\s*print\(": "log.get(), or sys.stderr in a command",
     r"\bfloat\(": "integer minor units",
     r"\bdatetime\.(utcnow|now)\(\)": "an aware time, or the database's clock",
 }
-# What a named query may do. The queries of verify*.sql are checks, whose names are public.
+# The verbs of named queries. The queries of verify*.sql are checks, whose names are public.
 _VERBS: Final = (
     "cancel|check|claim|create|delete|deregister|disable|enable|enqueue|fund|get|insert|is|lease|"
     "list|lock|open|post|reclaim|record|register|release|replace|replay|retire|retry|revoke|rotate|"
-    "save|set|update|verify"
+    "save|set|try_lock|update|verify"
 )
 _QUERY: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error", "exception"})
@@ -81,7 +83,7 @@ def test_functions_are_short(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", _files("src"), ids=_name)
-def test_nothing_banned_is_used(path: Path) -> None:
+def test_source_has_no_banned_pattern(path: Path) -> None:
     if path.suffix != ".py" or {"dev", "cli"} & set(path.parts):
         return
     text = path.read_text("utf-8")
@@ -96,15 +98,15 @@ def test_nothing_banned_is_used(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CODE, ids=_name)
-def test_no_file_is_a_drawer_for_everything(path: Path) -> None:
+def test_file_name_says_what_is_in_it(path: Path) -> None:
     assert not any(_BANNED_NAMES.search(part) for part in path.with_suffix("").parts[-3:])
 
 
 @pytest.mark.parametrize(
     "path", [path for path in _files("src") if path.suffix == ".py"], ids=_name
 )
-def test_modules_say_what_they_are_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), "begin with a docstring"
+def test_module_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), "a module needs a docstring"
 
 
 @pytest.mark.parametrize("path", _files("src/finpay/db/migrations"), ids=_name)
@@ -147,6 +149,41 @@ def test_log_events_are_the_documented_list() -> None:
     table = page.partition("| event | meaning |\n")[2].partition("\n\n")[0]
     documented = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
     assert sorted(set(_log_events())) == sorted(documented)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("a.py", "max_{}s = 1"),
+        ("a.py", "class {}Limits:"),
+        ("a.py", "# Waits for each {}."),
+        ("a.py", '_LOG.warning("{}_refused")'),
+        ("a.sql", "-- name: count_{}s"),
+        ("a.lua", "local {} = 1"),
+        ("a.md", "The {}'s request."),
+    ],
+)
+def test_banned_word_is_found(tmp_path: Path, file: str, text: str) -> None:
+    word = "stra" + "nger"
+    (tmp_path / file).write_text(text.format(word.title() if "class" in text else word), "utf-8")
+    assert [hit.instead for hit in banned_words.hits(tmp_path / file)] == ["anonymous client"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "keep_alive_s = 65",
+        "MAX_IN_FLIGHT",
+        "in turn",
+        "audit trail",
+        "a look-up",
+        "dead row",
+        "in\n# flight",
+    ],
+)
+def test_standard_term_is_no_banned_word(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.py").write_text(f"# {text}\n", "utf-8")
+    assert not banned_words.hits(tmp_path / "a.py")
 
 
 def test_imports_follow_the_contracts() -> None:

@@ -1,6 +1,7 @@
 """The fault harness: real processes, real load, seeded faults, and twelve counts that must be zero.
 
-`run` is the story of one run; `plan` says which faults come when, `rig` owns the processes,
-`nemesis` harms them, `clients` send and write it all into the `journal`, `truth` is what the ledger
-says in the end, and `verdict` compares the two. docs/reliability.md tells how to read the result.
+`run` has the phases of a run, `fault_plan` says which faults come when, `cluster` owns the
+processes, `nemesis` injects the faults, `load` sends requests and records them in the `history`,
+`ledger_snapshot` reads the ledger at the end, and `checker` compares history and ledger.
+docs/reliability.md explains how to read the result.
 """

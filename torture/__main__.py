@@ -12,15 +12,16 @@ import typer
 
 from finpay.cli.context import COULD_NOT_RUN, REFUSED, STYLE, AsJson, fail, settings, warn
 
-_MAX_SEED: Final = 10**6  # short enough to be read aloud
+_MAX_SEED: Final = 10**6  # six digits are easy to pass on
 
 _Seed = Annotated[
-    int | None, typer.Option(min=0, help="Replays a run's faults. Without it, a new one.")
+    int | None, typer.Option(min=0, help="Repeat the faults of a run. Without it, a new seed.")
 ]
-_Minutes = Annotated[float, typer.Option(min=0.1, help="How long faults come.")]
+_Minutes = Annotated[float, typer.Option(min=0.1, help="Duration of the faults.")]
 _Every = Annotated[int, typer.Option(min=100, help="Mean milliseconds between two faults.")]
 _Only = Annotated[
-    list[str] | None, typer.Option("--only", help="This kind of fault alone; may be repeated.")
+    list[str] | None,
+    typer.Option("--only", help="Only this kind of fault; may be given several times."),
 ]
 
 
@@ -36,32 +37,33 @@ def torture(
     only: _Only = None,
     as_json: AsJson = False,
 ) -> None:
-    """Break servers of its own under load, and prove that nothing was lost.
+    """Inject faults into a FinPay under load, and check that nothing was lost.
 
-    Starts PostgreSQL, Valkey, the API twice and the worker, on free ports and in a temporary
-    folder; kills, stops and cuts them; then compares all that clients were told with the ledger.
-    Nothing else is touched, and what DATABASE_URL and REDIS_URL name is not used.
+    Starts PostgreSQL, Valkey, two APIs and a worker on free ports and in a temporary folder; kills
+    and pauses them and cuts their connections; then compares all answers with the ledger. The
+    servers of DATABASE_URL and REDIS_URL are not used.
 
-    Exit code 0: all twelve counts are zero, and it serves as before. 1: not. 2: it could not run.
+    Exit code 0: all twelve counts are zero and the service is as before. 1: not. 2: it could not
+    run.
     """
     from finpay.dev.child_process import DevError
     from torture.fault_plan import Fault
     from torture.run import Options, run
 
     if settings().production:
-        raise DevError(
-            "the fault harness breaks servers: it does not run with FINPAY_ENV=production"
-        )
+        raise DevError("the fault harness does not run with FINPAY_ENV=production")
     unknown = sorted(set(only or ()) - set(Fault))
     if unknown:
-        raise DevError(f"{unknown[0]} is no fault; there are {', '.join(Fault)}")
+        raise DevError(f"unknown fault {unknown[0]}; the faults are {', '.join(Fault)}")
     chosen = secrets.randbelow(_MAX_SEED) if seed is None else seed
     print(f"Seed {chosen}", file=sys.stderr, flush=True)
     faults = tuple(Fault(name) for name in only) if only else tuple(Fault)
     try:
-        report = run(Options(chosen, minutes, every_ms, faults), say=_clocked(time.monotonic()))
+        report = run(
+            Options(chosen, minutes, every_ms, faults), progress=_with_clock(time.monotonic())
+        )
     except (KeyboardInterrupt, asyncio.CancelledError):
-        warn("Interrupted. All that was started has been stopped.")
+        warn("Interrupted. All processes were stopped.")
         raise typer.Exit(COULD_NOT_RUN) from None
     if as_json:
         print(json.dumps(report.as_json(), indent=2))
@@ -70,11 +72,11 @@ def torture(
     raise typer.Exit(0 if report.ok else REFUSED)
 
 
-def _clocked(began_s: float) -> Callable[[str], None]:
-    def say(text: str) -> None:
+def _with_clock(began_s: float) -> Callable[[str], None]:
+    def progress(text: str) -> None:
         print(f"{time.monotonic() - began_s:6.1f} s  {text}", file=sys.stderr, flush=True)
 
-    return say
+    return progress
 
 
 if __name__ == "__main__":

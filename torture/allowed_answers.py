@@ -1,84 +1,85 @@
-"""What the contract allows as an answer, read strictly: docs/errors.md and nothing else."""
+"""What the contract allows as an answer: docs/errors.md, read strictly."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from finpay.errors import ERROR_SPECS, Code
-from torture.history import BATCHES, Intent, Read
-from torture.raw_http import Answer
+from tests.support.raw_http import Response
+from torture.history import BATCHES, MoneyRequest, Read
 
-# These say "not now": what became of the request stays open, and it may be sent again.
-_NOT_NOW: Final = frozenset(
+# The outcome stays open with these: the request may be retried.
+_RETRY_LATER: Final = frozenset(
     {Code.REQUEST_IN_PROGRESS, Code.RATE_LIMITED, Code.UNAVAILABLE, Code.OVERLOADED}
 )
 
 
-def is_final(answer: Answer) -> bool:
-    """Whether the answer settles its request: done, or refused for good."""
-    return answer.status < 400 or (answer.status < 500 and answer.code not in _NOT_NOW)
+def is_final(response: Response) -> bool:
+    """Whether the request is decided: carried out, or refused for good."""
+    return response.status < 400 or (response.status < 500 and response.code not in _RETRY_LATER)
 
 
-def fault_of(intent: Intent, answer: Answer) -> str:
-    """Why this is no documented answer to a money POST; empty where it is one."""
-    if answer.status < 300:
-        if not intent.may_succeed:
-            return f"{intent.key}: {answer.status} where {sorted(intent.refusals)} was due"
-        wanted = 200 if intent.mode == "independent" else 201
-        return "" if answer.status == wanted and answer.json() else _strange(intent.key, answer)
-    return _refusal_fault(intent.key, answer, intent.refusals)
+def violation(request: MoneyRequest, response: Response) -> str:
+    """Why this is not a documented answer to a money POST; empty where it is."""
+    if response.status < 300:
+        if not request.may_succeed:
+            return f"{request.key}: {response.status} where {sorted(request.refusals)} was due"
+        expected = 200 if request.mode == "independent" else 201
+        documented = response.status == expected and response.json()
+        return "" if documented else _describe(request.key, response)
+    return _refusal_violation(request.key, response, request.refusals)
 
 
-def fault_of_read(read: Read, answer: Answer) -> str:
-    """The same for a read, which nothing but "not now" may refuse."""
-    if answer.status == 200 and answer.json():
+def read_violation(read: Read, response: Response) -> str:
+    """The same for a read, which may only be refused with an answer to retry later."""
+    if response.status == 200 and response.json():
         return ""
-    return _refusal_fault(f"GET {read.path}", answer, frozenset())
+    return _refusal_violation(f"GET {read.path}", response, frozenset())
 
 
-def impossible(answer: Answer, total: int) -> Iterator[str]:
-    """Balances in an answer to a read that no moment of the bank can have had."""
-    if answer.status != 200:
+def impossible_balances(response: Response, total: int) -> Iterator[str]:
+    """Balances in the answer to a read that are negative or above the total of all wallets."""
+    if response.status != 200:
         return
-    found = answer.json()
-    balances = [step["balance_after"] for step in found.get("data", [])]
+    found = response.json()
+    balances = [transaction["balance_after"] for transaction in found.get("data", [])]
     for balance in [*balances, found.get("balance", 0)]:
         if not 0 <= balance <= total:
-            yield f"a wallet was told that it has {balance} of {total}"
+            yield f"a wallet was shown a balance of {balance}; all wallets have {total}"
 
 
-def acknowledged(intent: Intent, answer: Answer) -> Iterator[tuple[str, str, str]]:
-    """Transactions that an answer says exist: (mark, id, status)."""
-    found = answer.json()
-    if answer.status >= 400:
+def acknowledged(request: MoneyRequest, response: Response) -> Iterator[tuple[str, str, str]]:
+    """Transactions that exist according to an answer: (mark, id, status)."""
+    found = response.json()
+    if response.status >= 400:
         if found.get("transaction_id"):
-            yield intent.items[0].mark, found["transaction_id"], "failed"
-    elif intent.path != BATCHES:
-        yield intent.items[0].mark, found.get("id", ""), found.get("status", "")
+            yield request.items[0].mark, found["transaction_id"], "failed"
+    elif request.path != BATCHES:
+        yield request.items[0].mark, found.get("id", ""), found.get("status", "")
     else:
-        for line in found.get("data", []):
-            mark = intent.items[line["index"]].mark
-            if line["transaction"] is not None:
-                yield mark, line["transaction"]["id"], line["transaction"]["status"]
-            elif (line["error"] or {}).get("transaction_id"):
-                yield mark, line["error"]["transaction_id"], "failed"
+        for result in found.get("data", []):
+            mark = request.items[result["index"]].mark
+            if result["transaction"] is not None:
+                yield mark, result["transaction"]["id"], result["transaction"]["status"]
+            elif (result["error"] or {}).get("transaction_id"):
+                yield mark, result["error"]["transaction_id"], "failed"
 
 
-def refused(intent: Intent, answer: Answer) -> Iterator[str]:
-    """Marks of the items that a final answer says were not done."""
-    if answer.status >= 400:
-        yield from (item.mark for item in intent.items)
-    elif intent.path == BATCHES:
-        for line in answer.json().get("data", []):
-            if line["status"] == "failed":
-                yield intent.items[line["index"]].mark
+def refused(request: MoneyRequest, response: Response) -> Iterator[str]:
+    """Marks of the items that were not carried out according to a final answer."""
+    if response.status >= 400:
+        yield from (item.mark for item in request.items)
+    elif request.path == BATCHES:
+        for result in response.json().get("data", []):
+            if result["status"] == "failed":
+                yield request.items[result["index"]].mark
 
 
-def _refusal_fault(what: str, answer: Answer, expected: frozenset[Code]) -> str:
-    code = answer.code
-    if code not in set(Code) or ERROR_SPECS[Code(code)].status != answer.status:
-        return _strange(what, answer)
-    return "" if Code(code) in expected | _NOT_NOW else _strange(what, answer)
+def _refusal_violation(what: str, response: Response, allowed: frozenset[Code]) -> str:
+    code = response.code
+    if code not in set(Code) or ERROR_SPECS[Code(code)].status != response.status:
+        return _describe(what, response)
+    return "" if Code(code) in allowed | _RETRY_LATER else _describe(what, response)
 
 
-def _strange(what: str, answer: Answer) -> str:
-    return f"{what}: {answer.status} {answer.content_type} {answer.body[:200]!r}"
+def _describe(what: str, response: Response) -> str:
+    return f"{what}: {response.status} {response.content_type} {response.body[:200]!r}"

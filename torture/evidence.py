@@ -1,87 +1,85 @@
-"""After the storm: every request is sent again, webhooks arrive, and the evidence is gathered."""
+"""After the faults: requests are resolved, webhooks arrive, and the run's data is collected."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from finpay.db.pool import Database
 from finpay.gate import redis_keys
 from finpay.ledger import verify
+from tests.support.raw_http import NoResponse
 from torture import ledger_snapshot
-from torture.checker import Evidence, due
+from torture.checker import RunData, due_deliveries
 from torture.cluster import API_CONNECTIONS, WORKER_CONNECTIONS, ask_valkey
-from torture.history import Intent
-from torture.raw_http import Line, NoAnswer
-
-if TYPE_CHECKING:
-    from torture.run import Stage
+from torture.context import RunContext
+from torture.history import MoneyRequest
+from torture.http_client import Client
 
 RESOLVE_LIMIT_S: Final = 30.0
-DRAIN_LIMIT_S: Final = 60.0
-CLAIM_LIMIT_S: Final = 10.5  # the promise is 10 s after whoever claimed the key is gone
+DELIVERY_LIMIT_S: Final = 60.0
+CLAIM_LIMIT_S: Final = 10.5  # a claim is freed within 10 s after its process exited
 
-# Counts the keys that are claimed and not settled. Nothing is in flight when it is asked.
+# Counts the keys that are claimed and not completed. No request is in flight at that time.
 _CLAIMED: Final = (
     "EVAL \"local n = 0 for _, key in ipairs(redis.call('KEYS', '{pattern}')) do "
     "if string.sub(redis.call('GET', key) or '', 1, 1) == 'C' then n = n + 1 end end return n\" 0"
 )
 
 
-async def gather(stage: "Stage") -> Evidence:
-    """All that the verdict needs, when every request has its final answer or ran out of time."""
-    crowd, wallets = stage.crowd, [wallet.account for wallet in stage.crowd.wallets]
-    stage.say(f"Sending {len(stage.journal.intents)} requests again …")
-    still_open = await crowd.resolve(RESOLVE_LIMIT_S)
-    stage.say("Waiting for webhooks …")
-    before = await ledger_snapshot.read(stage.database)
-    await stage.receiver.drain(due(before, wallets), DRAIN_LIMIT_S)
-    stage.say("Comparing …")
-    told = [balance async for balance in _told_balances(stage)]
-    remains = [sentence async for sentence in _remains(stage, still_open)]
-    return Evidence(
-        intents=stage.journal.intents,
-        truth=await ledger_snapshot.read(stage.database),
+async def collect(context: RunContext) -> RunData:
+    """All that the checker needs, after every request has its final answer or ran out of time."""
+    clients, history = context.clients, context.history
+    wallets = [wallet.account for wallet in clients.wallets]
+    context.progress(f"Resending {len(history.requests)} requests …")
+    still_open = await clients.resolve(RESOLVE_LIMIT_S)
+    context.progress("Waiting for webhooks …")
+    due = due_deliveries(await ledger_snapshot.read(context.database), wallets)
+    await context.deliveries.await_all(due, DELIVERY_LIMIT_S)
+    context.progress("Checking …")
+    return RunData(
+        api_balances=dict([balance async for balance in _api_balances(context)]),
+        leftovers=[sentence async for sentence in _leftovers(context, still_open)],
+        requests=history.requests,
+        ledger=await ledger_snapshot.read(context.database),
         wallets=wallets,
-        total=crowd.total,
-        told_balances=dict(told),
-        bank_reads=stage.watch.impossible + stage.journal.impossible,
-        strange_answers=stage.journal.strange,
-        violations=[sentence async for sentence in _violations(stage.database)],
-        remains=remains,
-        delivered=frozenset(stage.receiver.delivered),
-        strange_deliveries=stage.receiver.strange,
+        total=clients.total,
+        impossible_reads=context.monitor.impossible + history.impossible_reads,
+        undocumented_answers=history.undocumented_answers,
+        verifier_failures=[sentence async for sentence in _verifier_failures(context.database)],
+        delivered=frozenset(context.deliveries.transactions),
+        differing_deliveries=context.deliveries.differing,
     )
 
 
-async def _told_balances(stage: "Stage") -> AsyncIterator[tuple[str, int]]:
-    line = Line(stage.crowd.ports, 0)
-    for wallet in stage.crowd.wallets:
+async def _api_balances(context: RunContext) -> AsyncIterator[tuple[str, int]]:
+    client = Client(context.clients.ports)
+    for wallet in context.clients.wallets:
         try:
             headers = {"Authorization": f"Bearer {wallet.token}"}
-            answer = await line.ask("GET", "/api/v1/accounts", headers)
-            yield wallet.account, answer.json().get("balance", -1)
-        except NoAnswer:
+            response = await client.request("GET", "/api/v1/accounts", headers)
+            yield wallet.account, response.json().get("balance", -1)
+        except NoResponse:
             yield wallet.account, -1
-    line.drop()
+    client.reset()
 
 
-async def _remains(stage: "Stage", still_open: list[Intent]) -> AsyncIterator[str]:
-    for intent in still_open:
-        yield f"{intent.key} has no final answer after {RESOLVE_LIMIT_S:.0f} s"
-    if claimed := await _stuck(stage.rig.valkey.port):
-        yield f"{claimed} keys are still claimed, by nobody"
-    connections, idle = await ledger_snapshot.sessions(stage.database)
+async def _leftovers(context: RunContext, still_open: list[MoneyRequest]) -> AsyncIterator[str]:
+    for request in still_open:
+        yield f"{request.key} has no final answer after {RESOLVE_LIMIT_S:.0f} s"
+    if claimed := await _count_claimed(context.cluster.valkey.port):
+        yield f"{claimed} keys are still claimed, without a process that holds the claim"
+    connections, idle = await ledger_snapshot.sessions(context.database)
     if idle:
         yield f"{idle} sessions are idle in a transaction"
-    allowed = API_CONNECTIONS * len(stage.rig.apis) + WORKER_CONNECTIONS
+    allowed = API_CONNECTIONS * len(context.cluster.apis) + WORKER_CONNECTIONS
     if connections > allowed:
-        yield f"{connections} connections, of which the pools have {allowed}"
-    if stage.watch.deadlocks:
-        yield f"PostgreSQL had to break {stage.watch.deadlocks} deadlocks"
+        yield f"{connections} connections; the pools have {allowed} at most"
+    if context.monitor.deadlocks:
+        yield f"PostgreSQL ended {context.monitor.deadlocks} deadlocks"
 
 
-async def _stuck(port: int) -> int:
+async def _count_claimed(port: int) -> int:
     """Keys that stay claimed for longer than a claim may outlive its process."""
     command = _CLAIMED.format(pattern=redis_keys.idempotency_key("*", "*"))
     until = time.monotonic() + CLAIM_LIMIT_S
@@ -92,7 +90,7 @@ async def _stuck(port: int) -> int:
     return claimed
 
 
-async def _violations(database: Database) -> AsyncIterator[str]:
+async def _verifier_failures(database: Database) -> AsyncIterator[str]:
     report = await verify.verify(database)
     for check in report.checks:
         for sentence in check.violations:

@@ -1,8 +1,8 @@
-"""What was asked and what was answered, written down before and after: the clients' side.
+"""The clients' side of a run: every request before it is sent, and every answer.
 
-An intent is one body under one key. Two intents may share a key (a re-send with a changed body);
-the ledger may do one of them at most. Each item of an intent carries a mark of its own as the
-transaction's description, so that effects are found without trusting the ledger's own bookkeeping.
+A money request is one body under one key. Two of them may share a key (a resend with a changed
+body); the ledger may carry out one of them at most. Each item has a mark, which is its
+transaction's description, so that its effect is found without the ledger's own bookkeeping.
 """
 
 import time
@@ -14,18 +14,18 @@ from typing import Any, Final
 import msgspec
 
 from finpay.errors import Code
-from torture.raw_http import Answer
+from tests.support.raw_http import Response
 
 TRANSFERS: Final = "/api/v1/transactions"
 BATCHES: Final = "/api/v1/transactions/batch"
 
-# Answers that nobody can use: told to come back later, or a bug.
-_NO_SUCCESS: Final = frozenset({409, 429, 500, 503})
+# Answers that count as failed requests: retry later, or a bug.
+_UNSUCCESSFUL: Final = frozenset({409, 429, 500, 503})
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One transfer that is asked for. `mark` is its description, and nobody else's."""
+    """One requested transfer. `mark` is its description, unique in the run."""
 
     mark: str
     receiver: str
@@ -38,21 +38,21 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One try of an intent: the answer, or None and why there was none."""
+class Attempt:
+    """One attempt of a request: the response, or None and the reason."""
 
     at_s: float
     took_s: float
-    answer: Answer | None
-    why: str = ""
+    response: Response | None
+    reason: str = ""
 
 
 @dataclass(slots=True)
-class Intent:
-    """One body under one key of one wallet, and all that was answered to it.
+class MoneyRequest:
+    """One body under one key of one wallet, with all its attempts.
 
-    `refusals` are the codes that the contract allows as an answer to it; `may_succeed` is False
-    where the contract demands a refusal.
+    `refusals` are the codes that the contract allows as an answer; `may_succeed` is False where
+    the contract demands a refusal.
     """
 
     key: str
@@ -63,18 +63,18 @@ class Intent:
     refusals: frozenset[Code]
     may_succeed: bool = True
     mode: str = ""  # of a batch
-    journalled: bool = False
-    told: list[Told] = field(default_factory=list)
+    recorded: bool = False
+    attempts: list[Attempt] = field(default_factory=list)
 
     @property
-    def answers(self) -> list[Answer]:
-        """All that were given, in the order in which they came."""
-        return [told.answer for told in self.told if told.answer is not None]
+    def responses(self) -> list[Response]:
+        """In the order in which they came."""
+        return [attempt.response for attempt in self.attempts if attempt.response is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One balance or history that was read: nothing of it is kept but what has to hold."""
+    """A read of one balance or one page of transactions. Its answer is checked, not kept."""
 
     path: str
     wallet: int
@@ -82,53 +82,49 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How one request fared, for the figures. `ok`: answered, and not told to come back later."""
+    """The duration of one attempt. `ok`: answered, and not with an answer to retry later."""
 
     at_s: float
     took_s: float
     ok: bool
 
 
-class Journal:
-    """In memory for the verdict, and as lines of JSON in `path` for the reader."""
+class History:
+    """In memory for the checker, and in `path` as lines of JSON for a person."""
 
     def __init__(self, path: Path) -> None:
-        self.intents: list[Intent] = []
-        self.by_key: defaultdict[str, list[Intent]] = defaultdict(list)
+        self.requests: list[MoneyRequest] = []
+        self.by_key: defaultdict[str, list[MoneyRequest]] = defaultdict(list)
         self.samples: list[Sample] = []
-        self.strange: list[str] = []  # answers that the contract does not know
-        self.impossible: list[str] = []  # balances that can't be
-        self.silences = 0
+        self.undocumented_answers: list[str] = []
+        self.impossible_reads: list[str] = []
+        self.timeouts = 0
         self._file = path.open("wb")
 
-    def intend(self, intent: Intent) -> None:
-        """Before the first byte is sent."""
-        intent.journalled = True
-        self.intents.append(intent)
-        self.by_key[intent.key].append(intent)
-        self._write(asks=intent.key, wallet=intent.wallet, body=intent.body.decode())
+    def add_request(self, request: MoneyRequest) -> None:
+        """Before its first byte is sent."""
+        request.recorded = True
+        self.requests.append(request)
+        self.by_key[request.key].append(request)
+        self._write(request=request.key, wallet=request.wallet, body=request.body.decode())
 
-    def tell(self, intent: Intent, told: Told) -> None:
-        """When the answer came, or it was clear that none will."""
-        intent.told.append(told)
-        self.sample(told)
-        answer = told.answer
+    def add_attempt(self, request: MoneyRequest, attempt: Attempt) -> None:
+        """After the response, or the failure of the attempt."""
+        request.attempts.append(attempt)
+        self.add_sample(attempt)
+        response = attempt.response
         self._write(
-            answers=intent.key,
-            mark=intent.items[0].mark,
-            status=answer.status if answer else 0,
-            answer=answer.body.decode(errors="replace") if answer else told.why,
+            response=request.key,
+            mark=request.items[0].mark,
+            status=response.status if response else 0,
+            body=response.body.decode(errors="replace") if response else attempt.reason,
         )
 
-    def sample(self, told: Told) -> None:
-        ok = told.answer is not None and told.answer.status not in _NO_SUCCESS
-        self.samples.append(Sample(told.at_s, told.took_s, ok))
-        if told.why == "TimeoutError":
-            self.silences += 1
-
-    def note(self, what: str, **members: object) -> None:
-        """A line for the reader: a fault, a phase."""
-        self._write(note=what, **members)
+    def add_sample(self, attempt: Attempt) -> None:
+        ok = attempt.response is not None and attempt.response.status not in _UNSUCCESSFUL
+        self.samples.append(Sample(attempt.at_s, attempt.took_s, ok))
+        if attempt.reason == "TimeoutError":
+            self.timeouts += 1
 
     def close(self) -> None:
         self._file.close()

@@ -1,4 +1,4 @@
-"""What the ledger says when all is over, and what the bank looked like while it was not."""
+"""The whole ledger at the end of a run, and its totals during the run."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _SQL: Final = queries.load("torture", "ledger_snapshot.sql")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`public_id` as the API tells it; a system account stands for the outside world."""
+    """`public_id` is the API's `acc_…`; a system account stands for the outside world."""
 
     id: UUID
     public_id: str
@@ -27,7 +27,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One row of the ledger. `mark` is its description: the item that asked for it."""
+    """One row of the ledger. `mark` is its description: the mark of its item."""
 
     id: UUID
     status: str
@@ -38,8 +38,8 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One number of an account's history: an entry (signed amount), or a failure (0)."""
+class Entry:
+    """One row of an account's history: an entry (signed amount), or a failed transaction (0)."""
 
     account: UUID
     sequence: int
@@ -49,37 +49,37 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """All of it, at one moment."""
+class LedgerSnapshot:
+    """All rows, at one moment."""
 
     accounts: Sequence[Account]
     transactions: Sequence[Transaction]
-    steps: Sequence[Step]
+    entries: Sequence[Entry]
     audit: Sequence[tuple[UUID, str]]  # transaction, action
     events: Sequence[tuple[UUID, int, UUID, str]]  # account, sequence, transaction, type
 
 
-async def read(database: Database) -> Truth:
+async def read(database: Database) -> LedgerSnapshot:
     """In one snapshot, without time limits."""
     async with snapshot(database) as view:
-        return Truth(
-            [Account(*row) for row in await view.fetch(_SQL.accounts)],
-            [Transaction(*row) for row in await view.fetch(_SQL.transactions)],
-            [Step(*row) for row in await view.fetch(_SQL.steps)],
-            [tuple(row) for row in await view.fetch(_SQL.audit)],
-            [tuple(row) for row in await view.fetch(_SQL.events)],
+        return LedgerSnapshot(
+            [Account(*row) for row in await view.fetch(_SQL.list_accounts)],
+            [Transaction(*row) for row in await view.fetch(_SQL.list_transactions)],
+            [Entry(*row) for row in await view.fetch(_SQL.list_history)],
+            [tuple(row) for row in await view.fetch(_SQL.list_audit_rows)],
+            [tuple(row) for row in await view.fetch(_SQL.list_events)],
         )
 
 
 async def sessions(database: Database) -> tuple[int, int]:
     """Connections of the API and the worker: how many, and how many idle in a transaction."""
-    row = await database.fetch_one(_SQL.sessions)
+    row = await database.fetch_one(_SQL.count_sessions)
     return (row["open"], row["idle"]) if row is not None else (0, 0)
 
 
 @dataclass(slots=True)
-class Watch:
-    """Reads the whole bank again and again, whatever happens to PostgreSQL meanwhile."""
+class LedgerMonitor:
+    """Reads the totals of all accounts repeatedly, also while PostgreSQL has faults."""
 
     database: Database
     total: int
@@ -92,25 +92,25 @@ class Watch:
         """Until it is cancelled."""
         while True:
             try:
-                await self.look()
+                await self.check()
             except Unavailable:
-                self._last = 0  # a crash makes the server forget its figures
+                self._last = 0  # a crash resets the server's statistics
             await asyncio.sleep(READ_EVERY_S)
 
-    async def look(self) -> None:
-        row = await self.database.fetch_one(_SQL.bank)
+    async def check(self) -> None:
+        row = await self.database.fetch_one(_SQL.sum_balances)
         assert row is not None, "an aggregate answers one row"  # noqa: S101
-        self.judge(row["users"], row["everybody"], row["lowest"])
-        told = await self.database.fetch_one(_SQL.deadlocks)
-        deadlocks = told["deadlocks"] if told is not None else 0
+        self.check_totals(row["users"], row["everything"], row["lowest"])
+        statistics = await self.database.fetch_one(_SQL.get_deadlocks)
+        deadlocks = statistics["deadlocks"] if statistics is not None else 0
         self.deadlocks += max(0, deadlocks - self._last)
         self._last = deadlocks
 
-    def judge(self, users: int, everybody: int, lowest: int) -> None:
-        """One read of the bank: the users have the total, the world owes it, nobody is below 0."""
+    def check_totals(self, users: int, everything: int, lowest: int) -> None:
+        """The users have the total, the system accounts owe it, and no user is below 0."""
         self.reads += 1
-        if (users, everybody) != (self.total, 0) or lowest < 0:
+        if (users, everything) != (self.total, 0) or lowest < 0:
             self.impossible.append(
                 f"read {self.reads}: the users have {users} of {self.total}, all accounts sum to "
-                f"{everybody}, the poorest has {lowest}"
+                f"{everything}, the lowest balance is {lowest}"
             )

@@ -1,4 +1,4 @@
-"""Whether a healed system serves as it did before: two windows of the same load, compared."""
+"""Whether a healed system serves as before: two time windows of the same load, compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from torture.history import Sample
 
 MIN_SUCCESS: Final = 0.99
 MAX_SLOWDOWN: Final = 2.0
-PARTS: Final = 3  # of a window: one hiccup of the machine is not taken for a slow system
+PARTS: Final = 3  # of a window: one stall of the machine does not count as a slow system
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What clients met between two moments. `success` is a share, p50 and p99 are seconds.
+    """The requests between two moments. `success` is a share.
 
-    p99 is the median of those of the window's PARTS.
+    p99 is the median of the p99s of the window's PARTS.
     """
 
     requests: int
@@ -27,7 +27,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """`ready_s` is how long /readyz took after healing, None if it never came."""
+    """`ready_s` is the time from healing to /readyz, None if it was never ready."""
 
     before: Window
     after: Window
@@ -35,7 +35,7 @@ class Liveness:
 
     @property
     def faults(self) -> list[str]:
-        """What is not as it was before the faults."""
+        """What is worse than before the faults."""
         found = []
         if self.ready_s is None:
             found.append("an API process was not ready in time")

@@ -1,130 +1,140 @@
-"""The clients: closed loops that write down what they ask before they ask it."""
+"""The clients: closed loops that record each request before they send it."""
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from tests.support.raw_http import NoResponse, Response
 from torture import allowed_answers
-from torture.history import Intent, Journal, Read, Told
-from torture.raw_http import Answer, Line, NoAnswer
-from torture.workload import Mix, Wallet
+from torture.history import Attempt, History, MoneyRequest, Read
+from torture.http_client import Client
+from torture.workload import Wallet, Workload
 
 CLIENTS: Final = 32
-# 32 clients make about 200 requests/s: faults are met in flight, and what is measured is the
-# system and not a queue before two busy cores.
+# 32 clients make about 200 requests/s: faults hit requests in flight, and the figures are those of
+# the system and not of a queue before two busy cores.
 THINK_S: Final = 0.15
-BROKEN_PAUSE_S: Final = 0.1  # before a connection that broke is replaced
-MAX_OPEN: Final = 64  # requests without a final answer: enough to know that something is wrong
-RETRY_PAUSE_S: Final = 0.2  # between two tries of a request whose outcome is open
+RECONNECT_PAUSE_S: Final = 0.1  # before a broken connection is replaced
+MAX_OPEN: Final = 64  # requests without a final answer: enough to know that the run failed
+RETRY_PAUSE_S: Final = 0.2  # between two attempts of a request without a final answer
 
 
 @dataclass(slots=True)
-class Crowd:
-    """All clients of a run. `ports` are those of the API processes."""
+class LoadClients:
+    """All clients of a run. `ports` are those of the APIs, `total` the money of all wallets."""
 
     seed: int
     wallets: tuple[Wallet, ...]
     ports: Sequence[int]
-    journal: Journal
+    history: History
     total: int
     think_s: float = THINK_S
-    cuts_due: int = 0  # connections to cut when the answer to a money POST begins
+    cuts_due: int = 0  # connections to cut when the response to a money POST begins
     cuts: int = 0
     _stopping: bool = False
     _keys: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     async def run(self) -> None:
-        """Until `stop`. Every request that was begun gets its answer, or its end."""
+        """Until `stop`. Every request that was sent gets its response or fails."""
         async with asyncio.TaskGroup() as clients:
             for number in range(CLIENTS):
-                clients.create_task(self._live(number))
+                clients.create_task(self._loop(number))
 
     def stop(self) -> None:
         self._stopping = True
 
-    async def resolve(self, limit_s: float) -> list[Intent]:
-        """Sends every intent again until its answer is final, each for `limit_s` at most.
+    async def resolve(self, limit_s: float) -> list[MoneyRequest]:
+        """Resends every request until its answer is final, each for `limit_s` at most.
 
-        Those that stayed open. When there are MAX_OPEN of them, the rest is not tried any more.
+        Returns those without a final answer. After MAX_OPEN of them the rest is not resent.
         """
-        still_open: list[Intent] = []
-        todo = iter(list(self.journal.intents))
+        still_open: list[MoneyRequest] = []
+        rest = iter(list(self.history.requests))
         async with asyncio.TaskGroup() as clients:
             for number in range(CLIENTS):
-                clients.create_task(self._resolve(number, todo, still_open, limit_s))
-        return [*still_open, *todo]
+                clients.create_task(self._resolve(number, rest, still_open, limit_s))
+        return [*still_open, *rest]
 
     async def _resolve(
-        self, number: int, todo: Iterator[Intent], still_open: list[Intent], limit_s: float
+        self,
+        number: int,
+        rest: Iterator[MoneyRequest],
+        still_open: list[MoneyRequest],
+        limit_s: float,
     ) -> None:
-        line = Line(self.ports, number % len(self.ports))
-        while len(still_open) < MAX_OPEN and (intent := next(todo, None)) is not None:
+        client = Client(self.ports, number % len(self.ports))
+        while len(still_open) < MAX_OPEN and (request := next(rest, None)) is not None:
             until = time.monotonic() + limit_s
-            while not await self._is_final(line, intent):
+            while not await self._is_final(client, request):
                 if time.monotonic() > until:
-                    still_open.append(intent)
+                    still_open.append(request)
                     break
                 await asyncio.sleep(RETRY_PAUSE_S)
-        line.drop()
+        client.reset()
 
-    async def _is_final(self, line: Line, intent: Intent) -> bool:
-        answer = await self._send(line, intent)
-        return answer is not None and allowed_answers.is_final(answer)
+    async def _is_final(self, client: Client, request: MoneyRequest) -> bool:
+        response = await self._send(client, request)
+        return response is not None and allowed_answers.is_final(response)
 
-    async def _live(self, number: int) -> None:
+    async def _loop(self, number: int) -> None:
         own = number % len(self.wallets)
-        line = Line(self.ports, number // len(self.wallets) % len(self.ports))
-        dice = Random(f"pace {self.seed} {number}")  # noqa: S311
-        mix = Mix(self.seed, number, own, self.wallets, self.journal, self._keys[own])
+        client = Client(self.ports, number // len(self.wallets) % len(self.ports))
+        random = Random(f"pace {self.seed} {number}")  # noqa: S311
+        workload = Workload(self.seed, number, own, self.wallets, self.history, self._keys[own])
         while not self._stopping:
-            asked = mix.draw()
-            if isinstance(asked, Read):
-                answer = await self._read(line, asked)
+            request = workload.next_request()
+            if isinstance(request, Read):
+                response = await self._read(client, request)
             else:
-                if not asked.journalled:
-                    self.journal.intend(asked)
-                answer = await self._send(line, asked)
-            pause_s = self.think_s if answer else BROKEN_PAUSE_S
-            await asyncio.sleep(pause_s * dice.uniform(0.5, 1.5))
-        line.drop()
+                if not request.recorded:
+                    self.history.add_request(request)
+                response = await self._send(client, request)
+            pause_s = self.think_s if response else RECONNECT_PAUSE_S
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
+        client.reset()
 
-    async def _send(self, line: Line, intent: Intent) -> Answer | None:
-        headers = self._headers(intent.wallet) | {"X-Idempotency-Key": intent.key}
-        started = time.monotonic()
-        answer, why = None, ""
-        try:
-            answer = await line.ask("POST", intent.path, headers, intent.body, cut=self._may_be_cut)
-        except NoAnswer as silence:
-            why = str(silence)
-        self.journal.tell(intent, Told(started, time.monotonic() - started, answer, why))
-        if answer is not None and (fault := allowed_answers.fault_of(intent, answer)):
-            self.journal.strange.append(fault)
-        return answer
+    async def _send(self, client: Client, request: MoneyRequest) -> Response | None:
+        headers = self._headers(request.wallet) | {"X-Idempotency-Key": request.key}
+        attempt = await _attempt(
+            client.request("POST", request.path, headers, request.body, cut=self._take_cut)
+        )
+        self.history.add_attempt(request, attempt)
+        response = attempt.response
+        if response is not None and (found := allowed_answers.violation(request, response)):
+            self.history.undocumented_answers.append(found)
+        return response
 
-    async def _read(self, line: Line, read: Read) -> Answer | None:
-        started = time.monotonic()
-        answer, why = None, ""
-        try:
-            answer = await line.ask("GET", read.path, self._headers(read.wallet))
-        except NoAnswer as silence:
-            why = str(silence)
-        self.journal.sample(Told(started, time.monotonic() - started, answer, why))
-        if answer is not None:
-            if fault := allowed_answers.fault_of_read(read, answer):
-                self.journal.strange.append(fault)
-            self.journal.impossible += allowed_answers.impossible(answer, self.total)
-        return answer
+    async def _read(self, client: Client, read: Read) -> Response | None:
+        attempt = await _attempt(client.request("GET", read.path, self._headers(read.wallet)))
+        self.history.add_sample(attempt)
+        response = attempt.response
+        if response is not None:
+            if found := allowed_answers.read_violation(read, response):
+                self.history.undocumented_answers.append(found)
+            impossible = allowed_answers.impossible_balances(response, self.total)
+            self.history.impossible_reads += impossible
+        return response
 
     def _headers(self, wallet: int) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.wallets[wallet].token}"}
 
-    def _may_be_cut(self) -> bool:
+    def _take_cut(self) -> bool:
         if self.cuts_due <= 0:
             return False
         self.cuts_due -= 1
         self.cuts += 1
         return True
+
+
+async def _attempt(exchange: Awaitable[Response]) -> Attempt:
+    started = time.monotonic()
+    response, reason = None, ""
+    try:
+        response = await exchange
+    except NoResponse as error:
+        reason = str(error)
+    return Attempt(started, time.monotonic() - started, response, reason)

@@ -1,4 +1,4 @@
-"""Carries out a plan: each strike at its time, and never two on one server."""
+"""Injects the planned faults: each at its time, and never two on one server."""
 
 import asyncio
 import time
@@ -10,200 +10,202 @@ from typing import Final
 import psutil
 
 from finpay.db.pool import Database, Unavailable
-from torture.cluster import Rig, Service
-from torture.fault_plan import KILLS, Fault, Strike
-from torture.load import Crowd
-from torture.tcp_proxy import Proxy, Trap
+from finpay.dev.child_process import ChildProcess
+from finpay.dev.stack import Service
+from tests.support.processes import api_workers
+from tests.support.tcp_proxy import TcpProxy
+from torture.cluster import Cluster
+from torture.fault_plan import KILLS, Fault, PlannedFault
+from torture.load import LoadClients
 
 LATENCY_S: Final = 2.0
-CUTS: Final = 8  # answers that clients never read, per strike
-TORN: Final = 3  # answers to a COMMIT that are cut, per strike
-TRAP_LIMIT_S: Final = 1.0  # a trap in which nobody steps is taken away
-# What an answer to a posted transfer contains, and nothing else that passes the proxy.
+CUTS_PER_FAULT: Final = 8  # responses that clients do not read
+TORN_RESPONSES_PER_FAULT: Final = 3  # responses to a COMMIT that are cut
+WAIT_LIMIT_S: Final = 1.0  # for the traffic that a fault needs
+# In the response to a posted transfer, and in no other bytes that pass the proxy.
 _POSTED: Final = b'"status":"completed"'
 _POLL_S: Final = 0.02
-# A backend that serves the API or the worker, the ones that post money first.
+# A backend of the API or the worker, preferably one that posts transfers.
 _BACKEND: Final = """
 SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'finpay%' AND pid <> pg_backend_pid()
 ORDER BY query LIKE '%post_transfers%' DESC, state = 'active' DESC, query_start DESC LIMIT 1
 """
 
 
-class Missed(Exception):
-    """There was nobody to harm."""
+class NoTarget(Exception):
+    """There was no process or traffic to harm."""
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
-    """What became of one strike. `pid` is who was killed; `missed` says why nobody was harmed."""
+class InjectedFault:
+    """The result of a planned fault: the killed `pid`, or in `missed` why nothing was harmed."""
 
-    strike: Strike
+    planned: PlannedFault
     at_s: float
     pid: int | None = None
     missed: str = ""
 
     @property
     def killed(self) -> bool:
-        return self.strike.fault in KILLS and not self.missed
+        return self.planned.fault in KILLS and not self.missed
 
 
 @dataclass(slots=True)
 class Nemesis:
-    """`victims` reaches PostgreSQL directly, to find its processes."""
+    """`admin_database` reaches PostgreSQL without the proxy, to find its processes."""
 
-    rig: Rig
-    crowd: Crowd
-    victims: Database
-    struck: list[Struck] = field(default_factory=list)
-    _areas: defaultdict[str, asyncio.Lock] = field(
+    cluster: Cluster
+    clients: LoadClients
+    admin_database: Database
+    injected: list[InjectedFault] = field(default_factory=list)
+    _servers: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
 
-    async def run(self, plan: Sequence[Strike]) -> None:
-        """Until the last strike is over. Servers that it stopped run again."""
+    async def run(self, plan: Sequence[PlannedFault]) -> None:
+        """Until the last fault is over. Servers that it stopped run again."""
         began = time.monotonic()
-        async with asyncio.TaskGroup() as strikes:
-            for strike in plan:
-                await asyncio.sleep(began + strike.at_ms / 1000 - time.monotonic())
-                strikes.create_task(self._strike(strike))
+        async with asyncio.TaskGroup() as faults:
+            for planned in plan:
+                await asyncio.sleep(began + planned.at_ms / 1000 - time.monotonic())
+                faults.create_task(self._inject(planned))
 
-    async def _strike(self, strike: Strike) -> None:
-        harm: Callable[[Strike], Awaitable[int | None]] = getattr(self, f"_{strike.fault}")
-        async with self._areas[strike.area]:
+    async def _inject(self, planned: PlannedFault) -> None:
+        inject: Callable[[PlannedFault], Awaitable[int | None]] = getattr(self, f"_{planned.fault}")
+        async with self._servers[planned.server]:
             at_s = time.monotonic()
             try:
-                self.struck.append(Struck(strike, at_s, await harm(strike)))
-            except Missed as missed:
-                self.struck.append(Struck(strike, at_s, missed=str(missed)))
+                self.injected.append(InjectedFault(planned, at_s, await inject(planned)))
+            except NoTarget as reason:
+                self.injected.append(InjectedFault(planned, at_s, missed=str(reason)))
 
-    async def _kill_api(self, strike: Strike) -> int:
-        process = _serving(self.rig.apis[strike.target])
+    async def _kill_api(self, planned: PlannedFault) -> int:
+        process = _api_worker(self.cluster.apis[planned.target])
         process.kill()
         return process.pid
 
-    async def _kill_service(self, strike: Strike) -> int:
-        service = self.rig.apis[strike.target]
-        pid = await asyncio.to_thread(service.kill)
-        await asyncio.sleep(strike.hold_ms / 1000)
-        await asyncio.to_thread(service.start)
-        return pid
+    async def _kill_service(self, planned: PlannedFault) -> int:
+        return await _kill_and_start(self.cluster.apis[planned.target], planned)
 
-    async def _kill_worker(self, _: Strike) -> int:
-        pid = await asyncio.to_thread(self.rig.worker.kill)
-        await asyncio.to_thread(self.rig.worker.start)
-        return pid
+    async def _kill_worker(self, planned: PlannedFault) -> int:
+        return await _kill_and_start(self.cluster.worker, planned)
 
-    async def _kill_backend(self, _: Strike) -> int:
+    async def _kill_backend(self, _: PlannedFault) -> int:
         try:
-            row = await self.victims.fetch_one(_BACKEND)
+            row = await self.admin_database.fetch_one(_BACKEND)
         except Unavailable:
-            raise Missed("PostgreSQL was recovering") from None
+            raise NoTarget("PostgreSQL was recovering") from None
         if row is None:
-            raise Missed("nobody was connected")
+            raise NoTarget("FinPay had no connection")
         pid = int(row["pid"])
         try:
             psutil.Process(pid).kill()
         except psutil.NoSuchProcess:
-            raise Missed("the backend had just ended") from None
+            raise NoTarget("the backend had just exited") from None
         return pid
 
-    async def _crash_postgres(self, strike: Strike) -> int:
-        pid = await self.rig.crash_postgres()
-        await asyncio.sleep(strike.hold_ms / 1000)
-        await self.rig.start_postgres()
+    async def _crash_postgres(self, planned: PlannedFault) -> int:
+        pid = await self.cluster.crash_postgres()
+        await asyncio.sleep(planned.duration_ms / 1000)
+        await asyncio.to_thread(self.cluster.postgres.start)
         return pid
 
-    async def _kill_valkey(self, strike: Strike) -> int:
-        pid = await self.rig.kill_valkey()
-        await asyncio.sleep(strike.hold_ms / 1000)
-        await self.rig.start_valkey()
-        return pid
+    async def _kill_valkey(self, planned: PlannedFault) -> int:
+        return await _kill_and_start(self.cluster.valkey, planned)
 
-    async def _flush_valkey(self, _: Strike) -> None:
-        await self.rig.flush_valkey()
+    async def _flush_valkey(self, _: PlannedFault) -> None:
+        await self.cluster.flush_valkey()
 
-    async def _pause_postgres(self, strike: Strike) -> None:
-        await self._pause(self.rig.postgres.pid, strike)
+    async def _pause_postgres(self, planned: PlannedFault) -> None:
+        await self._pause(self.cluster.postgres.pid, planned)
 
-    async def _pause_valkey(self, strike: Strike) -> None:
-        await self._pause(self.rig.valkey.pid, strike)
+    async def _pause_valkey(self, planned: PlannedFault) -> None:
+        await self._pause(self.cluster.valkey.pid, planned)
 
-    async def _pause_api(self, strike: Strike) -> None:
-        await self._pause(_serving(self.rig.apis[strike.target]).pid, strike)
+    async def _pause_api(self, planned: PlannedFault) -> None:
+        await self._pause(_api_worker(self.cluster.apis[planned.target]).pid, planned)
 
-    async def _slow_postgres(self, strike: Strike) -> None:
-        await _slow(self.rig.postgres_proxy, strike)
+    async def _slow_postgres(self, planned: PlannedFault) -> None:
+        await _delay_responses(self.cluster.postgres_proxy, planned)
 
-    async def _slow_valkey(self, strike: Strike) -> None:
-        await _slow(self.rig.valkey_proxy, strike)
+    async def _slow_valkey(self, planned: PlannedFault) -> None:
+        await _delay_responses(self.cluster.valkey_proxy, planned)
 
-    async def _reset_postgres(self, _: Strike) -> None:
-        self.rig.postgres_proxy.reset()
+    async def _reset_postgres(self, _: PlannedFault) -> None:
+        self.cluster.postgres_proxy.reset_connections()
 
-    async def _reset_valkey(self, _: Strike) -> None:
-        self.rig.valkey_proxy.reset()
+    async def _reset_valkey(self, _: PlannedFault) -> None:
+        self.cluster.valkey_proxy.reset_connections()
 
-    async def _black_hole_postgres(self, strike: Strike) -> None:
-        await _hide(self.rig.postgres_proxy, strike)
+    async def _black_hole_postgres(self, planned: PlannedFault) -> None:
+        await _black_hole(self.cluster.postgres_proxy, planned)
 
-    async def _black_hole_valkey(self, strike: Strike) -> None:
-        await _hide(self.rig.valkey_proxy, strike)
+    async def _black_hole_valkey(self, planned: PlannedFault) -> None:
+        await _black_hole(self.cluster.valkey_proxy, planned)
 
-    async def _tear_commit(self, _: Strike) -> None:
-        proxy = self.rig.postgres_proxy
-        trap = proxy.trap = Trap("answer", _POSTED, "tear", TORN)
-        await _until(lambda: trap.sprung == TORN)
+    async def _tear_commit(self, _: PlannedFault) -> None:
+        proxy = self.cluster.postgres_proxy
+        trap = proxy.set_trap("response", _POSTED, "tear", times=TORN_RESPONSES_PER_FAULT)
+        await _wait_briefly(lambda: trap.sprung == TORN_RESPONSES_PER_FAULT)
         proxy.trap = None
         if not trap.sprung:
-            raise Missed("no COMMIT was answered")
+            raise NoTarget("no COMMIT was answered")
 
-    async def _cut_clients(self, _: Strike) -> None:
-        before = self.crowd.cuts
-        self.crowd.cuts_due = CUTS
-        await _until(lambda: self.crowd.cuts_due == 0)
-        self.crowd.cuts_due = 0
-        if self.crowd.cuts == before:
-            raise Missed("no money was answered")
+    async def _cut_clients(self, _: PlannedFault) -> None:
+        before = self.clients.cuts
+        self.clients.cuts_due = CUTS_PER_FAULT
+        await _wait_briefly(lambda: self.clients.cuts_due == 0)
+        self.clients.cuts_due = 0
+        if self.clients.cuts == before:
+            raise NoTarget("no money request was answered")
 
-    async def _pause(self, pid: int, strike: Strike) -> None:
-        stopped = self.rig.pause(pid)
-        if not stopped:
-            raise Missed("it had just ended")
+    async def _pause(self, pid: int, planned: PlannedFault) -> None:
+        paused = self.cluster.pause(pid)
+        if not paused:
+            raise NoTarget("it had just exited")
         try:
-            await asyncio.sleep(strike.hold_ms / 1000)
+            await asyncio.sleep(planned.duration_ms / 1000)
         finally:
-            self.rig.resume(stopped)
+            self.cluster.resume(paused)
 
 
-def unable() -> set[Fault]:
-    """Kinds without a method: a test says that there is none."""
+def without_method() -> set[Fault]:
+    """Kinds that the nemesis can't inject; a test asserts that there are none."""
     return {fault for fault in Fault if not hasattr(Nemesis, f"_{fault}")}
 
 
-def _serving(service: Service) -> psutil.Process:
-    found = service.serving()
+def _api_worker(api: Service) -> psutil.Process:
+    found = api_workers(api.pid)
     if not found:
-        raise Missed("it was being replaced")
+        raise NoTarget("its supervisor was replacing it")
     return found[0]
 
 
-async def _slow(proxy: Proxy, strike: Strike) -> None:
-    proxy.delay_s = LATENCY_S
+async def _kill_and_start(server: ChildProcess, planned: PlannedFault) -> int:
+    pid = server.pid
+    await asyncio.to_thread(server.kill)
+    await asyncio.sleep(planned.duration_ms / 1000)
+    await asyncio.to_thread(server.start)
+    return pid
+
+
+async def _delay_responses(proxy: TcpProxy, planned: PlannedFault) -> None:
+    proxy.response_delay_s = LATENCY_S
     try:
-        await asyncio.sleep(strike.hold_ms / 1000)
+        await asyncio.sleep(planned.duration_ms / 1000)
     finally:
-        proxy.delay_s = 0.0
+        proxy.response_delay_s = 0.0
 
 
-async def _hide(proxy: Proxy, strike: Strike) -> None:
-    proxy.hole = True
+async def _black_hole(proxy: TcpProxy, planned: PlannedFault) -> None:
+    proxy.start_black_hole()
     try:
-        await asyncio.sleep(strike.hold_ms / 1000)
+        await asyncio.sleep(planned.duration_ms / 1000)
     finally:
-        proxy.hole = False
+        proxy.end_black_hole()
 
 
-async def _until(done: Callable[[], bool]) -> None:
-    until = time.monotonic() + TRAP_LIMIT_S
+async def _wait_briefly(done: Callable[[], bool]) -> None:
+    until = time.monotonic() + WAIT_LIMIT_S
     while not done() and time.monotonic() < until:
         await asyncio.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""What a run says in the end: for a person, and as JSON."""
+"""The result of a run: as text, and as JSON."""
 
 import shutil
 import subprocess
@@ -8,25 +8,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from torture.history import Journal
+from torture.history import History
 from torture.liveness import Liveness
-from torture.nemesis import Struck
+from torture.nemesis import InjectedFault
 
-SHOWN: Final = 10  # sentences per count: enough to see the pattern
+SHOWN: Final = 10  # violations per count: enough to see the pattern
 _GIT_LIMIT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`counts` are the twelve, each with what broke it. `folder` is kept where `ok` is False."""
+    """`counts` has the twelve, each with its violations. `folder` is kept unless `ok`."""
 
     seed: int
     minutes: float
-    strikes: Sequence[Struck]
+    faults: Sequence[InjectedFault]
     counts: Mapping[str, Sequence[str]]
     liveness: Liveness
-    journal: Journal
-    bank_reads: int
+    history: History
+    ledger_reads: int
     deliveries: int
     folder: Path
 
@@ -36,33 +36,33 @@ class Report:
 
     @property
     def kills(self) -> int:
-        return sum(struck.killed for struck in self.strikes)
+        return sum(fault.killed for fault in self.faults)
 
     @property
     def operations(self) -> int:
-        return len(self.journal.samples)
+        return len(self.history.samples)
 
     @property
     def bound(self) -> float | None:
-        """With no loss in n kills, the chance of one per kill is below 3/n (95 %)."""
+        """With no loss in n kills, the probability of a loss per kill is below 3/n (95 %)."""
         return 3 / self.kills if self.kills else None
 
     def as_json(self) -> dict[str, Any]:
-        """Everything that it counted; violations are cut to SHOWN per count."""
+        """All figures; at most SHOWN violations per count."""
         return {
             "ok": self.ok,
             "seed": self.seed,
             "minutes": self.minutes,
             "commit": commit(),
             "kills": self.kills,
-            "faults": self._faults(),
-            "missed": sum(bool(struck.missed) for struck in self.strikes),
+            "faults": self._by_kind(),
+            "missed": sum(bool(fault.missed) for fault in self.faults),
             "operations": self.operations,
-            "money_requests": len(self.journal.intents),
+            "money_requests": len(self.history.requests),
             "acknowledged": self._acknowledged(),
             "unanswered": self._unanswered(),
-            "silent": self.journal.silences,
-            "bank_reads": self.bank_reads,
+            "timeouts": self.history.timeouts,
+            "ledger_reads": self.ledger_reads,
             "deliveries": self.deliveries,
             "counts": {name: len(found) for name, found in self.counts.items()},
             "violations": {
@@ -74,16 +74,16 @@ class Report:
         }
 
     def lines(self) -> Iterator[str]:
-        """For a person."""
+        """The text."""
         yield (
-            f"{self.kills} kills and {len(self.strikes) - self.kills} other faults in "
+            f"{self.kills} kills and {len(self.faults) - self.kills} other faults in "
             f"{self.minutes:g} min; {self.operations} requests, {self._acknowledged()} "
-            f"acknowledged, {self._unanswered()} without an answer; {self.bank_reads} reads of "
-            f"the bank, {self.deliveries} webhooks."
+            f"acknowledged, {self._unanswered()} without an answer; "
+            f"{self.ledger_reads} reads of the ledger, {self.deliveries} webhooks."
         )
         for name, found in self.counts.items():
             yield f"{len(found):>6}  {name.replace('_', ' ')}"
-            yield from (f"        {sentence}" for sentence in found[:SHOWN])
+            yield from (f"        {violation}" for violation in found[:SHOWN])
         before, after = self.liveness.before, self.liveness.after
         yield (
             f"Before: {before.success:.2%}, p99 {before.p99_s * 1000:.0f} ms. After healing: "
@@ -92,26 +92,32 @@ class Report:
         yield from (f"        {fault}" for fault in self.liveness.faults)
         if self.ok and self.bound is not None:
             yield (
-                f"Nothing lost in {self.kills} kills: with 95 % confidence a kill loses something "
-                f"in less than {self.bound:.1%} of cases (3/n)."
+                f"Nothing lost in {self.kills} kills: with 95 % confidence, fewer than "
+                f"{self.bound:.1%} of kills lose something (3/n)."
             )
         if not self.ok:
-            yield f"FAILED. The journal and the logs are in {self.folder}"
-        yield f"Seed {self.seed}: the same faults again with --seed {self.seed}."
+            yield f"FAILED. The history and the logs are in {self.folder}"
+        yield f"Repeat the same faults with --seed {self.seed}."
 
-    def _faults(self) -> dict[str, int]:
-        return dict(Counter(s.strike.fault.value for s in self.strikes if not s.missed))
+    def _by_kind(self) -> dict[str, int]:
+        return dict(Counter(one.planned.fault.value for one in self.faults if not one.missed))
 
     def _acknowledged(self) -> int:
-        intents = self.journal.intents
-        return sum(any(answer.status < 300 for answer in intent.answers) for intent in intents)
+        return sum(
+            any(response.status < 300 for response in request.responses)
+            for request in self.history.requests
+        )
 
     def _unanswered(self) -> int:
-        return sum(told.answer is None for intent in self.journal.intents for told in intent.told)
+        return sum(
+            attempt.response is None
+            for request in self.history.requests
+            for attempt in request.attempts
+        )
 
 
 def commit() -> str | None:
-    """Of the tree that this file is in; None outside of one."""
+    """The commit of this tree; None outside of a git repository."""
     git = shutil.which("git")
     if git is None:
         return None

@@ -1,4 +1,4 @@
-"""One run, from nothing to a verdict."""
+"""One run, from the first process to the report."""
 
 import asyncio
 import gc
@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,31 +15,31 @@ import uvloop
 
 from finpay.db.pool import Database
 from finpay.dev.data_dir import remove_data_dir
-from torture import fault_plan, ledger_snapshot, setup
-from torture.checker import judge
-from torture.cluster import Rig
-from torture.evidence import gather
-from torture.fault_plan import Fault
-from torture.history import Journal
+from torture import evidence, fault_plan, setup
+from torture.checker import run_checks
+from torture.cluster import Cluster
+from torture.context import RunContext
+from torture.deliveries import Deliveries
+from torture.fault_plan import Fault, PlannedFault
+from torture.history import History
+from torture.ledger_snapshot import LedgerMonitor
 from torture.liveness import Liveness, window
-from torture.load import THINK_S, Crowd
+from torture.load import THINK_S, LoadClients
 from torture.nemesis import Nemesis
-from torture.readiness import await_ready
-from torture.receiver import Receiver
 from torture.report import Report
 
-# The journal only grows: going through all of it would hold up the proxies, which live here too.
+# The history only grows: a full collection would pause the proxies, which share the event loop.
 GC_THRESHOLDS: Final = (50_000, 50, 1_000)
-WARM_S: Final = 5.0  # connections, plans and caches are made
+WARM_UP_S: Final = 5.0  # for connections, plans and caches
 WINDOW_S: Final = 12.0  # of load, before the faults and after: some 2 000 requests
 START_LIMIT_S: Final = 30.0  # a slow machine's first start
-READY_LIMIT_S: Final = 10.0  # the promise: /readyz after healing
-CALM_S: Final = 10.0  # after healing it is as it was before
+READY_LIMIT_S: Final = 10.0  # promised: /readyz after healing
+RECOVERY_S: Final = 10.0  # promised: from healing to the service of before
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is made of. `minutes` of faults; all else takes about one more."""
+    """`minutes` of faults; all other phases take about one more."""
 
     seed: int
     minutes: float
@@ -49,56 +49,42 @@ class Options:
     think_s: float = THINK_S
 
 
-@dataclass(slots=True)
-class Stage:
-    """What every phase of a run needs."""
-
-    rig: Rig
-    database: Database  # straight to PostgreSQL, with the owner's rights
-    journal: Journal
-    receiver: Receiver
-    say: Callable[[str], None]
-    crowd: Crowd = field(init=False)
-    watch: ledger_snapshot.Watch = field(init=False)
-
-
-def run(options: Options, say: Callable[[str], None]) -> Report:
-    """`torture` in a loop of its own, which SIGTERM ends as Ctrl-C does: nothing stays running."""
+def run(options: Options, progress: Callable[[str], None]) -> Report:
+    """`torture` in its own event loop. SIGTERM ends it as Ctrl-C does, with all processes."""
 
     async def main() -> Report:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  for the type checker
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         gc.set_threshold(*GC_THRESHOLDS)
-        return await torture(options, say)
+        return await torture(options, progress)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
 
 
-async def torture(options: Options, say: Callable[[str], None]) -> Report:
-    """Runs and judges. DevError, MigrationError or NotReady where it could not begin.
+async def torture(options: Options, progress: Callable[[str], None]) -> Report:
+    """Runs and checks. DevError, MigrationError or NotReady when it could not begin.
 
-    `say` hears of each phase. The folder with journal and logs stays if anything was found.
+    `progress` gets a line for each phase. The folder with history and logs stays after a failure.
     """
-    strikes = fault_plan.draw(
+    plan = fault_plan.draw(
         options.seed, options.minutes, every_ms=options.every_ms, faults=options.faults
     )
-    async with _stage(say) as stage:
-        await _prepare(stage, options)
-        nemesis = Nemesis(stage.rig, stage.crowd, stage.database)
-        liveness = await _storm(stage, nemesis, strikes, options.window_s)
-        evidence = await gather(stage)
+    async with _started(progress) as context:
+        await _prepare(context, options)
+        nemesis = Nemesis(context.cluster, context.clients, context.database)
+        liveness = await _inject(context, nemesis, plan, options.window_s)
         report = Report(
             seed=options.seed,
             minutes=options.minutes,
-            strikes=tuple(nemesis.struck),
-            counts=judge(evidence),
+            faults=tuple(nemesis.injected),
+            counts=run_checks(await evidence.collect(context)),
             liveness=liveness,
-            journal=stage.journal,
-            bank_reads=stage.watch.reads,
-            deliveries=stage.receiver.deliveries,
-            folder=stage.rig.folder,
+            history=context.history,
+            ledger_reads=context.monitor.reads,
+            deliveries=len(context.deliveries.requests),
+            folder=context.cluster.folder,
         )
     if report.ok:
         _remove(report.folder)
@@ -106,33 +92,33 @@ async def torture(options: Options, say: Callable[[str], None]) -> Report:
 
 
 @asynccontextmanager
-async def _stage(say: Callable[[str], None]) -> AsyncIterator[Stage]:
-    """The servers, for as long as the block lasts."""
-    rig = Rig.make()
-    journal = Journal(rig.folder / "journal.jsonl")
-    receiver = Receiver()
+async def _started(progress: Callable[[str], None]) -> AsyncIterator[RunContext]:
+    """All servers, stopped at the end of the block."""
+    cluster = Cluster()
+    history = History(cluster.folder / "history.jsonl")
+    deliveries = Deliveries()
     database: Database | None = None
     interrupted = False
     try:
-        say(f"Starting PostgreSQL, Valkey, the API and the worker in {rig.folder} …")
-        await rig.start()
-        await receiver.open()
-        database = Database(rig.owner_url, size=3, role=None)
-        if not await await_ready(rig, START_LIMIT_S):
-            raise setup.NotReady(f"the API was not ready; its logs are in {rig.folder}")
-        yield Stage(rig, database, journal, receiver, say)
+        progress(f"Starting PostgreSQL, Valkey, the APIs and the worker in {cluster.folder} …")
+        await deliveries.open()
+        await cluster.start()
+        database = Database(cluster.owner_url, size=3, role=None)
+        if not await cluster.await_ready(START_LIMIT_S):
+            raise setup.NotReady(f"the API was not ready; its logs are in {cluster.folder}")
+        yield RunContext(cluster, database, history, deliveries, progress)
     except asyncio.CancelledError:
         interrupted = True
         raise
     finally:
-        journal.close()
-        await receiver.close()
+        history.close()
+        await deliveries.close()
         if database is not None:
             with suppress(Exception):
                 await database.close()
-        await rig.stop()
+        await cluster.stop()
         if interrupted:
-            _remove(rig.folder)
+            _remove(cluster.folder)
 
 
 def _remove(folder: Path) -> None:
@@ -140,53 +126,48 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _prepare(stage: Stage, options: Options) -> None:
-    ports = [api.port for api in stage.rig.apis]
-    made = await setup.register(ports)
-    for number, wallet in enumerate(made):
-        await setup.listen(ports, wallet, stage.receiver.url(number))
-    await setup.fund(stage.database, made)
-    stage.crowd = Crowd(
-        options.seed,
-        made,
-        ports,
-        stage.journal,
-        setup.TOTAL,
-        think_s=options.think_s,
+async def _prepare(context: RunContext, options: Options) -> None:
+    ports = [api.port for api in context.cluster.apis]
+    wallets = await setup.register(ports)
+    for number, wallet in enumerate(wallets):
+        await setup.subscribe(ports, wallet, context.deliveries.url_of(number))
+    await setup.fund(context.database, wallets)
+    context.clients = LoadClients(
+        options.seed, wallets, ports, context.history, setup.TOTAL, think_s=options.think_s
     )
-    stage.watch = ledger_snapshot.Watch(stage.database, setup.TOTAL)
+    context.monitor = LedgerMonitor(context.database, setup.TOTAL)
 
 
-async def _storm(
-    stage: Stage, nemesis: Nemesis, strikes: Sequence[fault_plan.Strike], window_s: float
+async def _inject(
+    context: RunContext, nemesis: Nemesis, plan: Sequence[PlannedFault], window_s: float
 ) -> Liveness:
-    """Load throughout: calm, the faults, healing, calm again."""
-    watching = asyncio.create_task(stage.watch.run())
-    clients = asyncio.create_task(stage.crowd.run())
+    """Load throughout: a window without faults, the faults, healing, another window."""
+    monitor = asyncio.create_task(context.monitor.run())
+    clients = asyncio.create_task(context.clients.run())
     try:
-        stage.say("Load without faults …")
-        await asyncio.sleep(WARM_S)
-        began_s = time.monotonic()
+        context.progress("Load without faults …")
+        await asyncio.sleep(WARM_UP_S)
+        before_s = time.monotonic()
         await asyncio.sleep(window_s)
-        stage.say(f"{len(strikes)} faults …")
-        await nemesis.run(strikes)
-        stage.say("Healing …")
-        await stage.rig.heal()
+        context.progress(f"{len(plan)} faults …")
+        await nemesis.run(plan)
+        context.progress("Healing …")
+        await context.cluster.heal()
         healed_s = time.monotonic()
-        ready = await await_ready(stage.rig, READY_LIMIT_S)
+        ready = await context.cluster.await_ready(READY_LIMIT_S)
         ready_s = time.monotonic() - healed_s if ready else None
-        await asyncio.sleep(max(0, healed_s + CALM_S - time.monotonic()))
-        calm_s = time.monotonic()
+        await asyncio.sleep(max(0, healed_s + RECOVERY_S - time.monotonic()))
+        after_s = time.monotonic()
         await asyncio.sleep(window_s)
-        stage.crowd.stop()
+        context.clients.stop()
         await clients
-        samples = stage.journal.samples
+        samples = context.history.samples
         return Liveness(
-            window(samples, began_s, began_s + window_s),
-            window(samples, calm_s, calm_s + window_s),
+            window(samples, before_s, before_s + window_s),
+            window(samples, after_s, after_s + window_s),
             ready_s,
         )
     finally:
-        for task in (watching, clients):
+        for task in (monitor, clients):
             task.cancel()
-        await asyncio.gather(watching, clients, return_exceptions=True)
+        await asyncio.gather(monitor, clients, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Before the first fault: eight users with money, through the API and the operator's command."""
+"""Before the first fault: eight users with money and webhook endpoints."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final
 from finpay.db.pool import Database
 from finpay.dev.child_process import DevError
 from finpay.ledger import administration
-from torture.raw_http import Line
+from torture.http_client import Client
 from torture.workload import Wallet
 
 WALLETS: Final = 8
@@ -16,28 +16,28 @@ TOTAL: Final = WALLETS * BALANCE
 
 
 class NotReady(DevError):
-    """The API did not do what has to work before there is anything to break."""
+    """The API failed before the first fault."""
 
 
 async def register(ports: Sequence[int]) -> tuple[Wallet, ...]:
-    """The users, logged in, without money yet."""
-    line = Line(ports, 0)
+    """Registers the users, logged in, without money."""
+    client = Client(ports)
     wallets = []
     for number in range(WALLETS):
         email = f"wallet-{number}@example.com"
         body = {"email": email, "password": "correct horse battery"}
-        made = await _post(line, "/api/v1/auth/register", body)
-        wallets.append(Wallet(made["account"]["id"], made["access_token"], email))
-    line.drop()
+        login = await _post(client, "/api/v1/auth/register", body)
+        wallets.append(Wallet(login["account"]["id"], login["access_token"], email))
+    client.reset()
     return tuple(wallets)
 
 
-async def listen(ports: Sequence[int], wallet: Wallet, url: str) -> None:
-    """Wants all events about transactions at `url`."""
-    line = Line(ports, 0)
+async def subscribe(ports: Sequence[int], wallet: Wallet, url: str) -> None:
+    """Subscribes `url` to the transactions of the wallet."""
+    client = Client(ports)
     body = {"url": url, "event_types": ["transaction.*"]}
-    await _post(line, "/api/v1/webhook_endpoints", body, wallet.token)
-    line.drop()
+    await _post(client, "/api/v1/webhook_endpoints", body, wallet.token)
+    client.reset()
 
 
 async def fund(database: Database, wallets: Sequence[Wallet]) -> None:
@@ -45,9 +45,9 @@ async def fund(database: Database, wallets: Sequence[Wallet]) -> None:
         await administration.fund(database, wallet.account, BALANCE, f"torture-{number}")
 
 
-async def _post(line: Line, path: str, body: dict[str, Any], token: str = "") -> dict[str, Any]:
+async def _post(client: Client, path: str, body: dict[str, Any], token: str = "") -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answer = await line.ask("POST", path, headers, json.dumps(body).encode())
-    if answer.status != 201:
-        raise NotReady(f"POST {path}: {answer.status} {answer.body[:200]!r}")
-    return answer.json()
+    response = await client.request("POST", path, headers, json.dumps(body).encode())
+    if response.status != 201:
+        raise NotReady(f"POST {path}: {response.status} {response.body[:200]!r}")
+    return response.json()

@@ -1,4 +1,4 @@
-"""What one client does next: mostly sends money, at times what must be refused, or an old key."""
+"""What a client sends next: mostly transfers, sometimes an invalid request or a known key."""
 
 import json
 from dataclasses import dataclass, field
@@ -6,15 +6,15 @@ from random import Random
 from typing import Final
 
 from finpay.errors import Code
-from torture.history import BATCHES, TRANSFERS, Intent, Item, Journal, Read
+from torture.history import BATCHES, TRANSFERS, History, Item, MoneyRequest, Read
 
-MAX_AMOUNT: Final = 2_000  # a wallet has 100 000: most transfers find enough
+MAX_AMOUNT: Final = 2_000  # a wallet has 100 000: most transfers are covered
 TOO_MUCH: Final = 10**12
-RECENT: Final = 40  # old keys are mostly young: their first request may still be in flight
+RECENT: Final = 40  # most resent keys are recent: their first request may still be in flight
 MAX_ITEMS: Final = 12  # per batch
-NOBODY: Final = "acc_00000000000000000000000000"
+UNKNOWN_ACCOUNT: Final = "acc_00000000000000000000000000"
 
-# Shares of a hundred.
+# In per cent; other reads take the rest.
 _TRANSFER, _BATCH, _REFUSED, _RESEND, _BALANCE = 50, 8, 8, 12, 12
 _REFUSALS: Final = (
     Code.INSUFFICIENT_FUNDS,
@@ -27,7 +27,7 @@ _REFUSALS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """One of the users: the account, the token that sends from it, and who it is."""
+    """One user: account, access token, e-mail address."""
 
     account: str
     token: str
@@ -35,56 +35,56 @@ class Wallet:
 
 
 @dataclass(slots=True)
-class Mix:
-    """One client's dice: client `number` of wallet `own`, `wallets` in all."""
+class Workload:
+    """The random requests of client `number`, which sends from wallet `own`."""
 
     seed: int
     number: int
     own: int
     wallets: tuple[Wallet, ...]
-    journal: Journal
+    history: History
     sent: list[str] = field(default_factory=list)  # keys of all clients of this wallet
-    dice: Random = field(init=False)
+    random: Random = field(init=False)
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self.dice = Random(f"client {self.seed} {self.number}")  # noqa: S311
+        self.random = Random(f"client {self.seed} {self.number}")  # noqa: S311
 
-    def draw(self) -> Intent | Read:
-        """A new intent, an old one once more, or a read."""
-        die = self.dice.uniform(0, 100)
-        if die < _TRANSFER:
+    def next_request(self) -> MoneyRequest | Read:
+        """A new money request, a known one, or a read."""
+        percent = self.random.uniform(0, 100)
+        if percent < _TRANSFER:
             return self._new(self._transfer())
-        if (die := die - _TRANSFER) < _BATCH:
+        if (percent := percent - _TRANSFER) < _BATCH:
             return self._new(self._batch())
-        if (die := die - _BATCH) < _REFUSED:
+        if (percent := percent - _BATCH) < _REFUSED:
             return self._new(self._refused())
-        if (die := die - _REFUSED) < _RESEND and self.sent:
-            return self._again()
-        return Read("/api/v1/accounts" if die - _RESEND < _BALANCE else TRANSFERS, self.own)
+        if (percent := percent - _REFUSED) < _RESEND and self.sent:
+            return self._resend()
+        return Read("/api/v1/accounts" if percent - _RESEND < _BALANCE else TRANSFERS, self.own)
 
-    def _new(self, intent: Intent) -> Intent:
-        self.sent.append(intent.key)
-        return intent
+    def _new(self, request: MoneyRequest) -> MoneyRequest:
+        self.sent.append(request.key)
+        return request
 
-    def _transfer(self) -> Intent:
+    def _transfer(self) -> MoneyRequest:
         key = self._key()
         return single(key, self.own, self._item(f"{key}.0"))
 
-    def _batch(self) -> Intent:
+    def _batch(self) -> MoneyRequest:
         key = self._key()
-        items = [self._item(f"{key}.{n}") for n in range(self.dice.randint(1, MAX_ITEMS))]
-        return batch(key, self.own, items, self.dice.choice(("independent", "atomic")))
+        items = [self._item(f"{key}.{n}") for n in range(self.random.randint(1, MAX_ITEMS))]
+        return batch(key, self.own, items, self.random.choice(("independent", "atomic")))
 
     def _item(self, mark: str) -> Item:
         others = [n for n in range(len(self.wallets)) if n != self.own]
-        # The first wallets are the popular ones.
-        receiver = others[int(len(others) * self.dice.random() ** 2)]
-        return Item(mark, self.wallets[receiver].account, self.dice.randint(1, MAX_AMOUNT))
+        # The first wallets receive most.
+        receiver = others[int(len(others) * self.random.random() ** 2)]
+        return Item(mark, self.wallets[receiver].account, self.random.randint(1, MAX_AMOUNT))
 
-    def _refused(self) -> Intent:
+    def _refused(self) -> MoneyRequest:
         key = self._key()
-        code = self.dice.choice(_REFUSALS)
+        code = self.random.choice(_REFUSALS)
         item = self._item(f"{key}.0")
         receiver, amount, currency = item.receiver, item.amount, None
         if code is Code.INSUFFICIENT_FUNDS:
@@ -92,19 +92,19 @@ class Mix:
         elif code is Code.SAME_ACCOUNT:
             receiver = self.wallets[self.own].account
         elif code is Code.RECEIVER_NOT_FOUND:
-            receiver = NOBODY
+            receiver = UNKNOWN_ACCOUNT
         elif code is Code.CURRENCY_MISMATCH:
             currency = "USD"
         else:
             amount = 0
         return single(key, self.own, Item(item.mark, receiver, amount, currency), refused=code)
 
-    def _again(self) -> Intent:
-        """An old key: as it was, or (every second time) with a changed body."""
-        keys = self.sent[-RECENT:] if self.dice.random() < 0.7 else self.sent
-        known = self.journal.by_key[self.dice.choice(keys)]
+    def _resend(self) -> MoneyRequest:
+        """A known key: with its body, or (every second time) with a changed one."""
+        keys = self.sent[-RECENT:] if self.random.random() < 0.7 else self.sent
+        known = self.history.by_key[self.random.choice(keys)]
         first = known[0]
-        if self.dice.random() < 0.5 or not first.may_succeed:
+        if self.random.random() < 0.5 or not first.may_succeed:
             return first
         if len(known) > 1:
             return known[1]
@@ -120,17 +120,17 @@ class Mix:
         return f"{self.seed}-{self.number}-{self._count}"
 
 
-def single(key: str, wallet: int, item: Item, *, refused: Code | None = None) -> Intent:
+def single(key: str, wallet: int, item: Item, *, refused: Code | None = None) -> MoneyRequest:
     """POST /transactions. With `refused`, that has to be the answer."""
-    expected = {refused or Code.INSUFFICIENT_FUNDS, Code.IDEMPOTENCY_KEY_REUSE}
+    allowed = {refused or Code.INSUFFICIENT_FUNDS, Code.IDEMPOTENCY_KEY_REUSE}
     body = json.dumps(item.members()).encode()
-    return Intent(
-        key, wallet, TRANSFERS, (item,), body, frozenset(expected), may_succeed=refused is None
+    return MoneyRequest(
+        key, wallet, TRANSFERS, (item,), body, frozenset(allowed), may_succeed=refused is None
     )
 
 
-def batch(key: str, wallet: int, items: list[Item], mode: str) -> Intent:
+def batch(key: str, wallet: int, items: list[Item], mode: str) -> MoneyRequest:
     """POST /transactions/batch."""
     body = json.dumps({"mode": mode, "transactions": [item.members() for item in items]}).encode()
-    expected = {Code.INSUFFICIENT_FUNDS, Code.IDEMPOTENCY_KEY_REUSE}
-    return Intent(key, wallet, BATCHES, tuple(items), body, frozenset(expected), mode=mode)
+    allowed = {Code.INSUFFICIENT_FUNDS, Code.IDEMPOTENCY_KEY_REUSE}
+    return MoneyRequest(key, wallet, BATCHES, tuple(items), body, frozenset(allowed), mode=mode)

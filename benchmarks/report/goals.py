@@ -1,24 +1,24 @@
-"""What was to be reached and what was: the table at the top of docs/performance.md's figures."""
+"""The table of goals at the top of the figures of docs/performance.md."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks import comparison
+from benchmarks import ratios
 from benchmarks.report import tables
-from benchmarks.report.tables import Found
+from benchmarks.report.tables import Results
 
 TEN_MILLION: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One figure. `of` finds it, None where it was not measured. Less is better `under` a bound."""
+    """One figure. `of` returns it, None without a result. `under`: less is better."""
 
     name: str
     must: float
     aim: float
-    of: Callable[[Found], float | None]
+    of: Callable[[Results], float | None]
     unit: str = ""
     under: bool = False
 
@@ -29,8 +29,8 @@ class Goal:
         return "must" if sign * value >= sign * self.must else "**no**"
 
 
-def _round(section: str, workload: str, member: str, **more: int) -> Callable[[Found], Any]:
-    def find(found: Found) -> float | None:
+def _round(section: str, workload: str, member: str, **more: int) -> Callable[[Results], Any]:
+    def find(found: Results) -> float | None:
         rounds = found.get(section, {}).get("rounds", [])
         wanted = {"workload": workload, **more}
         return next((one[member] for one in rounds if wanted.items() <= one.items()), None)
@@ -38,8 +38,8 @@ def _round(section: str, workload: str, member: str, **more: int) -> Callable[[F
     return find
 
 
-def _told(section: str, *path: str) -> Callable[[Found], Any]:
-    def find(found: Found) -> Any:
+def _figure(section: str, *path: str) -> Callable[[Results], Any]:
+    def find(found: Results) -> Any:
         value: Any = found.get(section)
         for member in path:
             value = None if value is None else value.get(member)
@@ -49,22 +49,22 @@ def _told(section: str, *path: str) -> Callable[[Found], Any]:
 
 
 def _ratio(text: str, name: str) -> Goal:
-    return Goal(text, *comparison.GOALS[name], _told("ratios", "comparison", "ratios", name))
+    return Goal(text, *ratios.GOALS[name], _figure("ratios", "comparison", "ratios", name))
 
 
-def _memory(found: Found) -> float | None:
-    """The most that any API process of any section ever had."""
-    rounds = [one for told in found.values() for one in _rounds(told)]
+def _memory(found: Results) -> float | None:
+    """The biggest peak of an API process in any section."""
+    rounds = [one for result in found.values() for one in _rounds(result)]
     return max((one["peak_mib"]["api"] for one in rounds), default=None)
 
 
-def _rounds(told: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    rounds = told.get("rounds", [])  # by ledger where it has grown, which is another server's size
+def _rounds(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    rounds = result.get("rounds", [])  # a mapping in results of growth, with bigger servers
     return rounds if isinstance(rounds, list) else []
 
 
-def _kept(found: Found) -> float | None:
-    """What the workload keeps that keeps the least."""
+def _kept(found: Results) -> float | None:
+    """The smallest share of the empty ledger's speed."""
     grown = tables.grown(found).get(TEN_MILLION, {"kept": []})
     return min((one["kept"] for one in grown["kept"]), default=None)
 
@@ -74,9 +74,9 @@ GOALS: Final = (
          _round("connections", "transfers", "transfers_per_second", connections=64)),
     _ratio("the same over direct calls", "http / direct"),
     _ratio("over the naive API, 64 connections each", "http / naive http"),
-    _ratio("over the naive API, 512 connections, it with its best", "crowd / naive http"),
+    _ratio("over the naive API's better figure, 512 connections", "http 512 / naive http"),
     _ratio("over naive bare SQL, 64 connections", "http / naive sql"),
-    _ratio("over naive bare SQL, 512 connections", "crowd / naive sql"),
+    _ratio("over naive bare SQL, 512 connections", "http 512 / naive sql"),
     _ratio("over pgbench's TPC-B, 64 connections", "http / tpcb"),
     _ratio("hot receiver over uniform", "hot receiver / uniform"),
     Goal("p99 with 32 connections", 20, 12,
@@ -85,33 +85,32 @@ GOALS: Final = (
          _round("workloads", "balance", "requests_per_second")),
     Goal("history reads/s, cached", 10_000, 15_000,
          _round("workloads", "history", "requests_per_second")),
-    Goal("bulk, 500 a call, transfers/s", 12_000, 20_000,
-         _round("bulk", "bulk", "transfers_per_second", bulk_size=500)),
-    Goal("memory of an API process, the most in all sections", 120, 100, _memory, " MiB",
+    Goal("transfer batches of 500, transfers/s", 12_000, 20_000,
+         _round("transfer_batches", "transfer_batches", "transfers_per_second", batch_size=500)),
+    Goal("memory of an API process, the biggest peak", 120, 100, _memory, " MiB",
          under=True),
-    Goal("ready after", 1.5, 1, _told("start", "startup", "median_s"), " s", under=True),
+    Goal("ready after", 1.5, 1, _figure("start", "startup", "median_s"), " s", under=True),
     Goal("10 million rows over an empty ledger, the least of all workloads", 0.9, 0.95, _kept),
-    Goal("kept of the peak at twice the load", 0.9, 0.9, _told("overload", "overload", "kept")),
+    Goal("kept of the peak at twice the load", 0.9, 0.9, _figure("overload", "overload", "kept")),
     Goal("99 % of the refusals within", 100, 100,
-         _told("overload", "overload", "refused_p99_ms"), " ms", under=True),
+         _figure("overload", "overload", "refused_p99_ms"), " ms", under=True),
 )  # fmt: skip
 
 
-def table(found: Found) -> str:
-    """A line for each goal that was measured."""
+def table(found: Results) -> str:
+    """A line for each goal with a result."""
     lines = "".join(
         f"| {goal.name} | {goal.must:,g}{goal.unit} | {goal.aim:,g}{goal.unit} "
-        f"| {_shown(value)}{goal.unit} | {goal.reached(value)} |\n"
+        f"| {_format(value)}{goal.unit} | {goal.reached(value)} |\n"
         for goal in GOALS
         if (value := goal.of(found)) is not None
     )
     return (
-        "## What was to be reached\n\n"
-        "| figure | must | aim | measured | reached |\n|---|--:|--:|--:|---|\n" + lines
+        "## Goals\n\n| figure | must | aim | measured | reached |\n|---|--:|--:|--:|---|\n" + lines
         if lines
         else ""
     )
 
 
-def _shown(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"

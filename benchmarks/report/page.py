@@ -1,7 +1,6 @@
-"""python -m benchmarks.report.page: tables and plots from the newest results into docs/performance.
+"""python -m benchmarks.report.page: writes tables and plots of the results into docs/performance.
 
-What was tried and why stands in docs/performance.md, written by hand; what was measured stands
-between two marks in it and is written by this.
+It replaces the part of docs/performance.md between two marks; the rest is written by hand.
 """
 
 import json
@@ -12,10 +11,10 @@ from typing import Any, Final
 
 from benchmarks.report import goals, tables
 from benchmarks.report.plots import Plot, draw
-from benchmarks.report.tables import Found
+from benchmarks.report.tables import Results
 from benchmarks.results import FOLDER
 
-DOCS: Final = Path(__file__).parents[1] / "docs"
+DOCS: Final = Path(__file__).parents[2] / "docs"
 BEGIN: Final = (
     "<!-- measured: from here to the next mark `python -m benchmarks.report.page` writes -->"
 )
@@ -29,7 +28,7 @@ def main() -> None:
 
 
 def write(results: Path = FOLDER, docs: Path = DOCS) -> None:
-    """Puts the newest result of each section into the page, and its plots beside it."""
+    """Writes the newest result of each section into the page, and the plots next to it."""
     found = newest(results)
     folder = docs / "performance"
     folder.mkdir(exist_ok=True)
@@ -43,21 +42,21 @@ def write(results: Path = FOLDER, docs: Path = DOCS) -> None:
     page.write_text(f"{head}{BEGIN}\n\n{parts}\n{END}{tail}", "utf-8")
 
 
-def newest(results: Path) -> Found:
-    """The last file of each section, by the section's name."""
+def newest(results: Path) -> Results:
+    """The newest file of each section, by the section's name."""
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(results.glob("*.json"), key=lambda path: path.stem[-15:]):
         found[_STAMP.sub("", path.stem)] = json.loads(path.read_text("utf-8"))
     return found
 
 
-def plots(found: Found) -> dict[str, Plot]:
-    """By file name; only of what was measured."""
+def plots(found: Results) -> dict[str, Plot]:
+    """By file name, for the sections with a result."""
     made: dict[str, Plot] = {}
     if "connections" in found:
         made |= _over_connections(found)
-    if "bulk" in found:
-        made["batches"] = _over_batches(found["bulk"])
+    if "transfer_batches" in found:
+        made["batches"] = _over_batches(found["transfer_batches"])
     if grown := tables.grown(found):
         made["growth"] = _over_growth(grown)
     if "soak" in found:
@@ -65,9 +64,9 @@ def plots(found: Found) -> dict[str, Plot]:
     return made
 
 
-def _over_connections(found: Found) -> dict[str, Plot]:
+def _over_connections(found: Results) -> dict[str, Plot]:
     few = found["connections"]["rounds"]
-    many = found.get("crowd", {}).get("rounds", [])
+    many = found.get("many_users", {}).get("rounds", [])
     names = {"transfers": "200 users", "hot_receiver": "one receiver", "hot_sender": "one sender"}
     lines = {name: _line(few, kind, "transfers_per_second") for kind, name in names.items()}
     lines["10 000 users"] = _line(many, "transfers", "transfers_per_second")
@@ -76,24 +75,26 @@ def _over_connections(found: Found) -> dict[str, Plot]:
     waits = {name: _line(few, "transfers", member) for name, member in shares.items()}
     return {
         "throughput": Plot(
-            "Transfers per second", "connections", "transfers/s", _drawn(lines), over
+            "Transfers per second", "connections", "transfers/s", _not_empty(lines), over
         ),
-        "latency": Plot("Latency of a transfer", "connections", "ms", _drawn(waits), over),
+        "latency": Plot("Latency of a transfer", "connections", "ms", _not_empty(waits), over),
     }
 
 
-def _over_batches(bulk: Mapping[str, Any]) -> Plot:
+def _over_batches(result: Mapping[str, Any]) -> Plot:
     calls = [
-        (one["bulk_size"], one["transfers_per_second"])
-        for one in bulk["rounds"]
-        if one["bulk_mode"] == "independent"
+        (one["batch_size"], one["transfers_per_second"])
+        for one in result["rounds"]
+        if one["batch_mode"] == "independent"
     ]
-    direct = [(one["batch"], one["per_second"]) for one in bulk["direct"]]
-    lines = {"bulk over HTTP, per call": calls, "posting function, per batch": direct}
+    direct = [(one["batch"], one["per_second"]) for one in result["direct"]]
+    lines = {"transfer batches over HTTP": calls, "posting function, per batch": direct}
     ticks = {float(x): f"{x:,}" for x in sorted({x for line in lines.values() for x, _ in line})}
-    crowded = {5.0, 20.0, 50.0, 250.0}
-    shown = {x: text for x, text in ticks.items() if x not in crowded}
-    return Plot("Transfers per second", "transfers together", "transfers/s", _drawn(lines), shown)
+    hidden = {5.0, 20.0, 50.0, 250.0}  # too close to their neighbours
+    shown = {x: text for x, text in ticks.items() if x not in hidden}
+    return Plot(
+        "Transfers per second", "transfers per batch", "transfers/s", _not_empty(lines), shown
+    )
 
 
 def _over_growth(grown: Mapping[int, Mapping[str, Any]]) -> Plot:
@@ -111,14 +112,14 @@ def _over_growth(grown: Mapping[int, Mapping[str, Any]]) -> Plot:
             ]
     some = {name: line for name, line in lines.items() if name.endswith(", 64")}
     ticks = {0.0: "empty"} | {float(size): f"{size // 1_000_000} M" for size in sorted(grown)}
-    places = {x: float(n) for n, x in enumerate(ticks)}
-    moved = {name: [(places[x], y) for x, y in line] for name, line in some.items()}
+    positions = {x: float(n) for n, x in enumerate(ticks)}
+    moved = {name: [(positions[x], y) for x, y in line] for name, line in some.items()}
     return Plot(
-        "Speed that a grown ledger keeps",
+        "Speed kept by a grown ledger",
         "transactions in the ledger",
         "% of the empty ledger's",
         moved,
-        {places[x]: text for x, text in ticks.items()},
+        {positions[x]: text for x, text in ticks.items()},
         logarithmic=False,
     )
 
@@ -143,7 +144,7 @@ def _line(rounds: Sequence[Mapping[str, Any]], kind: str, member: str) -> list[t
     return [(one["connections"], one[member]) for one in rounds if one["workload"] == kind]
 
 
-def _drawn(lines: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+def _not_empty(lines: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
     return {name: line for name, line in lines.items() if line}
 
 

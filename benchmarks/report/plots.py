@@ -1,6 +1,6 @@
-"""SVG plots that can be read on a phone: few lines, big letters, white behind them.
+"""SVG plots that are readable on a phone: few lines, big letters, a white background.
 
-The same figures make the same bytes, so that a plot only changes in git when its figures did.
+The same figures make the same bytes, so a plot changes in git only with its figures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from cycler import cycler
 
-mpl.use("svg")  # before pyplot looks for a screen
+mpl.use("svg")  # before pyplot selects a backend with a window
 
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
@@ -24,15 +24,15 @@ _STYLE: Final[dict[Any, Any]] = {
     "savefig.facecolor": "white",
     "font.size": 13,
     "font.family": "sans-serif",
-    "svg.fonttype": "none",  # letters stay letters: smaller, and they can be searched
-    "svg.hashsalt": "finpay",  # else every id is new each time
+    "svg.fonttype": "none",  # text instead of paths: smaller and searchable
+    "svg.hashsalt": "finpay",  # otherwise ids are random
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
     "lines.linewidth": 2.5,
     "lines.markersize": 7,
-    # Told apart also by those who don't see red and green (Okabe and Ito).
+    # Distinguishable without seeing red and green (Okabe and Ito).
     "axes.prop_cycle": cycler(
         color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
     ),
@@ -41,7 +41,7 @@ _STYLE: Final[dict[Any, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Lines by name over one scale. `ticks` are the places on it that were measured."""
+    """Lines by name over one scale. `ticks` are its measured values."""
 
     title: str
     across: str

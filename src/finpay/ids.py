@@ -23,7 +23,7 @@ except ImportError:  # `pip install finpay` is the client alone, which makes a f
 
     _uuid7_value = _uuid7  # type: ignore[assignment]
 
-Prefix = Literal["usr", "acc", "txn", "ent", "evt", "whe", "whd", "ses", "req"]
+Prefix = Literal["usr", "acc", "txn", "ent", "evt", "whe", "whd", "ses", "req", "key"]
 PREFIXES: Final = frozenset(get_args(Prefix))
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -71,11 +71,11 @@ class Settings(BaseModel):
     workers: int = Field(2, alias="FINPAY_WORKERS", ge=1, le=256)
     access_token_ttl_s: int = Field(900, alias="FINPAY_ACCESS_TOKEN_TTL", ge=1)
     refresh_token_ttl_s: int = Field(2_592_000, alias="FINPAY_REFRESH_TOKEN_TTL", ge=1)
-    refresh_grace_s: int = Field(30, alias="FINPAY_REFRESH_GRACE", ge=0)
     rate_limit_global: RateLimit | None = Field(
         RateLimit(100, 900), alias="FINPAY_RATE_LIMIT_GLOBAL"
     )
     rate_limit_auth: RateLimit | None = Field(RateLimit(10, 900), alias="FINPAY_RATE_LIMIT_AUTH")
+    rate_limit_pages: RateLimit | None = Field(RateLimit(600, 900), alias="FINPAY_RATE_LIMIT_PAGES")
     rate_limit_transaction: RateLimit | None = Field(
         RateLimit(20, 60), alias="FINPAY_RATE_LIMIT_TRANSACTION"
     )
@@ -105,7 +105,11 @@ class Settings(BaseModel):
     )
 
     @field_validator(
-        "rate_limit_global", "rate_limit_auth", "rate_limit_transaction", mode="before"
+        "rate_limit_global",
+        "rate_limit_auth",
+        "rate_limit_pages",
+        "rate_limit_transaction",
+        mode="before",
     )
     @classmethod
     def _rate_limit(cls, value: Any) -> Any:

@@ -1,6 +1,7 @@
-"""Characters that an e-mail address must not contain: those that nobody sees.
+"""Invisible characters, and those that reorder the text around them.
 
-An address that differs from another one only in such a character looks the same on every screen.
+An address or a name that differs from another one only in such a character looks the same on every
+screen; a direction control makes a text show other digits or another order than it has.
 The table of ignorable ones is a property of Unicode 17.0 (2025-09-09), Default_Ignorable_Code_Point
 in https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt
 """
@@ -29,6 +30,8 @@ DEFAULT_IGNORABLE: Final = (
     (0x1D173, 0x1D17A),  # musical format controls
     (0xE0000, 0xE0FFF),  # tags, more variation selectors
 )
+# Bidi_Control in https://www.unicode.org/Public/17.0.0/ucd/PropList.txt, part of the table above.
+BIDI_CONTROL: Final = ((0x061C, 0x061C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069))
 # Visible by property, drawn as an empty space by most fonts.
 BLANK: Final = (
     (0x2800, 0x2800),  # Braille pattern blank
@@ -44,6 +47,11 @@ def has_default_ignorable(text: str) -> bool:
     return not text.isascii() and _DEFAULT_IGNORABLE.search(text) is not None
 
 
+def has_bidi_control(text: str) -> bool:
+    """Whether the text contains a character that sets the direction of others."""
+    return not text.isascii() and _BIDI_CONTROL.search(text) is not None
+
+
 def has_blank(text: str) -> bool:
     """Whether the text contains a character, other than a space, that is drawn as a space."""
     return not text.isascii() and _BLANK.search(text) is not None
@@ -54,4 +62,5 @@ def _any_of(ranges: tuple[tuple[int, int], ...]) -> re.Pattern[str]:
 
 
 _DEFAULT_IGNORABLE: Final = _any_of(DEFAULT_IGNORABLE)
+_BIDI_CONTROL: Final = _any_of(BIDI_CONTROL)
 _BLANK: Final = _any_of(BLANK)

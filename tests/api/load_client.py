@@ -1,8 +1,4 @@
-"""Many clients at once, each with a connection of its own.
-
-Plain sockets: a full HTTP client costs more per request than the server, and a crowd that waits
-for itself is none.
-"""
+"""Many clients at once, each with its own connection of tests/support/raw_http.py."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,61 +7,44 @@ from typing import Final
 
 import httpx
 
-from finpay.client import HttpResponse as Answer
+from finpay.client import HttpResponse
 from tests.api.assertions import TRANSACTIONS
 from tests.api_process import Api, User
+from tests.support import raw_http
+from tests.support.tcp_proxy import port_of
 
 SLOWEST_S: Final = 5.0  # no request may take longer, however hot the account
 
 
-class Connection:
-    """One kept-alive connection to the API."""
+class Connection(raw_http.Connection):
+    """One keep-alive connection to the API."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def send(self, sender: User, receiver: User, key: str, amount: int = 1) -> Answer:
-        """A transfer and its answer, in time."""
+    async def send(self, sender: User, receiver: User, key: str, amount: int = 1) -> HttpResponse:
+        """A transfer and its answer. TimeoutError after SLOWEST_S."""
         async with asyncio.timeout(SLOWEST_S):
-            self._writer.write(transfer(sender, receiver, key, amount))
-            return await self._answer()
+            answer = await self.exchange(transfer(sender, receiver, key, amount))
+        return HttpResponse(answer.status, httpx.Headers(dict(answer.headers)), answer.body)
 
     async def vanish(self, part: bytes, after_s: float) -> None:
-        """Sends a part of a request, or all of it, and is gone a moment later."""
-        self._writer.write(part)
+        """Sends a part of a request, or all of it, and closes the connection after a moment."""
+        self.write(part)
         await asyncio.sleep(after_s)  # the moment is what is tested: nothing is awaited
-        self._writer.transport.abort()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    async def _answer(self) -> Answer:
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        status, *lines = head.rstrip().split("\r\n")
-        headers = httpx.Headers([(name, value) for name, _, value in
-                                 (line.partition(": ") for line in lines)])  # fmt: skip
-        body = await self._reader.readexactly(int(headers["Content-Length"]))
-        return Answer(int(status.split()[1]), headers, body)
+        self.reset()
 
 
 @asynccontextmanager
-async def crowd(api: Api, size: int) -> AsyncIterator[list[Connection]]:
-    """`size` connections, and every process of the API has some of them."""
-    port = int(api.url.rpartition(":")[2])
+async def open_connections(api: Api, size: int) -> AsyncIterator[list[Connection]]:
+    """`size` connections, some to each process of the API."""
     async with AsyncExitStack() as stack:
         connections = []
         for _ in range(size):
-            connections.append(Connection(*await asyncio.open_connection("127.0.0.1", port)))
+            connections.append(await Connection.open(port_of(api.url)))
             stack.callback(connections[-1].close)
         yield connections
 
 
 def transfer(sender: User, receiver: User, key: str, amount: int = 1) -> bytes:
     """A whole request."""
-    content = f'{{"receiver_id":"{receiver.account_id}","amount":{amount}}}'
-    return (
-        f"POST {TRANSACTIONS} HTTP/1.1\r\nHost: finpay.test\r\n"
-        f"Authorization: Bearer {sender.token}\r\nContent-Type: application/json\r\n"
-        f"X-Idempotency-Key: {key}\r\nContent-Length: {len(content)}\r\n\r\n{content}"
-    ).encode()
+    headers = {"Authorization": f"Bearer {sender.token}", "X-Idempotency-Key": key}
+    body = f'{{"receiver_id":"{receiver.account_id}","amount":{amount}}}'
+    return raw_http.request("POST", TRANSACTIONS, headers, body.encode())

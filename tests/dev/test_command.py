@@ -1,4 +1,4 @@
-"""`finpay dev` as a newcomer meets it: one command, a command to paste, Ctrl-C."""
+"""`finpay dev` for a new user: one command, a command to paste, Ctrl-C."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import psutil
 import pytest
-from tests.servers import OwnPostgres, OwnValkey, Run
 
 from finpay.dev.child_process import free_port
 from finpay.dev.data_dir import remove_data_dir
+from tests.servers import OwnPostgres, OwnValkey, Run
 
 _LIMIT_S: Final = 30.0
 _LAST_LINE: Final = "Ctrl-C stops everything"
@@ -27,7 +27,7 @@ _LAST_LINE: Final = "Ctrl-C stops everything"
 
 @dataclass(frozen=True, slots=True)
 class Dev:
-    """A running `finpay dev`: what it printed, its process and all that it started."""
+    """A running `finpay dev` and its output."""
 
     process: subprocess.Popen[str]
     output: str
@@ -38,7 +38,7 @@ class Dev:
 
     @property
     def command(self) -> str:
-        """What the newcomer pastes: from TOKEN= to the empty line."""
+        """The command to paste: from TOKEN= to the empty line."""
         return found(r"(?s)(TOKEN=.*?)\n\n", self.output)
 
     def paste(self) -> Any:
@@ -48,7 +48,7 @@ class Dev:
         )
         return json.loads(done.stdout)
 
-    def family(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
         own = psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
@@ -69,10 +69,10 @@ def project(run: Run) -> Iterator[Path]:
 
 @pytest.fixture
 def start(project: Path) -> Iterator[Callable[..., Dev]]:
-    """Run `finpay dev` in the project until it says that it is ready. Killed at the end."""
+    """Call it to run `finpay dev` in the project and wait for its last line. Stopped at the end."""
     started: list[subprocess.Popen[str]] = []
 
-    def run_it(**environment: str) -> Dev:
+    def start_it(**environment: str) -> Dev:
         process = _popen(project, environment)
         started.append(process)
         assert process.stdout is not None
@@ -83,7 +83,7 @@ def start(project: Path) -> Iterator[Callable[..., Dev]]:
                 return Dev(process, output)
         pytest.fail(f"finpay dev ended with {process.wait()}: {output}")
 
-    yield run_it
+    yield start_it
     for process in started:
         if process.poll() is None:
             process.terminate()
@@ -91,7 +91,7 @@ def start(project: Path) -> Iterator[Callable[..., Dev]]:
 
 
 @pytest.mark.contract("4.1.1")
-def test_the_pasted_command_sends_money_and_a_second_start_remembers_it(
+def test_pasted_command_sends_money_that_the_next_start_remembers(
     start: Callable[..., Dev], project: Path
 ) -> None:
     dev = start()
@@ -99,68 +99,69 @@ def test_the_pasted_command_sends_money_and_a_second_start_remembers_it(
     assert (first["status"], first["amount"], first["currency"]) == ("completed", 2500, "ZAR")
     assert first["balance_after"] == 10_000_00 - 2500
     assert second["id"] != first["id"], "each paste is a new payment"
-    family = dev.family()
+    processes = dev.processes()
     assert dev.end(signal.SIGINT) == 0
-    assert living(family) == [], "Ctrl-C leaves nothing running"
+    assert running(processes) == [], "Ctrl-C leaves nothing running"
     assert not (project / ".finpay" / "env").exists()
 
     began = time.monotonic()
-    again = start(PORT=dev.url.rpartition(":")[2])
+    second_start = start(PORT=dev.url.rpartition(":")[2])
     assert time.monotonic() - began < 5
-    assert again.paste()["balance_after"] == 10_000_00 - 3 * 2500
+    assert second_start.paste()["balance_after"] == 10_000_00 - 3 * 2500
 
 
-def test_a_kill_leaves_nothing_running(start: Callable[..., Dev]) -> None:
+def test_sigkill_stops_every_server(start: Callable[..., Dev]) -> None:
     dev = start()
-    family = dev.family()
+    processes = dev.processes()
     dev.process.kill()
     dev.process.wait()
 
     deadline = time.monotonic() + _LIMIT_S
-    while living(family) and time.monotonic() < deadline:
+    while running(processes) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert living(family) == []
+    assert running(processes) == []
 
 
-def test_a_running_one_tells_others_where_its_servers_are(
+def test_second_start_in_the_same_folder_names_the_running_process(
     start: Callable[..., Dev], project: Path
 ) -> None:
     first = start()
+    assert (project / ".finpay" / "url").read_text() == f"{first.url}\n"
     path = project / ".finpay" / "env"
     names = dict(line.split("=", 1) for line in path.read_text().splitlines())
     assert set(names) == {"DATABASE_URL", "FINPAY_DATABASE_OWNER_URL", "REDIS_URL"}
     assert path.stat().st_mode & 0o777 == 0o600
 
-    code, said = _run(project)
+    code, output = _run(project)
     assert code == 2
-    assert f"already runs in this folder (process {first.process.pid})" in said
+    assert f"already runs in this folder (process {first.process.pid})" in output
     assert path.exists()
 
 
 @pytest.mark.contract("4.1.1")
-def test_a_taken_port_is_told_before_anything_starts(project: Path) -> None:
+def test_taken_port_is_an_error_before_any_server_starts(project: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, said = _run(project, PORT=str(port))
+        code, output = _run(project, PORT=str(port))
     assert code == 2
-    assert f"port {port} is taken" in said
+    assert f"port {port} is taken" in output
     assert not (project / ".finpay" / "postgres").exists()
 
 
-def test_a_child_that_dies_ends_all(start: Callable[..., Dev]) -> None:
+def test_server_that_exits_stops_the_others(start: Callable[..., Dev]) -> None:
     dev = start()
-    family = dev.family()
-    next(process for process in family if "valkey" in process.name()).kill()
+    processes = dev.processes()
+    next(process for process in processes if "valkey" in process.name()).kill()
 
     assert dev.process.wait(_LIMIT_S) == 1
     assert dev.process.stdout is not None
     assert "Valkey ended by itself" in dev.process.stdout.read()
-    assert living(family) == []
+    assert running(processes) == []
 
 
-def test_servers_of_ones_own_are_used_and_left_running(
+def test_servers_of_the_environment_are_used_and_left_running(
     start: Callable[..., Dev],
     project: Path,
     own_postgres: Callable[[], OwnPostgres],
@@ -172,8 +173,30 @@ def test_servers_of_ones_own_are_used_and_left_running(
     assert not (project / ".finpay" / "postgres").exists()
     dev.end(signal.SIGTERM)
 
-    assert postgres.server.child.running
-    assert valkey.server.child.running
+    assert postgres.server.running
+    assert valkey.server.running
+
+
+@pytest.mark.fault("O3")
+def test_database_of_the_environment_that_is_gone_is_an_error_with_the_way_out(
+    project: Path,
+) -> None:
+    """As in a shell that loaded .finpay/env of a `finpay dev` that was stopped."""
+    gone = f"postgresql://finpay_app@127.0.0.1:{free_port()}/finpay"
+    code, output = _run(project, DATABASE_URL=gone, REDIS_URL="redis://127.0.0.1:1/0")
+    assert code == 2
+    assert "can't connect to PostgreSQL" in output
+    assert "unset DATABASE_URL FINPAY_DATABASE_OWNER_URL REDIS_URL" in output
+
+
+def test_balances_of_the_output_are_those_of_the_ledger(start: Callable[..., Dev]) -> None:
+    dev = start()
+    assert "ZAR 10,000.00" in dev.output
+    dev.paste()
+    dev.end(signal.SIGTERM)
+    second_start = start()
+    assert "ZAR 9,975.00" in second_start.output
+    assert "ZAR 5,025.00" in second_start.output
 
 
 def found(pattern: str, text: str) -> str:
@@ -182,7 +205,7 @@ def found(pattern: str, text: str) -> str:
     return match[1]
 
 
-def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+def running(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [
         process
         for process in processes
@@ -192,8 +215,8 @@ def living(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 def _run(project: Path, **environment: str) -> tuple[int, str]:
     process = _popen(project, environment)
-    said, _ = process.communicate(timeout=_LIMIT_S)
-    return process.returncode, said
+    output, _ = process.communicate(timeout=_LIMIT_S)
+    return process.returncode, output
 
 
 def _popen(project: Path, environment: dict[str, str]) -> subprocess.Popen[str]:

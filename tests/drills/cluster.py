@@ -1,161 +1,126 @@
-"""What both drills stand on: PostgreSQL nodes that can be copied and killed, a Valkey, an API.
+"""What both drills run on: PostgreSQL nodes that can be copied and killed, a Valkey, an API.
 
-Everything is started here, on free ports, in a folder that is removed at the end.
+Everything runs on free ports, in a folder that is removed at the end.
 """
 
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any, Final
 
 from finpay.dev.child_process import free_port, run
-from finpay.dev.data_dir import DataDir, remove_data_dir
-from finpay.dev.postgres import SUPERUSER, Cluster, Postgres
+from finpay.dev.data_dir import remove_data_dir
+from finpay.dev.postgres import SUPERUSER, Postgres
 from finpay.dev.valkey import Valkey
 from tests.api_process import Api, await_ready, start_api
-from tests.servers import Run, signal_tree
+from tests.servers import Run
+from tests.support.processes import signal_tree
+from tests.support.waiting import wait_until
 
 DATABASE: Final = "finpay"
-DEBIAN: Final = Path("/usr/lib/postgresql/15/bin")  # the oldest we support, where it is installed
-TOOL_LIMIT_S: Final = 30.0
-_POLL_S: Final = 0.01
+DEBIAN: Final = Path("/usr/lib/postgresql/15/bin")  # the oldest supported version, if installed
 
 
-@dataclass
-class Stage:
-    """The folder and the programs of one drill."""
-
-    run: Run
-    folder: Path
-    valkey: Valkey
-    ends: ExitStack
-    nodes: list["Node"] = field(default_factory=list)
-
-    def node(self, **settings: str) -> "Node":
-        """A PostgreSQL node that is not started yet."""
-        name = f"node-{len(self.nodes)}"
-        made = Node(self.run, self.run.place(name), free_port(), settings)
-        self.nodes.append(made)
-        return made
-
-    def serve(self, database_url: str) -> Api:
-        """An API with two processes on that database. It ends with the stage."""
-        api = start_api(self.folder, database_url, self.valkey.url, FINPAY_WORKERS="2")
-        self.ends.callback(api.stop)
-        await_ready(api)
-        return api
-
-    def stop_nodes(self) -> None:
-        for node in self.nodes:
-            node.stop()
-
-    def flush_redis(self) -> None:
-        with socket.create_connection(("127.0.0.1", self.valkey.port), timeout=5) as line:
-            line.sendall(b"FLUSHALL\r\n")
-            assert line.recv(64) == b"+OK\r\n"
-
-
-@dataclass
-class Node:
-    """One PostgreSQL server, at the same port all its life. Its data may be replaced."""
-
-    run: Run
-    place: DataDir
-    port: int
-    settings: dict[str, str]
-    server: Postgres | None = None
-
-    @property
-    def data(self) -> Path:
-        return self.place.data_folder("postgres") / "data"
-
-    @property
-    def running(self) -> Postgres:
-        assert self.server is not None
-        return self.server
-
-    def start(self) -> None:
-        self.server = self.run.start_postgres(self.place, port=self.port, settings=self.settings)
+class Node(Postgres):
+    """One PostgreSQL server. Its data may be replaced while it is stopped."""
 
     def kill(self) -> None:
-        """As a power cut would. It is dead when this returns."""
-        signal_tree(self.running.pid, signal.SIGKILL)
+        """As in a power cut. No process of it is left when this returns."""
+        signal_tree(self.pid, SIGKILL)
         self.stop()
 
-    def stop(self) -> None:
-        if self.server is not None:
-            self.server.stop()
-
-    def sql(self, statement: str, database: str = "postgres") -> str:
-        return self.running.sql(statement, database)
-
-    def tool(self, name: str, *arguments: str | Path, source: Cluster | None = None) -> str:
-        """One of PostgreSQL's programs, as the servers' account."""
-        binaries = (source or self.running).binaries
-        return run([binaries / name, *arguments], account=self.place.account, failure=name)
+    def tool(self, name: str, *arguments: str | Path) -> str:
+        """Run one of PostgreSQL's programs as the servers' account."""
+        return self.shell(self.binaries / name, *arguments)
 
     def shell(self, *command: str | Path) -> str:
-        """A command of the system, as the servers' account."""
-        return run(command, account=self.place.account, failure=str(command[0]))
+        """Run a program as the servers' account."""
+        return run(command, account=self.data_dir.account, failure=str(command[0]))
 
     def copy(self, primary: "Node", *more: str, into: Path | None = None) -> None:
-        """A base backup of `primary` as this node's data, or in a folder of its own."""
-        target = into or self.data
+        """A base backup of `primary` as this node's data, or in the folder `into`."""
+        target = into or self.pgdata
         shutil.rmtree(target, ignore_errors=True)
         arguments = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", SUPERUSER, "-c", "fast"]
-        self.tool("pg_basebackup", "-D", target, *arguments, *more, source=primary.running)
+        self.tool("pg_basebackup", "-D", target, *arguments, *more)
 
     def configure(self, **settings: str) -> None:
-        """Written into the data folder: may be changed while the server runs, unlike `settings`."""
-        with (self.data / "postgresql.auto.conf").open("a") as file:
+        """Written into the data folder, so a running server can reload it, unlike `settings`."""
+        with (self.pgdata / "postgresql.auto.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
 
+@dataclass
+class DrillCluster:
+    """The folder and the servers of one drill."""
+
+    run: Run
+    valkey: Valkey
+    cleanup: ExitStack
+    nodes: list[Node] = field(default_factory=list)
+
+    def node(self, **settings: str) -> Node:
+        """A PostgreSQL node that is not started yet. It is stopped at the drill's end."""
+        node = Node(
+            self.run.data_dir(f"node-{len(self.nodes)}"),
+            port=free_port(),
+            settings=settings,
+            binaries=Path(self.run.postgres_bin) if self.run.postgres_bin else None,
+        )
+        self.cleanup.callback(node.stop)
+        self.nodes.append(node)
+        return node
+
+    def serve(self, database_url: str) -> Api:
+        """An API with two processes on that database, stopped at the drill's end."""
+        api = start_api(Path(self.run.folder), database_url, self.valkey.url, FINPAY_WORKERS="2")
+        self.cleanup.callback(api.stop)
+        await_ready(api)
+        return api
+
+    def flush_redis(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.valkey.port), timeout=5) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            assert connection.recv(64) == b"+OK\r\n"
+
+
 @contextmanager
-def stage(postgres_bin: Path | None = None) -> Iterator[Stage]:
+def drill_cluster(postgres_bin: Path | None = None) -> Iterator[DrillCluster]:
     """`postgres_bin`: another bin folder than the wheel's."""
     folder = Path(tempfile.mkdtemp(prefix="finpay-drill-"))
-    folder.chmod(0o755)  # the servers' account has to pass through
+    folder.chmod(0o755)  # for the servers' account
     run = Run(str(folder), str(postgres_bin) if postgres_bin else None, None)
-    with ExitStack() as ends:
-        ends.callback(_remove, folder)
-        valkey = run.start_valkey(run.place("valkey"))
-        ends.callback(valkey.stop)
-        made = Stage(run, folder, valkey, ends)
-        ends.callback(made.stop_nodes)
-        yield made
+    with ExitStack() as cleanup:
+        cleanup.callback(_remove, folder)
+        valkey = run.start_valkey("valkey")
+        cleanup.callback(valkey.stop)
+        yield DrillCluster(run, valkey, cleanup)
 
 
-def installed() -> Path | None:
+def installed_postgres() -> Path | None:
     """The bin folder of FINPAY_TEST_POSTGRES_BIN, else Debian's PostgreSQL 15, else the wheel's."""
-    named = os.environ.pop("FINPAY_TEST_POSTGRES_BIN", None)  # no setting of the API
+    named = os.environ.pop("FINPAY_TEST_POSTGRES_BIN", None)  # not a setting of the API
     if named:
         return Path(named)
     return DEBIAN if (DEBIAN / "postgres").exists() else None
 
 
-def seconds_until(what: str, is_so: Any, limit_s: float) -> float:
-    """How long it took."""
-    started = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - started < limit_s, f"not within {limit_s} s: {what}"
-        time.sleep(_POLL_S)
-    return time.monotonic() - started
+def seconds_until(what: str, condition: Callable[[], object], limit_s: float) -> float:
+    return wait_until(condition, limit_s, what)
 
 
 def show(title: str, rows: Sequence[Any]) -> None:
-    """A table for people, and the same as JSON lines when the output is no terminal."""
+    """A table, and the same rows as one line of JSON."""
     names = list(asdict(rows[0]))
-    lines = [names, *([_shown(value) for value in asdict(row).values()] for row in rows)]
+    lines = [names, *([_format(value) for value in asdict(row).values()] for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
     sys.stdout.write(f"\n{title}\n")
     for line in lines:
@@ -165,7 +130,7 @@ def show(title: str, rows: Sequence[Any]) -> None:
     sys.stdout.flush()
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 

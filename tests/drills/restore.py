@@ -1,11 +1,12 @@
-"""python -m tests.drills.restore: the data is gone, and comes back from each kind of backup.
+"""python -m tests.drills.restore: the data is lost, and restored from each kind of backup.
 
 * dump: pg_dump and pg_restore into a new cluster.
 * point: a base backup and archived WAL, up to a named moment before a mistake.
-* latest: the same, as far as the archive goes, after the server was killed under load.
+* latest: the same, up to the end of the archive, after the server was killed under load.
 
-Each restored ledger has to pass `finpay ledger verify`. Redis is ahead of it, and would answer
-keys whose money is gone: the drill shows that, flushes it, and shows that the key is done anew.
+Each restored ledger has to pass `finpay ledger verify`. Redis is ahead of it, and replays answers
+of transfers that the ledger lost: the drill shows that, flushes Redis, and shows that the key is
+executed again.
 """
 
 import argparse
@@ -20,10 +21,19 @@ from pathlib import Path
 from typing import Final
 
 from tests.api_process import Api, User
-from tests.drills.cluster import DATABASE, Node, Stage, installed, seconds_until, show, stage
+from tests.drills.cluster import (
+    DATABASE,
+    DrillCluster,
+    Node,
+    drill_cluster,
+    installed_postgres,
+    seconds_until,
+    show,
+)
 from tests.load import Load, Payment, Sent, load, send_all
 from tests.servers import create_migrated
 
+LOAD_LIMIT_S: Final = 120.0  # for --transfers on a slow machine
 ARCHIVE_TIMEOUT_S: Final = 5  # of the drill; a production of 60 loses up to 60 s more
 ARCHIVE_LIMIT_S: Final = 60.0
 RECOVERY_LIMIT_S: Final = 120.0
@@ -32,9 +42,9 @@ TARGET: Final = "before_the_mistake"
 
 @dataclass(frozen=True)
 class Result:
-    """`rpo_s`: how long before the wanted moment the last transfer is that was kept; the moment is
-    the disaster itself, for `point` the one before the mistake. `rto_s`: from the disaster to the
-    first transfer on the restored ledger, verification included."""
+    """`rpo_s`: from the last restored transfer to the target moment, which is the disaster, or for
+    `point` the moment before the mistake. `rto_s`: from the disaster to the first transfer on the
+    restored ledger, verification included."""
 
     method: str
     transfers: int
@@ -45,8 +55,8 @@ class Result:
 
 
 @dataclass
-class Bank:
-    """An API with people on it, and all that was ever acknowledged to them."""
+class Workload:
+    """An API with users, and every transfer that was acknowledged to them."""
 
     api: Api
     senders: list[User]
@@ -54,69 +64,70 @@ class Bank:
     acknowledged: list[Sent]
     payments: dict[str, Payment]
 
-    def work(self, transfers: int, during: Callable[[], None] = lambda: None) -> None:
-        """So many transfers, then `during` while they go on."""
-        with load(self.api, self.senders, self.receiver, clients=4) as running:
-            running.wait_for(transfers)
+    def run(self, transfers: int, during: Callable[[], None] = lambda: None) -> None:
+        """That many transfers, then `during` while more follow."""
+        with load(
+            self.api, self.senders, self.receiver, clients=4, limit_s=LOAD_LIMIT_S
+        ) as running:
+            running.wait_for(transfers, limit_s=LOAD_LIMIT_S)
             during()
-        self._note(running)
+        self._record(running)
 
-    def _note(self, running: Load) -> None:
+    def _record(self, running: Load) -> None:
         self.acknowledged += [sent for sent in running.sent if sent.status == 201]
         self.payments |= running.payments
 
 
-def open_bank(drill: Stage, node: Node) -> Bank:
-    api = drill.serve(node.running.url(DATABASE))
-    return Bank(api, [api.user(1_000_000) for _ in range(4)], api.user(), [], {})
+def start_workload(drill: DrillCluster, node: Node) -> Workload:
+    api = drill.serve(node.url(DATABASE))
+    return Workload(api, [api.user(1_000_000) for _ in range(4)], api.user(), [], {})
 
 
-def dump(drill: Stage, transfers: int) -> Result:
+def dump(drill: DrillCluster, transfers: int) -> Result:
     old = drill.node()
     old.start()
-    create_migrated(old.running, DATABASE)
-    bank = open_bank(drill, old)
-    kept = old.place.data_folder("backup")
+    create_migrated(old, DATABASE)
+    workload = start_workload(drill, old)
+    backup = old.data_dir.data_folder("backup")
 
     def back_up() -> None:
-        url = old.running.url
-        old.tool("pg_dumpall", "--roles-only", "-d", url(), "-f", kept / "roles.sql")
-        old.tool("pg_dump", "-Fc", "-d", url(DATABASE), "-f", kept / "dump")
+        old.tool("pg_dumpall", "--roles-only", "-d", old.url(), "-f", backup / "roles.sql")
+        old.tool("pg_dump", "-Fc", "-d", old.url(DATABASE), "-f", backup / "dump")
 
-    bank.work(transfers, back_up)
-    bank.work(transfers)
+    workload.run(transfers, back_up)
+    workload.run(transfers)
     disaster = time.monotonic()
     old.kill()
     new = drill.node()
     new.start()
-    postgres = new.running.url()
-    # The superuser is there already, which the script says as an error of one line.
-    new.tool("psql", "-Xq", "-d", postgres, "-f", kept / "roles.sql")
-    new.tool("pg_restore", "-j", "2", "--exit-on-error", "-C", "-d", postgres, kept / "dump")
-    return reopened(drill, "dump", bank, new, target=disaster, noticed=disaster)
+    postgres = new.url()
+    # The superuser exists already: the script prints one error line about that.
+    new.tool("psql", "-Xq", "-d", postgres, "-f", backup / "roles.sql")
+    new.tool("pg_restore", "-j", "2", "--exit-on-error", "-C", "-d", postgres, backup / "dump")
+    return reopen(drill, "dump", workload, new, target=disaster, noticed=disaster)
 
 
-def point(drill: Stage, transfers: int) -> Result:
+def point(drill: DrillCluster, transfers: int) -> Result:
     old, archive, base = archiving(drill)
-    bank = open_bank(drill, old)
-    bank.work(transfers, lambda: old.copy(old, into=base))
+    workload = start_workload(drill, old)
+    workload.run(transfers, lambda: old.copy(old, into=base))
     old.sql(f"SELECT pg_create_restore_point('{TARGET}')")
-    good = {sent.key for sent in bank.acknowledged}
+    before = {sent.key for sent in workload.acknowledged}
     target = time.monotonic()
-    bank.work(transfers)  # the mistake
+    workload.run(transfers)  # the mistake
     await_archived(old, archive)
     noticed = time.monotonic()
     old.kill()
     new = recovered(drill, base, archive, recovery_target_name=TARGET)
-    assert stored(new, bank) == good, "all that was before the moment, and nothing that was after"
-    return reopened(drill, "point", bank, new, target=target, noticed=noticed)
+    assert stored(new, workload) == before, "all before the target moment, nothing after"
+    return reopen(drill, "point", workload, new, target=target, noticed=noticed)
 
 
-def latest(drill: Stage, transfers: int) -> Result:
+def latest(drill: DrillCluster, transfers: int) -> Result:
     old, archive, base = archiving(drill)
-    bank = open_bank(drill, old)
-    bank.work(transfers, lambda: old.copy(old, into=base))
-    bank.work(transfers)
+    workload = start_workload(drill, old)
+    workload.run(transfers, lambda: old.copy(old, into=base))
+    workload.run(transfers)
     await_archived(old, archive)
     moments: list[float] = []
 
@@ -124,34 +135,34 @@ def latest(drill: Stage, transfers: int) -> Result:
         moments.append(time.monotonic())
         old.kill()
 
-    bank.work(transfers, disaster)
+    workload.run(transfers, disaster)
     new = recovered(drill, base, archive)
-    return reopened(drill, "latest", bank, new, target=moments[0], noticed=moments[0])
+    return reopen(drill, "latest", workload, new, target=moments[0], noticed=moments[0])
 
 
-def archiving(drill: Stage) -> tuple[Node, Path, Path]:
-    """A node that archives its WAL, the archive, and where its base backup will be."""
+def archiving(drill: DrillCluster) -> tuple[Node, Path, Path]:
+    """A node that archives its WAL, the archive, and the folder of its base backup."""
     node = drill.node(archive_mode="on", archive_timeout=str(ARCHIVE_TIMEOUT_S))
-    archive = node.place.data_folder("archive")
-    # Never overwrites a file, and never leaves half of one under its name.
+    archive = node.data_dir.data_folder("archive")
+    # Never overwrites a file, and never leaves a partial file under its final name.
     node.settings["archive_command"] = (
         f"test ! -f {archive}/%f && cp %p {archive}/.%f && mv {archive}/.%f {archive}/%f"
     )
     node.start()
-    create_migrated(node.running, DATABASE)
-    return node, archive, node.place.data_folder("backup") / "base"
+    create_migrated(node, DATABASE)
+    return node, archive, node.data_dir.data_folder("backup") / "base"
 
 
 def await_archived(node: Node, archive: Path) -> None:
-    """Until all that was written so far is in the archive."""
+    """Until all WAL written so far is in the archive."""
     name = node.sql("SELECT pg_walfile_name(pg_switch_wal())")
     seconds_until("archived", (archive / name).exists, ARCHIVE_LIMIT_S)
 
 
-def recovered(drill: Stage, base: Path, archive: Path, **target: str) -> Node:
+def recovered(drill: DrillCluster, base: Path, archive: Path, **target: str) -> Node:
     node = drill.node()
-    node.shell("cp", "-a", base, node.data)
-    node.shell("touch", node.data / "recovery.signal")
+    node.shell("cp", "-a", base, node.pgdata)
+    node.shell("touch", node.pgdata / "recovery.signal")
     node.configure(
         restore_command=f"cp {archive}/%f %p", recovery_target_action="promote", **target
     )
@@ -161,39 +172,45 @@ def recovered(drill: Stage, base: Path, archive: Path, **target: str) -> Node:
     return node
 
 
-def reopened(
-    drill: Stage, method: str, bank: Bank, node: Node, *, target: float, noticed: float
+def reopen(
+    drill: DrillCluster,
+    method: str,
+    workload: Workload,
+    node: Node,
+    *,
+    target: float,
+    noticed: float,
 ) -> Result:
-    """Verify, flush Redis, then traffic; and why the flush."""
+    """Verify, flush Redis, then traffic; and show why the flush is needed."""
     verify_s = verified(node)
-    kept = stored(node, bank)
-    lost = [sent for sent in bank.acknowledged if sent.key not in kept]
-    api = drill.serve(node.running.url(DATABASE))
+    kept = stored(node, workload)
+    lost = [sent for sent in workload.acknowledged if sent.key not in kept]
+    api = drill.serve(node.url(DATABASE))
     prepared = time.monotonic()
     if lost:
-        remembered = answer(api, bank.payments[lost[0].key])
-        assert remembered.replayed, "without the flush Redis answers for money that is gone"
-    explained_s = time.monotonic() - prepared  # no part of the procedure
+        remembered = answer(api, workload.payments[lost[0].key])
+        assert remembered.replayed, "without the flush Redis replays a transfer that was lost"
+    demonstration_s = time.monotonic() - prepared  # not a part of the procedure
     drill.flush_redis()
     if lost:
-        anew = answer(api, bank.payments[lost[0].key])
-        assert (anew.status, anew.replayed) == (201, False), anew
-        assert anew.body != lost[0].body, "a transaction of its own"
-    old = answer(api, bank.payments[next(iter(kept))])
-    assert old.replayed, "what was kept is still answered from the ledger"
-    rto_s = time.monotonic() - noticed - explained_s
+        repeated = answer(api, workload.payments[lost[0].key])
+        assert (repeated.status, repeated.replayed) == (201, False), repeated
+        assert repeated.body != lost[0].body, "another transaction"
+    old = answer(api, workload.payments[next(iter(kept))])
+    assert old.replayed, "a restored key is still answered from the ledger"
+    rto_s = time.monotonic() - noticed - demonstration_s
     verified(node)
-    last = max(sent.at_s + sent.seconds for sent in bank.acknowledged if sent.key in kept)
+    last = max(sent.at_s + sent.seconds for sent in workload.acknowledged if sent.key in kept)
     rpo_s = max(0.0, target - last)
-    return Result(method, len(bank.acknowledged), len(lost), rpo_s, rto_s, verify_s)
+    return Result(method, len(workload.acknowledged), len(lost), rpo_s, rto_s, verify_s)
 
 
 def verified(node: Node) -> float:
-    """`finpay ledger verify`, as an operator runs it. Seconds; it has to say that all is well."""
+    """Seconds of `finpay ledger verify`, run as by an operator. AssertionError unless it is ok."""
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "finpay", "ledger", "verify", "--json"],
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": node.running.url(DATABASE)},
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": node.url(DATABASE)},
         capture_output=True,
         text=True,
         check=False,
@@ -203,10 +220,10 @@ def verified(node: Node) -> float:
     return time.monotonic() - started
 
 
-def stored(node: Node, bank: Bank) -> set[str]:
+def stored(node: Node, workload: Workload) -> set[str]:
     """Of the acknowledged keys, those that the node's ledger has."""
     found = node.sql("SELECT key FROM ledger.idempotency_keys", DATABASE).splitlines()
-    return {sent.key for sent in bank.acknowledged} & set(found)
+    return {sent.key for sent in workload.acknowledged} & set(found)
 
 
 def answer(api: Api, payment: Payment) -> Sent:
@@ -220,12 +237,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.drills.restore", description=__doc__)
     parser.add_argument("--transfers", type=int, default=1_000, help="in each phase of the load")
     parser.add_argument("--methods", default=",".join(METHODS))
-    asked = parser.parse_args()
-    binaries = installed()
+    options = parser.parse_args()
+    binaries = installed_postgres()
     results = []
-    for method in asked.methods.split(","):
-        with stage(binaries) as drill:
-            results.append(METHODS[method](drill, asked.transfers))
+    for method in options.methods.split(","):
+        with drill_cluster(binaries) as drill:
+            results.append(METHODS[method](drill, options.transfers))
     show("restore", results)
     return 0
 

@@ -1,4 +1,4 @@
-"""A little run in which everything is right, and ways to spoil one thing of it at a time."""
+"""The data of a small run without faults, and ways to corrupt one part of it."""
 
 import json
 from dataclasses import replace
@@ -7,11 +7,11 @@ from uuid import UUID
 
 from finpay import ids
 from finpay.errors import Code
+from tests.support.raw_http import Response
 from torture import workload
-from torture.checker import Evidence, due
-from torture.history import Intent, Item, Told
-from torture.ledger_snapshot import Account, Step, Transaction, Truth
-from torture.raw_http import Answer
+from torture.checker import RunData, due_deliveries
+from torture.history import Attempt, Item, MoneyRequest
+from torture.ledger_snapshot import Account, Entry, LedgerSnapshot, Transaction
 
 TOTAL: Final = 200
 WORLD, ALICE, BOB = (UUID(int=number) for number in (1, 2, 3))
@@ -21,35 +21,37 @@ PROBLEM: Final = {"content-type": "application/problem+json"}
 JSON: Final = {"content-type": "application/json"}
 
 
-def answer(http_status: int, **members: Any) -> Answer:
+def answer(http_status: int, **members: Any) -> Response:
     headers = PROBLEM if http_status >= 400 else JSON
-    return Answer(http_status, json.dumps(members).encode(), headers)
+    return Response(http_status, json.dumps(members).encode(), headers)
 
 
-def told(*answers: Answer) -> list[Told]:
-    return [Told(0.0, 0.01, one) for one in answers]
+def attempts(*answers: Response) -> list[Attempt]:
+    return [Attempt(0.0, 0.01, one) for one in answers]
 
 
-def paid() -> Intent:
+def paid() -> MoneyRequest:
     """Alice sends 30 to Bob, answered 201 and replayed."""
-    intent = workload.single("k1", 0, Item("k1.0", NAMES[BOB], 30))
+    request = workload.single("k1", 0, Item("k1.0", NAMES[BOB], 30))
     body = answer(201, id=ids.encode("txn", PAID), status="completed")
-    intent.told = told(body, body)
-    return intent
+    request.attempts = attempts(body, body)
+    return request
 
 
-def poor() -> Intent:
+def poor() -> MoneyRequest:
     """Alice tries to send 1 000, answered 402."""
     item = Item("k2.0", NAMES[BOB], 1_000)
-    intent = workload.single("k2", 0, item, refused=Code.INSUFFICIENT_FUNDS)
+    request = workload.single("k2", 0, item, refused=Code.INSUFFICIENT_FUNDS)
     transaction_id = ids.encode("txn", POOR)
-    intent.told = told(answer(402, code="insufficient_funds", transaction_id=transaction_id))
-    return intent
+    request.attempts = attempts(
+        answer(402, code="insufficient_funds", transaction_id=transaction_id)
+    )
+    return request
 
 
-def honest() -> Evidence:
+def honest() -> RunData:
     """Both were funded with 100, and then came `paid` and `poor`."""
-    truth = Truth(
+    ledger = LedgerSnapshot(
         accounts=[
             Account(WORLD, NAMES[WORLD], is_system=True, balance=-TOTAL),
             Account(ALICE, NAMES[ALICE], is_system=False, balance=70),
@@ -61,14 +63,14 @@ def honest() -> Evidence:
             Transaction(PAID, "completed", ALICE, BOB, 30, "k1.0"),
             Transaction(POOR, "failed", ALICE, BOB, 1_000, "k2.0"),
         ],
-        steps=[
-            Step(WORLD, 1, FUND_A, -100, -100),
-            Step(WORLD, 2, FUND_B, -100, -200),
-            Step(ALICE, 2, FUND_A, 100, 100),
-            Step(ALICE, 3, PAID, -30, 70),
-            Step(ALICE, 4, POOR, 0, 70),
-            Step(BOB, 2, FUND_B, 100, 100),
-            Step(BOB, 3, PAID, 30, 130),
+        entries=[
+            Entry(WORLD, 1, FUND_A, -100, -100),
+            Entry(WORLD, 2, FUND_B, -100, -200),
+            Entry(ALICE, 2, FUND_A, 100, 100),
+            Entry(ALICE, 3, PAID, -30, 70),
+            Entry(ALICE, 4, POOR, 0, 70),
+            Entry(BOB, 2, FUND_B, 100, 100),
+            Entry(BOB, 3, PAID, 30, 130),
         ],
         audit=[
             (FUND_A, "transaction.completed"),
@@ -85,39 +87,39 @@ def honest() -> Evidence:
         ],
     )
     wallets = [NAMES[ALICE], NAMES[BOB]]
-    return Evidence(
-        intents=[paid(), poor()],
-        truth=truth,
+    return RunData(
+        requests=[paid(), poor()],
+        ledger=ledger,
         wallets=wallets,
         total=TOTAL,
-        told_balances={NAMES[ALICE]: 70, NAMES[BOB]: 130},
-        delivered=frozenset(due(truth, wallets)),
+        api_balances={NAMES[ALICE]: 70, NAMES[BOB]: 130},
+        delivered=frozenset(due_deliveries(ledger, wallets)),
     )
 
 
-def without(evidence: Evidence, transaction: UUID) -> Evidence:
-    """As if the transaction had never been, and all else were consistent with that."""
-    truth = evidence.truth
-    return with_truth(
-        evidence,
-        transactions=[one for one in truth.transactions if one.id != transaction],
-        steps=[one for one in truth.steps if one.transaction != transaction],
-        audit=[one for one in truth.audit if one[0] != transaction],
-        events=[one for one in truth.events if one[2] != transaction],
+def without(run: RunData, transaction: UUID) -> RunData:
+    """Without the transaction, and otherwise consistent."""
+    ledger = run.ledger
+    return with_ledger(
+        run,
+        transactions=[one for one in ledger.transactions if one.id != transaction],
+        entries=[one for one in ledger.entries if one.transaction != transaction],
+        audit=[one for one in ledger.audit if one[0] != transaction],
+        events=[one for one in ledger.events if one[2] != transaction],
     )
 
 
-def with_truth(evidence: Evidence, **parts: Any) -> Evidence:
-    return replace(evidence, truth=replace(evidence.truth, **parts))
+def with_ledger(run: RunData, **parts: Any) -> RunData:
+    return replace(run, ledger=replace(run.ledger, **parts))
 
 
-def with_more(evidence: Evidence, part: str, *rows: Any) -> Evidence:
+def with_more(run: RunData, part: str, *rows: Any) -> RunData:
     """More rows in one of the ledger's tables."""
-    return with_truth(evidence, **{part: [*getattr(evidence.truth, part), *rows]})
+    return with_ledger(run, **{part: [*getattr(run.ledger, part), *rows]})
 
 
-def with_answers(evidence: Evidence, *answers: Answer) -> Evidence:
+def with_answers(run: RunData, *answers: Response) -> RunData:
     """Other answers to `paid`."""
-    intent = paid()
-    intent.told = told(*answers)
-    return replace(evidence, intents=[intent, poor()])
+    request = paid()
+    request.attempts = attempts(*answers)
+    return replace(run, requests=[request, poor()])

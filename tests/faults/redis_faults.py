@@ -1,4 +1,4 @@
-"""What can become of a Redis, each for as long as a `with` lasts."""
+"""Faults of a Redis, each until the end of a `with` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def full(valkey: OwnValkey) -> Iterator[None]:
 
 
 def assert_redis_refuses(valkey: OwnValkey) -> None:
-    """The fault is real: a plain client can't write either."""
+    """The fault is real: a plain client can't write."""
     with pytest.raises(RedisError), redis(valkey) as client:
         client.set("control", "1")
 
@@ -51,5 +51,5 @@ def redis(valkey: OwnValkey) -> Iterator[Redis]:
 
 
 def info(client: Redis, name: str) -> int:
-    """One number of INFO."""
+    """One figure of INFO."""
     return int(client.info()[name])

@@ -1,4 +1,4 @@
-"""The breaker before Redis opens for every kind of trouble, and always closes again."""
+"""The circuit breaker before Redis opens for every kind of failure, and closes again."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -7,28 +7,29 @@ from typing import Any, Final
 import pytest
 import uvloop
 from redis import Redis
+from redis.asyncio.connection import AbstractConnection
 
 from finpay import settings
 from finpay.gate.gate import _script_constants
 from finpay.gate.redis_client import RedisClient, RedisUnavailable
-from tests.faults.tcp_proxy import Proxy, proxy_before
 from tests.servers import OwnValkey
+from tests.support.tcp_proxy import TcpProxy, proxy_before
 
 LIMIT_S: Final = 5.0
 MINUTE_MS: Final = 60_000
 
-Play = Callable[[RedisClient, Proxy, "Redis"], Coroutine[Any, Any, None]]
+Scenario = Callable[[RedisClient, TcpProxy, "Redis"], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
-def stage(own_valkey: Callable[..., OwnValkey]) -> Callable[[Play], None]:
-    """Plays with a channel, the proxy that it goes through, and a client that goes past it.
+def run_scenario(own_valkey: Callable[..., OwnValkey]) -> Callable[[Scenario], None]:
+    """Runs a scenario with a client, the proxy before it, and another client without the proxy.
 
-    In uvloop, as the service does: it fails in ways of its own.
+    In uvloop, as the service does: it raises other errors than asyncio.
     """
     valkey = own_valkey()
 
-    def run(play: Play) -> None:
+    def run(scenario: Scenario) -> None:
         with proxy_before(valkey.url) as (proxy, url), Redis.from_url(valkey.url) as redis:
 
             async def main() -> None:
@@ -36,8 +37,8 @@ def stage(own_valkey: Callable[..., OwnValkey]) -> Callable[[Play], None]:
                 await channel.start()
                 assert not channel.is_open
                 try:
-                    await play(channel, proxy, redis)
-                finally:  # uvloop does not end before its connections
+                    await scenario(channel, proxy, redis)
+                finally:  # uvloop does not stop before its connections
                     await channel.close()
 
             uvloop.run(main())
@@ -52,14 +53,14 @@ async def until(is_so: Callable[[], Any]) -> None:
 
 
 def test_unexpected_error_while_connecting_counts_as_unavailable(
-    stage: Callable[[Play], None], monkeypatch: pytest.MonkeyPatch
+    run_scenario: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Uvloop raises RuntimeError for a connection that is reset while it is opened."""
 
     async def closed(*_: object, **__: object) -> None:
         raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
 
-    async def play(client: RedisClient, proxy: Proxy, redis: Redis) -> None:
+    async def scenario(client: RedisClient, proxy: TcpProxy, redis: Redis) -> None:
         with monkeypatch.context() as patched:
             patched.setattr(client._redis, "script_load", closed)
             redis.client_kill_filter(_type="normal", skipme=True)
@@ -70,37 +71,58 @@ def test_unexpected_error_while_connecting_counts_as_unavailable(
             assert not await client._probe(), "and the next attempt fails too"
         await until(lambda: not client.is_open)
 
-    stage(play)
+    run_scenario(scenario)
 
 
-def test_it_opens_for_a_server_that_takes_no_writes(stage: Callable[[Play], None]) -> None:
-    """Nobody asks it anything but the probe."""
+@pytest.mark.contract("3.1.1")
+def test_unexpected_error_while_sending_counts_as_unavailable(
+    run_scenario: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uvloop raises RuntimeError for a connection that is reset just before it is written to."""
 
-    async def play(client: RedisClient, proxy: Proxy, redis: Redis) -> None:
+    async def closed(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    async def scenario(client: RedisClient, proxy: TcpProxy, redis: Redis) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(AbstractConnection, "send_packed_command", closed)
+            with pytest.raises(RedisUnavailable):
+                await client.call("admit_anonymous", ["key"], [1, MINUTE_MS, 1])
+            assert client.is_open
+        await until(lambda: not client.is_open)
+
+    run_scenario(scenario)
+
+
+def test_breaker_opens_for_a_server_that_refuses_writes(
+    run_scenario: Callable[[Scenario], None],
+) -> None:
+
+    async def scenario(client: RedisClient, proxy: TcpProxy, redis: Redis) -> None:
         redis.config_set("maxmemory", 1)
         await client.ping()
         assert client.is_open
         redis.config_set("maxmemory", 0)
         await until(lambda: not client.is_open)
 
-    stage(play)
+    run_scenario(scenario)
 
 
-def test_what_is_owed_is_written_before_anything_is_asked(stage: Callable[[Play], None]) -> None:
-    """One debt is made while another is being paid."""
+def test_deferred_writes_come_before_other_calls(run_scenario: Callable[[Scenario], None]) -> None:
+    """A write is deferred while another one is flushed."""
 
-    async def play(client: RedisClient, proxy: Proxy, redis: Redis) -> None:
-        proxy.mute = True
+    async def scenario(client: RedisClient, proxy: TcpProxy, redis: Redis) -> None:
+        proxy.drop_responses = True
         await client.set_durably(["first"], "revoked", MINUTE_MS)
         assert client.is_open
-        proxy.mute = False
-        proxy.delay_s = 0.02
+        proxy.drop_responses = False
+        proxy.response_delay_s = 0.02
         redis.delete("first")
         await until(lambda: redis.get("first"))
-        assert client.is_open, "the answer is still under way"
+        assert client.is_open, "the response has not arrived yet"
         await client.set_durably(["second"], "revoked", MINUTE_MS)
         await until(lambda: not client.is_open)
         assert (redis.get("first"), redis.get("second")) == (b"revoked", b"revoked")
         assert 0 < redis.pttl("second") <= MINUTE_MS
 
-    stage(play)
+    run_scenario(scenario)

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.api_process import Api, User, running_api
-from tests.faults.api_probes import ask, await_redis, await_that, truth
-from tests.faults.tcp_proxy import Proxy, proxy_before
+from tests.faults.api_probes import ask, await_redis, await_that, stored_balance
 from tests.load import load, percentile, prove, resolve
-from tests.servers import OwnPostgres, Run
+from tests.servers import OwnPostgres
+from tests.support.tcp_proxy import TcpProxy
 
 RECOVERY_S: Final = 10.0
 ANSWER_S: Final = 5.0
@@ -34,53 +34,34 @@ _POSTING: Final = (
 
 
 @pytest.fixture(scope="module")
-def postgres(run: Run, worker_id: str) -> Iterator[OwnPostgres]:
-    server = OwnPostgres(run, f"cut-postgres-{worker_id}", {})
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def line(postgres: OwnPostgres) -> Iterator[tuple[Proxy, str]]:
-    with proxy_before(postgres.url) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def redis_line(redis_url: str) -> Iterator[tuple[Proxy, str]]:
-    with proxy_before(redis_url) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def api(
     postgres: OwnPostgres,
-    line: tuple[Proxy, str],
-    redis_line: tuple[Proxy, str],
+    postgres_proxy: tuple[TcpProxy, str],
+    redis_proxy: tuple[TcpProxy, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Api]:
-    folder = tmp_path_factory.mktemp("cut-lines")
-    with running_api(folder, line[1], redis_line[1]) as running:
+    folder = tmp_path_factory.mktemp("cut-connections")
+    with running_api(folder, postgres_proxy[1], redis_proxy[1]) as running:
         running.database_url = postgres.url
         yield running
 
 
-def test_a_commit_whose_answer_is_cut_in_its_middle_is_found_by_its_key(
-    api: Api, line: tuple[Proxy, str]
+def test_commit_with_a_torn_response_is_found_by_its_key(
+    api: Api, postgres_proxy: tuple[TcpProxy, str]
 ) -> None:
     alice, bob = api.user(1_000), api.user()
-    trap = line[0].set_trap("answer", _POSTED, "tear")
+    trap = postgres_proxy[0].set_trap("response", _POSTED, "tear")
     answer = alice.send(bob, 5, "torn")
-    assert trap.sprung == 1, "the money had moved when the line was cut"
-    assert (answer.status, truth(api, bob)) == (201, 5), answer.body
-    assert "Idempotent-Replayed" not in answer.headers, "it is this request's own answer"
-    again = alice.send(bob, 5, "torn")
-    assert (again.status, again.body) == (201, answer.body)
-    assert (truth(api, alice), truth(api, bob)) == (995, 5)
+    assert trap.sprung == 1, "the transfer was committed before the connection was cut"
+    assert (answer.status, stored_balance(api, bob)) == (201, 5), answer.body
+    assert "Idempotent-Replayed" not in answer.headers, "it is the answer of this request"
+    replayed = alice.send(bob, 5, "torn")
+    assert (replayed.status, replayed.body) == (201, answer.body)
+    assert (stored_balance(api, alice), stored_balance(api, bob)) == (995, 5)
 
 
-def test_backends_that_the_kernel_kills_lose_nothing(api: Api, postgres: OwnPostgres) -> None:
-    """PostgreSQL then ends all its other processes too, and recovers from its log."""
+def test_killed_backends_lose_no_transfer(api: Api, postgres: OwnPostgres) -> None:
+    """PostgreSQL then ends its other processes too, and recovers from its WAL."""
     senders, receiver = [api.user(3_000) for _ in range(2)], api.user()
     with load(api, senders, receiver, clients=8, pause_s=0) as running:
         for _ in range(3):
@@ -92,18 +73,18 @@ def test_backends_that_the_kernel_kills_lose_nothing(api: Api, postgres: OwnPost
     prove(api, running, resolve(api, running))
 
 
-def test_what_was_sent_into_a_black_hole_and_arrives_late_doubles_nothing(
-    api: Api, line: tuple[Proxy, str]
+def test_statements_delayed_by_a_black_hole_double_no_transfer(
+    api: Api, postgres_proxy: tuple[TcpProxy, str]
 ) -> None:
-    """Statements given up long ago reach PostgreSQL when the network comes back."""
+    """PostgreSQL gets the statements after their requests were answered with 503."""
     senders, receiver = [api.user(3_000) for _ in range(2)], api.user()
     with load(api, senders, receiver, clients=8) as running:
         running.wait_for(20)
-        line[0].fall_into_a_hole()
+        postgres_proxy[0].start_black_hole()
         running.wait_for(2, status=503)
-        await_that("told", lambda: ask(api, "/readyz").status_code == 503, ANSWER_S)
+        await_that("not ready", lambda: ask(api, "/readyz").status_code == 503, ANSWER_S)
         time.sleep(HOLE_S)
-        line[0].climb_out()
+        postgres_proxy[0].end_black_hole()
         running.wait_for(20, limit_s=RECOVERY_S)
     assert set(running.counts) == {201, 503}, running.counts
     assert max(one.seconds for one in running.sent) < ANSWER_S
@@ -111,35 +92,40 @@ def test_what_was_sent_into_a_black_hole_and_arrives_late_doubles_nothing(
 
 
 @pytest.mark.contract("3.1.1")
-def test_nobody_waits_for_a_redis_that_swallows_everything(
-    api: Api, redis_line: tuple[Proxy, str]
+def test_transfers_are_fast_although_redis_does_not_respond(
+    api: Api, redis_proxy: tuple[TcpProxy, str]
 ) -> None:
     senders, receiver = [api.user(3_000) for _ in range(2)], api.user()
     with load(api, senders, receiver, clients=4) as running:
         running.wait_for(20)
-        redis_line[0].fall_into_a_hole()
+        redis_proxy[0].start_black_hole()
         since = time.monotonic()
         await_redis(api, "down")
         running.wait_for(50)
-        redis_line[0].climb_out()
+        redis_proxy[0].end_black_hole()
         await_redis(api, "ok")
     assert set(running.counts) == {201}, running.counts
-    blind = [one for one in running.sent if one.at_s > since]
-    assert percentile(blind, 0.99) < 0.5
+    during = [one for one in running.sent if one.at_s > since]
+    assert percentile(during, 0.99) < 0.5
     prove(api, running, resolve(api, running))
 
 
-def test_clients_that_are_cut_after_the_commit_find_their_answer(api: Api) -> None:
+def test_clients_disconnected_after_the_commit_get_the_answer_by_key(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
     keys = [f"cut-{number}" for number in range(CUT_CLIENTS)]
     for key in keys:
         send_and_vanish(api, alice, bob, key)
-    assert truth(api, bob) == CUT_CLIENTS, "all had committed before their clients were gone"
+    assert stored_balance(api, bob) == CUT_CLIENTS, (
+        "all were committed before their clients disconnected"
+    )
     answers = [alice.send(bob, 1, key) for key in keys]
     assert {answer.status for answer in answers} == {201}
     assert all(answer.headers["Idempotent-Replayed"] == "true" for answer in answers)
     assert len({answer.json()["id"] for answer in answers}) == CUT_CLIENTS
-    assert (truth(api, alice), truth(api, bob)) == (1_000 - CUT_CLIENTS, CUT_CLIENTS)
+    assert (stored_balance(api, alice), stored_balance(api, bob)) == (
+        1_000 - CUT_CLIENTS,
+        CUT_CLIENTS,
+    )
     api.verify()
 
 

@@ -1,7 +1,7 @@
-"""Two API hosts whose clocks are ten minutes off, one ahead and one behind: nothing notices.
+"""Two API hosts with clocks ten minutes off, one ahead and one behind: no difference.
 
-libfaketime shifts what the processes see. The ledger's order is the account's own count, and its
-times are the database's.
+libfaketime shifts the clocks of the processes. The ledger orders by the account's own sequence, and
+its times are those of the database.
 """
 
 import datetime as dt
@@ -33,7 +33,7 @@ def hosts(serve: Callable[..., Api]) -> tuple[Api, Api]:
         serve(
             LD_PRELOAD=str(_LIBRARIES[0]),
             FAKETIME=f"{sign}{MINUTES}m",
-            FAKETIME_DONT_FAKE_MONOTONIC="1",  # a clock that is set does not move the monotonic one
+            FAKETIME_DONT_FAKE_MONOTONIC="1",  # as a host whose clock is set
         )
         for sign in "+-"
     )
@@ -41,42 +41,42 @@ def hosts(serve: Callable[..., Api]) -> tuple[Api, Api]:
 
 
 @pytest.mark.contract("1.1.3")
-def test_the_order_of_the_ledger_is_no_hosts_clock(api: Api, hosts: tuple[Api, Api]) -> None:
+def test_ledger_order_is_independent_of_the_hosts_clocks(api: Api, hosts: tuple[Api, Api]) -> None:
     ahead, behind = hosts
     alice, bob = ahead.user(1_000), ahead.user()
     assert minutes_off(alice) == pytest.approx(MINUTES, abs=1), "the shift works"
     assert minutes_off(behind.user()) == pytest.approx(-MINUTES, abs=1)
-    outcome_known = [at(behind, alice), alice]
+    clients = [at(behind, alice), alice]
     made = []
     for number in range(TRANSFERS):
-        answer = outcome_known[number % 2].send(bob, number + 1, f"clock-{number}")
+        answer = clients[number % 2].send(bob, number + 1, f"clock-{number}")
         assert answer.status == 201, answer.json()
         made.append(answer.json())
-        again = outcome_known[(number + 1) % 2].send(bob, number + 1, f"clock-{number}")
-        assert again.headers["idempotent-replayed"] == "true"
-        assert again.json() == made[-1]
+        replayed = clients[(number + 1) % 2].send(bob, number + 1, f"clock-{number}")
+        assert replayed.headers["idempotent-replayed"] == "true"
+        assert replayed.json() == made[-1]
     for host in (ahead, behind, api):
         page = at(host, alice).get("/transactions", direction="sent")
         assert [one["id"] for one in page.json()["data"]] == [one["id"] for one in made][::-1]
     times = [dt.datetime.fromisoformat(one["created_at"]) for one in made]
     assert times == sorted(times)
     off_s = (times[-1] - dt.datetime.now(dt.UTC)).total_seconds()
-    assert abs(off_s) < 60, "the database's clock, which is right"
+    assert abs(off_s) < 60, "times are those of the database"
     api.verify()
 
 
-def test_tokens_of_one_host_work_at_the_other(hosts: tuple[Api, Api]) -> None:
-    """What is made ahead is good behind; what is made behind is good by a clock that is right."""
+def test_token_of_one_host_is_checked_by_the_clock_of_the_other(hosts: tuple[Api, Api]) -> None:
+    """A token of the host ahead is valid behind; one of the host behind expires early ahead."""
     ahead, behind = hosts
     assert at(behind, ahead.user()).get("/auth/me").status == 200
     old = behind.user()
     assert at(behind, old).get("/auth/me").status == 200
     refused = at(ahead, old).get("/auth/me")
-    assert refused.status == 401, "it has 15 minutes, of which 20 have passed by that clock"
+    assert refused.status == 401, "issued 20 minutes ago by that clock, and valid for 15"
 
 
 def minutes_off(user: User) -> float:
-    """By when the host of this user says that it made the token."""
+    """The minutes from now to the token's time of issue."""
     claims = jwt.decode(user.token, options={"verify_signature": False})
     return (int(claims["iat"]) - time.time()) / 60
 

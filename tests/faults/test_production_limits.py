@@ -1,11 +1,11 @@
-"""What production is guarded against: unsafe settings, endless waits, growth without bounds."""
+"""Production refuses unsafe settings, and has no unbounded wait and no unbounded growth."""
 
 import asyncio
 import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,14 +18,14 @@ from finpay.db.pool import Database
 from finpay.ledger.batcher import CONNECTIONS
 from tests.api_process import PASSWORD, Api
 from tests.faults.api_probes import ask, await_that
-from tests.faults.tcp_proxy import proxy_before
 from tests.load import load, prove, resolve
-from tests.servers import OwnPostgres, Run
+from tests.servers import OwnPostgres
+from tests.support.tcp_proxy import port_of, proxy_before
 
 EXIT_LIMIT_S: Final = 20.0
 ANSWER_LIMIT_S: Final = 5.5
 PATHS: Final = 10_000
-MAX_GROWTH_BYTES: Final = 8 * 1024 * 1024  # an allocator's mood; 10 000 kept paths would be more
+MAX_GROWTH_BYTES: Final = 8 * 1024 * 1024  # the allocator varies; 10 000 stored paths would be more
 PRODUCTION: Final = {
     "FINPAY_ENV": "production",
     "FINPAY_JWT_SECRET": "s" * 32,
@@ -33,33 +33,30 @@ PRODUCTION: Final = {
 }
 
 
-@pytest.fixture(scope="module")
-def postgres(run: Run, worker_id: str) -> Iterator[OwnPostgres]:
-    server = OwnPostgres(run, f"guarded-postgres-{worker_id}", {})
-    server.server.sql("CREATE ROLE hasty LOGIN SUPERUSER")
-    yield server
-    server.stop()
+@pytest.fixture(scope="module", autouse=True)
+def _role(postgres: OwnPostgres) -> None:
+    postgres.server.sql("CREATE ROLE hasty LOGIN SUPERUSER")
 
 
 @pytest.mark.contract("4.1.4")
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes"])
-def test_a_server_that_may_lose_its_disk_is_refused(
+def test_postgres_without_durable_writes_is_refused(
     serve: Callable[..., Api], postgres: OwnPostgres, name: str
 ) -> None:
     with altered(postgres, f"ALTER SYSTEM SET {name} = off", f"ALTER SYSTEM RESET {name}"):
-        assert name in last_words(serve, DATABASE_URL=postgres.url)
+        assert name in refused_start(serve, DATABASE_URL=postgres.url)
 
 
 @pytest.mark.contract("4.1.4")
 @pytest.mark.parametrize(
     "where", ["SYSTEM", "DATABASE finpay", "ROLE hasty", "ROLE hasty IN DATABASE finpay", "URL"]
 )
-def test_commits_that_do_not_wait_are_refused_wherever_that_is_set(
+def test_asynchronous_commit_is_refused_wherever_it_is_set(
     serve: Callable[..., Api], postgres: OwnPostgres, where: str
 ) -> None:
     url = postgres.server.url("finpay", "hasty")
     if where == "URL":
-        assert "synchronous_commit" in last_words(
+        assert "synchronous_commit" in refused_start(
             serve, DATABASE_URL=f"{url}?synchronous_commit=off"
         )
         return
@@ -68,11 +65,11 @@ def test_commits_that_do_not_wait_are_refused_wherever_that_is_set(
         for change in ("SET synchronous_commit = off", "RESET synchronous_commit")
     )
     with altered(postgres, begin, end):
-        assert "synchronous_commit" in last_words(serve, DATABASE_URL=url)
+        assert "synchronous_commit" in refused_start(serve, DATABASE_URL=url)
 
 
 @pytest.mark.parametrize("level", ["local", "remote_write", "remote_apply"])
-def test_a_commit_that_waits_for_some_disk_is_welcome(
+def test_commit_that_waits_for_a_disk_is_accepted(
     serve: Callable[..., Api], postgres: OwnPostgres, level: str
 ) -> None:
     with altered(
@@ -83,7 +80,7 @@ def test_a_commit_that_waits_for_some_disk_is_welcome(
         serve(DATABASE_URL=postgres.url, **PRODUCTION)
 
 
-async def test_each_session_and_the_role_have_time_limits(database_url: str) -> None:
+async def test_sessions_and_role_have_time_limits(database_url: str) -> None:
     limits = {
         "statement_timeout": pool.STATEMENT_TIMEOUT_MS,
         "lock_timeout": pool.LOCK_TIMEOUT_MS,
@@ -106,19 +103,19 @@ async def test_each_session_and_the_role_have_time_limits(database_url: str) -> 
         await database.close()
 
 
-def test_a_slow_database_is_told_within_the_limit_of_a_statement(
+def test_request_on_a_slow_postgres_is_answered_within_its_limit(
     serve: Callable[..., Api], postgres: OwnPostgres
 ) -> None:
-    """Redis is away too, so that nothing answers for it."""
+    """Redis is down, and a response of PostgreSQL takes longer than the limit of a statement."""
     with proxy_before(postgres.url) as (proxy, url):
         api = serve(DATABASE_URL=url, REDIS_URL="redis://127.0.0.1:1/0")
         alice = api.user()
         change = {"current_password": PASSWORD, "new_password": "a better password"}
-        proxy.delay_s = 6.0
+        proxy.response_delay_s = 6.0
         started = time.monotonic()
         answer = alice.client.request("POST", "/api/v1/auth/password", json=change)
         took_s = time.monotonic() - started
-        proxy.delay_s = 0
+        proxy.response_delay_s = 0
     assert took_s < ANSWER_LIMIT_S
     assert answer.status == 503
     assert answer.json()["retryable"] is True
@@ -135,17 +132,17 @@ def test_random_paths_grow_neither_memory_nor_metrics(serve: Callable[..., Api])
                 name = random.randbytes(12).hex()
                 assert http.get(f"/api/v1/{name}?{name}").status_code == 404
 
-    visit(PATHS // 10)  # what every process takes once
+    visit(PATHS // 10)  # memory that is allocated once
     before, lines = worker.memory_info().rss, metrics_of(api)
     visit(PATHS)
     assert worker.memory_info().rss - before < MAX_GROWTH_BYTES
     assert metrics_of(api) == lines
 
 
-def test_after_the_faults_no_connection_is_left_over(
+def test_connections_reset_under_load_leave_none_behind(
     serve: Callable[..., Api], postgres: OwnPostgres
 ) -> None:
-    """Connections are cut under load, then all clients go: the pools are within their bounds."""
+    """After the resets all clients disconnect, and the pools are within their sizes."""
     with proxy_before(postgres.url) as (proxy, url):
         api = serve(DATABASE_URL=url)
         api.database_url = postgres.url
@@ -153,28 +150,28 @@ def test_after_the_faults_no_connection_is_left_over(
         with load(api, senders, receiver) as running:
             for _ in range(5):
                 running.wait_for(20)
-                proxy.cut()
+                proxy.reset_connections()
             running.wait_for(20)
         prove(api, running, resolve(api, running))
         for http in api.connections:
             http.close()
         (worker,) = api.workers()
-        await_that("clients are gone", lambda: not served(worker, api), 10)
+        await_that("clients are disconnected", lambda: not client_connections(worker, api), 10)
         mine = "FROM pg_stat_activity WHERE application_name = 'finpay'"
         assert int(postgres.server.sql(f"SELECT count(*) {mine}")) <= CONNECTIONS + 8 + 4
         assert postgres.server.sql(f"SELECT count(*) {mine} AND state ~ 'idle in'") == "0"
 
 
-async def test_a_host_that_is_switched_off_does_not_use_up_the_time_of_the_others(
+async def test_host_without_any_answer_leaves_time_for_the_others(
     database_url: str,
 ) -> None:
-    """It answers nothing at all, not even a refusal. The one that served is asked first then."""
+    """It does not even refuse connections. Afterwards the host that served is tried first."""
     good = urlsplit(database_url)
     with socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
         hole.listen(0)
         full = [socket.socket() for _ in range(3)]
-        for caller in full:  # its backlog is full, so the kernel drops whoever comes next
+        for caller in full:  # its backlog is full, so the kernel drops further connections
             caller.setblocking(False)
             caller.connect_ex(hole.getsockname())
         off = f"127.0.0.1:{hole.getsockname()[1]}"
@@ -206,12 +203,12 @@ async def test_a_host_that_is_switched_off_does_not_use_up_the_time_of_the_other
         ("postgresql:///x", []),
     ],
 )
-def test_hosts_are_read_as_the_driver_reads_them(url: str, found: list[tuple[str, int]]) -> None:
+def test_hosts_of_a_url_are_those_of_the_driver(url: str, found: list[tuple[str, int]]) -> None:
     assert failover.hosts_of(url) == found
 
 
 class altered:  # noqa: N801  reads as a word in a with statement
-    """A setting of the server, changed for as long as the block lasts."""
+    """Changes a setting of the server until the end of the block."""
 
     def __init__(self, postgres: OwnPostgres, begin: str, end: str) -> None:
         self._postgres, self._begin, self._end = postgres, begin, end
@@ -227,8 +224,8 @@ class altered:  # noqa: N801  reads as a word in a with statement
         self._postgres.server.sql("SELECT pg_reload_conf()")
 
 
-def last_words(serve: Callable[..., Api], **settings: str) -> str:
-    """Of a production that refuses to start, with exit code 2."""
+def refused_start(serve: Callable[..., Api], **settings: str) -> str:
+    """The last log line of a production `serve` that exits with 2."""
     api = serve(ready=False, **PRODUCTION, **settings)
     try:
         code = api.process.wait(EXIT_LIMIT_S)
@@ -245,11 +242,11 @@ def metrics_of(api: Api) -> set[str]:
     return {re.sub(r" \S+$", "", line) for line in text.splitlines() if "/metrics" not in line}
 
 
-def served(worker: Any, api: Api) -> list[Any]:
-    """The connections of clients to this worker."""
-    port = int(api.url.rpartition(":")[2])
+def client_connections(worker: Any, api: Api) -> list[Any]:
+    """The open connections of clients to this worker."""
+    port = port_of(api.url)
     return [
-        line
-        for line in worker.net_connections("tcp")
-        if line.laddr.port == port and line.status == "ESTABLISHED"
+        one
+        for one in worker.net_connections("tcp")
+        if one.laddr.port == port and one.status == "ESTABLISHED"
     ]

@@ -1,7 +1,7 @@
-"""Starting on servers that are away, not migrated, or not safe."""
+"""Starts with servers that are unavailable, not migrated, or not durable."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import httpx
@@ -10,23 +10,16 @@ import pytest
 from finpay.db import migrate
 from tests.api_process import PASSWORD, Api, await_ready
 from tests.faults.api_probes import ask, await_that
-from tests.servers import OwnPostgres, Run
+from tests.servers import OwnPostgres
 
 RECOVERY_S: Final = 10.0
 EXIT_LIMIT_S: Final = 15.0
 LOGIN: Final = {"email": "alice@example.com", "password": PASSWORD}
 
 
-@pytest.fixture(scope="module")
-def postgres(run: Run, worker_id: str) -> Iterator[OwnPostgres]:
-    server = OwnPostgres(run, f"starting-postgres-{worker_id}", {})
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def ends(serve: Callable[..., Api]) -> Callable[..., str]:
-    """Call it for the last line of a `serve` that refuses to run, with exit code 2."""
+def refused_start(serve: Callable[..., Api]) -> Callable[..., str]:
+    """Call it for the last log line of a `serve` that exits with 2."""
 
     def run(**settings: str) -> str:
         api = serve(ready=False, **settings)
@@ -43,10 +36,10 @@ def ends(serve: Callable[..., Api]) -> Callable[..., str]:
 
 
 @pytest.mark.contract("4.1.5")
-def test_servers_that_come_late_are_waited_for(
+def test_api_started_before_postgres_is_ready_when_postgres_is(
     api: Api, serve: Callable[..., Api], postgres: OwnPostgres
 ) -> None:
-    """It listens, says that it is not ready, and works when they are there."""
+    """It listens, reports that it is not ready, and works when PostgreSQL has started."""
     postgres.stop()
     try:
         early = serve(ready=False, DATABASE_URL=postgres.url)
@@ -64,8 +57,8 @@ def test_servers_that_come_late_are_waited_for(
 
 
 @pytest.mark.contract("4.1.5")
-def test_a_migration_that_is_missing_is_named(
-    ends: Callable[..., str], postgres: OwnPostgres
+def test_start_without_a_migration_names_it(
+    refused_start: Callable[..., str], postgres: OwnPostgres
 ) -> None:
     last = migrate.names()[-1]
     postgres.server.sql("CREATE DATABASE older TEMPLATE finpay")
@@ -73,31 +66,30 @@ def test_a_migration_that_is_missing_is_named(
     postgres.server.sql(
         f"DELETE FROM finpay.schema_migrations WHERE version = '{version}'", "older"
     )
-    said = ends(DATABASE_URL=postgres.server.url("older"), FINPAY_WORKERS="2")
+    said = refused_start(DATABASE_URL=postgres.server.url("older"), FINPAY_WORKERS="2")
     assert last in said
     assert "finpay migrate" in said
 
 
-def test_an_empty_database_is_told_to_migrate(
-    ends: Callable[..., str], postgres: OwnPostgres
+def test_start_on_an_empty_database_says_to_migrate(
+    refused_start: Callable[..., str], postgres: OwnPostgres
 ) -> None:
     postgres.server.sql("CREATE DATABASE empty")
-    assert "finpay migrate" in ends(DATABASE_URL=postgres.server.url("empty"))
+    assert "finpay migrate" in refused_start(DATABASE_URL=postgres.server.url("empty"))
 
 
-def test_a_cluster_that_never_saw_us_is_told_to_migrate(
-    ends: Callable[..., str], postgres: OwnPostgres
+def test_start_without_the_roles_says_to_migrate(
+    refused_start: Callable[..., str], postgres: OwnPostgres
 ) -> None:
-    """Not even the roles are there."""
     postgres.server.sql("ALTER ROLE finpay_app RENAME TO finpay_gone")
     try:
-        assert "finpay migrate" in ends(DATABASE_URL=postgres.url)
+        assert "finpay migrate" in refused_start(DATABASE_URL=postgres.url)
     finally:
         postgres.server.sql("ALTER ROLE finpay_gone RENAME TO finpay_app")
 
 
-def test_production_does_not_run_without_durability(
-    ends: Callable[..., str], postgres: OwnPostgres
+def test_start_in_production_without_durability_names_the_settings(
+    refused_start: Callable[..., str], postgres: OwnPostgres
 ) -> None:
     production = {"FINPAY_ENV": "production", "FINPAY_JWT_SECRET": "s" * 32, "HOST": "127.0.0.1"}
     postgres.server.sql("CREATE DATABASE hasty TEMPLATE finpay")
@@ -106,7 +98,7 @@ def test_production_does_not_run_without_durability(
         postgres.server.sql(f"ALTER SYSTEM SET {name} = off")
     postgres.server.sql("SELECT pg_reload_conf()")
     try:
-        said = ends(DATABASE_URL=postgres.server.url("hasty"), **production)
+        said = refused_start(DATABASE_URL=postgres.server.url("hasty"), **production)
     finally:
         for name in ("fsync", "full_page_writes"):
             postgres.server.sql(f"ALTER SYSTEM RESET {name}")
@@ -118,8 +110,10 @@ def test_production_does_not_run_without_durability(
     ("name", "value"),
     [("REDIS_URL", "localhost:6379"), ("DATABASE_URL", "user:secret@localhost/finpay")],
 )
-def test_a_bad_url_is_named_but_not_shown(ends: Callable[..., str], name: str, value: str) -> None:
-    said = ends(**{name: value})
+def test_start_with_a_bad_url_names_the_variable_without_its_value(
+    refused_start: Callable[..., str], name: str, value: str
+) -> None:
+    said = refused_start(**{name: value})
     assert name in said
     assert value not in said
 

@@ -1,4 +1,4 @@
-"""PostgreSQL may stop, die, hang or refuse writes: whoever can't be served is told so in time."""
+"""PostgreSQL stops, crashes, hangs or refuses writes: requests that need it get 503 in time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,43 +11,29 @@ import pytest
 from finpay.client import HttpResponse as Answer
 from finpay.dev.child_process import DevError
 from tests.api_process import PASSWORD, Api, User, running_api
-from tests.faults.api_probes import ask, await_that, truth
-from tests.faults.tcp_proxy import Proxy, proxy_before
+from tests.faults.api_probes import ask, await_that, stored_balance
 from tests.load import load, prove, resolve
-from tests.servers import OwnPostgres, Run
+from tests.servers import OwnPostgres
+from tests.support.tcp_proxy import TcpProxy
 
 RECOVERY_S: Final = 10.0
 ANSWER_S: Final = 5.0
-NOTICED_S: Final = 1.5  # the promise is 1 s; the rest is for a busy machine
-AT_ONCE_S: Final = 0.5  # the promise is 0.2 s
+NOTICED_S: Final = 1.5  # promised: 1 s; the rest is for a busy machine
+AT_ONCE_S: Final = 0.5  # promised: 0.2 s
 
 Fault = Callable[[OwnPostgres], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
-def postgres(run: Run, worker_id: str) -> Iterator[OwnPostgres]:
-    server = OwnPostgres(run, f"faulty-postgres-{worker_id}", {})
-    yield server
-    server.resume()
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def proxy(postgres: OwnPostgres) -> Iterator[tuple[Proxy, str]]:
-    with proxy_before(postgres.url) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def api(
     postgres: OwnPostgres,
-    proxy: tuple[Proxy, str],
+    postgres_proxy: tuple[TcpProxy, str],
     redis_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Api]:
-    """An API whose PostgreSQL these tests spoil and mend. It is never restarted."""
+    """An API behind a proxy before `postgres`. It is never restarted."""
     folder = tmp_path_factory.mktemp("without-postgres")
-    with running_api(folder, proxy[1], redis_url) as running:
+    with running_api(folder, postgres_proxy[1], redis_url) as running:
         running.database_url = postgres.url
         yield running
 
@@ -98,7 +84,7 @@ def read_only(postgres: OwnPostgres) -> Iterator[None]:
 
 @contextmanager
 def locked_out(postgres: OwnPostgres) -> Iterator[None]:
-    """Somebody takes our role away and ends our connections."""
+    """The app's role is gone and its connections are ended."""
     postgres.server.sql("ALTER ROLE finpay_app RENAME TO finpay_gone")
     postgres.server.sql(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -112,32 +98,32 @@ def locked_out(postgres: OwnPostgres) -> Iterator[None]:
 
 @pytest.mark.contract("1.2.14", "3.1.4")
 @pytest.mark.parametrize("fault", [stopped, killed, hung, read_only, locked_out])
-def test_what_needs_the_database_is_503_in_time(
+def test_request_that_needs_postgres_during_a_fault_is_503_in_time(
     api: Api, postgres: OwnPostgres, fault: Fault
 ) -> None:
     alice, bob = api.user(1_000), api.user()
-    outcome_known = alice.send(bob, 5, "known")
+    first = alice.send(bob, 5, "known")
     warm = alice.get("/accounts")
     assert alice.get("/accounts").body == warm.body
     with fault(postgres):
-        assert_told(api)
+        assert_reported(api)
         assert alice.get("/accounts").body == warm.body
-        again = alice.send(bob, 5, "known")
-        assert (again.status, again.body) == (201, outcome_known.body)
-        for answer, seconds in needing_the_database(alice, bob, outcome_known.json()["id"]):
+        replay = alice.send(bob, 5, "known")
+        assert (replay.status, replay.body) == (201, first.body)
+        for answer, seconds in needing_the_database(alice, bob, first.json()["id"]):
             assert_unavailable(answer)
             assert seconds < ANSWER_S
-        assert_told(api)
+        assert_reported(api)
     await_that("money moves again", lambda: alice.send(bob, 7, "open").status == 201, RECOVERY_S)
     await_that("ready", lambda: ask(api, "/readyz").status_code == 200, RECOVERY_S)
     assert alice.send(bob, 7, "open").headers["Idempotent-Replayed"] == "true"
-    assert (truth(api, alice), truth(api, bob)) == (988, 12)
+    assert (stored_balance(api, alice), stored_balance(api, bob)) == (988, 12)
     api.verify()
 
 
 @pytest.mark.contract("3.1.4")
 @pytest.mark.parametrize("fault", [stopped, killed])
-def test_a_restart_under_load_loses_and_doubles_nothing(
+def test_postgres_restart_under_load_loses_and_doubles_no_transfer(
     api: Api, postgres: OwnPostgres, fault: Fault
 ) -> None:
     senders, receiver = [api.user(1_000) for _ in range(2)], api.user()
@@ -153,13 +139,13 @@ def test_a_restart_under_load_loses_and_doubles_nothing(
     prove(api, running, resolve(api, running))
 
 
-def test_backends_that_are_killed_in_the_middle_of_a_batch_cost_a_retry(
+def test_backend_terminated_in_a_commit_batch_costs_a_retry(
     api: Api, postgres: OwnPostgres
 ) -> None:
     senders, receiver = [api.user(1_000) for _ in range(2)], api.user()
     ended = tries = 0
     with load(api, senders, receiver, clients=8, pause_s=0) as running:
-        while ended < 8 and tries < 40:  # a killed one may not have been replaced yet
+        while ended < 8 and tries < 40:  # a new connection may not exist yet
             tries += 1
             running.wait_for(4)
             ended += int(
@@ -168,67 +154,71 @@ def test_backends_that_are_killed_in_the_middle_of_a_batch_cost_a_retry(
                     "WHERE application_name = 'finpay' AND query LIKE '%post_transfers%'"
                 )
             )
-    assert ended >= 8, "each time there was somebody to kill"
+    assert ended >= 8, "there was a backend to terminate"
     assert set(running.counts) <= {201, 503}, running.counts
     assert running.count(201) > 30
     prove(api, running, resolve(api, running))
 
 
-# What the answer to a posted transfer contains, and nothing else that passes the proxy.
+# In the response to a posted transfer, and in no other bytes that pass the proxy.
 _POSTED: Final = b'"status":"completed"'
 
 
 @pytest.mark.contract("2.2.6")
 @pytest.mark.parametrize(("times", "statuses"), [(1, {201}), (200, {503})])
-def test_a_commit_whose_answer_is_cut_off_is_found_by_its_key(
-    api: Api, proxy: tuple[Proxy, str], times: int, statuses: set[int]
+def test_commit_with_a_lost_response_is_found_by_its_key(
+    api: Api, postgres_proxy: tuple[TcpProxy, str], times: int, statuses: set[int]
 ) -> None:
     alice, bob = api.user(1_000), api.user()
-    trap = proxy[0].set_trap("answer", _POSTED, "cut", times=times)
+    trap = postgres_proxy[0].set_trap("response", _POSTED, "cut", times=times)
     answer = alice.send(bob, 5, "cut")
-    assert trap.sprung >= 1, "the money had moved when the line was cut"
-    assert truth(api, bob) == 5
+    assert trap.sprung >= 1, "the transfer was committed before the connection was cut"
+    assert stored_balance(api, bob) == 5
     trap.times = 0
     assert {answer.status} == statuses, answer.body
-    assert "Idempotent-Replayed" not in answer.headers, "it is this request's own answer"
+    assert "Idempotent-Replayed" not in answer.headers, "it is the answer of this request"
     if answer.status == 503:
         assert_unavailable(answer)
-    again = alice.send(bob, 5, "cut")
-    assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
-    assert (truth(api, alice), truth(api, bob)) == (995, 5)
+    replay = alice.send(bob, 5, "cut")
+    assert (replay.status, replay.headers["Idempotent-Replayed"]) == (201, "true")
+    assert (stored_balance(api, alice), stored_balance(api, bob)) == (995, 5)
     assert alice.balance == 995
 
 
 @pytest.mark.contract("2.2.6")
-def test_a_commit_that_is_never_answered_is_201_or_503_in_time(
-    api: Api, proxy: tuple[Proxy, str]
+def test_commit_without_a_response_is_201_or_503_in_time(
+    api: Api, postgres_proxy: tuple[TcpProxy, str]
 ) -> None:
     alice, bob = api.user(1_000), api.user()
-    trap = proxy[0].set_trap("answer", _POSTED, "hang")
+    trap = postgres_proxy[0].set_trap("response", _POSTED, "hang")
     started = time.monotonic()
     answer = alice.send(bob, 5, "mute")
     assert time.monotonic() - started < ANSWER_S
-    assert (trap.sprung, truth(api, bob)) == (1, 5)
+    assert (trap.sprung, stored_balance(api, bob)) == (1, 5)
     assert answer.status == 201 or answer.json()["code"] == "unavailable"
-    again = alice.send(bob, 5, "mute")
-    assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
-    assert (truth(api, alice), truth(api, bob)) == (995, 5)
+    replay = alice.send(bob, 5, "mute")
+    assert (replay.status, replay.headers["Idempotent-Replayed"]) == (201, "true")
+    assert (stored_balance(api, alice), stored_balance(api, bob)) == (995, 5)
 
 
-def test_a_batch_that_never_arrived_is_sent_again(api: Api, proxy: tuple[Proxy, str]) -> None:
+def test_commit_batch_that_never_arrived_is_retried(
+    api: Api, postgres_proxy: tuple[TcpProxy, str]
+) -> None:
     alice, bob = api.user(1_000), api.user()
-    trap = proxy[0].set_trap("request", b"key-on-the-wire", "cut")
+    trap = postgres_proxy[0].set_trap("request", b"key-on-the-wire", "cut")
     answer = alice.send(bob, 5, "key-on-the-wire")
-    assert (trap.sprung, answer.status, truth(api, bob)) == (1, 201, 5)
+    assert (trap.sprung, answer.status, stored_balance(api, bob)) == (1, 201, 5)
     assert "Idempotent-Replayed" not in answer.headers
 
 
-def test_lines_that_are_cut_under_load_double_nothing(api: Api, proxy: tuple[Proxy, str]) -> None:
+def test_connections_reset_under_load_double_no_transfer(
+    api: Api, postgres_proxy: tuple[TcpProxy, str]
+) -> None:
     senders, receiver = [api.user(1_000) for _ in range(2)], api.user()
     with load(api, senders, receiver, clients=8) as running:
         for _ in range(12):
             running.wait_for(3)
-            proxy[0].cut()
+            postgres_proxy[0].reset_connections()
     assert set(running.counts) <= {201, 503}, running.counts
     prove(api, running, resolve(api, running))
 
@@ -236,12 +226,12 @@ def test_lines_that_are_cut_under_load_double_nothing(api: Api, proxy: tuple[Pro
 def needing_the_database(
     alice: User, bob: User, transaction_id: str
 ) -> Iterator[tuple[Answer, float]]:
-    """One of each kind, all at once, with the seconds that each took."""
+    """One request of each kind, all at once, with their durations in seconds."""
     login = {"email": alice.email, "password": PASSWORD}
     refresh = {"refresh_token": alice.client.refresh_token}
     new = {"email": f"new-{time.monotonic_ns()}@example.com", "password": PASSWORD}
     send = {"receiver_id": bob.account_id, "amount": 7}
-    asked: list[tuple[str, str, dict[str, Any] | None]] = [
+    requests: list[tuple[str, str, dict[str, Any] | None]] = [
         ("GET", f"/transactions/{transaction_id}", None),
         ("GET", "/transactions?limit=7", None),
         ("GET", "/accounts/entries", None),
@@ -260,19 +250,19 @@ def needing_the_database(
         )
         return answer, time.monotonic() - started
 
-    with ThreadPoolExecutor(len(asked)) as threads:
-        yield from threads.map(timed, asked)
+    with ThreadPoolExecutor(len(requests)) as threads:
+        yield from threads.map(timed, requests)
 
 
-def assert_told(api: Api) -> None:
-    """The process lives, is not ready, and says so without waiting."""
+def assert_reported(api: Api) -> None:
+    """The process runs, is not ready, and reports that at once."""
     await_that("not ready", lambda: ask(api, "/readyz").status_code == 503, NOTICED_S)
     started = time.monotonic()
     assert ask(api, "/livez").status_code == 200
-    told = ask(api, "/api/v1/health")
+    health = ask(api, "/api/v1/health")
     assert time.monotonic() - started < AT_ONCE_S
-    assert (told.status_code, told.json()["status"]) == (503, "down")
-    assert told.json()["checks"]["postgres"] == "down"
+    assert (health.status_code, health.json()["status"]) == (503, "down")
+    assert health.json()["checks"]["postgres"] == "down"
     assert ask(api, "/readyz").json()["status"] == "down"
 
 
@@ -282,4 +272,4 @@ def assert_unavailable(answer: Answer) -> None:
     assert int(answer.headers["retry-after"]) >= 1
     problem = answer.json()
     assert (problem["code"], problem["retryable"], problem["status"]) == ("unavailable", True, 503)
-    assert "role" not in answer.body.decode(), "what PostgreSQL said is the operator's business"
+    assert "role" not in answer.body.decode(), "PostgreSQL's message is not shown to clients"

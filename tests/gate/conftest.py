@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from finpay.gate.gate import Gate
-from tests.gate.requests import Sessions, Visitor, open_gate
+from tests.gate.requests import Caller, Sessions, open_gate
 from tests.servers import OwnValkey
 
 
@@ -23,26 +23,26 @@ async def gate(redis_url: str, sessions: Sessions) -> AsyncIterator[Gate]:
 
 
 @pytest.fixture
-def visitor() -> Visitor:
-    """Somebody whom no gate has seen."""
-    return Visitor()
+def caller() -> Caller:
+    """A user whose session has no marker in Redis yet."""
+    return Caller()
 
 
 @pytest.fixture
 def redis(redis_url: str) -> Iterator[Redis]:
-    """The same Valkey, to look into."""
+    """A plain client of the same Valkey, for assertions about its keys."""
     with Redis.from_url(redis_url) as redis:
         yield redis
 
 
 @pytest.fixture
 def valkey(own_valkey: Callable[..., OwnValkey]) -> OwnValkey:
-    """One that may be stopped, hung and filled."""
+    """A Valkey of this test alone, which it may stop, suspend and fill."""
     return own_valkey()
 
 
 @pytest.fixture
 def inside(valkey: OwnValkey) -> Iterator[Redis]:
-    """A look into it, past the gate."""
+    """A plain client of `valkey`, which does not go through the gate."""
     with Redis.from_url(valkey.url) as redis:
         yield redis

@@ -1,4 +1,4 @@
-"""People at the gate: what a request of theirs looks like to it."""
+"""Requests to the gate: callers, their admissions, and a stand-in for PostgreSQL's sessions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
+
+import msgspec
 
 from finpay import ids, settings
 from finpay.gate import redis_keys
@@ -21,21 +23,23 @@ _NUMBERS: Final = count(1)
 
 @dataclass
 class Sessions:
-    """Stands for PostgreSQL: knows who lives, and how often it was asked.
+    """Stands for PostgreSQL: knows which sessions have ended, and counts the queries.
 
-    `meanwhile` happens after PostgreSQL has looked and before its answer is heard.
+    `before_result` runs after the state was read and before the result is returned.
     """
 
     ended: set[UUID] = field(default_factory=set)
-    asked: int = 0
-    meanwhile: Callable[[], Awaitable[None]] | None = None
+    queries: int = 0
+    generations: list[int] = field(default_factory=list)
+    before_result: Callable[[], Awaitable[None]] | None = None
 
-    async def lives(self, session_id: UUID, _user_id: UUID) -> bool:
-        self.asked += 1
-        living = session_id not in self.ended
-        if self.meanwhile is not None:
-            await self.meanwhile()
-        return living
+    async def is_active(self, session_id: UUID, _user_id: UUID, generation: int) -> bool:
+        self.queries += 1
+        self.generations.append(generation)
+        active = session_id not in self.ended
+        if self.before_result is not None:
+            await self.before_result()
+        return active
 
 
 @asynccontextmanager
@@ -44,7 +48,7 @@ async def open_gate(
 ) -> AsyncIterator[Gate]:
     """A gate as the composition root builds it."""
     read = settings.read({"REDIS_URL": redis_url, **environment})
-    gate = Gate(read, (sessions or Sessions()).lives)
+    gate = Gate(read, (sessions or Sessions()).is_active)
     await gate.start()
     try:
         yield gate
@@ -53,8 +57,8 @@ async def open_gate(
 
 
 @dataclass
-class Visitor:
-    """A user with one session, whom no gate has seen."""
+class Caller:
+    """A user with one session, which has no marker in Redis yet."""
 
     user_id: UUID = field(default_factory=ids.new_uuid)
     session_id: UUID = field(default_factory=ids.new_uuid)
@@ -78,10 +82,15 @@ class Visitor:
     def tier(self, name: str, limit: int, window_s: int = 900) -> Tier:
         return Tier(name, redis_keys.user_limit(self.user, name), RateLimit(limit, window_s))
 
+    def email_tier(self, limit: int) -> Tier:
+        """The tier of a login: it exempts an address from which this user logged in before."""
+        known = redis_keys.known_address(self.user, "192.0.2.1")
+        return msgspec.structs.replace(self.tier("auth_email", limit), exempt_key=known)
+
     def admission(
         self, mode: Mode = "count_only", tiers: Sequence[Tier] = (), **more: Any
     ) -> Admission:
-        """One request; its token is its own unless it is given."""
+        """One request, with a new token unless `token` is given."""
         return Admission(
             user=self.user,
             session=self.session,
@@ -89,7 +98,7 @@ class Visitor:
             user_id=self.user_id,
             mode=mode,
             tiers=tiers,
-            **{"token": f"token-{next(_NUMBERS)}", **more},
+            **{"token": f"token-{next(_NUMBERS)}", "generation": 0, **more},
         )
 
     def read(self, variant: str = "/accounts?") -> Admission:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import msgspec
 import pytest
 from redis import Redis
 
@@ -10,220 +11,281 @@ from finpay.gate import redis_keys
 from finpay.gate.gate import Completion, Gate
 from finpay.gate.rate_limits import Tier
 from finpay.settings import RateLimit
-from tests.gate.requests import FINGERPRINT, OTHER_FINGERPRINT, Sessions, Visitor, left, open_gate
+from tests.gate.requests import FINGERPRINT, OTHER_FINGERPRINT, Caller, Sessions, left, open_gate
 
 ANSWER = b'{"id":"txn_1","note":"\x00 \xff and \\u0000"}'
 
 
 class TestSession:
     @pytest.mark.contract("1.6.4")
-    async def test_is_asked_for_once_and_then_remembered(
-        self, gate: Gate, sessions: Sessions, visitor: Visitor, redis: Redis
+    async def test_is_read_from_postgresql_once_and_then_from_redis(
+        self, gate: Gate, sessions: Sessions, caller: Caller, redis: Redis
     ) -> None:
         for _ in range(3):
-            assert (await gate.admit(visitor.admission())).kind == "admitted"
-        assert sessions.asked == 1
-        assert 0 < redis.pttl(visitor.marker) <= redis_keys.SESSION_MARKER_TTL_MS
+            assert (await gate.admit(caller.admission())).kind == "admitted"
+        assert sessions.queries == 1
+        assert 0 < redis.pttl(caller.marker) <= redis_keys.SESSION_MARKER_TTL_MS
 
-    async def test_that_postgresql_does_not_know_is_refused_and_counts_nothing(
-        self, gate: Gate, sessions: Sessions, visitor: Visitor
+    @pytest.mark.contract("1.6.2", "1.6.4")
+    async def test_is_confirmed_once_for_each_generation(
+        self, gate: Gate, sessions: Sessions, caller: Caller
     ) -> None:
-        tiers = [visitor.tier("global", 5)]
-        sessions.ended.add(visitor.session_id)
-        decision = await gate.admit(visitor.admission(tiers=tiers))
+        """The first use of a generation has to be recorded; that of an earlier one is known."""
+        for generation in (0, 1, 1, 0, 3, 1, 3, 2):
+            decision = await gate.admit(caller.admission(generation=generation))
+            assert decision.kind == "admitted"
+        assert sessions.generations == [0, 1, 3]
+
+    @pytest.mark.contract("1.6.3")
+    async def test_tombstone_ends_all_generations(
+        self, gate: Gate, sessions: Sessions, caller: Caller
+    ) -> None:
+        for generation in (0, 1, 2):
+            await gate.admit(caller.admission(generation=generation))
+        await gate.end_sessions(caller.user, [caller.session])
+        for generation in (0, 1, 2, 3, 1_000_000):
+            decision = await gate.admit(caller.admission(generation=generation))
+            assert decision.kind == "revoked"
+        assert sessions.queries == 3
+
+    async def test_that_is_unknown_to_postgresql_is_refused_and_not_counted(
+        self, gate: Gate, sessions: Sessions, caller: Caller
+    ) -> None:
+        tiers = [caller.tier("global", 5)]
+        sessions.ended.add(caller.session_id)
+        decision = await gate.admit(caller.admission(tiers=tiers))
         assert (decision.kind, decision.limits) == ("revoked", ())
         sessions.ended.clear()
-        assert left(await gate.admit(visitor.admission(tiers=tiers))) == {"global": 4}
+        assert left(await gate.admit(caller.admission(tiers=tiers))) == {"global": 4}
 
-    async def test_that_ended_is_refused_without_a_question_and_counts_nothing(
-        self, gate: Gate, sessions: Sessions, visitor: Visitor
+    async def test_with_a_tombstone_is_refused_without_a_query_and_not_counted(
+        self, gate: Gate, sessions: Sessions, caller: Caller
     ) -> None:
-        tiers = [visitor.tier("global", 5)]
-        await gate.admit(visitor.admission(tiers=tiers))
-        await gate.end_sessions(visitor.user, [visitor.session])
-        decision = await gate.admit(visitor.admission(tiers=tiers))
+        tiers = [caller.tier("global", 5)]
+        await gate.admit(caller.admission(tiers=tiers))
+        await gate.end_sessions(caller.user, [caller.session])
+        decision = await gate.admit(caller.admission(tiers=tiers))
         assert (decision.kind, decision.limits) == ("revoked", ())
-        assert sessions.asked == 1
-        other = Visitor(user_id=visitor.user_id)
+        assert sessions.queries == 1
+        other = Caller(user_id=caller.user_id)
         assert left(await gate.admit(other.admission(tiers=tiers))) == {"global": 3}
 
     @pytest.mark.contract("1.6.3")
-    async def test_that_ends_while_postgresql_is_asked_is_refused(
-        self, gate: Gate, sessions: Sessions, visitor: Visitor, redis: Redis
+    async def test_that_ends_while_postgresql_is_queried_is_refused(
+        self, gate: Gate, sessions: Sessions, caller: Caller, redis: Redis
     ) -> None:
-        """The tombstone is never overwritten, not even by an answer from before it."""
-        sessions.meanwhile = lambda: gate.end_sessions(visitor.user, [visitor.session])
+        """The tombstone is never overwritten, not even by a query result from before it."""
+        sessions.before_result = lambda: gate.end_sessions(caller.user, [caller.session])
         for _ in range(2):
-            assert (await gate.admit(visitor.admission())).kind == "revoked"
-        assert sessions.asked == 1
-        assert redis.get(visitor.marker) == b"revoked"
+            assert (await gate.admit(caller.admission())).kind == "revoked"
+        assert sessions.queries == 1
+        assert redis.get(caller.marker) == b"revoked"
 
     @pytest.mark.contract("1.6.3")
-    async def test_tombstone_lives_as_long_as_an_access_token(
-        self, redis_url: str, visitor: Visitor, redis: Redis
+    async def test_tombstone_expires_with_the_access_tokens(
+        self, redis_url: str, caller: Caller, redis: Redis
     ) -> None:
         async with open_gate(redis_url, FINPAY_ACCESS_TOKEN_TTL="1234") as gate:
-            await gate.end_sessions(visitor.user, [visitor.session])
-        assert 1_229_000 < redis.pttl(visitor.marker) <= 1_234_000
+            await gate.end_sessions(caller.user, [caller.session])
+        assert 1_229_000 < redis.pttl(caller.marker) <= 1_234_000
 
 
 class TestLimits:
-    async def test_count_all_tiers_or_none(self, gate: Gate, visitor: Visitor) -> None:
-        wide, narrow = visitor.tier("wide", 5), visitor.tier("narrow", 2)
+    async def test_count_all_tiers_or_none(self, gate: Gate, caller: Caller) -> None:
+        wide, narrow = caller.tier("wide", 5), caller.tier("narrow", 2)
         both = [wide, narrow]
         for remaining in (1, 0):
-            decision = await gate.admit(visitor.admission(tiers=both))
+            decision = await gate.admit(caller.admission(tiers=both))
             assert left(decision) == {"wide": 3 + remaining, "narrow": remaining}
         for tiers in (both, both[::-1], both):
-            decision = await gate.admit(visitor.admission(tiers=tiers))
+            decision = await gate.admit(caller.admission(tiers=tiers))
             assert (decision.kind, left(decision)) == ("limited", {"wide": 3, "narrow": 0})
-        assert left(await gate.admit(visitor.admission(tiers=[wide]))) == {"wide": 2}
+        assert left(await gate.admit(caller.admission(tiers=[wide]))) == {"wide": 2}
 
-    async def test_are_exact_for_gates_that_ask_at_once(
-        self, redis_url: str, visitor: Visitor
+    async def test_are_exact_for_concurrent_requests_of_two_gates(
+        self, redis_url: str, caller: Caller
     ) -> None:
-        tiers = [visitor.tier("global", 25)]
+        tiers = [caller.tier("global", 25)]
         async with open_gate(redis_url) as one, open_gate(redis_url) as other:
-            verdicts = await asyncio.gather(
-                *(gate.admit(visitor.admission(tiers=tiers)) for gate in (one, other) * 30)
+            decisions = await asyncio.gather(
+                *(gate.admit(caller.admission(tiers=tiers)) for gate in (one, other) * 30)
             )
-        admitted = [decision for decision in verdicts if decision.kind == "admitted"]
+        admitted = [decision for decision in decisions if decision.kind == "admitted"]
         assert sorted(left(decision)["global"] for decision in admitted) == list(range(25))
-        assert all(not decision.degraded for decision in verdicts)
+        assert all(not decision.degraded for decision in decisions)
 
-    async def test_of_strangers_are_exact_too(self, gate: Gate, visitor: Visitor) -> None:
-        tiers = [visitor.tier("global", 9), visitor.tier("auth_address", 4)]
-        verdicts = await asyncio.gather(*(gate.admit_anonymous(tiers) for _ in range(12)))
-        kinds = [decision.kind for decision in verdicts]
+    async def test_of_concurrent_anonymous_requests_are_exact(
+        self, gate: Gate, caller: Caller
+    ) -> None:
+        tiers = [caller.tier("global", 9), caller.tier("auth_address", 4)]
+        decisions = await asyncio.gather(*(gate.admit_anonymous(tiers) for _ in range(12)))
+        kinds = [decision.kind for decision in decisions]
         assert (kinds.count("admitted"), kinds.count("limited")) == (4, 8)
         assert left(await gate.admit_anonymous(tiers[:1])) == {"global": 4}
 
     @pytest.mark.contract("1.7.2")
     async def test_windows_are_fixed_and_begin_with_the_first_request(
-        self, gate: Gate, visitor: Visitor, redis: Redis
+        self, gate: Gate, caller: Caller, redis: Redis
     ) -> None:
-        """Neither counted requests nor refused ones make them longer."""
-        tiers = [visitor.tier("short", 2, window_s=1)]
+        """Neither counted nor refused requests extend a window."""
+        tiers = [caller.tier("short", 2, window_s=1)]
         began = time.monotonic()
-        kinds = [(await gate.admit(visitor.admission(tiers=tiers))).kind]
+        kinds = [(await gate.admit(caller.admission(tiers=tiers))).kind]
         await asyncio.sleep(0.5)
         while kinds.count("admitted") < 3 and time.monotonic() < began + 5:
-            kinds.append((await gate.admit(visitor.admission(tiers=tiers))).kind)
+            kinds.append((await gate.admit(caller.admission(tiers=tiers))).kind)
         assert 0.99 < time.monotonic() - began < 1.4
         assert (kinds[:2], {*kinds[2:-1]}) == (["admitted"] * 2, {"limited"})
         assert 0 < redis.pttl(tiers[0].key) <= 1_000
 
-    async def test_can_be_forgotten_by_name(self, gate: Gate, visitor: Visitor) -> None:
-        tiers = [visitor.tier("auth_address", 3), visitor.tier("auth_email", 3)]
+    async def test_of_an_email_are_reset_by_a_login(self, gate: Gate, caller: Caller) -> None:
+        tiers = [caller.tier("auth_address", 3), caller.email_tier(3)]
         await gate.admit_anonymous(tiers)
-        await gate.reset_limit(tiers, "auth_email")
+        await gate.forget_failed_logins(tiers)
         assert left(await gate.admit_anonymous(tiers)) == {"auth_address": 1, "auth_email": 2}
 
-    async def test_that_became_smaller_leave_nothing_rather_than_less(
-        self, gate: Gate, visitor: Visitor
+    @pytest.mark.contract("1.7.1")
+    async def test_of_an_email_exempt_addresses_that_logged_in_before(
+        self, gate: Gate, caller: Caller
     ) -> None:
-        """A new release may bring a smaller limit into a running window."""
+        owner = [caller.tier("auth_address", 9), caller.email_tier(2)]
+        unknown_address = [
+            caller.tier("auth_other", 9),
+            msgspec.structs.replace(owner[1], exempt_key="none"),
+        ]
+        await gate.admit_anonymous(owner)
+        await gate.forget_failed_logins(owner)
+        kinds = [(await gate.admit_anonymous(unknown_address)).kind for _ in range(3)]
+        assert kinds == ["admitted", "admitted", "limited"]
+        assert (await gate.admit_anonymous(owner)).kind == "admitted"
+
+    async def test_of_an_address_do_not_exempt_known_addresses(
+        self, gate: Gate, caller: Caller
+    ) -> None:
+        owner = [caller.tier("auth_address", 2), caller.email_tier(9)]
+        await gate.admit_anonymous(owner)
+        await gate.forget_failed_logins(owner)
+        kinds = [(await gate.admit_anonymous(owner)).kind for _ in range(2)]
+        assert kinds == ["admitted", "limited"]
+
+    async def test_are_not_counted_by_peek(self, gate: Gate, caller: Caller, redis: Redis) -> None:
+        tiers = [caller.tier("auth_address", 1)]
+        for _ in range(3):
+            seen = await gate.peek(tiers)
+            assert (seen.kind, left(seen)) == ("admitted", {"auth_address": 1})
+        assert not redis.exists(tiers[0].key)
+        await gate.admit_anonymous(tiers)
+        assert (await gate.peek(tiers)).kind == "limited"
+
+    async def test_that_became_lower_than_the_count_have_0_left(
+        self, gate: Gate, caller: Caller
+    ) -> None:
+        """A new release may lower a limit in the middle of a window."""
         for _ in range(4):
-            await gate.admit_anonymous([visitor.tier("global", 5)])
-        decision = await gate.admit_anonymous([visitor.tier("global", 2)])
+            await gate.admit_anonymous([caller.tier("global", 5)])
+        decision = await gate.admit_anonymous([caller.tier("global", 2)])
         assert (decision.kind, left(decision)) == ("limited", {"global": 0})
 
-    async def test_that_are_off_cost_nothing(self, gate: Gate) -> None:
+    async def test_that_are_off_are_not_reported(self, gate: Gate) -> None:
         assert (await gate.admit_anonymous([])).limits == ()
 
 
 class TestKey:
-    async def test_is_claimed_once(self, gate: Gate, visitor: Visitor, redis: Redis) -> None:
-        first = await gate.admit(visitor.write())
+    async def test_is_claimed_once(self, gate: Gate, caller: Caller, redis: Redis) -> None:
+        first = await gate.admit(caller.write())
         assert first.kind == "admitted"
         for fingerprint in (FINGERPRINT, OTHER_FINGERPRINT):
-            again = await gate.admit(visitor.write(fingerprint=fingerprint))
-            assert again.kind == "in_progress"
-        key = redis_keys.idempotency_key(visitor.user, "k")
+            second = await gate.admit(caller.write(fingerprint=fingerprint))
+            assert second.kind == "in_progress"
+        key = redis_keys.idempotency_key(caller.user, "k")
         assert 0 < redis.pttl(key) <= redis_keys.CLAIM_TTL_MS
 
-    async def test_is_claimed_once_of_many_at_once(self, redis_url: str, visitor: Visitor) -> None:
+    async def test_is_claimed_by_one_of_many_concurrent_requests(
+        self, redis_url: str, caller: Caller
+    ) -> None:
         async with open_gate(redis_url) as one, open_gate(redis_url) as other:
-            verdicts = await asyncio.gather(
-                *(gate.admit(visitor.write()) for gate in (one, other) * 20)
+            decisions = await asyncio.gather(
+                *(gate.admit(caller.write()) for gate in (one, other) * 20)
             )
-        kinds = [decision.kind for decision in verdicts]
+        kinds = [decision.kind for decision in decisions]
         assert (kinds.count("admitted"), kinds.count("in_progress")) == (1, 39)
 
-    async def test_gives_its_answer_back_byte_for_byte(
-        self, redis_url: str, visitor: Visitor, redis: Redis
+    async def test_replays_its_answer_byte_for_byte(
+        self, redis_url: str, caller: Caller, redis: Redis
     ) -> None:
         async with open_gate(redis_url, FINPAY_IDEMPOTENCY_TTL="777") as gate:
-            mine = visitor.write()
+            mine = caller.write()
             await gate.admit(mine)
             await gate.complete(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
-            again = await gate.admit(visitor.write())
-            assert (again.kind, again.payload) == ("replayed", b"201" + ANSWER)
-            other = await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))
+            retry = await gate.admit(caller.write())
+            assert (retry.kind, retry.payload) == ("replayed", b"201" + ANSWER)
+            other = await gate.admit(caller.write(fingerprint=OTHER_FINGERPRINT))
             assert (other.kind, other.payload) == ("key_reused", b"")
-        key = redis_keys.idempotency_key(visitor.user, "k")
+        key = redis_keys.idempotency_key(caller.user, "k")
         assert 770_000 < redis.pttl(key) <= 777_000
 
-    async def test_stores_the_fingerprint_that_the_ledger_knows(
-        self, gate: Gate, visitor: Visitor
+    async def test_stores_the_fingerprint_that_the_ledger_returned(
+        self, gate: Gate, caller: Caller
     ) -> None:
-        """The ledger said reuse: what is stored belongs to the first request, not to this one."""
-        mine = visitor.write(fingerprint=OTHER_FINGERPRINT)
+        """After a key reuse the stored answer belongs to the first request, not to this one."""
+        mine = caller.write(fingerprint=OTHER_FINGERPRINT)
         await gate.admit(mine)
         await gate.complete(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
-        assert (await gate.admit(visitor.write())).kind == "replayed"
-        assert (await gate.admit(visitor.write(fingerprint=OTHER_FINGERPRINT))).kind == "key_reused"
+        assert (await gate.admit(caller.write())).kind == "replayed"
+        assert (await gate.admit(caller.write(fingerprint=OTHER_FINGERPRINT))).kind == "key_reused"
 
-    async def test_is_free_again_when_its_owner_lets_go(self, gate: Gate, visitor: Visitor) -> None:
-        mine = visitor.write()
+    async def test_can_be_claimed_after_its_claim_was_released(
+        self, gate: Gate, caller: Caller
+    ) -> None:
+        mine = caller.write()
         await gate.admit(mine)
         await gate.complete(mine, Completion())
-        assert (await gate.admit(visitor.write())).kind == "admitted"
+        assert (await gate.admit(caller.write())).kind == "admitted"
 
     @pytest.mark.contract("1.8.10")
     @pytest.mark.parametrize(
-        "settlement", [Completion(), Completion(answer=(OTHER_FINGERPRINT, 402, b"{}"))]
+        "completion", [Completion(), Completion(answer=(OTHER_FINGERPRINT, 402, b"{}"))]
     )
-    async def test_is_nobody_elses_to_release_or_to_answer(
-        self, gate: Gate, visitor: Visitor, settlement: Completion
+    async def test_is_released_and_answered_only_by_the_request_that_claimed_it(
+        self, gate: Gate, caller: Caller, completion: Completion
     ) -> None:
-        """Neither while it is claimed nor once it is answered."""
-        mine = visitor.write()
+        """While the key is claimed and after it has its answer."""
+        mine = caller.write()
         await gate.admit(mine)
-        await gate.complete(visitor.write(), settlement)
-        assert (await gate.admit(visitor.write())).kind == "in_progress"
+        await gate.complete(caller.write(), completion)
+        assert (await gate.admit(caller.write())).kind == "in_progress"
         await gate.complete(mine, Completion(answer=(FINGERPRINT, 201, ANSWER)))
-        await gate.complete(visitor.write(), settlement)
-        assert (await gate.admit(visitor.write())).payload == b"201" + ANSWER
+        await gate.complete(caller.write(), completion)
+        assert (await gate.admit(caller.write())).payload == b"201" + ANSWER
 
-    async def test_that_redis_lost_is_stored_by_its_owner_unless_claimed_anew(
-        self, gate: Gate, visitor: Visitor, redis: Redis
+    async def test_that_redis_lost_is_stored_by_its_request_unless_another_claimed_it(
+        self, gate: Gate, caller: Caller, redis: Redis
     ) -> None:
-        key = redis_keys.idempotency_key(visitor.user, "k")
-        first, second = visitor.write(), visitor.write()
+        key = redis_keys.idempotency_key(caller.user, "k")
+        first, second = caller.write(), caller.write()
         await gate.admit(first)
         redis.delete(key)
         await gate.complete(first, Completion(answer=(FINGERPRINT, 201, ANSWER)))
-        assert (await gate.admit(visitor.write())).kind == "replayed"
+        assert (await gate.admit(caller.write())).kind == "replayed"
         redis.delete(key)
         await gate.admit(second)
         await gate.complete(first, Completion(answer=(OTHER_FINGERPRINT, 402, b"{}")))
-        assert (await gate.admit(visitor.write())).kind == "in_progress"
+        assert (await gate.admit(caller.write())).kind == "in_progress"
         await gate.complete(second, Completion(answer=(FINGERPRINT, 201, ANSWER)))
-        assert (await gate.admit(visitor.write())).payload == b"201" + ANSWER
+        assert (await gate.admit(caller.write())).payload == b"201" + ANSWER
 
-    async def test_belongs_to_one_user(self, gate: Gate, visitor: Visitor) -> None:
-        await gate.admit(visitor.write())
-        assert (await gate.admit(Visitor().write())).kind == "admitted"
+    async def test_belongs_to_one_user(self, gate: Gate, caller: Caller) -> None:
+        await gate.admit(caller.write())
+        assert (await gate.admit(Caller().write())).kind == "admitted"
 
-    async def test_is_not_looked_at_by_a_refused_request(
-        self, gate: Gate, visitor: Visitor, redis: Redis
+    async def test_is_not_claimed_by_a_rate_limited_request(
+        self, gate: Gate, caller: Caller, redis: Redis
     ) -> None:
-        tiers = [Tier("none", redis_keys.user_limit(visitor.user, "none"), RateLimit(1, 60))]
-        passages = [
-            visitor.admission("idempotent_write", tiers, key="k", fingerprint=FINGERPRINT)
+        tiers = [Tier("none", redis_keys.user_limit(caller.user, "none"), RateLimit(1, 60))]
+        admissions = [
+            caller.admission("idempotent_write", tiers, key="k", fingerprint=FINGERPRINT)
             for _ in "ab"
         ]
-        await gate.admit(visitor.admission(tiers=tiers))
-        assert [(await gate.admit(each)).kind for each in passages] == ["limited"] * 2
-        assert not redis.exists(redis_keys.idempotency_key(visitor.user, "k"), visitor.cache)
+        await gate.admit(caller.admission(tiers=tiers))
+        assert [(await gate.admit(each)).kind for each in admissions] == ["limited"] * 2
+        assert not redis.exists(redis_keys.idempotency_key(caller.user, "k"), caller.cache)

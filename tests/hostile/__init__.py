@@ -1,1 +1,1 @@
-"""Hostile inputs, one table per concern."""
+"""Inputs made to harm: one table for each concern."""

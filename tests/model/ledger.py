@@ -1,7 +1,4 @@
-"""The ledger in ninety lines of Python: what has to be true, with nothing that makes it fast.
-
-It knows no SQL, no locks and no batches. DESIGN §4 is its only source.
-"""
+"""A model of the ledger in ninety lines of Python: its rules, without SQL, locks and batches."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -12,21 +9,21 @@ LIMIT: Final = 2**53 - 1
 
 @dataclass
 class Account:
-    """One user's account. `history` has a step for all that its owner can see, oldest first."""
+    """One user's account. `history` has all steps that its owner can see, oldest first."""
 
     currency: str = "ZAR"
     balance: int = 0
     frozen: bool = False
-    history: list[tuple[str, int, int]] = field(default_factory=list)  # what, amount, balance after
+    history: list[tuple[str, int, int]] = field(default_factory=list)  # kind, amount, balance after
 
-    def move(self, what: str, amount: int) -> None:
+    def move(self, kind: str, amount: int) -> None:
         self.balance += amount
-        self.history.append((what, abs(amount), self.balance))
+        self.history.append((kind, abs(amount), self.balance))
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for. `receiver` is a name; one that has no account is nobody."""
+    """A transfer as requested. `receiver` is a name, which need not have an account."""
 
     sender: str
     key: str
@@ -36,83 +33,83 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Many:
-    """A bulk: parts of one sender under one key."""
+class BatchRequest:
+    """A transfer batch as requested: items of one sender under one key."""
 
     sender: str
     key: str
-    parts: tuple[Request, ...]
+    items: tuple[Request, ...]
     atomic: bool
 
 
 @dataclass
 class Ledger:
-    """Accounts by name, and what each key of each sender was used for and answered."""
+    """Accounts by name; the request and the outcome of each key of each sender."""
 
     accounts: dict[str, Account] = field(default_factory=dict)
-    keys: dict[tuple[str, str], tuple[Request | Many, str]] = field(default_factory=dict)
+    keys: dict[tuple[str, str], tuple[Request | BatchRequest, str]] = field(default_factory=dict)
 
-    def post(self, asked: Request) -> str:
+    def post(self, request: Request) -> str:
         """The outcome, in the order of precedence."""
-        known = self._known(asked)
+        known = self._outcome_of_known_key(request)
         if known is not None:
             return known
-        outcome = self._do(asked)
-        self.keys[asked.sender, asked.key] = asked, outcome
+        outcome = self._execute(request)
+        self.keys[request.sender, request.key] = request, outcome
         return outcome
 
-    def post_many(self, asked: Many) -> tuple[str, list[str | None]]:
-        """The outcome, and that of each part; None for what was not done or taken back."""
-        told: list[str | None] = [None] * len(asked.parts)
-        outcome = self._known(asked)
+    def post_batch(self, batch: BatchRequest) -> tuple[str, list[str | None]]:
+        """The outcome, and that of each item; None for an item not executed or reverted."""
+        items: list[str | None] = [None] * len(batch.items)
+        outcome = self._outcome_of_known_key(batch)
         if outcome is not None:
-            return outcome, told
+            return outcome, items
         outcome = "completed"
         before = deepcopy(self.accounts)
-        for at, part in enumerate(asked.parts):
-            told[at] = done = self._do(part)
-            if asked.atomic and done != "completed":
-                self.accounts, outcome = before, done
-                told[:at] = [None] * at
+        for index, item in enumerate(batch.items):
+            items[index] = result = self._execute(item)
+            if batch.atomic and result != "completed":
+                self.accounts, outcome = before, result
+                items[:index] = [None] * index
                 break
-        self.keys[asked.sender, asked.key] = asked, outcome
-        return outcome, told
+        self.keys[batch.sender, batch.key] = batch, outcome
+        return outcome, items
 
-    def _known(self, asked: Request | Many) -> str | None:
-        known = self.keys.get((asked.sender, asked.key))
+    def _outcome_of_known_key(self, request: Request | BatchRequest) -> str | None:
+        known = self.keys.get((request.sender, request.key))
         if known is None:
             return None
-        return "duplicate" if known[0] == asked else "idempotency_key_reuse"
+        return "duplicate" if known[0] == request else "idempotency_key_reuse"
 
-    def _do(self, asked: Request) -> str:
-        outcome = self._decide(asked)
+    def _execute(self, request: Request) -> str:
+        outcome = self._decide(request)
         if outcome == "completed":
-            self.accounts[asked.sender].move("sent", -asked.amount)
-            self.accounts[asked.receiver].move("received", asked.amount)
+            self.accounts[request.sender].move("sent", -request.amount)
+            self.accounts[request.receiver].move("received", request.amount)
         elif outcome == "insufficient_funds":
-            sender = self.accounts[asked.sender]
-            sender.history.append(("failed", asked.amount, sender.balance))
+            sender = self.accounts[request.sender]
+            sender.history.append(("failed", request.amount, sender.balance))
         return outcome
 
-    def _decide(self, asked: Request) -> str:
-        sender = self.accounts[asked.sender]
+    def _decide(self, request: Request) -> str:
+        sender = self.accounts[request.sender]
         if sender.frozen:
             return "account_frozen"
-        if asked.receiver == asked.sender:
+        if request.receiver == request.sender:
             return "same_account"
-        receiver = self.accounts.get(asked.receiver)
+        receiver = self.accounts.get(request.receiver)
         if receiver is None:
             return "receiver_not_found"
         if receiver.frozen:
             return "receiver_unavailable"
-        if {receiver.currency, asked.currency or sender.currency} != {sender.currency}:
+        if {receiver.currency, request.currency or sender.currency} != {sender.currency}:
             return "currency_mismatch"
-        if asked.amount > sender.balance:
+        if request.amount > sender.balance:
             return "insufficient_funds"
-        return "balance_limit" if receiver.balance + asked.amount > LIMIT else "completed"
+        return "balance_limit" if receiver.balance + request.amount > LIMIT else "completed"
 
     def fund(self, name: str, amount: int) -> bool:
-        """Money from outside; whether the account could take it."""
+        """Deposits money. False if the account refuses it."""
         account = self.accounts[name]
         if account.frozen or account.balance + amount > LIMIT:
             return False

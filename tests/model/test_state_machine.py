@@ -1,8 +1,8 @@
-"""Random lives of the ledger, in SQL and in ninety lines of Python, side by side.
+"""Random runs of the ledger in SQL, compared with the model in Python.
 
-Transfers and bulks of them, alone and in batches, go through the batcher into a database of their
-own. After every step the balances agree, after every life the histories do, and `ledger verify`
-finds nothing.
+Transfers and transfer batches, alone and in commit batches, go through the batcher into a separate
+database. After every step the balances agree; after every run the histories agree, and `ledger
+verify` finds nothing.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from finpay.ledger.batcher import Batcher
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import PostingResult, Transfer, TransferBatch
 from finpay.ledger.verify import verify
-from tests.model.ledger import LIMIT, Account, Ledger, Many, Request
+from tests.model.ledger import LIMIT, Account, BatchRequest, Ledger, Request
 from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder, bulk, fresh_key, item, transfer
 
-# Some ten seconds; MODEL_RUNS=2000 is for a night.
+# Some ten seconds; MODEL_RUNS=2000 takes ten minutes or more.
 RUNS: Final = int(os.environ.get("MODEL_RUNS", "30"))
 STEPS: Final = 25
 
@@ -50,17 +50,17 @@ REQUESTS: Final = st.builds(
     Request,
     sender=NAMES,
     key=st.sampled_from(["k1", "k2", "k3", "k4", "k5"]) | st.uuids().map(str),
-    receiver=NAMES | st.just("nobody"),
+    receiver=NAMES | st.just("unknown"),
     amount=AMOUNTS,
     currency=st.sampled_from([None, None, None, "ZAR", "USD"]),
 )
 
 
-BULKS: Final = st.builds(
-    lambda first, more, atomic: Many(
+BATCHES: Final = st.builds(
+    lambda first, more, atomic: BatchRequest(
         first.sender,
         first.key,
-        tuple(replace(part, sender=first.sender, key=first.key) for part in (first, *more)),
+        tuple(replace(item, sender=first.sender, key=first.key) for item in (first, *more)),
         atomic,
     ),
     REQUESTS,
@@ -69,8 +69,8 @@ BULKS: Final = st.builds(
 )
 
 
-class World:
-    """One database and one event loop for all lives."""
+class Environment:
+    """One database and one event loop for all runs."""
 
     def __init__(self, url: str) -> None:
         self.runner = asyncio.Runner()
@@ -89,57 +89,61 @@ class World:
         self.runner.close()
 
 
-class Life(RuleBasedStateMachine):
-    """Four accounts and what may happen to them."""
+class LedgerMachine(RuleBasedStateMachine):
+    """Four accounts, and the operations on them that hypothesis chooses from."""
 
-    world: ClassVar[World]
+    environment: ClassVar[Environment]
 
     def __init__(self) -> None:
         super().__init__()
         self.model = Ledger()
         self.holders: dict[str, Holder] = {}
-        self.answers: dict[tuple[str, str], PostingResult] = {}
+        self.first_results: dict[tuple[str, str], PostingResult] = {}
 
     @initialize()
     def open(self) -> None:
         for name, (currency, balance) in OPENING.items():
-            self.holders[name] = self.world.do(self.world.bank.open(currency=currency))
+            self.holders[name] = self.environment.do(self.environment.bank.open(currency=currency))
             self.model.accounts[name] = Account(currency)
             if balance:
                 self.fund(name, balance)
 
-    @rule(asked=REQUESTS, by_email=st.booleans())
-    def send(self, asked: Request, *, by_email: bool) -> None:
-        self.post([asked], by_email=by_email)
+    @rule(request=REQUESTS, by_email=st.booleans())
+    def send(self, request: Request, *, by_email: bool) -> None:
+        self.post([request], by_email=by_email)
 
-    @rule(batch=st.lists(REQUESTS, min_size=2, max_size=12), by_email=st.booleans())
-    def send_together(self, batch: list[Request], *, by_email: bool) -> None:
-        self.post(batch, by_email=by_email)
+    @rule(requests=st.lists(REQUESTS, min_size=2, max_size=12), by_email=st.booleans())
+    def send_concurrently(self, requests: list[Request], *, by_email: bool) -> None:
+        self.post(requests, by_email=by_email)
 
-    @rule(many=BULKS, beside=st.lists(REQUESTS | BULKS, max_size=3), by_email=st.booleans())
-    def send_bulk(self, many: Many, beside: list[Request | Many], *, by_email: bool) -> None:
-        self.post([*beside[:1], many, *beside[1:]], by_email=by_email)
+    @rule(batch=BATCHES, others=st.lists(REQUESTS | BATCHES, max_size=3), by_email=st.booleans())
+    def send_batch(
+        self, batch: BatchRequest, others: list[Request | BatchRequest], *, by_email: bool
+    ) -> None:
+        self.post([*others[:1], batch, *others[1:]], by_email=by_email)
 
     @rule(data=st.data(), times=st.integers(1, 3), by_email=st.booleans())
-    def send_again(self, data: st.DataObject, times: int, *, by_email: bool) -> None:
-        """A request that was answered, alone or among others."""
+    def retry(self, data: st.DataObject, times: int, *, by_email: bool) -> None:
+        """Repeats a request that has its outcome, once or several times at once."""
         if self.model.keys:
-            asked, _ = data.draw(st.sampled_from(list(self.model.keys.values())))
-            self.post([asked] * times, by_email=by_email)
+            request, _ = data.draw(st.sampled_from(list(self.model.keys.values())))
+            self.post([request] * times, by_email=by_email)
 
     @rule(name=NAMES, frozen=st.booleans())
     def set_status(self, name: str, *, frozen: bool) -> None:
         status: administration.Status = "frozen" if frozen else "active"
         target = self.holders[name].public_id
-        self.world.do(
-            administration.set_status(self.world.bank.owner, target, status, "model", fresh_key())
+        self.environment.do(
+            administration.set_status(
+                self.environment.bank.owner, target, status, "model", fresh_key()
+            )
         )
         self.model.accounts[name].frozen = frozen
 
     @rule(name=NAMES, amount=AMOUNTS)
     def fund(self, name: str, amount: int) -> None:
         try:
-            self.world.do(self.world.bank.fund(self.holders[name], amount))
+            self.environment.do(self.environment.bank.fund(self.holders[name], amount))
             funded = True
         except FinPayError:
             funded = False
@@ -147,80 +151,82 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def balances_agree(self) -> None:
-        assert {name: self.world.do(self.world.bank.balance(holder))
+        assert {name: self.environment.do(self.environment.bank.balance(holder))
                 for name, holder in self.holders.items()} \
             == {name: account.balance for name, account in self.model.accounts.items()}  # fmt: skip
 
     def teardown(self) -> None:
         for name, account in self.model.accounts.items():
             assert self.history(self.holders[name]) == account.history
-        report = self.world.do(verify(self.world.bank.owner))
+        report = self.environment.do(verify(self.environment.bank.owner))
         assert report.ok, [check for check in report.checks if not check.ok]
 
-    def post(self, batch: Sequence[Request | Many], *, by_email: bool) -> None:
-        """All at once, so that they share one batch; the model takes them one by one."""
-        requests = [self.request(asked, by_email=by_email) for asked in batch]
-        results = self.world.do(self.together(requests))
-        for asked, result in zip(batch, results, strict=True):
-            if isinstance(asked, Many):
-                outcome, told = self.model.post_many(asked)
-                assert result.items == told
-                self.world.seen.update(f"bulk {one}" for one in told)
+    def post(self, requests: Sequence[Request | BatchRequest], *, by_email: bool) -> None:
+        """Posts all at once, so that they share a commit batch; the model posts one by one."""
+        postings = [self.posting(request, by_email=by_email) for request in requests]
+        results = self.environment.do(self.post_concurrently(postings))
+        for request, result in zip(requests, results, strict=True):
+            if isinstance(request, BatchRequest):
+                outcome, items = self.model.post_batch(request)
+                assert result.items == items
+                self.environment.seen.update(f"batch item {item}" for item in items)
             else:
-                outcome = self.model.post(asked)
+                outcome = self.model.post(request)
             assert result.outcome == outcome
-            self.world.seen[outcome] += 1
-        for asked, result in zip(batch, results, strict=True):
-            first = self.answers.setdefault((asked.sender, asked.key), result)
+            self.environment.seen[outcome] += 1
+        for request, result in zip(requests, results, strict=True):
+            first = self.first_results.setdefault((request.sender, request.key), result)
             assert (result.http_status, result.answer) == (first.http_status, first.answer)
             assert result.fingerprint == first.fingerprint
 
-    async def together(self, requests: list[posting.Posting]) -> list[PostingResult]:
-        return await asyncio.gather(*map(self.world.batcher.post, requests))
+    async def post_concurrently(self, postings: list[posting.Posting]) -> list[PostingResult]:
+        return await asyncio.gather(*map(self.environment.batcher.post, postings))
 
-    def request(self, asked: Request | Many, *, by_email: bool) -> Transfer | TransferBatch:
-        if isinstance(asked, Request):
-            return self.item(asked, by_email=by_email)
-        parts = [self.item(part, by_email=by_email) for part in asked.parts]
+    def posting(
+        self, request: Request | BatchRequest, *, by_email: bool
+    ) -> Transfer | TransferBatch:
+        if isinstance(request, Request):
+            return self.transfer(request, by_email=by_email)
+        transfers = [self.transfer(each, by_email=by_email) for each in request.items]
         return bulk(
-            self.holders[asked.sender],
+            self.holders[request.sender],
             *(
                 item(
-                    self.holders[asked.sender],
-                    part.amount,
-                    receiver_id=part.receiver_id,
-                    receiver_email=part.receiver_email,
-                    currency=part.currency,
+                    self.holders[request.sender],
+                    each.amount,
+                    receiver_id=each.receiver_id,
+                    receiver_email=each.receiver_email,
+                    currency=each.currency,
                 )
-                for part in parts
+                for each in transfers
             ),
-            mode="atomic" if asked.atomic else "independent",
-            key=asked.key,
-            fingerprint=repr(asked).encode(),
+            mode="atomic" if request.atomic else "independent",
+            key=request.key,
+            fingerprint=repr(request).encode(),
         )
 
-    def item(self, asked: Request, *, by_email: bool) -> Transfer:
-        receiver = self.holders.get(asked.receiver)
-        nobody = Holder(self.holders["ann"].user_id, self.holders["ann"].user_id, "no@example.com")
-        item = transfer(
-            self.holders[asked.sender],
-            receiver or nobody,
-            asked.amount,
-            key=asked.key,
-            currency=asked.currency,
-            fingerprint=repr(asked).encode(),
+    def transfer(self, request: Request, *, by_email: bool) -> Transfer:
+        receiver = self.holders.get(request.receiver)
+        unknown = Holder(self.holders["ann"].user_id, self.holders["ann"].user_id, "no@example.com")
+        made = transfer(
+            self.holders[request.sender],
+            receiver or unknown,
+            request.amount,
+            key=request.key,
+            currency=request.currency,
+            fingerprint=repr(request).encode(),
         )
         if by_email:
-            item = structs.replace(
-                item, receiver_id=None, receiver_email=(receiver or nobody).email
+            made = structs.replace(
+                made, receiver_id=None, receiver_email=(receiver or unknown).email
             )
-        return item
+        return made
 
     def history(self, holder: Holder) -> list[tuple[str, int, int]]:
-        """As the API's reads tell it, oldest first."""
-        found = self.world.do(
+        """As the API's reads return it, but oldest first."""
+        found = self.environment.do(
             reads.history(
-                self.world.bank.app,
+                self.environment.bank.app,
                 holder.user_id,
                 holder.account_id,
                 before=reads.HistoryPosition(),
@@ -240,11 +246,13 @@ class Life(RuleBasedStateMachine):
         ]  # fmt: skip
 
 
-def test_the_ledger_does_what_ninety_lines_of_python_do(fresh_database: Callable[[], str]) -> None:
-    world = World(fresh_database())
+def test_random_operations_have_the_results_of_the_model(
+    fresh_database: Callable[[], str],
+) -> None:
+    environment = Environment(fresh_database())
     try:
         run_state_machine_as_test(
-            type("Life", (Life,), {"world": world}),
+            type("LedgerMachine", (LedgerMachine,), {"environment": environment}),
             settings=settings(
                 max_examples=RUNS,
                 stateful_step_count=STEPS,
@@ -252,11 +260,11 @@ def test_the_ledger_does_what_ninety_lines_of_python_do(fresh_database: Callable
                 suppress_health_check=list(HealthCheck),
             ),
         )
-        # Chance may leave out the rarest ones, but lives without these would show too little.
-        assert set(world.seen) >= {
+        # The rarest outcomes may be missing, but runs without these would test too little.
+        assert set(environment.seen) >= {
             Outcome.COMPLETED, Outcome.DUPLICATE, Outcome.IDEMPOTENCY_KEY_REUSE,
             Outcome.INSUFFICIENT_FUNDS, Outcome.RECEIVER_NOT_FOUND,
-            "bulk completed", "bulk insufficient_funds", "bulk None",
+            "batch item completed", "batch item insufficient_funds", "batch item None",
         }  # fmt: skip
     finally:
-        world.close()
+        environment.close()

@@ -1,4 +1,4 @@
-"""A copy of the tree that may be spoiled."""
+"""A copy of the tree, to plant bugs in."""
 
 import shutil
 import tempfile
@@ -12,19 +12,19 @@ ROOT: Final = Path(__file__).parents[2]
 
 @contextmanager
 def copied_tree() -> Iterator[Path]:
-    """The folders src and tests, without what only git and editors need. Gone afterwards."""
+    """The folders of code, removed at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="finpay-mutant-") as folder:
         copy = Path(folder)
-        copy.chmod(0o755)  # the servers' account passes through
-        for name in ("src", "tests"):
+        copy.chmod(0o755)  # for the servers' account
+        for name in ("src", "tests", "torture", "benchmarks"):
             shutil.copytree(ROOT / name, copy / name)
         shutil.copy(ROOT / "pyproject.toml", copy)
         yield copy
 
 
 def replace_once(name: str, path: Path, old: str, new: str) -> None:
-    """SystemExit unless `old` stands in the file just once: the plant would be another one."""
+    """SystemExit unless the file has `old` exactly once: it would be another bug."""
     text = path.read_text("utf-8")
     if text.count(old) != 1:
-        raise SystemExit(f"{name}: its place in {path.name} stands {text.count(old)} times")
+        raise SystemExit(f"{name}: {path.name} has the text to replace {text.count(old)} times")
     path.write_text(text.replace(old, new), "utf-8")

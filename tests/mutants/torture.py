@@ -1,7 +1,7 @@
-"""python -m tests.mutants.torture [name …]: plants bugs in a copy that the fault harness judges.
+"""python -m tests.mutants.torture [name …]: plants bugs in a copy of the tree for torture.
 
-A harness that can't fail proves nothing. Each plant runs with the faults that bring it to light;
-the table at the end goes into docs/reliability.md.
+A harness that can't fail proves nothing. Each planted bug runs with the faults that expose it; the
+table at the end goes into docs/reliability.md.
 """
 
 import json
@@ -15,14 +15,14 @@ from tests.mutants.torture_mutations import PLANTS, Plant
 from torture.run import Options, run
 
 SEED: Final = 11
-WINDOW_S: Final = 4.0  # short: the figures matter to one plant, and that one stops it all
+WINDOW_S: Final = 4.0  # short: only one bug shows in the figures, and that one stops the service
 EVERY_MS: Final = 900
 LIMIT_S: Final = 400
 _INSIDE: Final = "--inside"
 
 
-def noticed(plant: Plant) -> set[str]:
-    """What the harness found on a copy of the tree that has this bug: names of counts."""
+def found_by_harness(plant: Plant) -> set[str]:
+    """The counts that are not zero on a copy of the tree with this bug."""
     with copied_tree() as copy:
         for edit in plant.edits:
             replace_once(plant.name, copy / edit.path, edit.old, edit.new)
@@ -36,7 +36,7 @@ def noticed(plant: Plant) -> set[str]:
             check=False,
         )
     if done.returncode != 0:
-        raise SystemExit(f"{plant.name}: the harness could not run")
+        raise SystemExit(f"{plant.name}: the harness failed")
     report: dict[str, Any] = json.loads(done.stdout)
     if os.environ.get("SHOW"):
         print(json.dumps(report, indent=1), file=sys.stderr)
@@ -44,8 +44,8 @@ def noticed(plant: Plant) -> set[str]:
     return broken | ({"liveness"} if report["liveness"]["faults"] else set())
 
 
-def inside(plant: Plant) -> int:
-    """In the copy: one run, its report as JSON."""
+def run_in_copy(plant: Plant) -> int:
+    """One run in the copy; prints its report as JSON."""
     options = Options(
         SEED,
         plant.minutes,
@@ -54,17 +54,17 @@ def inside(plant: Plant) -> int:
         window_s=WINDOW_S,
         think_s=plant.think_s,
     )
-    print(json.dumps(run(options, say=lambda _: None).as_json()))
+    print(json.dumps(run(options, progress=lambda _: None).as_json()))
     return 0
 
 
 def main() -> int:
     if sys.argv[1:2] == [_INSIDE]:
-        return inside(next(plant for plant in PLANTS if plant.name == sys.argv[2]))
+        return run_in_copy(next(plant for plant in PLANTS if plant.name == sys.argv[2]))
     chosen = [plant for plant in PLANTS if not sys.argv[1:] or plant.name in sys.argv[1:]]
     survivors = []
     for plant in chosen:
-        found = noticed(plant)
+        found = found_by_harness(plant)
         caught = found & set(plant.noticed_by)
         names = ", ".join(sorted(caught)) + "".join(f", ({n})" for n in sorted(found - caught))
         print(f"{'caught  ' if caught else 'SURVIVED'}  {plant.name:<40}{names}", flush=True)

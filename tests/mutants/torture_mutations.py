@@ -6,9 +6,10 @@ from typing import Final
 from torture.fault_plan import Fault
 from torture.load import THINK_S
 
-_MIGRATIONS: Final = "src/finpay/db/migrations/20261122"
-POST: Final = f"{_MIGRATIONS}000006_post_transfers.sql"
-RIGHTS: Final = f"{_MIGRATIONS}000007_rights.sql"
+_MIGRATIONS: Final = "src/finpay/db/migrations/20261129"
+DECIDE: Final = f"{_MIGRATIONS}000007_ledger_decisions.sql"
+POST: Final = f"{_MIGRATIONS}000009_ledger_posting.sql"
+RIGHTS: Final = f"{_MIGRATIONS}000012_rights.sql"
 POSTING: Final = "src/finpay/ledger/posting.py"
 BATCHER: Final = "src/finpay/ledger/batcher.py"
 POOL: Final = "src/finpay/db/pool.py"
@@ -37,13 +38,13 @@ class Plant:
     think_s: float = THINK_S
 
 
-_EVENTS_END: Final = "WHERE i.id IS NOT NULL AND side.sequence IS NOT NULL;\n\n    queued := 0;"
-_KEYS_END: Final = "WHERE i.outcome > 'duplicate';\n\n    INSERT INTO outbox.events"
+_EVENTS_END: Final = "WHERE side.sequence IS NOT NULL;\n\n    IF subscribed IS NOT NULL THEN"
+_KEYS_END: Final = "WHERE q.outcome > 'duplicate';\n\n    IF modes &&"
 _CALLED: Final = '    assert row is not None, "a function with OUT parameters'
 _GRANTS: Final = "GRANT EXECUTE ON FUNCTION\n    ledger.open_account,"
 
-_TELL_LATE: Final = """\
-CREATE FUNCTION outbox.tell_late(ids uuid[]) RETURNS void
+_RECORD_LATE: Final = """\
+CREATE FUNCTION outbox.record_late(ids uuid[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO outbox.events (account_id, sequence, transaction_id, actor_id, created_at, type,
@@ -57,7 +58,7 @@ AS $$
     LEFT JOIN ledger.idempotency_keys k ON k.transaction_id = t.id AND k.principal_id = s.user_id
     ON CONFLICT DO NOTHING
 $$;
-GRANT EXECUTE ON FUNCTION outbox.tell_late TO finpay_app;
+GRANT EXECUTE ON FUNCTION outbox.record_late TO finpay_app;
 """
 
 _STORE_LATE: Final = """\
@@ -94,14 +95,14 @@ PLANTS: Final = (
     ),
     Plant(
         "idempotency only in Redis",
-        (Edit(POST, _KEYS_END, _KEYS_END.replace("i.outcome > 'duplicate'", "false")),),
+        (Edit(POST, _KEYS_END, _KEYS_END.replace("q.outcome > 'duplicate'", "false")),),
         _EMPTY,
         ("duplicated",),
     ),
     Plant(
         "answer stored after the commit",
         (
-            Edit(POST, _KEYS_END, _KEYS_END.replace("i.outcome > 'duplicate'", "false")),
+            Edit(POST, _KEYS_END, _KEYS_END.replace("q.outcome > 'duplicate'", "false")),
             Edit(RIGHTS, _GRANTS, _STORE_LATE + _GRANTS),
             Edit(POSTING, _CALLED,
                  "    await database.execute(\n"
@@ -109,7 +110,7 @@ PLANTS: Final = (
                  "        [request.sender_id for request in requests],\n"
                  '        row["transaction_ids"], row["http_statuses"],\n'
                  "        [request.key for request in requests],\n"
-                 '        row["stored_prints"], row["answers"],\n'
+                 '        row["stored_fingerprints"], row["answers"],\n'
                  "    )\n" + _CALLED),
         ),
         _KILLS,
@@ -135,16 +136,15 @@ PLANTS: Final = (
         ("refused_but_applied",),
     ),
     Plant(
-        "stored answers are written anew",
-        (Edit(POST, "SELECT users[i.at], i.id, now, i.http_status, i.key, i.fingerprint, i.answer",
-              "SELECT users[i.at], i.id, now, i.http_status, i.key, i.fingerprint,\n"
-              "           i.answer::jsonb::text"),),
+        "stored answers are formatted anew",
+        (Edit(POST, "q.http_status, q.key, q.fingerprint, q.body\n",
+              "q.http_status, q.key, q.fingerprint,\n           q.body::jsonb::text\n"),),
         _EMPTY,
         ("divergent_replays",),
     ),
     Plant(
-        "money is minted",
-        (Edit(POST, "balances[r]  := balances[r] + amounts[i];",
+        "money is created",
+        (Edit(DECIDE, "balances[r]  := balances[r] + amounts[i];",
               "balances[r]  := balances[r] + amounts[i] + 1;"),),
         (Fault.KILL_API,),
         ("unbalanced", "drifted", "impossible_reads"),
@@ -154,10 +154,10 @@ PLANTS: Final = (
         "event written after the commit",
         (
             Edit(POST, _EVENTS_END, _EVENTS_END.replace("side.sequence IS NOT NULL", "false")),
-            Edit(RIGHTS, _GRANTS, _TELL_LATE + _GRANTS),
+            Edit(RIGHTS, _GRANTS, _RECORD_LATE + _GRANTS),
             Edit(POSTING, _CALLED,
                  "    await database.execute(\n"
-                 '        "SELECT outbox.tell_late($1)", [item.id for item in items]\n'
+                 '        "SELECT outbox.record_late($1)", [item.id for item in items]\n'
                  "    )\n" + _CALLED),
         ),
         _KILLS,
@@ -165,9 +165,9 @@ PLANTS: Final = (
         minutes=0.7,
     ),
     Plant(
-        "a lost line is a bug",
-        (Edit(POOL, '_NOT_NOW_CLASSES: Final = ("08", "53", "57")',
-              '_NOT_NOW_CLASSES: Final = ("53", "57")'),),
+        "a lost connection is a bug",
+        (Edit(POOL, '_UNAVAILABLE_CLASSES: Final = ("08", "53", "57")',
+              '_UNAVAILABLE_CLASSES: Final = ("53", "57")'),),
         _LOST_LINES,
         ("undocumented_answers",),
     ),
@@ -203,14 +203,14 @@ PLANTS: Final = (
         ("orphans",),
     ),
     Plant(
-        "the dead keep their leases",
+        "stopped workers keep their leases",
         (Edit(WORKER_SQL, "WHERE d.status = 'leased' AND d.worker_id NOT IN",
               "WHERE false AND d.worker_id NOT IN"),),
         (Fault.KILL_WORKER,),
         ("orphans",),
     ),
     Plant(
-        "a lost batch keeps its place for ever",
+        "a lost batch stays in flight for ever",
         (Edit(BATCHER, "            pause_s = await _pause(pause_s)\n        else:",
               "            await asyncio.sleep(3_600)\n        else:"),),
         _CRASHES,

@@ -15,13 +15,13 @@ from finpay.errors import FinPayError
 from finpay.identity.access_tokens import Principal, Signer
 from finpay.identity.models import LoggedIn, RequestOrigin, Tokens
 from finpay.identity.passwords import Hasher, Verified
+from finpay.identity.sessions import REPEAT_S
 from finpay.identity.users import Identity
 
 PASSWORD: Final = "correct horse battery"
 ADDRESS: Final = "192.0.2.7"
 ACCESS_TTL_S: Final = 900
 REFRESH_TTL_S: Final = 3_600
-GRACE_S: Final = 30
 BLOCKED_LIMIT_S: Final = 5.0  # until a statement waits for a lock
 
 
@@ -79,7 +79,6 @@ class People:
             self.hasher,
             self.signer,
             refresh_ttl_s=REFRESH_TTL_S,
-            refresh_grace_s=GRACE_S,
         )
 
     async def close(self) -> None:
@@ -102,12 +101,50 @@ class People:
         return self.signer.verify(tokens.access_token, time.time())
 
     async def refresh(self, token: str) -> Tokens:
-        outcome = await self.identity.refresh(token, fresh_origin())
+        outcome = await self.identity.sessions.refresh(token, fresh_origin())
         assert isinstance(outcome, Tokens)
         return outcome
 
+    async def logout(self, principal: Principal, origin: RequestOrigin) -> None:
+        await self.identity.sessions.revoke(
+            principal.session_id, principal.user_id, "logout", origin
+        )
+
     async def is_active(self, person: Person) -> bool:
-        return await self.identity.is_session_active(person.principal.session_id, person.id)
+        principal = person.principal
+        return await self.identity.sessions.confirm(
+            principal.session_id, person.id, principal.generation
+        )
+
+    async def use(self, tokens: Tokens) -> bool:
+        """As the gate does for an access token whose generation has no marker."""
+        principal = self.principal(tokens)
+        return await self.identity.sessions.confirm(
+            principal.session_id, principal.user_id, principal.generation
+        )
+
+    async def age(self, person: Person, by_s: float) -> None:
+        """As if everything of the person's session had happened `by_s` seconds earlier."""
+        for table, key, columns in (
+            ("sessions", "id", ("created_at", "expires_at", "ended_at")),
+            ("refresh_tokens", "session_id", ("created_at", "expires_at", "successor_used_at")),
+        ):
+            moved = ", ".join(f"{name} = {name} - make_interval(secs => $2)" for name in columns)
+            await self.database.execute(
+                f"UPDATE identity.{table} SET {moved} WHERE {key} = $1",
+                person.principal.session_id,
+                by_s,
+            )
+
+    async def exchange_and_use(self, person: Person) -> None:
+        """So long ago that another exchange of the session's first refresh token is reuse."""
+        await self.use(await self.refresh(person.refresh_token))
+        await self.age(person, REPEAT_S + 1)
+
+    async def ended_at(self, person: Person) -> object:
+        return await self.one(
+            "SELECT ended_at FROM identity.sessions WHERE id = $1", person.principal.session_id
+        )
 
     async def one(self, query: str, *args: object) -> Any:
         """The single value of the single row."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from finpay.identity import cleanup
-from finpay.identity.sessions import hash_of
+from finpay.identity.refresh_tokens import hash_of
 from finpay.ledger.verify import verify
 from tests.sql.identity_fixtures import ACCESS_TTL_S, People, Person, refusal
 

@@ -43,7 +43,7 @@ async def test_registration_creates_a_user_an_account_and_a_session(people: Peop
     assert await people.identity.me(user.id) == user
     principal = people.principal(logged_in.tokens)
     assert (principal.user_id, principal.account_id) == (user.id, account.id)
-    assert await people.identity.is_session_active(principal.session_id, user.id)
+    assert await people.identity.sessions.confirm(principal.session_id, user.id, 0)
     assert logged_in.tokens.expires_in_s == ACCESS_TTL_S
     owner = await people.one("SELECT user_id FROM ledger.accounts WHERE id = $1", account.id)
     assert owner == user.id

@@ -43,7 +43,7 @@ CREATE TABLE ledger.seen AS
 def bare(run: Run, worker_id: str) -> Iterator[Cluster]:
     """A cluster that FinPay has never seen."""
     name = f"bare-{worker_id}-{os.getpid()}"
-    server = run.start_postgres(run.place(name))
+    server = run.start_postgres(name)
     yield server
     server.stop()
     remove_data_dir(Path(run.folder, name))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from finpay.errors import Code, FinPayError
+from finpay.identity.models import PasswordChanged
 from finpay.identity.users import MAX_ATTEMPTS
 from tests.sql.identity_fixtures import PASSWORD, People, fresh_origin, refusal
 
@@ -24,11 +25,12 @@ async def test_password_change_revokes_all_other_sessions(people: People) -> Non
     person, bystander = await people.register(), await people.register()
     second, third = await people.login(person), await people.login(person)
     logged_out = await people.login(person)
-    await people.identity.logout(logged_out.principal, fresh_origin())
+    await people.logout(logged_out.principal, fresh_origin())
     origin = fresh_origin()
-    revoked = await people.identity.change_password(
+    changed = await people.identity.change_password(
         second.principal, PASSWORD, NEW_PASSWORD, origin
     )
+    revoked = changed.revoked
     others = {person.principal.session_id, third.principal.session_id}
     assert len(revoked) == 2
     assert set(revoked) == others
@@ -38,8 +40,9 @@ async def test_password_change_revokes_all_other_sessions(people: People) -> Non
         False,
     ]
     assert await people.is_active(bystander)
-    await people.refresh(second.refresh_token)
-    lost = await refusal(people.identity.refresh(third.refresh_token, fresh_origin()))
+    assert await people.use(changed.tokens)
+    await people.refresh(changed.tokens.refresh_token)
+    lost = await refusal(people.identity.sessions.refresh(third.refresh_token, fresh_origin()))
     assert lost.code is Code.REFRESH_TOKEN_INVALID
     audited = await people.audit(origin)
     assert audited[-1] == ("password.changed", person.id, person.id)
@@ -48,6 +51,35 @@ async def test_password_change_revokes_all_other_sessions(people: People) -> Non
     events = await people.events(person)
     assert [event[:2] for event in events[3:]] == [(4, "session.revoked"), (5, "session.revoked")]
     assert all("password_changed" in event[2] for event in events[3:])
+
+
+@pytest.mark.contract("1.2.5")
+async def test_all_earlier_refresh_tokens_are_invalid_after_a_change(people: People) -> None:
+    """Those of the session itself too, so a copy of one is worth nothing; the session lives."""
+    person = await people.register()
+    tokens = [person.refresh_token]
+    for _ in range(3):
+        tokens.append((await people.refresh(tokens[-1])).refresh_token)
+    changed = await people.identity.change_password(
+        person.principal, PASSWORD, NEW_PASSWORD, fresh_origin()
+    )
+    for token in tokens:
+        refused = await refusal(people.identity.sessions.refresh(token, fresh_origin()))
+        assert refused.code is Code.REFRESH_TOKEN_INVALID
+    assert await people.is_active(person)
+    principal = people.principal(changed.tokens)
+    assert (principal.session, principal.generation) == (person.principal.session, 4)
+    await people.refresh(changed.tokens.refresh_token)
+
+
+async def test_session_that_ended_meanwhile_changes_nothing(people: People) -> None:
+    person = await people.register()
+    await people.logout(person.principal, fresh_origin())
+    refused = await refusal(
+        people.identity.change_password(person.principal, PASSWORD, NEW_PASSWORD, fresh_origin())
+    )
+    assert refused.code is Code.UNAUTHENTICATED
+    await people.login(person)
 
 
 async def test_after_a_change_only_the_new_password_is_accepted(people: People) -> None:
@@ -99,8 +131,10 @@ async def test_concurrent_password_changes_have_one_success(people: People) -> N
         return_exceptions=True,
     )
     (lost,) = [result for result in results if isinstance(result, FinPayError)]
-    assert lost.code is Code.INVALID_CREDENTIALS
-    winner = results.index(next(result for result in results if isinstance(result, list)))
+    assert lost.code in (Code.INVALID_CREDENTIALS, Code.UNAUTHENTICATED)
+    winner = results.index(
+        next(result for result in results if isinstance(result, PasswordChanged))
+    )
     assert [await people.is_active(first), await people.is_active(second)] == [
         winner == 0,
         winner == 1,

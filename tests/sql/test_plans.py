@@ -203,10 +203,11 @@ async def test_who_calls_is_found_by_key(connection: Transaction) -> None:
         "JOIN identity.refresh_tokens t ON t.session_id = s.id LIMIT 1"
     )
     asked = {
-        "is_session_active": ((session, user), 1),
+        "get_active_session": ((session, user, 0), 1),
         "get_login_by_email": ((email,), 1),
         "get_user": ((user,), 1),
-        "lock_refresh_token": (("\\x" + token.hex(), 30), 3),  # it, its session, the account
+        "lock_session_of_refresh_token": (("\\x" + token.hex(),), 2),
+        "get_refresh_token": (("\\x" + token.hex(), 60), 3),  # it, its session, the account
     }
     for name, (arguments, rows) in asked.items():
         reads = rows_read(await plan_of(connection, getattr(_IDENTITY, name), *arguments))
@@ -279,10 +280,10 @@ async def _open_many(url: str) -> None:
         "SELECT gen_random_uuid(), id, 'ZAR' FROM new"
     )
     await superuser.execute(
-        "WITH new AS (INSERT INTO identity.sessions (id, user_id) "
-        "             SELECT gen_random_uuid(), id FROM identity.users RETURNING id) "
-        "INSERT INTO identity.refresh_tokens (hash, session_id, expires_at) "
-        "SELECT sha256(id::text::bytea), id, now() + interval '1 day' FROM new"
+        "WITH new AS (INSERT INTO identity.sessions (id, user_id, refresh_key) "
+        "             SELECT gen_random_uuid(), id, sha256('') FROM identity.users RETURNING id) "
+        "INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at) "
+        "SELECT sha256(id::text::bytea), id, 0, now() + interval '1 day' FROM new"
     )
     await superuser.close()
 

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+
 from benchmarks.copy_loader import fill
 from benchmarks.stack import BenchError
 from benchmarks.synthetic_ledger import History, Plan
-
 from finpay.db.pool import Database
 from finpay.dev.postgres import Cluster
 from finpay.ledger.verify import verify
@@ -29,7 +29,7 @@ async def test_it_loads_once_and_verifies(
     await database.close()
     assert report.ok, [check for check in report.checks if not check.ok]
     connection = await asyncpg.connect(url)
-    big = history.people()[0].account_id
+    big = history.users()[0].account_id
     version = await connection.fetchval("SELECT version FROM ledger.accounts WHERE id = $1", big)
     await connection.close()
     assert 480 < version <= 501

@@ -27,6 +27,7 @@ CLAIMS: Mapping[str, Any] = {
     "sub": ids.encode("usr", USER),
     "acc": ids.encode("acc", ACCOUNT),
     "sid": ids.encode("ses", SESSION),
+    "gen": 0,
     "iat": int(NOW),
     "exp": int(NOW) + TTL_S,
     "jti": "x",
@@ -68,6 +69,7 @@ def test_token_is_verified_to_its_principal(signer: Signer) -> None:
         user=ids.encode("usr", USER),
         account=ids.encode("acc", ACCOUNT),
         session=ids.encode("ses", SESSION),
+        generation=0,
         expires_at=int(NOW) + TTL_S,
     )
     token = signer.issue(USER, ACCOUNT, SESSION, NOW)
@@ -125,7 +127,7 @@ def test_other_header_is_refused(signer: Signer, header: Mapping[str, Any]) -> N
 
 
 CLAIM_FAULTS: list[tuple[str, Any]] = [
-    ("iss", "someone-else"),
+    ("iss", "other-service"),
     ("iss", ["finpay"]),
     ("iss", None),
     ("aud", "finpay"),

@@ -1,4 +1,4 @@
-"""The parts of the benchmark that figures pass through: a wrong one would be believed."""
+"""The calculations of the benchmarks: an error in them would go unnoticed."""
 
 import json
 from collections import Counter, defaultdict
@@ -7,9 +7,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from benchmarks import comparison, growth, resource_usage, results, soak, wrk
-from benchmarks.overload import Probed, Turn, percentile, summary
-from benchmarks.report import goals, page, tables
+
+from benchmarks import compare, growth, ratios, resource_usage, results, soak, wrk
+from benchmarks.overload import Probe, Repetition, percentile, summary
+from benchmarks.report import goals, page
 from benchmarks.report.plots import Plot, draw
 from benchmarks.rounds import Round, others_share, per_request
 from benchmarks.stack import BenchError
@@ -46,8 +47,8 @@ def a_round(**changed: Any) -> Round:
     return Round(**{**members, **changed})
 
 
-def test_the_load_generators_line_is_read_in_its_units() -> None:
-    sent = wrk.parsed(
+def test_result_of_wrk_is_read_in_its_units() -> None:
+    sent = wrk.parse(
         "requests=300 duration_us=2000000 transport_errors=1 refusals=2 bytes=9 "
         "p50_us=1500 p99_us=20000 p999_us=30500 max_us=31000"
     )
@@ -56,62 +57,62 @@ def test_the_load_generators_line_is_read_in_its_units() -> None:
     assert (sent.transport_errors, sent.refusals) == (1, 2)
 
 
-def test_without_wrk_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wrk_is_an_error_that_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(BenchError, match="apt install wrk"):
         wrk.check_installed()
 
 
-def test_processor_time_is_per_request() -> None:
+def test_processor_time_is_divided_by_the_requests() -> None:
     assert per_request({"api": 2.0}, 1_000) == {"api": 2_000.0}
     assert per_request({"api": 2.0}, 0) == {"api": 2_000_000.0}, "nothing to divide by"
 
 
-def test_what_others_took_is_a_share_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_of_other_processes_is_a_share_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    assert others_share(busy_s=10, ours_s=9, seconds=5) == 0.1
-    assert others_share(busy_s=9.9, ours_s=10, seconds=5) == 0, "clocks tick apart"
+    assert others_share(busy_s=10, measured_s=9, seconds=5) == 0.1
+    assert others_share(busy_s=9.9, measured_s=10, seconds=5) == 0, "clocks differ"
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (0.999, 100), (1, 100)])
-def test_percentiles_are_values_that_were_seen(share: float, expected: float) -> None:
+def test_percentile_is_one_of_the_values(share: float, expected: float) -> None:
     assert percentile([float(n) for n in range(1, 101)], share) == expected
     assert percentile([7.0], share) == 7
     assert percentile([], share) == 0
 
 
-def test_refusals_are_told_apart_from_answers() -> None:
-    probed = [Probed(503, 0.02, patient=True), Probed(503, 0.04, patient=True)]
-    probed += [Probed(201, 1.0, patient=False)]
-    other = Turn((400, 600), a_round(statuses={503: 1}), [])
-    found = summary([Turn((900, 1_100), a_round(statuses={503: 9}), probed), other, other])
-    assert (found.kept, found.kept_in_turns, found.refused) == (1, [0.5, 1, 1], 11)
+def test_overload_separates_refusals_from_answers() -> None:
+    probes = [Probe(503, 0.02, retry_after=True), Probe(503, 0.04, retry_after=True)]
+    probes += [Probe(201, 1.0, retry_after=False)]
+    other = Repetition((400, 600), a_round(statuses={503: 1}), [])
+    found = summary([Repetition((900, 1_100), a_round(statuses={503: 9}), probes), other, other])
+    assert (found.kept, found.kept_per_repetition, found.refused) == (1, [0.5, 1, 1], 11)
     assert (found.refused_p50_ms, found.refused_max_ms, found.accepted_p99_ms) == (20, 40, 1_000)
-    assert found.all_patient
+    assert found.all_with_retry_after
     assert found.probes == {503: 2, 201: 1}
-    hasty = [Probed(503, 0.02, patient=False)]
-    assert not summary([Turn((1_000, 1_000), a_round(), hasty)]).all_patient
+    without = [Probe(503, 0.02, retry_after=False)]
+    assert not summary([Repetition((1_000, 1_000), a_round(), without)]).all_with_retry_after
 
 
-def test_every_goal_has_its_ratio() -> None:
+def test_ratios_have_a_value_for_each_goal() -> None:
     speeds = {"http uniform": 4_000, "http hot receiver": 3_800, "direct": 8_000}
     speeds |= {
-        "http crowd": 4_800,
+        "http 512": 4_800,
         "naive http": 400,
-        "naive http crowd": 480,
+        "naive http 512": 480,
         "lean naive http": 800,
         "naive sql": 1_600,
         "tpcb": 2_000,
     }
-    assert comparison.ratios(speeds) == {
+    assert ratios.ratios(speeds) == {
         "http / direct": 0.5,
         "http / naive http": 10,
         "http / lean naive http": 5,
         "http / naive sql": 2.5,
         "http / tpcb": 2,
-        "crowd / naive http": 10,
-        "crowd / naive sql": 3,
-        "crowd / tpcb": 2.4,
+        "http 512 / naive http": 10,
+        "http 512 / naive sql": 3,
+        "http 512 / tpcb": 2.4,
         "hot receiver / uniform": 0.95,
     }
 
@@ -128,52 +129,52 @@ def test_growth_compares_rounds_of_the_same_turn() -> None:
     assert found["kept_by_cpu"] == 1
 
 
-def test_memory_that_grows_is_told() -> None:
+def test_soak_growth_is_that_of_the_biggest_process_after_the_warm_up() -> None:
     flat = [{"second": n, "resident_mib": [90.0, 100.0]} for n in range(10)]
     assert soak.growth(flat)["growth_percent"] == 0
     leaking = [{"second": n, "resident_mib": [100.0 + 10 * n]} for n in range(10)]
     assert soak.growth(leaking) == {
-        "settled_mib": 120.0,
+        "steady_mib": 120.0,
         "last_mib": 190.0,
         "peak_mib": 190.0,
         "growth_percent": 58.3,
     }
 
 
-def test_a_result_says_where_and_when(tmp_path: Path) -> None:
+def test_result_file_has_time_commit_and_machine(tmp_path: Path) -> None:
     path = results.write("quick", {"rounds": results.rounds_as_json([a_round()])}, tmp_path)
-    told = json.loads(path.read_text())
-    assert told["machine"]["cores"] >= 1
-    assert told["commit"]
-    assert told["measured_at"].endswith("+00:00")
-    assert told["rounds"][0]["memory_mib"][0]["peak"] == 60
+    written = json.loads(path.read_text())
+    assert written["machine"]["cores"] >= 1
+    assert written["commit"]
+    assert written["measured_at"].endswith("+00:00")
+    assert written["rounds"][0]["memory_mib"][0]["peak"] == 60
     assert set(page.newest(tmp_path)) == {"quick"}
 
 
-def test_the_newest_result_of_a_section_counts(tmp_path: Path) -> None:
+def test_newest_result_of_a_section_is_used(tmp_path: Path) -> None:
     for stamp in ("20260102-000000", "20260101-235959"):
-        (tmp_path / f"growth-all-1000-{stamp}.json").write_text(json.dumps({"from": stamp}))
-    assert page.newest(tmp_path) == {"growth-all-1000": {"from": "20260102-000000"}}
+        (tmp_path / f"growth-1000-{stamp}.json").write_text(json.dumps({"from": stamp}))
+    assert page.newest(tmp_path) == {"growth-1000": {"from": "20260102-000000"}}
 
 
-def test_a_plot_is_svg_with_its_words_in_it_and_the_same_each_time(tmp_path: Path) -> None:
+def test_plot_is_svg_with_its_text_and_the_same_bytes_each_time(tmp_path: Path) -> None:
     plot = Plot("Title", "across", "up", {"a line": [(1, 2), (10, 4)]}, {1: "one", 10: "ten"})
     draw(plot, tmp_path / "first.svg")
     draw(plot, tmp_path / "second.svg")
     text = (tmp_path / "first.svg").read_text()
-    root = ET.fromstring(text)  # noqa: S314  our own
+    root = ET.fromstring(text)  # noqa: S314  a trusted file
     assert root.tag == SVG
     for word in ("Title", "across", "up", "a line", "one", "ten"):
         assert word in text
     assert text == (tmp_path / "second.svg").read_text()
 
 
-def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
+def test_page_replaces_the_text_between_its_marks(tmp_path: Path) -> None:
     docs, found = tmp_path / "docs", tmp_path / "results"
     docs.mkdir()
     (docs / "performance.md").write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
     rounds = [a_round(connections=count) for count in (32, 64)]
-    told = {
+    figures = {
         "rounds": results.rounds_as_json(rounds),
         "verify": {"clean": True},
         "settings": {
@@ -183,7 +184,7 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
             "seconds_per_round": 8,
         },
     }
-    results.write("connections", told, found)
+    results.write("connections", figures, found)
     page.write(found, docs)
     text = (docs / "performance.md").read_text()
     assert text.startswith("before\n")
@@ -191,34 +192,30 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     assert "old" not in text
     assert "| transfers, uniform | 32 | 500 | 500 | 1.5 ms | 12 ms | 30 ms | 0 | 2% |" in text
     plot = docs / "performance" / "throughput.svg"
-    assert ET.parse(plot).getroot().tag == SVG  # noqa: S314  our own
+    assert ET.parse(plot).getroot().tag == SVG  # noqa: S314  a trusted file
     page.write(found, docs)
     assert (docs / "performance.md").read_text() == text
 
 
-def test_parts_of_a_growth_run_come_together_and_the_newer_round_stands() -> None:
-    old = {"workload": "mix", "connections": 64, "kept": 0.5}
-    new = {**old, "kept": 0.9}
-    other = {**old, "workload": "bulk"}
-    found: dict[str, Any] = {
-        "growth-all-1000": {"kept": [old, other]},
-        "growth-rounds-1000": {"kept": [new]},
-        "growth-verify-1000": {"verify": {"clean": True}},
-        "growth-verify-5": {"verify": {"clean": True}},
-    }
-    assert tables.grown(found) == {
-        1_000: {
-            "kept": [new, other],
-            "source of kept": found["growth-rounds-1000"],
-            "verify": {"clean": True},
-            "source of verify": found["growth-verify-1000"],
-        }
-    }
+def test_comparison_ratio_is_the_median_of_the_repetitions_ratios() -> None:
+    measured = [
+        {"base": {"transfers/s": base}, "head": {"transfers/s": head}}
+        for base, head in ((100.0, 90.0), (10.0, 8.0), (200.0, 190.0))
+    ]
+    assert compare.rows_of(measured) == [compare.Row("transfers/s", 100.0, 90.0, 0.9)]
+
+
+def test_result_file_replaces_the_older_one_of_its_section(tmp_path: Path) -> None:
+    (tmp_path / "start-20260101-000000.json").write_text("{}")
+    other = tmp_path / "start-quick-20260101-000000.json"
+    other.write_text("{}")
+    path = results.write("start", {}, tmp_path)
+    assert set(tmp_path.iterdir()) == {path, other}
 
 
 @pytest.fixture(scope="module")
-def made_up() -> dict[str, list[list[str]]]:
-    """A small history, as COPY would read it, with the accounts at its end."""
+def synthetic() -> dict[str, list[list[str]]]:
+    """The rows of a small history, as COPY reads them, by table."""
     return rows_of(Plan(transactions=3_000, accounts=20, big_entries=300))
 
 
@@ -234,55 +231,53 @@ def rows_of(plan: Plan) -> dict[str, list[list[str]]]:
     return rows
 
 
-def test_a_made_up_history_has_every_row_and_column(made_up: dict[str, list[list[str]]]) -> None:
-    counts = Counter({table: len(rows) for table, rows in made_up.items()})
+def test_synthetic_history_has_every_row_and_column(synthetic: dict[str, list[list[str]]]) -> None:
+    counts = Counter({table: len(rows) for table, rows in synthetic.items()})
     failed = counts["ledger.failed_transactions"]
     assert 20 < failed < 40
     assert counts["ledger.transactions"] == counts["ledger.idempotency_keys"] == 3_020
     assert counts["audit.log"] == 3_020
     assert counts["ledger.entries"] == 2 * (3_020 - failed)
     assert counts["outbox.events"] == 2 * (3_000 - failed) + failed + 20
-    for table, rows in made_up.items():
+    for table, rows in synthetic.items():
         columns = COLUMNS.get(table, ACCOUNT_COLUMNS).split(", ")
         assert {len(row) for row in rows} == {len(columns)}, table
 
 
-def test_a_made_up_history_is_right_to_the_entry(made_up: dict[str, list[list[str]]]) -> None:
-    """As far as rows alone can tell; `ledger verify` tells the rest where it is loaded."""
+def test_synthetic_history_is_balanced(synthetic: dict[str, list[list[str]]]) -> None:
     balances: dict[str, int] = defaultdict(int)
     versions: dict[str, int] = defaultdict(int)
-    for account, _, version, _, amount, after, _ in made_up["ledger.entries"]:
+    for account, _, version, _, amount, after, _ in synthetic["ledger.entries"]:
         balances[account] += int(amount)
         versions[account] += 1
         assert (versions[account], balances[account]) == (int(version), int(after))
     assert sum(balances.values()) == 0
     assert balances[str(SYSTEM)] == -20 * OPENING_BALANCE
-    for account, _, balance, version, *_ in made_up["ledger.accounts"]:
+    for account, _, balance, version, *_ in synthetic["ledger.accounts"]:
         assert (balances[account], versions[account]) == (int(balance), int(version))
-    big = made_up["ledger.accounts"][1][0]
+    big = synthetic["ledger.accounts"][1][0]
     assert 280 < versions[big] <= 301
 
 
-def test_the_same_seed_makes_the_same_history() -> None:
+def test_synthetic_history_of_the_same_seed_is_the_same() -> None:
     plan = Plan(transactions=200, accounts=5, big_entries=20)
     assert rows_of(plan) == rows_of(plan)
     assert rows_of(plan) != rows_of(Plan(200, 5, 20, seed=2))
 
 
-def test_the_table_of_goals_says_what_was_reached() -> None:
+def test_goals_are_reached_by_their_values() -> None:
     ratios = {"http / direct": 0.45, "http / naive http": 9.99, "http / tpcb": 2.0}
-    grown = {"workload": "bulk", "connections": 16}
+    grown = {"workload": "transfer_batches", "connections": 16}
     found: dict[str, Any] = {
         "ratios": {"comparison": {"ratios": ratios}},
         "start": {"startup": {"median_s": 1.2}},
-        "growth-rounds-10000000": {"kept": [grown | {"kept": 0.7}]},
-        "growth-rounds_bulk-10000000": {"kept": [grown | {"kept": 0.96}]},
+        "growth-10000000": {"kept": [grown | {"kept": 0.96}]},
     }
-    told = {
+    reached = {
         line.split(" | ")[0].removeprefix("| "): line.rstrip(" |").split(" | ")[-2:]
         for line in goals.table(found).splitlines()[4:]
     }
-    assert told == {
+    assert reached == {
         "the same over direct calls": ["0.45", "must"],
         "over the naive API, 64 connections each": ["9.99", "**no**"],
         "over pgbench's TPC-B, 64 connections": ["2", "aim"],
@@ -291,5 +286,5 @@ def test_the_table_of_goals_says_what_was_reached() -> None:
     }
 
 
-def test_nothing_measured_has_no_goals() -> None:
+def test_goals_without_results_are_empty() -> None:
     assert goals.table({}) == ""

@@ -206,7 +206,7 @@ class TestTokenRefresh:
 
 
 class TestPages:
-    def test_pages_follow_each_other_and_send_the_filters_again(self, connect: Connect) -> None:
+    def test_every_page_is_requested_with_the_filters(self, connect: Connect) -> None:
         server = Server(
             ok(page("t1", "t2", cursor="c+1")), timed_out(), ok(page(cursor="c2")), ok(page("t3"))
         )

@@ -1,4 +1,4 @@
-"""Whose request it is: X-Forwarded-For counts exactly as far as proxies are trusted."""
+"""The client's address: X-Forwarded-For is read only as far as proxies are trusted."""
 
 from ipaddress import ip_network
 
@@ -18,9 +18,9 @@ def networks(*texts: str) -> tuple[Network, ...]:
 
 INSIDE = networks("10.0.0.0/8", "fd00::/8")
 
-# trusted, peer, X-Forwarded-For, the address that counts
+# trusted, peer, X-Forwarded-For, the client's address
 CASES: list[tuple[tuple[Network, ...] | int, str, str | None, str]] = [
-    # Nobody is trusted: the header is only noise.
+    # No proxy is trusted: the header is ignored.
     ((), PEER, None, PEER),
     ((), PEER, "1.1.1.1", PEER),
     (0, PEER, "1.1.1.1", PEER),
@@ -33,7 +33,7 @@ CASES: list[tuple[tuple[Network, ...] | int, str, str | None, str]] = [
     (INSIDE, "10.1.1.1", "10.3.3.3, 10.2.2.2", "10.3.3.3"),
     (INSIDE, "fd00::1", "1.1.1.1", "1.1.1.1"),
     (INSIDE, "::ffff:10.1.1.1", "1.1.1.1", "1.1.1.1"),
-    # A hop that is no address: nothing behind it is believed, and the peer itself counts.
+    # A hop that is not an address: hops before it are not trusted, and the peer's address is used.
     (INSIDE, "10.1.1.1", "1.1.1.1, garbage", "10.1.1.1"),
     (INSIDE, "10.1.1.1", "garbage, 1.1.1.1", "1.1.1.1"),
     (INSIDE, "10.1.1.1", "1.1.1.1,", "10.1.1.1"),
@@ -43,7 +43,7 @@ CASES: list[tuple[tuple[Network, ...] | int, str, str | None, str]] = [
     (2, "10.1.1.1", "1.1.1.1", "1.1.1.1"),
     (1, "10.1.1.1", None, "10.1.1.1"),
     (9, "10.1.1.1", "6.6.6.6, 1.1.1.1", "6.6.6.6"),
-    # One spelling for one client.
+    # One form per client.
     (1, PEER, " 1.1.1.1:4711 ", "1.1.1.1"),
     (1, PEER, "[2001:db8:1:2:3::4]:80", "2001:db8:1:2::/64"),
     (1, PEER, "2001:DB8:1:2:ffff::", "2001:db8:1:2::/64"),
@@ -57,14 +57,14 @@ CASES: list[tuple[tuple[Network, ...] | int, str, str | None, str]] = [
 
 
 @pytest.mark.parametrize(("trusted", "peer", "forwarded", "address"), CASES)
-def test_the_address_that_counts(
+def test_address_of_the_client(
     trusted: tuple[Network, ...] | int, peer: str, forwarded: str | None, address: str
 ) -> None:
     assert ClientIp(trusted).resolve(peer, forwarded) == address
 
 
 @given(st.text(max_size=80), st.sampled_from([INSIDE, (), 1, 3]))
-def test_any_header_is_an_address_or_unknown(
+def test_any_header_resolves_to_an_address_or_unknown(
     forwarded: str, trusted: tuple[Network, ...] | int
 ) -> None:
     address = ClientIp(trusted).resolve("10.1.1.1", forwarded)
@@ -73,20 +73,20 @@ def test_any_header_is_an_address_or_unknown(
 
 
 @given(st.text(alphabet="0123456789abcdef.:, []", max_size=60))
-def test_what_a_client_adds_to_the_header_changes_nothing(forged: str) -> None:
+def test_hops_that_a_client_forges_are_ignored(forged: str) -> None:
     for trusted in (INSIDE, 1):
-        said = ClientIp(trusted).resolve("10.1.1.1", f"{forged}, 198.51.100.7")
-        assert said == "198.51.100.7"
+        address = ClientIp(trusted).resolve("10.1.1.1", f"{forged}, 198.51.100.7")
+        assert address == "198.51.100.7"
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_the_cache_of_addresses_is_bounded() -> None:
     addresses = ClientIp(1)
     for number in range(CACHED_ADDRESSES + 500):
         addresses.resolve(PEER, f"10.0.{number // 256}.{number % 256}")
     assert addresses._cached.cache_info().currsize == CACHED_ADDRESSES
 
 
-def test_a_header_that_nobody_vouches_for_is_not_kept() -> None:
+def test_a_header_without_a_trusted_proxy_is_not_cached() -> None:
     addresses = ClientIp(())
     for number in range(10):
         addresses.resolve(PEER, f"{number}" * 100_000)

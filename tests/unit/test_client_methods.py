@@ -14,7 +14,8 @@ TXN = "txn_01h455vb4pex5vsknk084sn02q"
 EVT = "evt_01h455vb4pex5vsknk084sn02q"
 WHE = "whe_01h455vb4pex5vsknk084sn02q"
 WHD = "whd_01h455vb4pex5vsknk084sn02q"
-LISTS = {"entries", "events", "transactions", "webhook_endpoints", "deliveries"}
+SES = "ses_01h455vb4pex5vsknk084sn02q"
+LISTS = {"entries", "sessions", "events", "transactions", "webhook_endpoints", "deliveries"}
 
 # method, arguments → method and path of the request, body
 CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
@@ -29,6 +30,9 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("logout", {}, "POST /auth/logout", None),
     ("change_password", {"current_password": "p", "new_password": "q"}, "POST /auth/password",
         {"current_password": "p", "new_password": "q"}),
+    ("sessions", {"limit": 5}, "GET /auth/sessions", None),
+    ("end_session", {"session_id": SES}, f"DELETE /auth/sessions/{SES}", None),
+    ("end_other_sessions", {}, "DELETE /auth/sessions", None),
     ("me", {}, "GET /auth/me", None),
     ("account", {}, "GET /accounts", None),
     ("entries", {}, "GET /accounts/entries", None),

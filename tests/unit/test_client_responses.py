@@ -64,7 +64,7 @@ def test_login_has_user_account_and_tokens_and_its_repr_no_secret() -> None:
 
 
 def test_no_content_reads_as_none() -> None:
-    assert read(operations.change_password("a", "b"), response(204, b"", "")) is None
+    assert read(operations.logout(), response(204, b"", "")) is None
 
 
 def test_health_of_a_server_that_is_down_is_a_result() -> None:

@@ -113,7 +113,7 @@ class TestRefresh:
 class TestLogin:
     def test_tokens_are_stored_until_logout(self) -> None:
         login = response(200, tokens("1") | {"user": USER, "account": ACCOUNT})
-        script = Script(login, response(200, tokens("2")), NO_CONTENT, NO_CONTENT)
+        script = Script(login, *(response(200, tokens(n)) for n in "23"), NO_CONTENT)
         client = script.client
         assert client.login("a@b.c", "password123").user.id == "usr_1"
         assert (client.access_token, client.refresh_token) == ("access-1", "refresh-1")
@@ -121,7 +121,7 @@ class TestLogin:
         assert script.requests[1].content == b'{"refresh_token":"refresh-1"}'
         client.change_password("password123", "password456")
         client.logout()
-        assert script.access_tokens == [None, None, "access-2", "access-2"]
+        assert script.access_tokens == [None, None, "access-2", "access-3"]
         assert (client.access_token, client.refresh_token) == (None, None)
         with pytest.raises(FinPayError, match="log in"):
             client.refresh()

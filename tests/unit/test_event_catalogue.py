@@ -1,4 +1,4 @@
-"""The catalogue, its patterns, and the documents that are made from it."""
+"""The list of event types, its patterns, and the documents generated from it."""
 
 import json
 import re
@@ -49,7 +49,7 @@ PREVIOUS: dict[str, dict[str, Any]] = {
 
 
 def example(kind: str) -> dict[str, Any]:
-    """An event of this type that is as it should be."""
+    """A valid event of this type."""
     subject = SUBJECTS[kind.partition(".")[0]] | CHANGES.get(kind, {})
     return {
         "id": f"evt_{ID}", "object": "event", "type": kind, "created_at": NOW, "sequence": 1,
@@ -60,10 +60,10 @@ def example(kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", EVENT_TYPES)
 class TestSchema:
-    def test_is_one(self, kind: str) -> None:
+    def test_is_a_valid_json_schema(self, kind: str) -> None:
         jsonschema_rs.meta.validate(schemas.schema(kind))
 
-    def test_takes_what_is_right(self, kind: str) -> None:
+    def test_accepts_a_valid_event(self, kind: str) -> None:
         validator = jsonschema_rs.validator_for(schemas.schema(kind))
         validator.validate(example(kind))
         validator.validate(example(kind) | {"request": None, "actor": None})
@@ -74,7 +74,7 @@ class TestSchema:
         assert not any(validator.is_valid(example(other)) for other in others)
         assert not validator.is_valid(example(kind) | {"type": "transaction.unknown"})
 
-    def test_refuses_what_lacks_a_member(self, kind: str) -> None:
+    def test_refuses_a_missing_member(self, kind: str) -> None:
         validator = jsonschema_rs.validator_for(schemas.schema(kind))
         for path in _members(example(kind)):
             broken = json.loads(json.dumps(example(kind)))
@@ -84,7 +84,7 @@ class TestSchema:
             del parent[path[-1]]
             assert not validator.is_valid(broken), path
 
-    def test_refuses_a_previous_that_says_more(self, kind: str) -> None:
+    def test_refuses_an_unknown_member_of_previous(self, kind: str) -> None:
         validator = jsonschema_rs.validator_for(schemas.schema(kind))
         broken = example(kind)
         broken["data"]["previous"] = {**broken["data"]["previous"], "balance": 5}
@@ -100,7 +100,7 @@ def _members(value: dict[str, Any], *path: str) -> list[tuple[str, ...]]:
 
 
 class TestPatterns:
-    def test_are_types_groups_and_everything(self) -> None:
+    def test_are_types_groups_and_star(self) -> None:
         assert event_types.matching("transaction.failed") == ("transaction.failed",)
         assert event_types.matching("transaction.*") == (
             "transaction.completed",
@@ -118,22 +118,22 @@ class TestPatterns:
          "transaction.c*", "transaction.*.*", "*.completed", "transaction.reversed", "Account.*",
          "account.* ", "payment.*", "transaction.completed,account.updated"],
     )  # fmt: skip
-    def test_that_stand_for_nothing_are_refused_with_what_there_is(self, text: str) -> None:
+    def test_without_a_match_are_refused_with_the_list_of_patterns(self, text: str) -> None:
         with pytest.raises(ValueError, match=re.escape("account.*, account.created")) as caught:
             query_params.EVENT_TYPE.parse(text)
         assert all(kind in str(caught.value) for kind in EVENT_TYPES)
 
-    def test_everything_is_no_filter(self) -> None:
+    def test_star_matches_all_types(self) -> None:
         assert query_params.EVENT_TYPE.parse("*") is None
 
 
-def test_types_are_group_and_past_participle_in_order() -> None:
+def test_types_are_named_group_dot_participle_in_alphabetical_order() -> None:
     assert list(EVENT_TYPES) == sorted(EVENT_TYPES)
     assert all(re.fullmatch(r"[a-z_]+\.[a-z]+", kind) for kind in EVENT_TYPES)
     assert event_types.COMMON_TYPE in EVENT_TYPES
 
 
-def test_what_a_type_changes_are_members_of_its_subject() -> None:
+def test_constrained_members_of_a_type_exist_in_its_subject() -> None:
     for name, kind in EVENT_TYPES.items():
         fields = set(kind.subject.__struct_fields__)
         assert set(kind.previous) | set(kind.constraints) <= fields, name
@@ -174,7 +174,7 @@ class TestAsyncApi:
         validator.validate(example(kind))
         assert not any(validator.is_valid(example(other)) for other in EVENT_TYPES if other != kind)
 
-    def test_refers_to_nothing_that_is_not_there(self) -> None:
+    def test_has_no_dangling_reference(self) -> None:
         document = schemas.asyncapi()
         references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
         assert len(references) > len(EVENT_TYPES)

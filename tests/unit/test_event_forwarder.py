@@ -1,4 +1,4 @@
-"""The loop of `finpay webhooks listen`: each event once, whoever is away meanwhile."""
+"""The loop of `finpay webhooks listen`: each event once, also while FinPay is unavailable."""
 
 import asyncio
 import json
@@ -9,16 +9,16 @@ import pytest
 from finpay.client import ApiError, ConnectionFailed
 from finpay.client.webhooks import Event
 from finpay.dev import event_forwarder
-from finpay.dev.event_forwarder import Forwarded, Receiver, listen, pause_s
+from finpay.dev.event_forwarder import Forwarded, HistoryRestarted, Receiver, listen, pause_s
 from finpay.errors import Code
 
-AWAY: Final = ConnectionFailed("nobody there", sent=False)
+UNAVAILABLE: Final = ConnectionFailed("connection refused", sent=False)
 BUSY: Final = ApiError(Code.RATE_LIMITED, "too many", retryable=True, retry_after_s=0)
 REFUSED: Final = ApiError(Code.UNAUTHENTICATED, "log in", retryable=False)
 
 
 class Scripted:
-    """A source that answers and fails in order, and then has no more to say."""
+    """A source that answers and fails in the given order, then blocks."""
 
     pause_s: Final = 0.0
 
@@ -42,18 +42,18 @@ class Scripted:
         return [json.dumps({"id": f"evt_{n}", "sequence": n}).encode() for n in answer]
 
 
-async def heard(
+async def listened(
     source: Scripted, *, after: int | None, receiver: Receiver | None = None
 ) -> tuple[list[int], list[str]]:
-    """The events that were told, and the complaints."""
-    told: list[int] = []
-    complaints: list[str] = []
+    """The sequences that were reported, and the warnings."""
+    sequences: list[int] = []
+    warnings: list[str] = []
 
-    def tell(event: Event, _: Forwarded | None) -> None:
-        told.append(event.sequence)
+    def on_event(event: Event, _: Forwarded | None) -> None:
+        sequences.append(event.sequence)
 
     task = asyncio.create_task(
-        listen(source, receiver, after=after, tell=tell, complain=complaints.append)
+        listen(source, receiver, after=after, on_event=on_event, warn=warnings.append)
     )
     over = asyncio.create_task(source.over.wait())
     await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED, timeout=10)
@@ -62,42 +62,52 @@ async def heard(
     await asyncio.gather(task, over, return_exceptions=True)
     if not task.cancelled():
         task.result()
-    return told, complaints
+    return sequences, warnings
 
 
-async def test_it_begins_now_and_asks_for_what_comes_next() -> None:
+async def test_listening_without_a_sequence_starts_with_the_next_event() -> None:
     source = Scripted(7, [], [8, 9], [], [10])
-    assert await heard(source, after=None) == ([8, 9, 10], [])
+    assert await listened(source, after=None) == ([8, 9, 10], [])
     assert source.asked == [7, 7, 9, 9, 10]
 
 
-async def test_it_begins_where_it_is_told_to() -> None:
+async def test_listening_after_a_sequence_starts_behind_it() -> None:
     source = Scripted(7, [4, 5])
-    assert await heard(source, after=3) == ([4, 5], [])
+    assert await listened(source, after=3) == ([4, 5], [])
     assert source.asked == [3, 5]
 
 
-async def test_whoever_is_away_is_waited_for_and_nothing_is_missed(
+async def test_unavailable_source_is_retried_without_missing_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(event_forwarder, "RETRY_S", 0)
-    source = Scripted(0, [1], AWAY, AWAY, [2], BUSY, [3])
-    told, complaints = await heard(source, after=0)
-    assert told == [1, 2, 3]
-    assert complaints == [
-        "FinPay is away, and waited for: nobody there",
-        "FinPay is back.",
+    source = Scripted(0, [1], UNAVAILABLE, UNAVAILABLE, [2], BUSY, [3])
+    sequences, warnings = await listened(source, after=0)
+    assert sequences == [1, 2, 3]
+    assert warnings == [
+        "FinPay is unavailable, retrying: connection refused",
+        "FinPay is available again.",
         "FinPay says: too many",
     ]
     assert source.asked == [0, 1, 1, 1, 2, 2, 3]
 
 
-async def test_a_refusal_ends_it() -> None:
+@pytest.mark.fault("W3")
+async def test_database_created_anew_is_listened_to_from_its_first_event() -> None:
+    source = Scripted(7, [8], HistoryRestarted(), [1, 2])
+    assert await listened(source, after=None) == (
+        [8, 1, 2],
+        ["The database was created anew: starting with its first event."],
+    )
+    assert source.asked == [7, 8, 0, 2]
+
+
+async def test_refused_login_ends_listening() -> None:
     with pytest.raises(ApiError, match="log in"):
-        await heard(Scripted(0, [1], REFUSED), after=0)
+        await listened(Scripted(0, [1], REFUSED), after=0)
 
 
-async def test_a_receiver_that_is_nowhere_is_an_answer() -> None:
+async def test_unreachable_receiver_is_reported_as_an_error() -> None:
     for url in ("http://127.0.0.1:1/", "nonsense", "http://"):
         receiver = Receiver(url, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
         said = await receiver.send("evt_1", b"{}")
@@ -116,14 +126,11 @@ async def test_a_receiver_that_is_nowhere_is_an_answer() -> None:
         ('"global";r=1;t=900', 60, 60),
     ],
 )
-def test_it_leaves_room_for_others_in_the_rate_limit(
-    left: str, least_s: float, most_s: float
-) -> None:
+def test_pause_leaves_requests_for_other_clients(left: str, least_s: float, most_s: float) -> None:
     assert least_s <= pause_s(left) <= most_s
 
 
-def test_a_window_lasts() -> None:
-    """Whoever follows what it says has requests left when the window ends."""
+def test_pauses_last_until_the_rate_limit_window_ends() -> None:
     left, window_s = 99, 900.0
     while window_s > 0:
         window_s -= pause_s(f'"global";r={left};t={int(window_s)}')

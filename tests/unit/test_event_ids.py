@@ -1,4 +1,4 @@
-"""An event's id is its place: found again by the owner, and by nobody else."""
+"""An event's id contains its sequence, which only the id of its account can extract."""
 
 from uuid import RFC_4122, UUID
 
@@ -15,7 +15,7 @@ ALICE, BOB = UUID(int=1), UUID(int=2)
 @given(st.uuids(), SEQUENCES)
 @example(ALICE, 1)
 @example(ALICE, 2**63 - 1)
-def test_the_owner_finds_the_number_again(account: UUID, sequence: int) -> None:
+def test_the_sequence_is_computed_from_the_account_and_the_id(account: UUID, sequence: int) -> None:
     event_id = event_ids.derive(account, sequence)
     assert event_ids.sequence_of(account, event_id) == sequence
     assert (event_id.version, event_id.variant) == (8, RFC_4122)
@@ -24,25 +24,25 @@ def test_the_owner_finds_the_number_again(account: UUID, sequence: int) -> None:
 
 
 @given(st.uuids(), st.uuids(), SEQUENCES)
-def test_nobody_else_finds_anything(owner: UUID, stranger: UUID, sequence: int) -> None:
-    found = event_ids.sequence_of(stranger, event_ids.derive(owner, sequence))
-    assert (found is None) == (owner != stranger)
+def test_the_id_has_no_sequence_in_another_account(owner: UUID, other: UUID, sequence: int) -> None:
+    found = event_ids.sequence_of(other, event_ids.derive(owner, sequence))
+    assert (found is None) == (owner != other)
 
 
 @given(st.uuids(), st.uuids())
-def test_an_id_that_names_no_place_is_nothing(account: UUID, event_id: UUID) -> None:
+def test_any_other_uuid_has_no_sequence(account: UUID, event_id: UUID) -> None:
     sequence = event_ids.sequence_of(account, event_id)
     assert sequence is None or event_ids.derive(account, sequence) == event_id
 
 
 @given(st.uuids())
-def test_a_number_that_no_event_has_is_nothing(account: UUID) -> None:
+def test_sequences_out_of_range_are_not_found(account: UUID) -> None:
     assert event_ids.sequence_of(account, event_ids.derive(account, 0)) is None
     assert event_ids.sequence_of(account, event_ids.derive(account, 2**63)) is None
 
 
 @given(st.uuids(), SEQUENCES, SEQUENCES)
-def test_an_accounts_ids_sort_as_its_numbers_do(account: UUID, one: int, other: int) -> None:
+def test_ids_of_one_account_sort_as_their_sequences(account: UUID, one: int, other: int) -> None:
     first, second = (
         ids.encode("evt", event_ids.derive(account, sequence)) for sequence in (one, other)
     )
@@ -51,7 +51,9 @@ def test_an_accounts_ids_sort_as_its_numbers_do(account: UUID, one: int, other: 
 
 
 @given(st.uuids(), SEQUENCES, st.integers(0, 127))
-def test_a_changed_bit_is_another_number_or_none(account: UUID, sequence: int, bit: int) -> None:
+def test_a_flipped_bit_gives_another_sequence_or_none(
+    account: UUID, sequence: int, bit: int
+) -> None:
     event_id = event_ids.derive(account, sequence)
     changed = UUID(int=event_id.int ^ 1 << bit)
     assert event_ids.sequence_of(account, changed) != sequence
@@ -63,5 +65,5 @@ def test_accounts_that_differ_by_one_bit_have_ids_far_apart() -> None:
 
 
 def test_ids_are_the_same_in_every_release() -> None:
-    """Receivers keep them to tell repetitions: changing the derivation breaks that."""
+    """Receivers store them to detect repetitions: changing the derivation breaks that."""
     assert ids.encode("evt", event_ids.derive(ALICE, 1)) == "evt_2fwj9ytfadhwqbvwr8fw40rdp4"

@@ -1,4 +1,4 @@
-"""Strict JSON: bytes to members, members to a shape, and the place of what is wrong."""
+"""Strict JSON: bytes to members, members to a schema, and a pointer to the invalid member."""
 
 import json
 from typing import Any
@@ -17,27 +17,42 @@ JSON = st.recursive(
     max_leaves=20,
 )
 MAX_VALUES = 100_000
-NOBODY = "acc_01h455vb4pex5vsknk084sn02q"
+RECEIVER_ID = "acc_01h455vb4pex5vsknk084sn02q"
 
 
 def read(content: bytes, shape: Any) -> Any:
-    """As the edge does it."""
+    """The checked command, by the same calls as the edge."""
     members = json_body.decode(content, MAX_VALUES)
     json_body.check_storable(content, members)
     return json_body.convert(members, shape).checked()
 
 
 def refusal(content: bytes, shape: Any = TransactionCreate) -> tuple[Code, str | None]:
-    """The code, and the pointer to the place."""
+    """The code of the error, and the pointer to the invalid member."""
     with pytest.raises(FinPayError) as caught:
         read(content, shape)
     field_errors = caught.value.field_errors
     return caught.value.code, field_errors[0].pointer if field_errors else None
 
 
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+def separators_of(value: Any) -> int:
+    """Brackets that open, and commas."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return 0
+    return 1 + max(0, len(value) - 1) + sum(map(separators_of, value))
+
+
 class TestReading:
     @given(JSON)
-    def test_gives_what_any_json_reader_gives(self, value: Any) -> None:
+    def test_of_valid_json_gives_the_value_of_the_standard_library(self, value: Any) -> None:
         for ascii_only in (True, False):
             try:
                 content = json.dumps(value, ensure_ascii=ascii_only).encode()
@@ -53,7 +68,7 @@ class TestReading:
             code = error.code
         else:
             code = Code.MALFORMED_JSON
-            json.loads(content)  # what we read, others read too
+            json.loads(content)  # the standard library accepts it too
         assert code is Code.MALFORMED_JSON
 
     @pytest.mark.contract("1.1.7")
@@ -61,23 +76,23 @@ class TestReading:
         "content",
         [b'{"a":1,"a":1}', b'{"a":1,"\\u0061":2}', b'[{"x":{"y":1,"y":2}}]', b'{"":1,"":2}'],
     )
-    def test_refuses_a_member_that_stands_twice(self, content: bytes) -> None:
+    def test_of_a_duplicate_member_is_400(self, content: bytes) -> None:
         assert refusal(content) == (Code.MALFORMED_JSON, None)
 
     @pytest.mark.parametrize("digits", [19, 20, 400, 5_000, 60_000])
     def test_of_a_long_integer_is_quick_and_out_of_range(self, digits: int) -> None:
         for sign in ("", "-"):
-            content = f'{{"amount":{sign}{"9" * digits},"receiver_id":"{NOBODY}"}}'.encode()
+            content = f'{{"amount":{sign}{"9" * digits},"receiver_id":"{RECEIVER_ID}"}}'.encode()
             assert refusal(content) == (Code.VALIDATION_FAILED, "#/amount")
 
     @pytest.mark.parametrize("number", ["1.0", "1e0", "1E+2", "0.0", "1e400", "-0.0", "1e-400"])
     def test_of_a_float_fits_no_integer(self, number: str) -> None:
-        content = f'{{"amount":{number},"receiver_id":"{NOBODY}"}}'.encode()
+        content = f'{{"amount":{number},"receiver_id":"{RECEIVER_ID}"}}'.encode()
         assert refusal(content) == (Code.VALIDATION_FAILED, "#/amount")
 
-    def test_of_an_amount_with_a_fraction_tells_of_minor_units(self) -> None:
+    def test_of_an_amount_with_a_fraction_is_refused_with_a_hint_at_minor_units(self) -> None:
         with pytest.raises(FinPayError) as caught:
-            read(f'{{"amount":25.00,"receiver_id":"{NOBODY}"}}'.encode(), TransactionCreate)
+            read(f'{{"amount":25.00,"receiver_id":"{RECEIVER_ID}"}}'.encode(), TransactionCreate)
         assert caught.value.field_errors[0].detail.endswith("in minor units: 25.00 is 2500.")
 
     @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
@@ -85,14 +100,27 @@ class TestReading:
         for depth in (1_000, 5_000, 10_000):
             assert refusal(opening * depth) == (Code.MALFORMED_JSON, None)
 
+    @given(JSON, st.integers(25, 38), st.integers(1, 30))
+    def test_of_more_depth_or_values_than_the_bounds_is_400(
+        self, value: Any, lists: int, max_values: int
+    ) -> None:
+        for _ in range(lists):
+            value = [value]
+        content = json.dumps(value).encode()
+        if depth_of(value) <= json_body.MAX_DEPTH and separators_of(value) <= max_values:
+            assert json_body.decode(content, max_values) == value
+        else:
+            with pytest.raises(FinPayError, match=r"deeper|more than"):
+                json_body.decode(content, max_values)
+
     @pytest.mark.parametrize("depth", range(1, 1_100, 3))
-    def test_and_the_check_of_texts_never_stumble(self, depth: int) -> None:
-        """They recurse in different ways, so one may come deeper than the other."""
+    def test_of_an_unstorable_text_at_any_depth_is_400_or_422(self, depth: int) -> None:
+        """Decoder and text check recurse differently, so their limits of depth differ."""
         content = b"[" * depth + b'"\\ud800"' + b"]" * depth
         assert refusal(content)[0] in {Code.MALFORMED_JSON, Code.VALIDATION_FAILED}
 
 
-class TestPlace:
+class TestPointer:
     @pytest.mark.parametrize(
         ("content", "pointer"),
         [
@@ -112,17 +140,17 @@ class TestPlace:
             (b'{"amount":5,"receiver_email":"x"}', "#/receiver_email"),
         ],
     )
-    def test_is_a_json_pointer(self, content: bytes, pointer: str) -> None:
-        code, place = refusal(content)
+    def test_names_the_invalid_member(self, content: bytes, pointer: str) -> None:
+        code, found = refusal(content)
         assert code is Code.VALIDATION_FAILED
-        assert place is not None
-        assert place.startswith(pointer)
-        assert pointer in {place, "#/metadata"}
+        assert found is not None
+        assert found.startswith(pointer)
+        assert pointer in {found, "#/metadata"}
 
     @given(st.text(min_size=1).filter(lambda name: name not in Login.__struct_fields__))
-    def test_of_any_unknown_member_can_be_told(self, name: str) -> None:
+    def test_to_any_unknown_member_can_be_encoded(self, name: str) -> None:
         content = json.dumps({"email": "a@example.com", "password": "x", name: 1}).encode()
-        code, place = refusal(content, Login)
+        code, pointer = refusal(content, Login)
         assert code is Code.VALIDATION_FAILED
-        assert place is not None
-        place.encode()
+        assert pointer is not None
+        pointer.encode()

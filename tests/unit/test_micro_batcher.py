@@ -132,7 +132,7 @@ async def test_linger_ends_after_its_time_limit() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-async def test_no_more_are_running_than_allowed(most: int) -> None:
+async def test_batches_in_flight_are_bounded(most: int) -> None:
     batches = ControlledBatches(max_in_flight=most, max_batch=2)
     tasks = []
     for item in range(20):
@@ -220,7 +220,7 @@ async def test_cancelled_item_leaves_the_queue() -> None:
     assert waiting[1].cancelled()
 
 
-async def test_who_is_cancelled_running_is_carried_all_the_same() -> None:
+async def test_item_cancelled_in_flight_is_processed() -> None:
     batches = ControlledBatches()
     tasks = batches.submit(1, 2)
     await run_ready()
@@ -285,7 +285,7 @@ async def test_results_are_set_in_groups_per_tick(items: int, groups: list[int])
     await ending
 
 
-async def test_ending_waits_for_all_that_process_and_all_that_wait() -> None:
+async def test_drain_waits_for_batches_in_flight_and_queued_items() -> None:
     batches = ControlledBatches(max_batch=1)
     tasks = batches.submit(1, 2, 3)
     await run_ready()

@@ -46,12 +46,12 @@ class TestQuery:
             (b"n" * 100, "n" * 64),
         ],
     )  # fmt: skip
-    def test_names_the_parameter_that_is_wrong(self, query: bytes, parameter: str) -> None:
+    def test_error_names_the_invalid_parameter(self, query: bytes, parameter: str) -> None:
         error = refusal(lambda: query_params.parse(query, PARAMETERS, ALICE))
         assert error.code is Code.VALIDATION_FAILED
         assert [fault.parameter for fault in error.field_errors] == [parameter]
 
-    def test_escapes_are_read(self) -> None:
+    def test_escapes_are_decoded(self) -> None:
         assert query_params.parse(b"%6Cimit=%35", PARAMETERS, ALICE)[1] == {"limit": 5}
 
     @given(st.binary(max_size=60))
@@ -61,6 +61,7 @@ class TestQuery:
 
 
 class TestTime:
+    @pytest.mark.fault("I5")
     @pytest.mark.parametrize(
         ("text", "moment"),
         [
@@ -77,7 +78,7 @@ class TestTime:
         assert query_params.parse_time(text).tzinfo is UTC
 
     @given(st.datetimes(timezones=st.just(UTC)))
-    def test_of_an_answer_can_be_asked_for(self, moment: datetime) -> None:
+    def test_of_a_response_can_be_a_parameter(self, moment: datetime) -> None:
         text = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
         assert query_params.parse_time(text) == moment
 
@@ -86,8 +87,8 @@ class TestTime:
     @example("2026-01-31T12:00:00+24:00")
     @example("2026-01-31T12:00:00+10:60")
     @example("2026-01-31T12:00:60Z")
-    def test_that_no_clock_shows_is_refused(self, text: str) -> None:
-        """Whatever else: nothing but ValueError, and hours and offsets in their range."""
+    def test_out_of_range_is_refused(self, text: str) -> None:
+        """Any other text: a ValueError, or a time with hours and offset in range."""
         try:
             query_params.parse_time(text)
         except ValueError:
@@ -101,7 +102,7 @@ class TestTime:
 
 
 class TestNumbers:
-    def test_limits_and_amounts_end_where_the_contract_says(self) -> None:
+    def test_limits_and_amounts_have_the_bounds_of_the_contract(self) -> None:
         assert [query_params.LIMIT.parse("1"), query_params.LIMIT.parse("100")] == [1, 100]
         assert [
             query_params.AMOUNT_MIN.parse("0"),
@@ -118,7 +119,7 @@ class TestNumbers:
                 parse(text)
 
     @given(st.text(max_size=20))
-    def test_what_is_read_was_spelt_in_the_one_way(self, text: str) -> None:
+    def test_only_canonical_integers_are_accepted(self, text: str) -> None:
         try:
             number = query_params.AMOUNT_MIN.parse(text)
         except ValueError:
@@ -128,7 +129,7 @@ class TestNumbers:
 
 class TestCursor:
     @given(POSITIONS, POSITIONS)
-    def test_comes_back_as_the_position_it_was_given(self, version: int, sequence: int) -> None:
+    def test_is_read_as_the_position_that_was_written(self, version: int, sequence: int) -> None:
         text = pagination.TRANSACTIONS.write(ALICE, version, sequence)
         assert pagination.TRANSACTIONS.read(ALICE, text) == (version, sequence)
         assert text.isascii()
@@ -145,7 +146,7 @@ class TestCursor:
             assert error.code is Code.CURSOR_INVALID
 
     @given(st.text(max_size=40))
-    def test_that_we_did_not_write_is_refused(self, text: str) -> None:
+    def test_that_was_not_written_by_finpay_is_refused(self, text: str) -> None:
         assert refusal(lambda: pagination.ENTRIES.read(ALICE, text)).code is Code.CURSOR_INVALID
 
     @given(POSITIONS, st.data())
@@ -157,12 +158,12 @@ class TestCursor:
         assert refusal(lambda: pagination.ENTRIES.read(ALICE, changed)).code is Code.CURSOR_INVALID
 
     @pytest.mark.parametrize("position", [2**63, 10**400, -1, -(2**70)])
-    def test_past_what_postgresql_counts_is_refused(self, position: int) -> None:
-        """Its check sum is no secret: whoever reads the code may make such a one."""
+    def test_of_a_position_outside_bigint_is_refused(self, position: int) -> None:
+        """A client can compute the checksum of such a cursor."""
         text = pagination.ENTRIES.write(ALICE, position)
         assert refusal(lambda: pagination.ENTRIES.read(ALICE, text)).code is Code.CURSOR_INVALID
 
-    def test_is_judged_before_every_other_parameter(self) -> None:
+    def test_is_checked_before_every_other_parameter(self) -> None:
         error = refusal(lambda: query_params.parse(b"limit=0&cursor=x", PARAMETERS, ALICE))
         assert error.code is Code.CURSOR_INVALID
 
@@ -175,7 +176,7 @@ def test_equal_queries_have_one_canonical_form() -> None:
     assert query_params.canonical({"a": "1&b=2"}) != query_params.canonical({"a": "1", "b": "2"})
 
 
-def test_a_link_repeats_the_filters_and_only_leads_on_where_there_is_more() -> None:
+def test_a_link_has_the_filters_and_exists_only_with_a_next_page() -> None:
     assert pagination.link("/x", {"a": "1"}, None) == {}
     query = {"created_from": "2026-01-31T12:00:00+02:00", "cursor": "old"}
     assert pagination.link("/x", query, "new") == {

@@ -1,4 +1,4 @@
-"""Rate limits without Redis: fixed windows in one process, and what is told of them."""
+"""Rate limits without Redis: fixed windows in one process, and the headers that report them."""
 
 import pytest
 
@@ -18,10 +18,10 @@ def left(limits: tuple[LimitState, ...]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("workers", "limit", "share"), [(1, 5, 5), (2, 5, 2), (4, 3, 1)])
-def test_a_process_keeps_its_share_and_at_least_one(workers: int, limit: int, share: int) -> None:
+def test_a_process_admits_its_share_and_at_least_one(workers: int, limit: int, share: int) -> None:
     local = LocalLimits(workers)
-    passed = [local.count([tier("a", limit)], NOW)[0] for _ in range(share + 3)]
-    assert passed == [True] * share + [False] * 3
+    admitted = [local.count([tier("a", limit)], NOW)[0] for _ in range(share + 3)]
+    assert admitted == [True] * share + [False] * 3
 
 
 def test_all_tiers_are_counted_or_none() -> None:
@@ -37,11 +37,11 @@ def test_all_tiers_are_counted_or_none() -> None:
     assert left(local.count([wide], NOW)[1]) == [(3, 900)]
 
 
-def test_a_window_begins_with_the_first_counted_request_and_ends_whatever_comes() -> None:
+def test_a_window_begins_with_the_first_counted_request_and_is_not_extended() -> None:
     local, short = LocalLimits(1), tier("short", 2, 60)
-    told = [local.count([short], NOW + at) for at in (0, 59.2, 59.3, 59.9, 60, 61)]
-    assert [fits for fits, _ in told] == [True, True, False, False, True, True]
-    assert [left(limits) for _, limits in told] == [
+    results = [local.count([short], NOW + at) for at in (0, 59.2, 59.3, 59.9, 60, 61)]
+    assert [fits for fits, _ in results] == [True, True, False, False, True, True]
+    assert [left(limits) for _, limits in results] == [
         [(1, 60)], [(0, 1)], [(0, 1)], [(0, 1)], [(1, 60)], [(0, 59)],
     ]  # fmt: skip
 
@@ -53,16 +53,16 @@ def test_a_refused_request_begins_no_window() -> None:
     assert left(local.count([fresh], NOW + 59)[1]) == [(4, 60)]
 
 
-def test_what_is_cleared_begins_anew() -> None:
+def test_a_reset_tier_admits_requests() -> None:
     local, short = LocalLimits(1), tier("short", 1)
     local.count([short], NOW)
     local.reset(short.key)
-    local.reset("a key that nobody counted")
+    local.reset("a key that was never counted")
     assert local.count([short], NOW)[0]
 
 
 def test_the_memory_of_windows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that began longest ago goes first, also if its key was there before."""
+    """The oldest window is dropped first, even if its key had an earlier window."""
     monkeypatch.setattr(rate_limits, "MAX_LOCAL_WINDOWS", 3)
     local = LocalLimits(1)
     for at, name in enumerate("abcad"):
@@ -71,7 +71,7 @@ def test_the_memory_of_windows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.contract("1.7.4")
-def test_headers_tell_the_whole_limit_and_what_is_left() -> None:
+def test_headers_have_limit_window_remaining_and_reset_of_each_tier() -> None:
     limits = (
         LimitState(tier("global", 100), 99, 899),
         LimitState(tier("transaction", 20, 60), 0, 7),
@@ -82,8 +82,8 @@ def test_headers_tell_the_whole_limit_and_what_is_left() -> None:
     )
 
 
-def test_the_tier_that_stays_shut_longest_is_the_one_to_wait_for() -> None:
-    shut = [
+def test_the_exhausted_tier_with_the_latest_reset_is_reported() -> None:
+    used_up = [
         LimitState(tier(name, 5), 0, reset_s) for name, reset_s in (("a", 5), ("b", 9), ("c", 7))
     ]
-    assert exhausted([*shut, LimitState(tier("open", 5), 1, 99)]).tier.name == "b"
+    assert exhausted([*used_up, LimitState(tier("left", 5), 1, 99)]).tier.name == "b"

@@ -1,4 +1,4 @@
-"""What goes out: the stored answer of a transfer is, to the byte, what a later GET says."""
+"""Responses: the stored answer of a transfer is equal, byte for byte, to that of a later GET."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -49,7 +49,7 @@ def formatted(template: str, *values: object) -> str:
     st.integers(0, MAX_AMOUNT),
     st.datetimes(min_value=datetime(2000, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 )
-def test_the_template_of_a_transfer_is_the_transactions_own_encoding(  # noqa: PLR0917
+def test_the_template_of_a_transfer_equals_the_encoding_of_the_transaction(  # noqa: PLR0917
     transaction_id: UUID,
     amount: int,
     description: str | None,
@@ -76,12 +76,12 @@ def test_the_template_of_a_transfer_is_the_transactions_own_encoding(  # noqa: P
 
 
 @pytest.mark.parametrize("outcome", REFUSALS)
-def test_the_template_of_a_refusal_is_the_problems_own_encoding(outcome: Outcome) -> None:
+def test_the_template_of_a_refusal_equals_the_encoding_of_the_problem(outcome: Outcome) -> None:
     code, detail = REFUSALS[outcome]
     template = problems.refusal_templates()[list(Outcome).index(outcome)]
     extensions = {"transaction_id": "txn_x"} if code is Code.INSUFFICIENT_FUNDS else {}
-    told = problems.body(FinPayError(code, detail, extensions=extensions), "req-1")
-    assert formatted(template, "req-1", "txn_x").encode() == told
+    problem = problems.body(FinPayError(code, detail, extensions=extensions), "req-1")
+    assert formatted(template, "req-1", "txn_x").encode() == problem
 
 
 def test_only_refusals_have_a_template() -> None:
@@ -90,23 +90,25 @@ def test_only_refusals_have_a_template() -> None:
 
 
 @pytest.mark.parametrize("outcome", REFUSALS)
-def test_the_template_of_an_item_s_refusal_is_its_problem_s_encoding(outcome: Outcome) -> None:
+def test_the_template_of_a_refused_item_equals_the_encoding_of_its_problem(
+    outcome: Outcome,
+) -> None:
     code, detail = REFUSALS[outcome]
     template = problems.refusal_templates()[len(Outcome) + list(Outcome).index(outcome)]
-    fault = FieldError(detail, pointer="#/transactions/3")
-    told = FinPayError(code, detail, (fault,), {"transaction_id": "txn_x"})
+    item = FieldError(detail, pointer="#/transactions/3")
+    error = FinPayError(code, detail, (item,), {"transaction_id": "txn_x"})
     written = formatted(template, "req-1", 3, ',"transaction_id":"txn_x"').encode()
-    assert written == problems.body(told, "req-1")
+    assert written == problems.body(error, "req-1")
 
 
-def test_the_template_of_an_item_is_a_batch_item_s_encoding() -> None:
+def test_the_template_of_a_completed_item_equals_the_encoding_of_a_batch_item() -> None:
     transaction = resources.transaction(step(), ALICE)
     template = responses.item_template(3, responses.encode(transaction).decode())
     item = responses.TransferBatchItem(3, "completed", transaction, None)
     assert template.encode() == responses.encode(item)
 
 
-def test_a_transaction_is_told_from_its_readers_side() -> None:
+def test_the_direction_of_a_transaction_is_that_of_its_reader() -> None:
     assert resources.transaction(step(), ALICE).direction == "sent"
     assert resources.transaction(step(), BOB).direction == "received"
 
@@ -120,14 +122,14 @@ def test_times_are_utc_with_microseconds() -> None:
 
 
 @given(st.uuids())
-def test_the_two_sides_of_a_transaction_have_ids_of_their_own(transaction_id: UUID) -> None:
+def test_the_two_entries_of_a_transaction_have_different_ids(transaction_id: UUID) -> None:
     ids_ = [
         responses.entry(reads.Entry(account, transaction_id, 1, amount, 0, NOW), "ZAR").id
         for account, amount in ((ALICE, -5), (BOB, 5))
     ]
     assert len(set(ids_)) == 2
-    again = reads.Entry(ALICE, transaction_id, 1, -5, 0, NOW)
-    assert responses.entry(again, "ZAR").id == ids_[0]
+    same = reads.Entry(ALICE, transaction_id, 1, -5, 0, NOW)
+    assert responses.entry(same, "ZAR").id == ids_[0]
 
 
 @pytest.mark.contract("1.4.1")
@@ -138,12 +140,12 @@ def test_a_problem_has_every_member_and_a_page(code: Code) -> None:
         FieldError("Bad.", parameter="limit"),
         FieldError("No."),
     )
-    told = problems.response(FinPayError(code, "Told.", field_errors=field_errors), "req-1")
+    response = problems.response(FinPayError(code, "Why.", field_errors=field_errors), "req-1")
     spec = ERROR_SPECS[code]
-    assert (told.status, told.content_type) == (spec.status, b"application/problem+json")
-    assert json.loads(told.body) == {
+    assert (response.status, response.content_type) == (spec.status, b"application/problem+json")
+    assert json.loads(response.body) == {
         "type": f"/docs/errors/{code}", "title": spec.title, "status": spec.status,
-        "detail": "Told.", "code": code, "request_id": "req-1", "retryable": spec.retryable,
+        "detail": "Why.", "code": code, "request_id": "req-1", "retryable": spec.retryable,
         "errors": [{"detail": "Wrong.", "pointer": "#/amount"},
                    {"detail": "Bad.", "parameter": "limit"}, {"detail": "No.", "pointer": "#"}],
     }  # fmt: skip

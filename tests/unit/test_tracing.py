@@ -34,7 +34,7 @@ def test_tracing_is_off_without_the_extra(
 
 
 def test_components_are_the_plain_classes_when_tracing_is_off() -> None:
-    """Not even one check per request is left."""
+    """So a request has no check whether tracing is on."""
     parts = instrumentation.components(None)
     assert (parts.database, parts.gate, parts.batcher) == (Database, Gate, Batcher)
 

@@ -1,4 +1,4 @@
-"""When a delivery that failed is tried again."""
+"""When a failed delivery is retried."""
 
 from email.utils import formatdate
 
@@ -43,7 +43,7 @@ def test_the_schedule_has_an_end() -> None:
         *((nonsense, 4, 6) for nonsense in ("", "-5", "1.5", "soon", "9" * 40, "٣", "Sun, 99 Foo")),
     ],
 )
-def test_retry_after_makes_it_later(retry_after: str, at_least: float, at_most: float) -> None:
+def test_retry_after_delays_the_retry(retry_after: str, at_least: float, at_most: float) -> None:
     wait_s = next_wait_s(SCHEDULE, 0, retry_after, now_s=NOW_S)
     assert wait_s is not None
     assert at_least <= wait_s <= at_most

@@ -1,8 +1,8 @@
-"""The parts of a process, with spans around what they do. Only built where tracing is on.
+"""The components of a process with spans around their operations, for when tracing is on.
 
 A request is a server span; inside it the gate, the ledger and each statement are spans. A batch is
-one span in a trace of its own, linked to the requests that it carried, and they to it. An attempt
-to deliver is a client span, linked to the request that caused its event.
+one span in a trace of its own, with links to and from its requests. A delivery attempt is a client
+span, with a link to the request that caused its event.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -42,7 +42,7 @@ _SERVER_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What a process is built with: the plain parts, or those with spans."""
+    """The classes that a process is built from: the plain ones, or those with spans."""
 
     database: Callable[..., Database] = Database
     gate: Callable[..., Gate] = Gate
@@ -54,7 +54,7 @@ class Components:
 
 
 def components(tracer: Tracer | None) -> Components:
-    """With tracing off the parts are the plain ones, which know nothing of it."""
+    """The classes with spans; without a tracer the plain ones, which have no tracing code."""
     if tracer is None:
         return Components()
     return Components(
@@ -69,7 +69,7 @@ def components(tracer: Tracer | None) -> Components:
 
 
 def traced_handler(tracer: Tracer, handle: Handle) -> Handle:
-    """`handle` in a server span. No query, no header and no unknown path comes into the span."""
+    """`handle` in a server span, which contains no query, no header and no unknown path."""
 
     async def traced(request: Request, record: RequestRecord) -> Response:
         from opentelemetry.trace import StatusCode
@@ -97,12 +97,12 @@ def traced_handler(tracer: Tracer, handle: Handle) -> Handle:
 
 
 class TracedGate(Gate):
-    """Its round trips are client spans."""
+    """Makes a client span of each round trip to Redis."""
 
     def __init__(
-        self, tracer: Tracer, settings: Settings, is_session_active: Callable[..., Any]
+        self, tracer: Tracer, settings: Settings, confirm_session: Callable[..., Any]
     ) -> None:
-        super().__init__(settings, is_session_active)
+        super().__init__(settings, confirm_session)
         self._tracer = tracer
 
     async def admit(self, admission: Admission) -> Decision:
@@ -125,7 +125,7 @@ class TracedGate(Gate):
 
 
 class TracedDatabase(Database):
-    """Its statements are client spans where a request or a batch asks; probes make none."""
+    """Makes a client span of each statement of a request or batch; health checks make none."""
 
     def __init__(self, tracer: Tracer, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -162,8 +162,8 @@ class TracedDatabase(Database):
 
 
 class TracedSender(Sender):
-    """An attempt is a client span. Its URL may hold a secret of its owner, so only the host is
-    told."""
+    """Makes a client span of each attempt. It has only the host of the URL, because the rest may
+    contain a secret of the endpoint's owner."""
 
     def __init__(self, tracer: Tracer, rules: UrlPolicy, timeout_s: float) -> None:
         super().__init__(rules, timeout_s)
@@ -182,7 +182,7 @@ class TracedSender(Sender):
             "finpay.event_id": message.id,
             "finpay.webhook_endpoint_id": ids.encode("whe", message.endpoint_id),
         }
-        request_id = _cause(message.body)
+        request_id = _causing_request_id(message.body)
         if request_id is not None:
             attributes["finpay.request_id"] = request_id
         links = () if request_id is None else self._tracer.links_to(request_id)
@@ -201,20 +201,20 @@ class _Request(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    """As much of an event as names its cause."""
+    """The member of an event that names the request which caused it."""
 
     request: _Request | None = None
 
 
-def _cause(body: bytes) -> str | None:
+def _causing_request_id(body: bytes) -> str | None:
     request = msgspec.json.decode(body, type=_Event).request
     return None if request is None else request.id
 
 
-def _annotated(span: "Span", verdict: Decision) -> Decision:
-    span.set_attribute("finpay.gate.decision", verdict.kind)
-    span.set_attribute("finpay.gate.without_redis", verdict.degraded)
-    return verdict
+def _annotated(span: "Span", decision: Decision) -> Decision:
+    span.set_attribute("finpay.gate.decision", decision.kind)
+    span.set_attribute("finpay.gate.without_redis", decision.degraded)
+    return decision
 
 
 def _statement(query: str) -> "dict[str, AttributeValue]":

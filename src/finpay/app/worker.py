@@ -113,7 +113,7 @@ def _background_jobs(
 
 
 async def _verify_continuously(database: Database, every_s: int) -> None:
-    """Of all workers the first that asks when a check is due makes it."""
+    """Verifies if a check is due and no other worker has started it; then reads the state."""
     await continuous_verification.run_round(database, every_s=every_s)
     await continuous_verification.read_state(database)
 

@@ -18,7 +18,7 @@ def verify(*, as_json: AsJson = False) -> None:
     """Check every rule of the ledger on live data.
 
     Balances, entries, totals per currency, idempotency keys, events and the audit log are compared
-    in one snapshot. Payments go on meanwhile.
+    in one snapshot. Payments are not blocked.
 
     Exit code 0: all rules hold. 1: violations, each of them printed. 2: it could not run.
     """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 group = typer.Typer(**STYLE, help="Develop a webhook receiver: watch events, trigger events.")
 
+_URL: Final = Path(".finpay/url")  # of a running `finpay dev`
 _SESSION: Final = Path(".finpay/session")  # the login of `trigger`
 _MAX_SHOWN_CHARACTERS: Final = 100  # of a receiver's response: the rest of a line
 
@@ -75,7 +76,7 @@ def listen(
     the rate limit allows.
 
     If FinPay or the receiver can't be reached, the command goes on as soon as it can. Events that
-    the receiver missed are not sent again. Ctrl-C stops it.
+    the receiver missed are not redelivered. Ctrl-C stops it.
     """
     from finpay.errors import FinPayError
 
@@ -108,7 +109,7 @@ def trigger(
     """
     from finpay.client import ConnectionFailed, FinPay, UnexpectedResponse
     from finpay.dev.child_process import DevError
-    from finpay.dev.triggers import TRIGGERS, CannotTrigger, Stage, keep_login, kept_login
+    from finpay.dev.triggers import TRIGGERS, CannotTrigger, TriggerContext, keep_login, kept_login
     from finpay.errors import Code, FinPayError
 
     read = _development()
@@ -117,9 +118,11 @@ def trigger(
     url = api or _local_api()
     try:
         with FinPay(url, **kept_login(_SESSION, url, email)) as client:
-            stage = Stage(client, url, email, password, read.get("FINPAY_DATABASE_OWNER_URL"))
-            print(f"{event_type}  {run(TRIGGERS[event_type](stage))}")
-            keep_login(_SESSION, stage)
+            context = TriggerContext(
+                client, url, email, password, read.get("FINPAY_DATABASE_OWNER_URL")
+            )
+            print(f"{event_type}  {run(TRIGGERS[event_type](context))}")
+            keep_login(_SESSION, context)
     except (CannotTrigger, ConnectionFailed, UnexpectedResponse) as error:
         raise DevError(str(error)) from None
     except FinPayError as error:
@@ -182,8 +185,8 @@ async def _listen(
                 source,
                 receiver,
                 after=after_sequence,
-                tell=_print_event_json if as_json else _print_event,
-                complain=warn,
+                on_event=_print_event_json if as_json else _print_event,
+                warn=warn,
             )
     finally:
         if receiver is not None:
@@ -194,12 +197,12 @@ async def _listen(
 async def _source(user: _User, types: str) -> AsyncIterator["Source"]:
     """The database of the development system, or the API."""
     from finpay.client import AsyncFinPay
-    from finpay.dev.event_forwarder import FromApi, FromDatabase
+    from finpay.dev.event_forwarder import ApiSource, DatabaseSource
     from finpay.outbox import event_types
 
     kinds = event_types.matching(types)
     if _database_url() is not None and user.api is None and user.token is None:
-        database = FromDatabase(_database_url, user.email, None if types == "*" else kinds)
+        database = DatabaseSource(_database_url, user.email, None if types == "*" else kinds)
         try:
             yield database
         finally:
@@ -207,12 +210,12 @@ async def _source(user: _User, types: str) -> AsyncIterator["Source"]:
         return
     login = None if user.token else (user.email, user.password)
     async with AsyncFinPay(user.api or _local_api(), access_token=user.token) as client:
-        yield FromApi(client, login, types)
+        yield ApiSource(client, login, types)
 
 
 def _servers() -> dict[str, str]:
     """The URLs of the environment; without DATABASE_URL those of a running `finpay dev`."""
-    dev = {} if os.environ.get("DATABASE_URL") else dev_environment()  # never one of each
+    dev = {} if os.environ.get("DATABASE_URL") else dev_environment()  # both from one source
     names = ("DATABASE_URL", "FINPAY_DATABASE_OWNER_URL")
     return dev | {name: os.environ[name] for name in names if os.environ.get(name)}
 
@@ -231,6 +234,9 @@ def _development() -> dict[str, str]:
 
 
 def _local_api() -> str:
+    """That of the `finpay dev` in this folder, unless PORT names another one."""
+    if _URL.exists() and not os.environ.get("PORT"):
+        return _URL.read_text("utf-8").strip()
     return f"http://127.0.0.1:{settings().port}"
 
 

@@ -24,6 +24,7 @@ from finpay.client._async_transport import AsyncPager
 from finpay.client._errors import ApiError, ConnectionFailed, RequestFailed, UnexpectedResponse
 from finpay.client._models import (
     Account,
+    ActiveSession,
     Delivery,
     DeliveryAttempt,
     Entry,
@@ -57,6 +58,7 @@ from finpay.errors import Code, FieldError, FinPayError
 
 __all__ = [
     "Account",
+    "ActiveSession",
     "ApiError",
     "AsyncFinPay",
     "AsyncPager",

@@ -7,10 +7,11 @@ from typing import Literal, Self, Unpack
 
 import httpx
 
-from finpay.client import _operations, _webhook_operations
+from finpay.client import _identity_operations, _operations, _webhook_operations
 from finpay.client._async_transport import AsyncPager, AsyncTransport
 from finpay.client._models import (
     Account,
+    ActiveSession,
     Delivery,
     Entry,
     Event,
@@ -107,9 +108,21 @@ class AsyncFinPay:
         await self._call(_operations.logout())
         self._session.forget_tokens()
 
-    async def change_password(self, current_password: str, new_password: str) -> None:
-        """Change the password and end the user's other sessions."""
-        await self._call(_operations.change_password(current_password, new_password))
+    async def change_password(self, current_password: str, new_password: str) -> Tokens:
+        """Change the password, end the user's other sessions, and keep the new tokens."""
+        return await self._call(_operations.change_password(current_password, new_password))
+
+    def sessions(self, *, limit: int | None = None) -> AsyncPager[ActiveSession]:
+        """Where the user is logged in, newest first."""
+        return AsyncPager(self._transport, _identity_operations.sessions(limit))
+
+    async def end_session(self, session_id: str) -> None:
+        """End one session of the user."""
+        await self._call(_identity_operations.end_session(session_id))
+
+    async def end_other_sessions(self) -> None:
+        """End all sessions of the user but this one."""
+        await self._call(_identity_operations.end_other_sessions())
 
     async def me(self) -> User:
         """The user who is logged in."""

@@ -150,6 +150,18 @@ class Login(Tokens, frozen=True):
     account: Account
 
 
+class ActiveSession(Struct, frozen=True):
+    """A login whose tokens are valid, `ses_…`. `current`: it is that of this client."""
+
+    id: str
+    device: str | None
+    address: str | None
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    current: bool
+
+
 class Health(Struct, frozen=True):
     """`status`: ok, degraded or down. `checks`: ok or down, for postgres and redis."""
 

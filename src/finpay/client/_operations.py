@@ -124,7 +124,7 @@ def login(email: str, password: str) -> Operation[Login]:
 
 
 def refresh(refresh_token: str) -> Operation[Tokens]:
-    """Repeatable: the server accepts a used token for FINPAY_REFRESH_GRACE seconds more."""
+    """Repeatable: the server answers a token again until its successor is used."""
     body = json_body({"refresh_token": refresh_token})
     return Operation("POST", f"{_API}/auth/refresh", Tokens, body, authenticated=False)
 
@@ -133,9 +133,9 @@ def logout() -> Operation[None]:
     return Operation("POST", f"{_API}/auth/logout", _NOTHING, repeatable=False)
 
 
-def change_password(current_password: str, new_password: str) -> Operation[None]:
+def change_password(current_password: str, new_password: str) -> Operation[Tokens]:
     body = json_body({"current_password": current_password, "new_password": new_password})
-    return Operation("POST", f"{_API}/auth/password", _NOTHING, body, repeatable=False)
+    return Operation("POST", f"{_API}/auth/password", Tokens, body, repeatable=False)
 
 
 def me() -> Operation[User]:
@@ -211,7 +211,7 @@ def page_after(operation: Operation[Page[T]], page: Page[T]) -> Operation[Page[T
     return page_at(operation, page.next_cursor)
 
 
-def checked(prefix: Literal["txn", "evt", "whe", "whd"], text: str) -> str:
+def checked(prefix: Literal["txn", "evt", "whe", "whd", "ses", "key"], text: str) -> str:
     """The id, if it is well-formed: a malformed one is never put in a path."""
     try:
         ids.decode(prefix, text)

@@ -8,9 +8,10 @@ from typing import Literal, Self, Unpack
 
 import httpx
 
-from finpay.client import _operations, _webhook_operations
+from finpay.client import _identity_operations, _operations, _webhook_operations
 from finpay.client._models import (
     Account,
+    ActiveSession,
     Delivery,
     Entry,
     Event,
@@ -108,9 +109,21 @@ class FinPay:
         self._call(_operations.logout())
         self._session.forget_tokens()
 
-    def change_password(self, current_password: str, new_password: str) -> None:
-        """Change the password and end the user's other sessions."""
-        self._call(_operations.change_password(current_password, new_password))
+    def change_password(self, current_password: str, new_password: str) -> Tokens:
+        """Change the password, end the user's other sessions, and keep the new tokens."""
+        return self._call(_operations.change_password(current_password, new_password))
+
+    def sessions(self, *, limit: int | None = None) -> Pager[ActiveSession]:
+        """Where the user is logged in, newest first."""
+        return Pager(self._transport, _identity_operations.sessions(limit))
+
+    def end_session(self, session_id: str) -> None:
+        """End one session of the user."""
+        self._call(_identity_operations.end_session(session_id))
+
+    def end_other_sessions(self) -> None:
+        """End all sessions of the user but this one."""
+        self._call(_identity_operations.end_other_sessions())
 
     def me(self) -> User:
         """The user who is logged in."""

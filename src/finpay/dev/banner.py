@@ -1,39 +1,41 @@
-"""What `finpay dev` says: where everything is, who may log in, and one command that sends money."""
+"""What `finpay dev` prints: addresses, logins, and commands that work when pasted."""
 
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-_DEFAULT_URL: Final = "http://127.0.0.1:3000"  # where the commands look without being told
+from finpay.dev.seed import PASSWORD, Seeded
+from finpay.dev.stack import Stack
+
 _SHOWN_LEVELS: Final = frozenset({"warning", "error", "critical"})
+_HIDDEN_FIELDS: Final = frozenset({"level", "event", "time"})
 
 _BANNER: Final = """
-  {title}  is ready  ({took_s:.1f} s)
+  {title} is ready ({took_s:.1f} s)
 
   API      {url}/api/v1
   Docs     {url}/docs
-  Log      {log}
+  Logins   {logins}
+  Data     {data}  (delete it to start from scratch)
+  Logs     {logs}
+  Servers  {env}  (load it into a shell: set -a; . {env}; set +a)
 
-  Logins   alice@finpay.dev  password123  ZAR 10,000.00
-           bob@finpay.dev    password123  ZAR  5,000.00
-
-  Send ZAR 25.00 from alice to bob: paste this into another terminal.
+  Send ZAR 25.00 from alice to bob. Paste this into another terminal:
 
 {curl}
 
-  Webhooks: the first in five minutes is in docs/webhooks.md. Each event of alice's, signed, to a
-  receiver of yours; and one to begin with:
+  Receive alice's events as signed webhooks, and cause one:
 
     {finpay} webhooks listen --forward http://localhost:9000/hook
-    {finpay} webhooks trigger transaction.completed{api}
+    {finpay} webhooks trigger transaction.completed
 
-  Ctrl-C stops everything. The data stays for the next start.
+  Ctrl-C stops everything and keeps the data.
 """
 
-# Plain sh, curl and sed. The key is fresh each time, so each paste is a new payment.
+# Plain sh, curl and sed. The key is new each time, so each paste is another payment.
 _CURL: Final = """\
 TOKEN=$(curl -sS {url}/api/v1/auth/login -H 'Content-Type: application/json' \\
   -d '{{"email":"alice@finpay.dev","password":"password123"}}' \\
@@ -44,16 +46,20 @@ TOKEN=$(curl -sS {url}/api/v1/auth/login -H 'Content-Type: application/json' \\
   -d '{{"receiver_email":"bob@finpay.dev","amount":2500,"currency":"ZAR"}}'"""
 
 
-def show(url: str, *, took_s: float, log: Path) -> None:
+def show(url: str, users: Sequence[Seeded], stack: Stack, *, took_s: float) -> None:
+    logins = [f"{user.email:<18}{PASSWORD}  {user.balance!s:>15}" for user in users]
+    logs = [server.log for server in (*reversed(stack.services), *stack.databases)]
     say(
         _BANNER.format(
             title=_bold("FinPay"),
             took_s=took_s,
             url=url,
-            log=_shortest(log),
+            logins="\n           ".join(logins),
+            data=_shortest(stack.folder),
+            logs="\n           ".join(_shortest(log) for log in logs),
+            env=_shortest(stack.folder / "env"),
             curl=curl(url),
             finpay=_program(),
-            api="" if url == _DEFAULT_URL else f" --api {url}",
         )
     )
 
@@ -64,15 +70,16 @@ def curl(url: str) -> str:
 
 
 def show_warnings(lines: Iterable[str]) -> None:
-    """Pass on those of the API's log lines that somebody should see."""
+    """Print the warnings and errors among the log lines of a service."""
     for line in lines:
         try:
             event = json.loads(line)
         except ValueError:
-            warn(line.rstrip())  # not ours: a traceback, or the last words of an interpreter
+            warn(line.rstrip())  # a traceback, or the last output of an interpreter
             continue
         if event.get("level") in _SHOWN_LEVELS:
-            warn(line.rstrip())
+            fields = (f"{k}={v}" for k, v in event.items() if k not in _HIDDEN_FIELDS)
+            warn(" ".join([event["level"], str(event.get("event")), *fields]))
 
 
 def say(text: str) -> None:
@@ -89,10 +96,10 @@ def _bold(text: str) -> str:
 
 
 def _program() -> str:
-    """How to call this FinPay from here."""
-    beside = Path(sys.executable).with_name("finpay")
-    return min(str(beside), _shortest(beside), key=len) if beside.exists() else "finpay"
+    """The command of this installation, relative to the current folder where that is shorter."""
+    program = Path(sys.executable).with_name("finpay")
+    return _shortest(program) if program.exists() else "finpay"
 
 
 def _shortest(path: Path) -> str:
-    return os.path.relpath(path)
+    return min(str(path), os.path.relpath(path), key=len)

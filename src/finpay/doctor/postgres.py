@@ -16,6 +16,7 @@ OLDEST: Final = 15  # the tests run on this version and on NEWEST
 NEWEST: Final = 18
 CLOCK_WARNING_S: Final = 1.0
 CLOCK_LIMIT_S: Final = 5.0  # hosts that differ more disagree about when tokens expire
+ROUND_TRIPS: Final = 5  # the fastest one is the distance; the first one connects
 SLOW_MS: Final = 5.0  # a transfer waits for more than one round trip
 WATCHERS: Final = 1  # the connection of the health monitor, per process
 
@@ -85,9 +86,7 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
 async def _connect(database: Database, settings: Settings) -> CheckResult:
     host = urlsplit(settings.database_url).hostname or "the local server"
     try:
-        await database.fetch_one("SELECT 1")
-        began_s = time.perf_counter()
-        await database.fetch_one("SELECT 1")
+        round_trips_ms = [await _round_trip_ms(database) for _ in range(ROUND_TRIPS)]
     except AccessDenied as refused:
         return failed(
             "postgres",
@@ -100,13 +99,19 @@ async def _connect(database: Database, settings: Settings) -> CheckResult:
             f"{host} can't be reached: {error.__cause__ or error.detail}",
             "Check DATABASE_URL, whether the server is running, and firewalls in between.",
         )
-    took_ms = (time.perf_counter() - began_s) * 1000
+    took_ms = min(round_trips_ms)
     detail = f"connected to {host} as finpay_app, {took_ms:.1f} ms a round trip"
     if took_ms <= SLOW_MS:
         return ok("postgres", detail)
     return warning(
         "postgres", detail, "Run the API close to the database: each commit waits for it."
     )
+
+
+async def _round_trip_ms(database: Database) -> float:
+    began_s = time.perf_counter()
+    await database.fetch_one("SELECT 1")
+    return (time.perf_counter() - began_s) * 1000
 
 
 async def _server(database: Database, settings: Settings) -> list[CheckResult]:

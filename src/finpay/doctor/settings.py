@@ -67,6 +67,7 @@ def _limits(settings: Settings) -> CheckResult:
     tiers = {
         "GLOBAL": settings.rate_limit_global,
         "AUTH": settings.rate_limit_auth,
+        "PAGES": settings.rate_limit_pages,
         "TRANSACTION": settings.rate_limit_transaction,
     }
     off = [f"FINPAY_RATE_LIMIT_{name}" for name, limit in tiers.items() if limit is None]

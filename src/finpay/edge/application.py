@@ -7,9 +7,9 @@ from typing import Final
 
 from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.health_monitor import HealthMonitor
-from finpay.edge.pipeline import Pipeline
+from finpay.edge.parse import ClientDisconnected
+from finpay.edge.pipeline import InFlight, Pipeline
 from finpay.edge.request.model import Message, Receive, Request
-from finpay.edge.request.parse import ClientDisconnected
 from finpay.edge.response import HeaderWriter, Response
 from finpay.edge.router import API
 from finpay.edge.schemas import problems
@@ -41,7 +41,7 @@ class Application:
     ) -> None:
         self._open_services = open_services
         self._instrument = instrument
-        self._in_flight = 0
+        self._in_flight = InFlight()
         self._health: HealthMonitor | None = None
 
     def drain(self) -> None:
@@ -60,19 +60,19 @@ class Application:
     async def _http(self, request: Request, send: Send) -> None:
         started_s = time.perf_counter()
         record = RequestRecord()
-        if self._in_flight >= MAX_IN_FLIGHT and _is_sheddable(request.path):
+        if self._in_flight.count >= MAX_IN_FLIGHT and _is_sheddable(request.path):
             response = problems.response(
                 overloaded("The server is overloaded. Retry after the time in Retry-After."),
                 request.id,
             )
         else:
-            self._in_flight += 1
+            self._in_flight.count += 1
             try:
                 response = await self._handle(request, record)
             except ClientDisconnected:
                 return
             finally:
-                self._in_flight -= 1
+                self._in_flight.count -= 1
         headers = self._headers.write(response, request, close=self._is_draining)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         body = b"" if request.method == "HEAD" else response.body
@@ -98,7 +98,7 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _start(self, services: Services) -> None:
-        self._handle = self._instrument(Pipeline(services).handle)
+        self._handle = self._instrument(Pipeline(services, self._in_flight).handle)
         self._headers = HeaderWriter(services.settings.cors_origins)
         self._access_log = AccessLog()
         self._health = services.health

@@ -6,7 +6,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from finpay.edge.buffered_transport import BufferedTransport
-from finpay.edge.request_parser import (
+from finpay.edge.http_parser import (
     MAX_HEAD_BYTES,
     RequestParser,
     check_head,

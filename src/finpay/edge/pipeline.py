@@ -8,18 +8,21 @@ limits (429) → the error of the body, if it has one (413, 415, 400, 422) → k
 cache → handler → complete. A test holds each pair of this order.
 """
 
+import asyncio
 import secrets
 import time
 from itertools import count
 from typing import Final
 
+import msgspec
+
 from finpay.db.pool import Unavailable
 from finpay.edge.access_log import RequestRecord
 from finpay.edge.handlers import transactions
+from finpay.edge.parse import ClientDisconnected, ParsedRequest, parse
 from finpay.edge.request import query_params
 from finpay.edge.request.client_ip import ClientIp
 from finpay.edge.request.model import Context, Request
-from finpay.edge.request.parse import ClientDisconnected, ParsedRequest, parse
 from finpay.edge.response import Response
 from finpay.edge.router import Route, Router, allowed, choose
 from finpay.edge.routes import ROUTES
@@ -31,14 +34,31 @@ from finpay.gate.rate_limits import LimitState, Tiers, exhausted
 from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs
 
+MAX_SMALL_BODY_BYTES: Final = 2_048  # of a request without a token: longer than any valid login
+WAIT_S: Final = 2.0  # of a request for the response to the first one with the same key
+MIN_POLL_S: Final = 0.01
+MAX_POLL_S: Final = 0.2
+MAX_WAITING: Final = 64  # per process; further copies are 409 at once
+
 _LOG: Final = logs.get()
+
+
+class InFlight:
+    """Number of requests that this process works on, without those in `Pipeline._wait`."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 class Pipeline:
     """One per process. `handle` never raises but for a client that has disconnected."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, in_flight: InFlight) -> None:
         self._services = services
+        self._in_flight = in_flight
+        self._waiting = 0
         self._router = Router(ROUTES)
         self._client_ip = ClientIp(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
@@ -73,21 +93,32 @@ class Pipeline:
             return await self._authenticated(request, route, path_id, record)
         if route.access == "anonymous":
             return await self._anonymous(request, route, record)
+        if route.access == "page":
+            tiers = self._tiers.for_page(request.client_ip)
+            record.decision = await self._services.gate.admit_anonymous(tiers)
+            _raise_for(record.decision)
         context = Context(request.id, request.client_ip, path_id=path_id, bearer=request.bearer)
         return await route.handler(self._services, context)
 
     async def _anonymous(self, request: Request, route: Route, record: RequestRecord) -> Response:
+        gate = self._services.gate
+        if request.leaves_unread(MAX_SMALL_BODY_BYTES):
+            # A refusal must not cost the time to read a large body.
+            tiers = self._tiers.for_anonymous(request.client_ip, route.tier, None)
+            record.decision = await gate.peek(tiers)
+            _raise_for(record.decision)
         parsed = await parse(request, route)
-        email = parsed.command.email if route.tier and parsed.command else None
+        email = getattr(parsed.command, "email", None)
         tiers = self._tiers.for_anonymous(request.client_ip, route.tier, email)
-        record.decision = await self._services.gate.admit_anonymous(tiers)
+        record.decision = await gate.admit_anonymous(tiers)
         _raise_for(record.decision)
         parsed.raise_error()
         response = await route.handler(
-            self._services, Context(request.id, request.client_ip, command=parsed.command)
+            self._services,
+            Context(request.id, request.client_ip, request.user_agent, command=parsed.command),
         )
-        if email is not None and response.status == 200:
-            await self._services.gate.reset_limit(tiers, "auth_email")
+        if route.tier == "login" and response.status == 200:
+            await gate.forget_failed_logins(tiers)
         return response
 
     async def _authenticated(
@@ -98,6 +129,8 @@ class Pipeline:
         parsed = await parse(request, route, principal.account_id, self._tiers.max_transfers)
         admission = self._admission(principal, route, parsed)
         record.decision = decision = await self._services.gate.admit(admission)
+        if decision.kind == "in_progress":
+            record.decision = decision = await self._wait(admission, decision)
         _raise_for(decision)
         parsed.raise_error()
         context = Context(
@@ -116,6 +149,29 @@ class Pipeline:
             return await self._admitted(route, context, admission, decision)
         return _without_handler(decision)
 
+    async def _wait(self, admission: Admission, decision: Decision) -> Decision:
+        """The decision once the first request with the key has its response, or after WAIT_S.
+
+        Copies of a request that arrive together all get its response. They don't count again.
+        """
+        if self._waiting >= MAX_WAITING:
+            return decision
+        uncounted = msgspec.structs.replace(admission, tiers=())
+        until_s = time.monotonic() + WAIT_S
+        pause_s = MIN_POLL_S
+        later = decision
+        self._waiting += 1
+        self._in_flight.count -= 1
+        try:
+            while later.kind == "in_progress" and time.monotonic() < until_s:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, MAX_POLL_S)
+                later = await self._services.gate.admit(uncounted)
+        finally:
+            self._waiting -= 1
+            self._in_flight.count += 1
+        return msgspec.structs.replace(later, limits=decision.limits)
+
     def _admission(self, principal: Principal, route: Route, parsed: ParsedRequest) -> Admission:
         mode: Mode = "count_only"
         variant = ""
@@ -129,6 +185,7 @@ class Pipeline:
             session=principal.session,
             session_id=principal.session_id,
             user_id=principal.user_id,
+            generation=principal.generation,
             mode=mode,
             tiers=self._tiers.for_user(
                 principal.user, money=route.needs_key, transfers=parsed.transfers

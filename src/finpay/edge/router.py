@@ -16,7 +16,7 @@ API: Final = "/api/v1"
 MAX_BODY_BYTES: Final = 64 * 1024  # far above every schema but that of a transfer batch
 MAX_BODY_VALUES: Final = 25_000
 
-Access = Literal["authenticated", "anonymous", "unlimited"]
+Access = Literal["authenticated", "anonymous", "page", "unlimited"]
 Handler = Callable[[Services, Context], Awaitable[Response]]
 
 
@@ -24,7 +24,8 @@ Handler = Callable[[Services, Context], Awaitable[Response]]
 class Route:
     """One method of one path.
 
-    `access`: `authenticated` needs a token, `anonymous` has rate limits only, `unlimited` neither.
+    `access`: `authenticated` needs a token, `anonymous` and `page` have rate limits only,
+    `unlimited` neither.
     `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
     `tier` names a further rate limit, `needs_key` routes move money under an idempotency key,
     `cached` ones may be answered from the cache. `responses` and `errors` are for OpenAPI.
@@ -42,7 +43,7 @@ class Route:
     parameters: Parameters = field(default_factory=dict)
     max_body_bytes: int = MAX_BODY_BYTES
     max_body_values: int = MAX_BODY_VALUES
-    tier: Literal["auth"] | None = None
+    tier: Literal["auth", "login"] | None = None
     needs_key: bool = False
     cached: bool = False
     errors: tuple[Code, ...] = ()

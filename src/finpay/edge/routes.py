@@ -1,4 +1,4 @@
-"""The whole public surface on one screen."""
+"""The table of all routes: method, path, handler, access, body, parameters, responses, errors."""
 
 from typing import Final
 
@@ -10,13 +10,14 @@ from finpay.edge.handlers import (
     events,
     health,
     metrics,
+    sessions,
     transactions,
     transfer_batches,
     webhook_endpoints,
 )
 from finpay.edge.request import query_params as q
 from finpay.edge.router import API, Route
-from finpay.edge.schemas import requests, responses, webhooks
+from finpay.edge.schemas import identity, requests, responses, webhooks
 from finpay.errors import Code
 from finpay.identity.resources import User
 from finpay.ledger.resources import Account, Transaction
@@ -48,15 +49,23 @@ ROUTES: Final = (
           "Register a user with an account", {201: responses.LoginResult}, "anonymous",
           requests.Register, tier="auth", errors=(Code.EMAIL_TAKEN,)),
     Route("POST", f"{API}/auth/login", auth.login, "login", "Log in",
-          {200: responses.LoginResult}, "anonymous", requests.Login, tier="auth",
+          {200: responses.LoginResult}, "anonymous", requests.Login, tier="login",
           errors=(Code.INVALID_CREDENTIALS,)),
     Route("POST", f"{API}/auth/refresh", auth.refresh, "refreshTokens", "Refresh the token pair",
-          {200: responses.TokenPair}, "anonymous", requests.Refresh,
+          {200: responses.TokenPair}, "anonymous", requests.Refresh, tier="auth",
           errors=(Code.REFRESH_TOKEN_INVALID, Code.REFRESH_TOKEN_REUSED)),
     Route("POST", f"{API}/auth/logout", auth.logout, "logout", "End this session", {204: None}),
     Route("POST", f"{API}/auth/password", auth.change_password, "changePassword",
-          "Change the password and end the other sessions", {204: None},
+          "Change the password and end the other sessions", {200: responses.TokenPair},
           body=requests.PasswordChange, errors=(Code.INVALID_CREDENTIALS,)),
+    Route("GET", f"{API}/auth/sessions", sessions.list_, "listSessions",
+          "List the active sessions of the user, newest first", {200: identity.ActiveSessionList},
+          parameters={"limit": q.LIMIT, "cursor": q.SESSIONS_CURSOR},
+          errors=(Code.CURSOR_INVALID,)),
+    Route("DELETE", f"{API}/auth/sessions", sessions.delete_others, "endOtherSessions",
+          "End all other sessions of the user", {204: None}),
+    Route("DELETE", f"{API}/auth/sessions/{{id}}", sessions.delete, "endSession",
+          "End a session of the user", {204: None}, errors=(Code.NOT_FOUND,)),
     Route("GET", f"{API}/auth/me", auth.retrieve_user, "retrieveUser", "Retrieve the user",
           {200: User}),
     Route("GET", f"{API}/accounts", accounts.retrieve, "retrieveAccount",
@@ -116,7 +125,7 @@ ROUTES: Final = (
           errors=(Code.NOT_FOUND, Code.VALIDATION_FAILED)),
     Route("POST", f"{API}/webhook_endpoints/{{id}}/replay", deliveries.replay, "replayEvents",
           "Deliver the events of a time range again", {200: webhooks.ReplayResult},
-          body=webhooks.ReplayCreate, errors=(Code.NOT_FOUND,)),
+          body=webhooks.ReplayCreate, errors=(Code.NOT_FOUND, Code.REPLAY_IN_PROGRESS)),
     Route("GET", f"{API}/deliveries/{{id}}", deliveries.retrieve, "retrieveDelivery",
           "Retrieve a delivery with its attempts", {200: webhooks.Delivery},
           errors=(Code.NOT_FOUND,)),
@@ -132,14 +141,14 @@ ROUTES: Final = (
     Route("GET", "/metrics", metrics.retrieve, "retrieveMetrics", "Retrieve Prometheus metrics",
           {200: None}, "unlimited", errors=(Code.UNAUTHENTICATED, Code.NOT_FOUND)),
     Route("GET", "/openapi.json", docs.openapi, "retrieveOpenapi", "Retrieve this document",
-          {200: None}, "unlimited"),
+          {200: None}, "page"),
     Route("GET", "/docs", docs.index, "showDocs", "Show the API documentation", {200: None},
-          "unlimited"),
+          "page"),
     Route("GET", "/docs/assets/{id}", docs.asset, "retrieveDocsAsset",
-          "Retrieve a file of the documentation", {200: None}, "unlimited",
+          "Retrieve a file of the documentation", {200: None}, "page",
           errors=(Code.NOT_FOUND,)),
     Route("GET", "/docs/errors", docs.list_errors, "showErrors", "Show all errors", {200: None},
-          "unlimited"),
+          "page"),
     Route("GET", "/docs/errors/{id}", docs.retrieve_error, "showError", "Show one error",
-          {200: None}, "unlimited", errors=(Code.NOT_FOUND,)),
+          {200: None}, "page", errors=(Code.NOT_FOUND,)),
 )  # fmt: skip

@@ -1,5 +1,5 @@
-"""May this request go on? Session, rate limit, idempotency, cache: one Redis round trip.
+"""Admission of requests: session, rate limits, idempotency key and cache in one Redis round trip.
 
-PostgreSQL is the truth, Redis is only speed: whatever is kept here may vanish at any moment, and
-then only time is lost. Only this package imports the Redis client.
+PostgreSQL stores everything that matters. Redis makes it faster: its keys may vanish at any moment,
+and then requests only take longer. Only this package imports the Redis client.
 """

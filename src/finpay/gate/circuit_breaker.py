@@ -1,4 +1,4 @@
-"""A circuit breaker: after a failure calls stop at once, and a probe in the background goes on."""
+"""A circuit breaker: a failure stops all calls until a probe in the background succeeds."""
 
 import asyncio
 import contextlib

@@ -21,9 +21,10 @@ end
 
 -- Rate limits: fixed windows that begin with the first counted request. A window is one string,
 -- "used end_ms". `tiers` keys are behind KEYS[k]; limit, window_ms and cost of each behind ARGV[a].
--- Counts the request in all tiers, or in none if one is exhausted. Returns whether it was counted,
--- and for each tier what is left and the milliseconds until its window ends.
-local function count(k, a, tiers)
+-- Counts the request in all tiers, or in none if one is exhausted; tier number `exempt` counts but
+-- never refuses. Returns whether it was counted, and for each tier what is left and the ms
+-- until its window ends. A cost of 0 reads the tier without counting.
+local function count(k, a, tiers, exempt)
     local fits, report = true, {}
     local limit, cost, used, ends = {}, {}, {}, {}
     for n = 1, tiers do
@@ -36,12 +37,12 @@ local function count(k, a, tiers)
         if ends[n] <= now then
             used[n], ends[n] = 0, now + window_ms
         end
-        if used[n] + cost[n] > limit[n] then
+        if used[n] + cost[n] > limit[n] and n ~= exempt then
             fits = false
         end
     end
     for n = 1, tiers do
-        if fits then
+        if fits and cost[n] > 0 then
             used[n] = used[n] + cost[n]
             put(KEYS[k + n], string.format('%d %d', used[n], ends[n]), ends[n] - now)
         end
@@ -52,13 +53,13 @@ local function count(k, a, tiers)
 end
 
 -- KEYS  1 session marker  2 idempotency key  3 cache hash
--- ARGV  3 token of this request  4 fingerprint
+-- ARGV  4 token of this request  5 fingerprint
 local function claim(k, a, report)
-    local stored, token = values[KEYS[k + 2]], ARGV[a + 3]
+    local stored, token = values[KEYS[k + 2]], ARGV[a + 4]
     if stored then
         if string.sub(stored, 1, 1) == 'C' then
             return {'in_progress', report}
-        elseif string.sub(stored, 2, 17) ~= ARGV[a + 4] then
+        elseif string.sub(stored, 2, 17) ~= ARGV[a + 5] then
             return {'key_reused', report}
         end
         return {'replayed', report, string.sub(stored, 18)}
@@ -87,7 +88,7 @@ local function look_up(k, a, report)
     if has_write_marker(cache) then
         return {'admitted', report, '-'}
     end
-    local stored = redis.call('HMGET', cache, 'gen', 'seq', 'v:' .. ARGV[a + 4])
+    local stored = redis.call('HMGET', cache, 'gen', 'seq', 'v:' .. ARGV[a + 5])
     if stored[3] then
         local generation, sequence, ends, payload =
             string.match(stored[3], '^(%S*) (%d+) (%d+) (.*)$')
@@ -98,7 +99,7 @@ local function look_up(k, a, report)
     end
     if not stored[1] then
         -- Never '': after a flush it would be equal for reads that began before the flush.
-        stored[1] = ARGV[a + 3]
+        stored[1] = ARGV[a + 4]
         redis.call('HSET', cache, 'gen', stored[1])
         redis.call('PEXPIRE', cache, CACHE_HASH_TTL_MS)
     end
@@ -107,12 +108,15 @@ end
 
 local operations = {}
 
--- A request with a token. All keys carry the user's hash tag.
+-- A request with a token. All keys carry the user's hash tag. The session marker is 'revoked' or
+-- the highest generation that PostgreSQL has confirmed: a generation is confirmed before its
+-- first use, and the use of an earlier one is known since the exchange of its refresh token.
 --
 -- KEYS  1 session marker  2 idempotency key  3 cache hash  4… rate limit tiers
 -- ARGV  1 mode: count_only | idempotent_write | cached_read
---       2 PostgreSQL confirmed the session: 1 or 0   3 token of this request
---       4 fingerprint or cache variant   5… limit, window_ms, cost of each tier
+--       2 PostgreSQL confirmed the session: 1 or 0   3 generation of the access token
+--       4 token of this request   5 fingerprint or cache variant
+--       6… limit, window_ms, cost of each tier
 -- Returns {decision, report, …}:
 --   revoked | unknown                     not counted
 --   limited                               not counted, the report has the tiers
@@ -122,13 +126,13 @@ operations.admit = function(k, a, keys)
     local session = values[KEYS[k + 1]]
     if session == 'revoked' then
         return {'revoked', {}}
-    elseif not session then
+    elseif (tonumber(session or '') or -1) < tonumber(ARGV[a + 3]) then
         if ARGV[a + 2] ~= '1' then
             return {'unknown', {}}
         end
-        put(KEYS[k + 1], 'active', SESSION_MARKER_TTL_MS)
+        put(KEYS[k + 1], ARGV[a + 3], SESSION_MARKER_TTL_MS)
     end
-    local fits, report = count(k + 3, a + 4, keys - 3)
+    local fits, report = count(k + 3, a + 5, keys - 3)
     if not fits then
         return {'limited', report}
     elseif ARGV[a + 1] == 'idempotent_write' then
@@ -139,20 +143,30 @@ operations.admit = function(k, a, keys)
     return {'admitted', report, '-'}
 end
 
--- A request without a token: rate limits only. KEYS tiers; ARGV limit, window_ms, cost of each.
+-- A request without a token: rate limits only. A known address is one from which the user of the
+-- e-mail logged in before: failed logins from other addresses can't lock that user out.
+--
+-- KEYS  1… tiers, then, if ARGV 1 is not 0, the marker of a known address
+-- ARGV  1 number of the tier that does not refuse known addresses, 0: none
+--       2… limit, window_ms, cost of each tier
 operations.admit_anonymous = function(k, a, keys)
-    local fits, report = count(k, a, keys)
+    local exempt = tonumber(ARGV[a + 1])
+    local tiers = exempt > 0 and keys - 1 or keys
+    if exempt > 0 and not values[KEYS[k + keys]] then
+        exempt = 0
+    end
+    local fits, report = count(k, a + 1, tiers, exempt)
     return {fits and 'admitted' or 'limited', report}
 end
 
--- A new generation ends what is cached, and what is being read to be cached.
+-- Sets a new generation: cached reads are invalid, and reads in flight will not be cached.
 local function invalidate(cache, generation)
     if redis.call('HSET', cache, 'gen', generation) > 0 then
         redis.call('PEXPIRE', cache, CACHE_HASH_TTL_MS)
     end
 end
 
--- The end of a money POST. Only the request whose token a claim has releases or overwrites it.
+-- The end of a money POST. A claim is released or overwritten only by the request that made it.
 --
 -- KEYS  1 idempotency key  2 cache hash  3… cache hashes of the other accounts that changed
 -- ARGV  1 token  2 response to store (fingerprint, status, body); empty: release the claim

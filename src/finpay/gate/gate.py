@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from finpay.gate import redis_keys
 from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, parse_report, tier_arguments
@@ -33,15 +33,16 @@ DecisionKind = Literal[
 class Admission(Struct, frozen=True):
     """What the gate has to know of one request with a token.
 
-    `user` and `session` are public ids. `token` is unique to this request: it owns the claim and
-    the write marker. `key` and `fingerprint` belong to mode idempotent_write, `variant` to
-    cached_read.
+    `generation` is that of the access token in its session. `user` and `session` are public ids.
+    `token` is unique to this request: it owns the claim and the write marker. `key` and
+    `fingerprint` belong to mode idempotent_write, `variant` to cached_read.
     """
 
     user: str
     session: str
     session_id: UUID
     user_id: UUID
+    generation: int
     mode: Mode
     tiers: Sequence[Tier]
     token: str
@@ -77,16 +78,16 @@ class Completion(Struct, frozen=True):
 
 
 class Gate:
-    """One per process. `is_session_active` reads PostgreSQL."""
+    """One per process. `confirm_session` reads PostgreSQL, and records the first use there."""
 
     def __init__(
         self,
         settings: Settings,
-        is_session_active: Callable[[UUID, UUID], Awaitable[bool]],
+        confirm_session: Callable[[UUID, UUID, int], Awaitable[bool]],
     ) -> None:
         self._redis = RedisClient(settings.redis_url, _script_constants(settings))
         self._local = LocalLimits(settings.workers)
-        self._is_session_active = is_session_active
+        self._confirm_session = confirm_session
         self._tombstone_ttl_ms = settings.access_token_ttl_s * 1000
 
     async def start(self) -> None:
@@ -104,11 +105,13 @@ class Gate:
         return self._redis.is_open
 
     async def admit(self, admission: Admission) -> Decision:
-        """May the request go on? A session without a marker costs one read in PostgreSQL."""
+        """May the request go on? Without a marker of its generation: one read in PostgreSQL."""
         decision = await self._admit(admission, session_confirmed=False)
         if decision.kind != "unknown":
             return decision
-        if not await self._is_session_active(admission.session_id, admission.user_id):
+        if not await self._confirm_session(
+            admission.session_id, admission.user_id, admission.generation
+        ):
             return Decision("revoked", degraded=decision.degraded)
         if not decision.degraded:
             decision = await self._admit(admission, session_confirmed=True)
@@ -118,13 +121,29 @@ class Gate:
 
     async def admit_anonymous(self, tiers: Sequence[Tier]) -> Decision:
         """Admission of a route without a token: rate limits only."""
+        keys = [tier.key for tier in tiers]
+        exempt = 0
+        if tiers and tiers[-1].exempt_key:
+            exempt = len(tiers)
+            keys.append(tiers[-1].exempt_key)
         try:
             kind, report = await self._redis.call(
-                "admit_anonymous", [tier.key for tier in tiers], tier_arguments(tiers)
+                "admit_anonymous", keys, [exempt, *tier_arguments(tiers)]
             )
         except RedisUnavailable:
             return self._admit_locally(tiers)
         return Decision(kind.decode(), parse_report(tiers, report))
+
+    async def peek(self, tiers: Sequence[Tier]) -> Decision:
+        """As admit_anonymous, but the request is not counted."""
+        looking = [structs.replace(tier, cost=0) for tier in tiers]
+        seen = await self.admit_anonymous(looking)
+        limits = tuple(
+            structs.replace(state, tier=tier)
+            for state, tier in zip(seen.limits, tiers, strict=True)
+        )
+        fits = all(state.remaining >= state.tier.cost for state in limits)
+        return structs.replace(seen, kind="admitted" if fits else "limited", limits=limits)
 
     async def complete(self, admission: Admission, completion: Completion) -> None:
         """Stores or releases the claim, removes the write marker, invalidates caches."""
@@ -158,12 +177,14 @@ class Gate:
         markers = [redis_keys.session_marker(user, session) for session in sessions]
         await self._redis.set_durably(markers, "revoked", self._tombstone_ttl_ms)
 
-    async def reset_limit(self, tiers: Sequence[Tier], name: str) -> None:
-        """Deletes what was counted in one of the tiers."""
+    async def forget_failed_logins(self, tiers: Sequence[Tier]) -> None:
+        """After a login: the tier of the e-mail starts anew, the address is known from now on."""
         for tier in tiers:
-            if tier.name == name:
+            if tier.exempt_key:
                 self._local.reset(tier.key)
-                await self._redis.delete(tier.key)
+                await self._redis.delete_and_set(
+                    tier.key, tier.exempt_key, redis_keys.KNOWN_ADDRESS_TTL_MS
+                )
 
     async def _admit(self, admission: Admission, *, session_confirmed: bool) -> Decision:
         keys = [
@@ -176,6 +197,7 @@ class Gate:
         arguments: list[Argument] = [
             admission.mode,
             int(session_confirmed),
+            admission.generation,
             admission.token,
             admission.variant if is_read else admission.fingerprint,
             *tier_arguments(admission.tiers),

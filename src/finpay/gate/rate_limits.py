@@ -18,12 +18,16 @@ MAX_LOCAL_WINDOWS: Final = 100_000  # about 20 MB; the oldest window is dropped 
 
 
 class Tier(Struct, frozen=True):
-    """One limit that a request counts in: its public name, its key in Redis, the request's cost."""
+    """One limit that a request counts in: its public name, its key in Redis, the request's cost.
+
+    It does not refuse while `exempt_key` exists. At most the last tier of a request has one.
+    """
 
     name: str
     key: str
     limit: RateLimit
     cost: int = 1
+    exempt_key: str = ""
 
 
 class LimitState(Struct, frozen=True):
@@ -41,6 +45,7 @@ class Tiers:
         self._global = settings.rate_limit_global
         self._transaction = settings.rate_limit_transaction
         self._address = settings.rate_limit_auth
+        self._pages = settings.rate_limit_pages
         auth = settings.rate_limit_auth
         self._email = auth and RateLimit(auth.count * EMAIL_FACTOR, auth.window_s)
 
@@ -59,23 +64,30 @@ class Tiers:
             tiers.append(Tier("transaction", key, self._transaction, cost=transfers))
         return tiers
 
+    def for_page(self, address: str) -> list[Tier]:
+        if self._pages is None:
+            return []
+        return [Tier("pages", redis_keys.address_limit(address, "pages"), self._pages)]
+
     def for_anonymous(
-        self, address: str, tier: Literal["auth"] | None, email: str | None
+        self, address: str, tier: Literal["auth", "login"] | None, email: str | None
     ) -> list[Tier]:
         tiers = []
         if self._global is not None:
             key = redis_keys.address_limit(address, "global")
             tiers.append(Tier("global", key, self._global))
-        if tier == "auth" and self._address is not None:
+        if tier is not None and self._address is not None:
             key = redis_keys.address_limit(address, "auth")
             tiers.append(Tier("auth_address", key, self._address))
-        if email is not None and self._email is not None:
-            tiers.append(Tier("auth_email", redis_keys.email_limit(email), self._email))
+        if tier == "login" and email is not None and self._email is not None:
+            known = redis_keys.known_address(email, address)
+            key = redis_keys.email_limit(email)
+            tiers.append(Tier("auth_email", key, self._email, exempt_key=known))
         return tiers
 
 
 def tier_arguments(tiers: Sequence[Tier]) -> list[int]:
-    """Limit, window in milliseconds and cost of each, as gate.lua reads them."""
+    """Limit, window in milliseconds and cost of each tier, as gate.lua reads them."""
     return [
         number
         for tier in tiers
@@ -110,7 +122,7 @@ def exhausted(states: Sequence[LimitState]) -> LimitState:
 
 
 class LocalLimits:
-    """The same fixed windows in this process alone, while Redis is unavailable.
+    """The same fixed windows, counted in this process alone while Redis is unavailable.
 
     Each process gets its share of the limit, so that all together stay near it.
     """
@@ -130,7 +142,7 @@ class LocalLimits:
         states = []
         for tier, share, (used, ends_s) in zip(tiers, shares, windows, strict=True):
             after = used + tier.cost if fits else used
-            if fits:
+            if fits and tier.cost:
                 self._windows[tier.key] = (after, ends_s)
                 if not used:  # a new window is the youngest, even under an old key
                     self._windows.move_to_end(tier.key)

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeVar
@@ -38,12 +39,13 @@ MAX_KEYS_PER_EVAL: Final = 60  # about twelve calls; Redis runs them while the n
 MAX_EVALS_IN_FLIGHT: Final = 4
 MAX_QUEUED_CALLS: Final = 10_000  # more than one process admits requests
 MAX_CONNECTIONS: Final = 16
-MAX_DEFERRED: Final = 10_000  # tombstones kept for Redis' return; each lives as long as a token
+MAX_DEFERRED: Final = 10_000  # tombstones to write when Redis is back; each expires with its token
 
 _PROBE_KEY: Final = "fp:probe"
 _PROBE_KEY_TTL_MS: Final = 1_000
-# Errors of a server that is reachable but of no use, until a probe can write again.
+# Errors of a server that is reachable but unusable until a probe can write.
 _UNAVAILABLE: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, ClusterDownError)
+_CONNECTION_ERRORS: Final = (OSError, TimeoutError, RuntimeError)  # uvloop: handler is closed
 _UNAVAILABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # redis-py has no class for these
 
 Argument = str | bytes | int
@@ -108,12 +110,13 @@ class RedisClient:
             raise RedisUnavailable
         return await self._calls.submit(Call(operation, keys, arguments))
 
-    async def delete(self, key: str) -> None:
-        """Deletes a key, unless Redis is unavailable."""
-        try:
-            await self._guarded(lambda: self._redis.delete(key))
-        except RedisUnavailable:
-            return
+    async def delete_and_set(self, deleted: str, key: str, ttl_ms: int) -> None:
+        """Deletes one key and sets another one to 1, unless Redis is unavailable."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.delete(deleted)
+        pipeline.set(key, 1, px=ttl_ms)
+        with suppress(RedisUnavailable):
+            await self._guarded(pipeline.execute)
 
     async def set_durably(self, keys: Sequence[str], value: str, ttl_ms: int) -> None:
         """Sets keys that must reach Redis: now, or before Redis is used again."""
@@ -129,10 +132,8 @@ class RedisClient:
 
     async def ping(self) -> None:
         """Opens the breaker if Redis is unreachable or takes no writes while no request uses it."""
-        try:
+        with suppress(RedisUnavailable):
             await self._guarded(self._write_probe_key)
-        except RedisUnavailable:
-            return
 
     async def _evaluate(self, calls: Sequence[Call]) -> list[Any]:
         keys = [key for call in calls for key in call.keys]
@@ -186,7 +187,7 @@ class RedisClient:
             return task.result()
         except ResponseError as error:
             raise self._unavailable(error) from error
-        except (RedisError, OSError, TimeoutError) as error:
+        except (*_CONNECTION_ERRORS, RedisError) as error:
             self._breaker.open(f"{type(error).__name__}: {error}"[:80])
             raise RedisUnavailable from error
 

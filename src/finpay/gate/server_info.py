@@ -1,4 +1,4 @@
-"""What a Redis says of itself, for `finpay doctor`. The gate never asks this on a request."""
+"""Version and configuration of a Redis server, for `finpay doctor`. Requests never read them."""
 
 import time
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ CLOCK_SKEW_S: Final = 1_200
 MAX_CACHED: Final = 10_000  # about 11 MB; more users than a process serves in a token's lifetime
 MAX_TOKEN_LENGTH: Final = 1_024  # ours have fewer than 400; longer ones are not parsed
 
-_REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "iat", "exp", "jti")
+_REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "gen", "iat", "exp", "jti")
 _HEADER: Final[Mapping[str, Any]] = {"alg": ALGORITHM, "typ": TYPE}
 # Decoders ignore padding and the last bits of a signature, so a changed text could still verify.
 _CANONICAL: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
@@ -39,7 +39,8 @@ _CANONICAL: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", r
 class Principal:
     """The authenticated caller. `user`, `account` and `session` are the public forms of the ids.
 
-    `expires_at` is in seconds since 1970.
+    `generation` is that of the refresh token issued with the access token. `expires_at` is in
+    seconds since 1970.
     """
 
     user_id: UUID
@@ -48,6 +49,7 @@ class Principal:
     user: str
     account: str
     session: str
+    generation: int
     expires_at: int
 
 
@@ -63,16 +65,26 @@ class Signer:
         self._keys = [secret.encode() for secret in secrets]
         self._verified: OrderedDict[str, Principal] = OrderedDict()
 
-    def issue(self, user_id: UUID, account_id: UUID, session_id: UUID, now: float) -> str:
-        """A token for one session of one user."""
+    def issue(
+        self,
+        user_id: UUID,
+        account_id: UUID,
+        session_id: UUID,
+        now: float,
+        *,
+        generation: int = 0,
+        ttl_s: int | None = None,
+    ) -> str:
+        """A token for one session of one user. It expires after `ttl_s` if its session does."""
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": ids.encode("usr", user_id),
             "acc": ids.encode("acc", account_id),
             "sid": ids.encode("ses", session_id),
+            "gen": generation,
             "iat": int(now),
-            "exp": int(now) + self.ttl_s,
+            "exp": int(now) + (self.ttl_s if ttl_s is None else ttl_s),
             "jti": token_urlsafe(12),  # two tokens of one second differ
         }
         return jwt.encode(claims, self._keys[0], ALGORITHM, headers={"typ": TYPE})
@@ -139,9 +151,9 @@ def _decode(token: str, key: bytes) -> Mapping[str, Any]:
 
 
 def _principal(claims: Mapping[str, Any], now: float) -> Principal:
-    for name in ("iat", "exp", "nbf"):
+    for name in ("iat", "exp", "nbf", "gen"):
         if type(claims.get(name, 0)) is not int:
-            raise ValueError(f"{name} is not a number of seconds")
+            raise ValueError(f"{name} is not an integer")
     if max(claims["iat"], claims.get("nbf", 0)) > now + CLOCK_SKEW_S:
         raise ValueError("not valid yet")
     return Principal(
@@ -151,6 +163,7 @@ def _principal(claims: Mapping[str, Any], now: float) -> Principal:
         user=claims["sub"],
         account=claims["acc"],
         session=claims["sid"],
+        generation=claims["gen"],
         expires_at=claims["exp"],
     )
 

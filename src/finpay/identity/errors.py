@@ -17,6 +17,11 @@ def unauthenticated(detail: str) -> FinPayError:
     return _unauthorized(Code.UNAUTHENTICATED, detail, _BAD_TOKEN)
 
 
+def session_ended() -> FinPayError:
+    """401: the access token is of a session that was revoked or is too old."""
+    return unauthenticated("This session has ended. Log in again.")
+
+
 def invalid_credentials() -> FinPayError:
     """401 at login: the same for an unknown e-mail address and a wrong password."""
     return _unauthorized(

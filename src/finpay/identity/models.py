@@ -1,5 +1,6 @@
 """Results of this package, and the origin of a request."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -7,10 +8,11 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class RequestOrigin:
-    """The id of a request and, where known, the address of its client: for the audit log."""
+    """The id of a request and, where known, the address and the User-Agent of its client."""
 
     request_id: str
     address: str | None
+    user_agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,18 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """An active session. Columns of identity.sessions, in their order in the queries."""
+
+    id: UUID
+    device: str | None
+    address: str | None
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """An access token, which expires in `expires_in_s`, and its refresh token."""
 
@@ -55,8 +69,16 @@ class LoggedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordChanged:
+    """New tokens of the session that changed the password, and the other sessions, now revoked."""
+
+    tokens: Tokens
+    revoked: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshTokenReuse:
-    """A refresh token was used again after its grace. Its session is revoked, and committed.
+    """A refresh token was used after its successor. Its session is revoked, and committed.
 
     The caller writes the tombstone of the session, then answers `refresh_token_reused`.
     """

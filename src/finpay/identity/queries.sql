@@ -22,10 +22,11 @@ WITH registered AS (
     INSERT INTO identity.users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
     RETURNING id, email, name, created_at
 ), session AS (
-    INSERT INTO identity.sessions (id, user_id) SELECT $5, id FROM registered RETURNING id
+    INSERT INTO identity.sessions (id, user_id, refresh_key, device, address)
+    SELECT $5, id, $10, $11, $12 FROM registered RETURNING id
 ), token AS (
-    INSERT INTO identity.refresh_tokens (hash, session_id, expires_at)
-    SELECT $6, id, clock_timestamp() + make_interval(secs => $7) FROM session
+    INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
+    SELECT $6, id, 0, clock_timestamp() + make_interval(secs => $7) FROM session
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
        a.version, a.created_at
@@ -49,10 +50,11 @@ WITH verified AS (
     SELECT id, email, name, created_at FROM identity.users
     WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE
 ), session AS (
-    INSERT INTO identity.sessions (id, user_id) SELECT $3, id FROM verified RETURNING id
+    INSERT INTO identity.sessions (id, user_id, refresh_key, device, address)
+    SELECT $3, id, $8, $9, $7 FROM verified RETURNING id
 ), token AS (
-    INSERT INTO identity.refresh_tokens (hash, session_id, expires_at)
-    SELECT $4, id, clock_timestamp() + make_interval(secs => $5) FROM session
+    INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
+    SELECT $4, id, 0, clock_timestamp() + make_interval(secs => $5) FROM session
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
        a.version, a.created_at,
@@ -69,35 +71,76 @@ SELECT audit.record($1, 'password.change_failed', $1, $2, $3)
 -- name: record_password_change
 SELECT audit.record($1, 'password.changed', $1, $2, $3)
 
--- name: is_session_active
-SELECT id FROM identity.sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL
+-- name: get_active_session
+-- No row: the session has ended, or belongs to another user. $3 is the generation of the access
+-- token; `first_use`: its use is not recorded yet, and matters to the refresh token before it.
+SELECT EXISTS (
+    SELECT FROM identity.refresh_tokens t
+    WHERE t.session_id = s.id AND t.generation = $3 - 1 AND t.successor_used_at IS NULL
+) AS first_use
+FROM identity.sessions s
+WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND s.expires_at > clock_timestamp()
 
--- name: lock_refresh_token
--- The state of the token after both locks are held, so of two concurrent calls with one token the
--- second sees the rotation by the first. $2 is the grace in seconds.
-WITH token AS (
-    SELECT t.session_id, s.user_id, s.ended_at, t.expires_at, t.rotated_at
-    FROM identity.refresh_tokens t JOIN identity.sessions s ON s.id = t.session_id
-    WHERE t.hash = $1
-    FOR NO KEY UPDATE
+-- name: record_first_use
+-- Of generation $2: its refresh token, or an access token issued with it.
+WITH seen AS (
+    UPDATE identity.sessions SET seen_at = clock_timestamp() WHERE id = $1
 )
-SELECT t.session_id, t.user_id, a.id AS account_id,
-       t.ended_at IS NOT NULL AS ended,
-       t.expires_at <= clock_timestamp() AS expired,
-       t.rotated_at IS NOT NULL
-           AND t.rotated_at + make_interval(secs => $2) <= clock_timestamp() AS reused
-FROM token t JOIN ledger.accounts a ON a.user_id = t.user_id
+UPDATE identity.refresh_tokens SET successor_used_at = clock_timestamp()
+WHERE session_id = $1 AND generation = $2 - 1 AND successor_used_at IS NULL
 
--- name: rotate_refresh_token
--- The grace counts from the first rotation: a second use of the old token does not prolong it.
-WITH rotated AS (
-    UPDATE identity.refresh_tokens SET rotated_at = COALESCE(rotated_at, clock_timestamp())
-    WHERE hash = $1 RETURNING session_id
-), token AS (
-    INSERT INTO identity.refresh_tokens (hash, session_id, expires_at)
-    SELECT $2, session_id, clock_timestamp() + make_interval(secs => $3) FROM rotated
+-- name: list_sessions
+-- Active ones, newest first. $2: the id before which the page begins, null for the first.
+SELECT id, device, address, created_at, seen_at, expires_at FROM identity.sessions
+WHERE user_id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
+  AND ($2::uuid IS NULL OR id < $2)
+ORDER BY id DESC LIMIT $3
+
+-- name: lock_session_of_refresh_token
+SELECT id FROM identity.sessions
+WHERE id = (SELECT session_id FROM identity.refresh_tokens WHERE hash = $1) FOR NO KEY UPDATE
+
+-- name: get_refresh_token
+-- Read after the session was locked, so of two concurrent exchanges of one token the second sees
+-- the first. $2: seconds that a token is answered after its successor was first used.
+SELECT t.session_id, s.user_id, a.id AS account_id, s.refresh_key, t.generation, t.expires_at,
+       s.ended_at IS NOT NULL AS ended,
+       LEAST(t.expires_at, s.expires_at) <= clock_timestamp() AS expired,
+       COALESCE(t.successor_used_at + make_interval(secs => $2) <= clock_timestamp(), false)
+           AS reused,
+       extract(epoch FROM s.expires_at - clock_timestamp())::float8 AS session_ends_in_s
+FROM identity.refresh_tokens t JOIN identity.sessions s ON s.id = t.session_id
+JOIN ledger.accounts a ON a.user_id = s.user_id
+WHERE t.hash = $1
+
+-- name: insert_successor
+-- Once per token: a repeated exchange does not prolong. The successor expires no earlier than its
+-- predecessor, whatever the lifetime is set to meanwhile: the cleanup deletes in this order.
+INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
+SELECT $1, s.id, $3,
+       LEAST(s.expires_at, GREATEST($4, clock_timestamp() + make_interval(secs => $5)))
+FROM identity.sessions s WHERE s.id = $2
+ON CONFLICT DO NOTHING
+
+-- name: record_refresh
+SELECT audit.record($1, 'session.refreshed', $2, $3, $4)
+
+-- name: lock_active_session
+SELECT extract(epoch FROM s.expires_at - clock_timestamp())::float8 AS ends_in_s,
+       (SELECT max(t.generation) FROM identity.refresh_tokens t WHERE t.session_id = s.id)
+           AS generation
+FROM identity.sessions s
+WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND s.expires_at > clock_timestamp()
+FOR NO KEY UPDATE
+
+-- name: replace_refresh_tokens
+-- All refresh tokens of the session become unknown; the new one has the generation $3.
+WITH deleted AS (
+    DELETE FROM identity.refresh_tokens WHERE session_id = $1
 )
-SELECT audit.record($4, 'session.refreshed', session_id, $5, $6) FROM rotated
+INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
+SELECT $2, s.id, $3, LEAST(s.expires_at, clock_timestamp() + make_interval(secs => $4))
+FROM identity.sessions s WHERE s.id = $1
 
 -- name: revoke_session
 UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3

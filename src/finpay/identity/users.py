@@ -15,9 +15,16 @@ from finpay.db.pool import Database, Record, UniqueViolation
 from finpay.errors import FinPayError, unavailable, validation_failed
 from finpay.identity import errors, passwords
 from finpay.identity.access_tokens import Principal, Signer
-from finpay.identity.models import Account, LoggedIn, RefreshTokenReuse, RequestOrigin, Tokens, User
+from finpay.identity.models import (
+    Account,
+    LoggedIn,
+    PasswordChanged,
+    RequestOrigin,
+    User,
+)
 from finpay.identity.passwords import Hasher
-from finpay.identity.sessions import RefreshToken, Sessions, revoke_others
+from finpay.identity.refresh_tokens import RefreshToken, new_key
+from finpay.identity.sessions import Sessions
 
 # Between verification and write another login may rehash the password, which happens once, or the
 # password may be changed, which takes longer than one attempt.
@@ -42,19 +49,12 @@ class Identity:
         signer: Signer,
         *,
         refresh_ttl_s: int,
-        refresh_grace_s: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.signer = signer
         self._database = database
         self._hasher = hasher
-        self._sessions = Sessions(
-            database,
-            signer,
-            refresh_ttl_s=refresh_ttl_s,
-            refresh_grace_s=refresh_grace_s,
-            clock=clock,
-        )
+        self.sessions = Sessions(database, signer, refresh_ttl_s=refresh_ttl_s, clock=clock)
 
     async def register(
         self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
@@ -73,9 +73,12 @@ class Identity:
                     password_hash,
                     session_id,
                     refresh.hash,
-                    self._sessions.refresh_ttl_s,
+                    self.sessions.refresh_ttl_s,
                     account_id,
                     currency,
+                    new_key(),
+                    origin.user_agent,
+                    origin.address,
                 )
                 await transaction.execute(
                     _SQL.record_registration,
@@ -111,8 +114,8 @@ class Identity:
 
     async def change_password(
         self, principal: Principal, current: str, new: str, origin: RequestOrigin
-    ) -> list[UUID]:
-        """Revokes the user's other sessions and returns their ids.
+    ) -> PasswordChanged:
+        """Revokes the user's other sessions, and the refresh tokens of this one.
 
         FinPayError `validation_failed` for a weak new password, `invalid_credentials` for a wrong
         current one.
@@ -127,14 +130,14 @@ class Identity:
                 if await transaction.fetch_one(
                     _SQL.replace_password_hash, principal.user_id, password_hash, new_hash
                 ):
-                    revoked = await revoke_others(transaction, principal, origin)
+                    changed = await self.sessions.change_password(transaction, principal, origin)
                     await transaction.execute(
                         _SQL.record_password_change,
                         principal.user_id,
                         origin.request_id,
                         origin.address,
                     )
-                    return revoked
+                    return changed
         raise _changed_meanwhile()
 
     async def me(self, user_id: UUID) -> User:
@@ -143,18 +146,6 @@ class Identity:
         if row is None:
             raise errors.unauthenticated("The user of this access token no longer exists.")
         return User(*row)
-
-    async def refresh(self, token: str, origin: RequestOrigin) -> Tokens | RefreshTokenReuse:
-        """See Sessions.refresh."""
-        return await self._sessions.refresh(token, origin)
-
-    async def logout(self, principal: Principal, origin: RequestOrigin) -> None:
-        """See Sessions.logout."""
-        await self._sessions.logout(principal, origin)
-
-    async def is_session_active(self, session_id: UUID, user_id: UUID) -> bool:
-        """See Sessions.is_active."""
-        return await self._sessions.is_active(session_id, user_id)
 
     def close(self) -> None:
         """Stops the threads that hash passwords."""
@@ -197,9 +188,11 @@ class Identity:
             password_hash,
             session_id,
             refresh.hash,
-            self._sessions.refresh_ttl_s,
+            self.sessions.refresh_ttl_s,
             origin.request_id,
             origin.address,
+            new_key(),
+            origin.user_agent,
         )
         return None if row is None else self._logged_in(row, session_id, refresh)
 
@@ -207,7 +200,7 @@ class Identity:
         """From a row with the user's columns, then the account's."""
         user = User(*row[:_USER_COLUMNS])
         account = Account(*row[_USER_COLUMNS : _USER_COLUMNS + _ACCOUNT_COLUMNS])
-        tokens = self._sessions.tokens(user.id, account.id, session_id, refresh)
+        tokens = self.sessions.tokens(user.id, account.id, session_id, refresh)
         return LoggedIn(user, account, tokens)
 
 

@@ -48,8 +48,9 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "session.revoked": EventType(
         Session,
-        "A session was revoked before it expired: by logout, by a change of the password, or "
-        "because a refresh token was used a second time. One event for each session.",
+        "A session was revoked before it expired: by logout, by a change of the password, "
+        "from the list of sessions, or because a refresh token was used a second time. "
+        "One event for each session.",
         {"ended_at": {"type": "string"}, "reason": {"type": "string"}},
         {"ended_at": _NULL, "reason": _NULL},
     ),

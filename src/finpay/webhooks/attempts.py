@@ -1,7 +1,7 @@
-"""Records attempts in batches, and decides what a failure means.
+"""Records attempts in batches, and decides what follows a failure.
 
-For the delivery: retry later, or failed at the end of the schedule. For the endpoint: disabled,
-after a 410 or after days of failures, with an event for the owner's other endpoints.
+The delivery is retried later, or failed at the end of the schedule. The endpoint is disabled after
+a 410 or after days of failures, with an event for the owner's other endpoints.
 """
 
 import asyncio
@@ -97,7 +97,8 @@ class AttemptRecorder:
             for endpoint_id in gone | to_disable:
                 await self._disable(endpoint_id, "gone" if endpoint_id in gone else "failing")
         except Unavailable as error:
-            # The attempts are recorded and must not be twice; the next failure disables it.
+            # The attempts are committed, so raising would record them twice. The next failure
+            # disables the endpoint.
             _LOG.warning("webhook_endpoint_not_disabled", reason=str(error))
         return [None] * len(results)
 

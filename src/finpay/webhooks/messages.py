@@ -1,4 +1,4 @@
-"""What goes into an attempt and what comes out: the signed message, the result, its error names."""
+"""Input and result of a delivery attempt: the message, the attempt, the names of its errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -81,7 +81,7 @@ ON CONFLICT (id) DO UPDATE SET active_until = excluded.active_until
 RETURNING pg_try_advisory_lock($3, w.lock_key) AS held
 
 -- name: reclaim_leases
--- Makes the leases of workers that are gone pending ($1 is the class of their locks).
+-- Makes the leased deliveries of exited workers pending ($1 is the class of the workers' locks).
 WITH active AS MATERIALIZED (
     SELECT w.id
     FROM webhooks.workers w
@@ -98,7 +98,7 @@ UPDATE webhooks.deliveries d SET status = 'pending', worker_id = NULL
 WHERE d.id = ANY (ARRAY(SELECT id FROM orphans))
 RETURNING d.id
 
--- name: delete_dead_workers
+-- name: delete_expired_workers
 DELETE FROM webhooks.workers WHERE active_until < clock_timestamp() - interval '1 hour'
 
 -- name: release_leases
@@ -116,8 +116,8 @@ DELETE FROM webhooks.workers WHERE id = $1
 
 -- name: record_attempts
 -- One row per attempt. Attempt i is ($2[i], …): the delivery is `delivered`, `failed`, or
--- `scheduled` for $4[i] seconds; it started $5[i] seconds ago. If the worker $1 has lost the lease, the attempt
--- changes the status only when it delivered.
+-- `scheduled` for $4[i] seconds; it started $5[i] seconds ago. If the worker $1 has lost the lease,
+-- the attempt changes the status only when it delivered.
 WITH tried AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::float8[], $5::float8[], $6::integer[],
                          $7::smallint[], $8::text[], $9::text[])

@@ -57,7 +57,8 @@ async def retry(database: Database, user_id: UUID, delivery_id: UUID) -> bool:
 async def replay(
     database: Database, user_id: UUID, endpoint_id: UUID, wanted: ReplayRange
 ) -> int | None:
-    """Enqueues the events of the range that match the endpoint; how many. None: not this user's.
+    """Enqueues the events of the range that match the endpoint. Returns their number; None if the
+    endpoint is not this user's.
 
     Includes events from before the endpoint existed or while it was disabled, unless `only_failed`.
     At most MAX_REPLAY, the oldest first. FinPayError (422) if the endpoint is disabled, (409

@@ -214,7 +214,7 @@ class Worker:
         if self._heartbeats % HEARTBEATS_PER_CHECK == 0:
             row = await database.fetch_one(_SQL.get_oldest_unfinished_age)
             metrics.OLDEST_UNDELIVERED.set((row and row["age_s"]) or 0)
-            await database.execute(_SQL.delete_dead_workers)
+            await database.execute(_SQL.delete_expired_workers)
         self._heartbeats += 1
 
     async def _prune(self) -> None:

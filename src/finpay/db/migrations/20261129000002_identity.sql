@@ -16,35 +16,46 @@ CREATE TABLE identity.users (
     CONSTRAINT users_name_length CHECK (char_length(name) <= 100)
 );
 
--- One row per login. A revoked session stays revoked.
+-- One row per login. A revoked session stays revoked, and none outlives expires_at, whatever is
+-- refreshed. Each refresh token is the HMAC of the one before it under refresh_key.
 CREATE TABLE identity.sessions (
-    id         uuid        NOT NULL,
-    user_id    uuid        NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    ended_at   timestamptz,
-    end_reason text,
+    id          uuid        NOT NULL,
+    user_id     uuid        NOT NULL,
+    refresh_key bytea       NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at  timestamptz NOT NULL DEFAULT clock_timestamp() + interval '90 days',
+    seen_at     timestamptz NOT NULL DEFAULT clock_timestamp(),   -- login, refresh or first use
+    device      text,       -- User-Agent of the login, so that its owner recognises it
+    address     text,       -- IP address of the login
+    ended_at    timestamptz,
+    end_reason  text,
     CONSTRAINT sessions_pkey PRIMARY KEY (id),
     CONSTRAINT sessions_user_fkey FOREIGN KEY (user_id) REFERENCES identity.users (id),
+    CONSTRAINT sessions_refresh_key_length CHECK (octet_length(refresh_key) = 32),
     CONSTRAINT sessions_end CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
     CONSTRAINT sessions_end_reason
-        CHECK (end_reason IN ('logout', 'password_changed', 'refresh_token_reused'))
+        CHECK (end_reason IN ('logout', 'password_changed', 'refresh_token_reused', 'revoked')),
+    CONSTRAINT sessions_device_length CHECK (char_length(device) <= 200)
 );
--- A password change revokes the user's other sessions.
-CREATE INDEX sessions_active_by_user ON identity.sessions (user_id) WHERE ended_at IS NULL;
+-- The list of active sessions; a password change revokes the user's other ones.
+CREATE INDEX sessions_active_by_user ON identity.sessions (user_id, id) WHERE ended_at IS NULL;
 
 -- Every refresh token of a session, as a SHA-256: the tokens have 256 random bits, so a plain hash
--- is enough. Rotated ones are kept, so that reuse is detected.
+-- is enough. Exchanged ones are kept, so that reuse is detected. The successor of generation n is
+-- generation n + 1; access tokens carry the generation of the refresh token issued with them.
 CREATE TABLE identity.refresh_tokens (
-    hash       bytea       NOT NULL,
-    session_id uuid        NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    expires_at timestamptz NOT NULL,
-    rotated_at timestamptz,
+    hash              bytea       NOT NULL,
+    session_id        uuid        NOT NULL,
+    generation        integer     NOT NULL,
+    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at        timestamptz NOT NULL,
+    successor_used_at timestamptz,   -- first use of the successor or of an access token with it
     CONSTRAINT refresh_tokens_pkey PRIMARY KEY (hash),
+    CONSTRAINT refresh_tokens_generation_key UNIQUE (session_id, generation),
+    CONSTRAINT refresh_tokens_generation CHECK (generation >= 0),
     CONSTRAINT refresh_tokens_session_fkey
         FOREIGN KEY (session_id) REFERENCES identity.sessions (id)
 );
-CREATE INDEX refresh_tokens_by_session ON identity.refresh_tokens (session_id);
 -- The cleanup deletes long expired ones.
 CREATE INDEX refresh_tokens_by_expiry ON identity.refresh_tokens (expires_at);
 

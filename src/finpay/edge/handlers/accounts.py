@@ -45,5 +45,5 @@ async def _account(services: Services, context: Context) -> reads.Account:
 
 
 def no_account() -> FinPayError:
-    """A session that outlived its account, as after a failover that lost commits."""
+    """404: the session is active but its account is gone, as after a failover that lost commits."""
     return FinPayError(Code.NOT_FOUND, "This user has no account.")

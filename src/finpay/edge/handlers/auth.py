@@ -26,7 +26,9 @@ async def login(services: Services, context: Context) -> Response:
 
 
 async def refresh(services: Services, context: Context) -> Response:
-    result = await services.identity.refresh(context.command.refresh_token, _origin(context))
+    result = await services.identity.sessions.refresh(
+        context.command.refresh_token, _origin(context)
+    )
     if isinstance(result, RefreshTokenReuse):
         user = ids.encode("usr", result.user_id)
         await services.gate.end_sessions(user, responses.session_ids([result.session_id]))
@@ -35,18 +37,21 @@ async def refresh(services: Services, context: Context) -> Response:
 
 
 async def logout(services: Services, context: Context) -> Response:
-    await services.identity.logout(context.caller, _origin(context))
+    caller = context.caller
+    await services.identity.sessions.revoke(
+        caller.session_id, caller.user_id, "logout", _origin(context)
+    )
     await services.gate.end_sessions(context.caller.user, [context.caller.session])
     return Response(204, content_type=None)
 
 
 async def change_password(services: Services, context: Context) -> Response:
     command = context.command
-    ended = await services.identity.change_password(
+    changed = await services.identity.change_password(
         context.caller, command.current_password, command.new_password, _origin(context)
     )
-    await services.gate.end_sessions(context.caller.user, responses.session_ids(ended))
-    return Response(204, content_type=None)
+    await services.gate.end_sessions(context.caller.user, responses.session_ids(changed.revoked))
+    return Response(200, responses.encode(responses.token_pair(changed.tokens)))
 
 
 async def retrieve_user(services: Services, context: Context) -> Response:
@@ -55,4 +60,4 @@ async def retrieve_user(services: Services, context: Context) -> Response:
 
 
 def _origin(context: Context) -> RequestOrigin:
-    return RequestOrigin(context.request_id, context.client_ip)
+    return RequestOrigin(context.request_id, context.client_ip, context.user_agent)

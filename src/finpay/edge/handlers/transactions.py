@@ -78,7 +78,7 @@ async def retrieve(services: Services, context: Context) -> Response:
 
 
 def stored_response(status: int, body: bytes) -> Response:
-    """A stored response, sent again."""
+    """The stored response of an earlier request, marked as a replay."""
     response = Response(status, body, headers={"Idempotent-Replayed": "true"})
     if status >= 400:
         response.content_type = problems.CONTENT_TYPE

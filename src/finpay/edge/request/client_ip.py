@@ -1,4 +1,4 @@
-"""The address of a client: that of the peer, or what trusted proxies say of it."""
+"""The address of a client: the peer's, or the one that trusted proxies put in X-Forwarded-For."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,13 +9,13 @@ from finpay.settings import Network
 
 UNKNOWN: Final = "unknown"
 CACHED_ADDRESSES: Final = 10_000
-MAX_FORWARDED: Final = 512  # about ten hops; the client may have written what is before them
+MAX_FORWARDED: Final = 512  # last bytes read: about ten hops; those before may be the client's own
 
 
 class ClientIp:
-    """Reads X-Forwarded-For only as far as proxies are trusted.
+    """Reads X-Forwarded-For from its end, as far as the proxies are trusted.
 
-    `trusted` is a list of networks, or the number of proxies before us.
+    `trusted` is a list of the proxies' networks, or the number of proxies.
     """
 
     def __init__(self, trusted: Sequence[Network] | int) -> None:
@@ -23,7 +23,7 @@ class ClientIp:
         self._cached = lru_cache(CACHED_ADDRESSES)(self._resolve)
 
     def resolve(self, peer: str, forwarded: str | None) -> str:
-        """The rightmost address that no trusted proxy has; that of the peer if it is not valid."""
+        """The rightmost address that is not a trusted proxy's; the peer's if that is not valid."""
         if not self._trusted or forwarded is None:
             return self._cached(peer, None)
         address = self._cached(peer, forwarded[-MAX_FORWARDED:])
@@ -54,7 +54,7 @@ def _strip_port(hop: str) -> str:
 
 
 def _normalise(hop: str) -> str:
-    """One form per client: a client of IPv6 has a whole /64."""
+    """One form per client: an IPv6 client is its /64, because it can use every address in it."""
     address = _parse(hop)
     if isinstance(address, IPv6Address):
         return str(ip_network((int(address), 64), strict=False))

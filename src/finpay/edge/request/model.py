@@ -15,6 +15,8 @@ from finpay.ids import Prefix
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
+MAX_USER_AGENT: Final = 200
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # W3C trace-context: version 00, a trace id and a parent id that are not all zeros, flags.
 _TRACEPARENT: Final = re.compile(
@@ -62,14 +64,20 @@ class Request:
         return token.strip() if scheme.lower() == "bearer" else ""
 
     @property
+    def user_agent(self) -> str | None:
+        """The printable part of User-Agent, cut: its owner reads it in the list of sessions."""
+        text = (self.header(b"user-agent") or "")[:MAX_USER_AGENT]
+        return "".join(filter(str.isprintable, text)) or None
+
+    @property
     def content_length(self) -> int | None:
-        """Bytes of the body; None where only reading it tells."""
+        """Bytes of the body; None for a chunked body, whose length is unknown before its end."""
         if b"transfer-encoding" in self.headers:
             return None
         return int(self.headers.get(b"content-length", b"0"))
 
     def leaves_unread(self, max_bytes: int) -> bool:
-        """Whether more than `max_bytes` of a body may follow that was not read."""
+        """Whether the body was not read and may be longer than `max_bytes`."""
         length = self.content_length
         return not self.body_was_read and (length is None or length > max_bytes)
 
@@ -83,6 +91,7 @@ class Context(Struct, frozen=True):
 
     request_id: str
     client_ip: str
+    user_agent: str | None = None
     path: str = ""
     principal: Principal | None = None
     command: Any = None
@@ -94,7 +103,7 @@ class Context(Struct, frozen=True):
     bearer: str = ""
 
     def path_uuid(self, prefix: Prefix, absent: FinPayError) -> UUID:
-        """The id in the path. Raises `absent` for what is not an id of this kind."""
+        """The id in the path. Raises `absent` if it is not an id of this kind."""
         try:
             return ids.decode(prefix, self.path_id)
         except ids.MalformedId:

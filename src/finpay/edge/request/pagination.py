@@ -1,4 +1,4 @@
-"""Cursors of lists: positions as text that means nothing to its holder."""
+"""Cursors of lists: positions as opaque text, and the Link header to the next page."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ DEFAULT_LIMIT: Final = 20
 
 _CHECK_BYTES: Final = 6
 _PART: Final = (1 << 42) - 1
-# Cursors are not secret and their checksum can be computed by anybody, so bigint is checked too.
+# A client can compute the checksum of a cursor, so its numbers are checked to fit a bigint too.
 _MAX_POSITION: Final = 2**63 - 1
 
 
@@ -41,7 +41,7 @@ class CursorCodec:
             position = tuple(int(part) for part in raw[_CHECK_BYTES:].decode("ascii").split("."))
         except (ValueError, binascii.Error):
             position = ()
-        # Written again it has to be the same text: base64 reads several texts as one.
+        # Only the canonical text is accepted: base64 decodes several texts to the same bytes.
         if (
             len(position) != self.length
             or not all(0 <= part <= _MAX_POSITION for part in position)
@@ -63,6 +63,7 @@ TRANSACTIONS: Final = CursorCodec("transactions", 2)
 EVENTS: Final = CursorCodec("events", 2)  # direction of the list, sequence reached
 ENDPOINTS: Final = CursorCodec("endpoints", 3)  # an id in three parts, see uuid_to_position
 DELIVERIES: Final = CursorCodec("deliveries", 3)
+SESSIONS: Final = CursorCodec("sessions", 3)
 
 
 def uuid_to_position(value: UUID) -> tuple[int, int, int]:
@@ -71,13 +72,13 @@ def uuid_to_position(value: UUID) -> tuple[int, int, int]:
 
 
 def position_to_uuid(position: tuple[int, int, int]) -> UUID:
-    """The id at a position. Numbers that `uuid_to_position` never makes are cut to an id."""
+    """The id at a position. Numbers that `uuid_to_position` never returns are truncated."""
     high, middle, low = position
     return UUID(int=(high << 84 | (middle & _PART) << 42 | low & _PART) & (1 << 128) - 1)
 
 
 def link(path: str, query: Mapping[str, str], cursor: str | None) -> dict[str, str]:
-    """The Link header to the next page: relative, with the filters sent again."""
+    """The Link header to the next page: relative, with the filters of this request."""
     if cursor is None:
         return {}
     return {"Link": f'<{path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'}

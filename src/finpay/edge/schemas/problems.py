@@ -81,17 +81,17 @@ def _template(code: Code, detail: str) -> str:
     extensions: Mapping[str, str] = {}
     if code is Code.INSUFFICIENT_FUNDS:
         extensions = {"transaction_id": "\x02"}
-    return _with_places(body(FinPayError(code, detail, extensions=extensions), "\x01"))
+    return _with_placeholders(body(FinPayError(code, detail, extensions=extensions), "\x01"))
 
 
 def _item_template(code: Code, detail: str) -> str:
     item = FieldError(detail, pointer="#/transactions/\x02")
-    text = _with_places(body(FinPayError(code, detail, field_errors=(item,)), "\x01"))
+    text = _with_placeholders(body(FinPayError(code, detail, field_errors=(item,)), "\x01"))
     return f"{text[:-1]}%3$s}}"  # transaction_id is the last member
 
 
-def _with_places(text: bytes) -> str:
-    """The control characters that JSON escapes become places of format()."""
+def _with_placeholders(text: bytes) -> str:
+    """Replaces the control characters, which JSON has escaped, by placeholders of format()."""
     escaped = text.decode().replace("%", "%%")
     return escaped.replace("\\u0001", "%1$s").replace("\\u0002", "%2$s")
 

@@ -11,6 +11,7 @@ from finpay import ids
 from finpay.errors import FieldError, FinPayError, validation_failed
 from finpay.identity import emails, passwords
 from finpay.money import MAX_AMOUNT, is_currency
+from finpay.unicode_text import has_bidi_control, has_default_ignorable
 
 MAX_METADATA_PAIRS = 20
 MAX_METADATA_KEY = 40
@@ -56,6 +57,7 @@ class Register(Struct, frozen=True, forbid_unknown_fields=True):
     def checked(self) -> "Register":
         _check_currency(self.currency)
         email = _email(self.email, "#/email")
+        _check_name(self.name)
         weakness = passwords.weakness(self.password, email=email, name=self.name)
         if weakness is not None:
             raise validation_failed(weakness, pointer="#/password")
@@ -142,6 +144,11 @@ class TransactionCreate(Struct, frozen=True, forbid_unknown_fields=True):
             raise validation_failed("Give exactly one of receiver_id and receiver_email.")
         if self.currency is not None:
             _check_currency(self.currency)
+        if self.description is not None and has_bidi_control(self.description):
+            raise validation_failed(
+                "A description has no characters that set the direction of text.",
+                pointer="#/description",
+            )
         metadata = self.metadata or {}
         _check_metadata(metadata)
         return TransferCommand(
@@ -201,6 +208,11 @@ def _email(text: str, pointer: str) -> str:
         return emails.normalise(text)
     except ValueError as error:
         raise validation_failed(str(error), pointer=pointer) from None
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and has_default_ignorable(name):
+        raise validation_failed("A name has no invisible characters.", pointer="#/name")
 
 
 def _check_currency(code: str) -> None:

@@ -177,8 +177,8 @@ def transfer_template(
 ) -> str:
     """The body of a completed transfer, for PostgreSQL's format().
 
-    Equal to the encoding of Transaction, byte for byte; a test compares them. The places are filled
-    by the ledger: currency, receiver, balance after, time.
+    Equal to the encoding of Transaction, byte for byte; a test compares them. The ledger fills in
+    the placeholders: currency, receiver, balance after, time.
     """
     text = _encode(description).decode().replace("%", "%%")
     details = metadata.decode().replace("%", "%%")

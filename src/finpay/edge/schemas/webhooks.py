@@ -79,7 +79,7 @@ class SecretRotation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplayCreate(Struct, frozen=True, forbid_unknown_fields=True):
-    """The events to deliver again: all of a time range, or those whose delivery failed."""
+    """The events to redeliver: all of a time range, or those whose delivery failed."""
 
     since: Annotated[_Moment, Meta(description="Inclusive: when the event was created.")]
     until: Annotated[_Moment, Meta(description="Exclusive; now by default.")] | None = None

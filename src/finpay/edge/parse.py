@@ -65,16 +65,23 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     if (request.content_length or 0) > max_bytes:
         raise _too_large(max_bytes)
     message = await request.receive()
-    parts = [_part(message)]
-    size = len(parts[0])
-    while message.get("more_body", False) and size <= max_bytes:
-        message = await request.receive()
-        parts.append(_part(message))
-        size += len(parts[-1])
-    if size > max_bytes:
+    body = _part(message)
+    if message.get("more_body", False):
+        body = await _read_rest(request, bytearray(body), max_bytes)
+    if len(body) > max_bytes:
         raise _too_large(max_bytes)
     request.body_was_read = True
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return body
+
+
+async def _read_rest(request: Request, body: bytearray, max_bytes: int) -> bytes:
+    """One growing buffer: memory does not depend on the number of chunks."""
+    more = True
+    while more and len(body) <= max_bytes:
+        message = await request.receive()
+        body += _part(message)
+        more = message.get("more_body", False)
+    return bytes(body)
 
 
 def _part(message: Mapping[str, Any]) -> bytes:

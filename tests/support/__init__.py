@@ -1,0 +1,1 @@
+"""Shared by tests, fault harness and benchmarks: clients, receivers, proxies, processes."""
