@@ -22,9 +22,11 @@ Inside: `_operations` and `_requests` make requests, `_responses` and `_errors` 
 from finpay.client._async import AsyncFinPay
 from finpay.client._async_transport import AsyncPager
 from finpay.client._errors import ApiError, ConnectionFailed, RequestFailed, UnexpectedResponse
+from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
     ActiveSession,
+    ApiKey,
     Delivery,
     DeliveryAttempt,
     Entry,
@@ -60,6 +62,8 @@ __all__ = [
     "Account",
     "ActiveSession",
     "ApiError",
+    "ApiKey",
+    "ApiKeyOptions",
     "AsyncFinPay",
     "AsyncPager",
     "Code",

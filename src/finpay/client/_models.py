@@ -162,6 +162,24 @@ class ActiveSession(Struct, frozen=True):
     current: bool
 
 
+class ApiKey(Struct, frozen=True):
+    """A key of a server, `key_…`. `secret` is None except when the key is new."""
+
+    id: str
+    secret: str | None
+    name: str
+    scopes: tuple[str, ...]
+    allowed_cidrs: tuple[str, ...]
+    prefix: str
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    created_at: datetime
+
+    def __repr__(self) -> str:
+        """Without the secret, so that it reaches no log."""
+        return f"ApiKey(id={self.id!r}, name={self.name!r}, prefix={self.prefix!r})"
+
+
 class Health(Struct, frozen=True):
     """`status`: ok, degraded or down. `checks`: ok or down, for postgres and redis."""
 

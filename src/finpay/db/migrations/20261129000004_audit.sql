@@ -12,12 +12,15 @@ CREATE TABLE audit.actions (
     CONSTRAINT actions_pkey PRIMARY KEY (action),
     CONSTRAINT actions_action CHECK (action ~ '^[a-z_]+[.][a-z_]+$'),
     CONSTRAINT actions_subject
-        CHECK (subject IN ('account', 'session', 'transaction', 'user', 'webhook_endpoint')),
+        CHECK (subject IN
+            ('account', 'api_key', 'session', 'transaction', 'user', 'webhook_endpoint')),
     CONSTRAINT actions_recorded_by CHECK (recorded_by IN ('ledger', 'app'))
 );
 INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('account.created', 'account', 'app'),
     ('account.updated', 'account', 'ledger'),
+    ('api_key.created', 'api_key', 'app'),
+    ('api_key.revoked', 'api_key', 'app'),
     ('login.failed', 'user', 'app'),
     ('password.change_failed', 'user', 'app'),
     ('password.changed', 'user', 'app'),
@@ -80,6 +83,7 @@ BEGIN
             THEN 'actor is not a user'
         WHEN subject IS NOT NULL AND NOT CASE known.subject
             WHEN 'account' THEN EXISTS (SELECT FROM ledger.accounts a WHERE a.id = record.subject)
+            WHEN 'api_key' THEN EXISTS (SELECT FROM identity.api_keys k WHERE k.id = record.subject)
             WHEN 'session' THEN EXISTS (SELECT FROM identity.sessions s WHERE s.id = record.subject)
             WHEN 'user' THEN EXISTS (SELECT FROM identity.users u WHERE u.id = record.subject)
             ELSE EXISTS (SELECT FROM webhooks.endpoints e WHERE e.id = record.subject)
