@@ -30,7 +30,7 @@ def main() -> int:
     options = _parse()
     exit_on_sigterm()
     tuning = Tuning(options.workers, _pairs(options.env), _pairs(options.pg))
-    chosen = Options(tuning, options.seconds, options.turns, options.soak_seconds)
+    chosen = Options(tuning, options.seconds, options.repetitions, options.soak_seconds)
     try:
         wrk.check_installed()
         if not options.sections:
@@ -53,7 +53,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("sections", nargs="*", help=f"all, or of: {', '.join(SECTIONS)}")
     parser.add_argument("--seconds", type=float, default=8, help="per round")
-    parser.add_argument("--turns", type=int, default=3, help="of ratios and overload")
+    parser.add_argument("--repetitions", type=int, default=3, help="of ratios and overload")
     parser.add_argument("--soak-seconds", type=float, default=600)
     parser.add_argument("--workers", type=int, default=2, help="API processes")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE for the API")

@@ -1,9 +1,9 @@
-"""python -m benchmarks compare --base REF: two source trees in one run, in turns.
+"""python -m benchmarks compare --base REF: two source trees in one run, alternately.
 
 The base is a git ref, installed into a temporary virtual environment; the head is this tree. Each
 has its own PostgreSQL and Valkey with the same settings, and both get the same load from wrk.
-Within a turn, every section measures one right after the other, in alternating order. A figure is
-the median of its turns, a ratio the median of the turns' ratios head / base.
+In each repetition every section measures one right after the other, in alternating order. A figure
+is the median of the repetitions, a ratio the median of their ratios head / base.
 """
 
 import argparse
@@ -35,7 +35,7 @@ Section = Callable[[TreeBench, Bench], Figures]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Medians of one figure, and the median of head / base over the turns."""
+    """Medians of one figure, and the median of head / base over the repetitions."""
 
     figure: str
     base: float
@@ -120,24 +120,24 @@ def compare(options: argparse.Namespace) -> list[Row]:
     with two_benches(options.base, Tuning(options.workers)) as trees:
         print(f"Installed {options.base}; starting both …", file=sys.stderr, flush=True)
         benches = {tree.name: tree.start(USERS, options.seconds) for tree in trees}
-        for turn in range(options.turns):
+        for number in range(options.repetitions):
             figures: dict[str, Figures] = {tree.name: {} for tree in trees}
             for section in options.sections:
-                for tree in trees[:: -1 if turn % 2 else 1]:
+                for tree in trees[:: -1 if number % 2 else 1]:
                     figures[tree.name] |= SECTIONS[section](tree, benches[tree.name])
             measured.append(figures)
-            print(f"turn {turn + 1}: {figures}", file=sys.stderr, flush=True)
+            print(f"repetition {number + 1}: {figures}", file=sys.stderr, flush=True)
         for tree in trees:
             tree.command("ledger", "verify")
     return rows_of(measured)
 
 
 def rows_of(measured: Sequence[Mapping[str, Figures]]) -> list[Row]:
-    """One row per figure; `measured` has the figures of base and head for each turn."""
+    """One row per figure; `measured` has the figures of base and head for each repetition."""
     rows = []
     for figure in measured[0]["base"]:
-        base = [turn["base"][figure] for turn in measured]
-        head = [turn["head"][figure] for turn in measured]
+        base = [one["base"][figure] for one in measured]
+        head = [one["head"][figure] for one in measured]
         pairs = zip(head, base, strict=True)
         ratio = median(one / other if other else 0.0 for one, other in pairs)
         rows.append(Row(figure, median(base), median(head), round(ratio, 3)))
@@ -178,7 +178,7 @@ def _as_json(options: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]
     return {
         "base": options.base,
         "head": results.commit(),
-        "turns": options.turns,
+        "repetitions": options.repetitions,
         "seconds_per_round": options.seconds,
         "workers": options.workers,
         "machine": results.machine(),
@@ -194,7 +194,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--base", required=True, help="a git ref")
     parser.add_argument("--sections", default=",".join(SECTIONS), help="comma separated")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="per round")
     parser.add_argument("--workers", type=int, default=2, help="API processes")
     options = parser.parse_args(arguments)

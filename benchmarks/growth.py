@@ -1,8 +1,8 @@
 """python -m benchmarks.growth: does a ledger of millions stay as fast as an empty one?
 
 Loads a synthetic history (benchmarks/synthetic_ledger.py) through COPY, then measures every
-workload on it and on an empty ledger with the same users, in turns. Then the pages of the account
-with the longest history, and `ledger verify`. Only a whole run writes a result.
+workload on it and on an empty ledger with the same users, alternately. Then the pages of the
+account with the longest history, and `ledger verify`. Only a whole run writes a result.
 """
 
 import argparse
@@ -49,9 +49,11 @@ LOADS: Final[Sequence[tuple[str, int]]] = (
 # After a checkpoint the first change of a page writes the whole page to the WAL: this load is long
 # enough to touch the pages of every account of the grown ledger.
 FIRST_LOAD: Final = Load("transfers", 128, 25)
-NOISY: Final = frozenset({BATCHES})  # some hundred requests per round: these get twice the turns
+NOISY: Final = frozenset(
+    {BATCHES}
+)  # some hundred requests per round: these get twice the repetitions
 READERS: Final = 1_000  # few enough that the warm-up caches the reads of each
-PAGE: Final = 21  # 20, and one that tells whether there are more
+PAGE: Final = 21  # 20, and one to know whether there are more
 END: Final = 2**63 - 1
 NO_FILTERS: Final = (None,) * 7
 BIG: Final = 0  # the first account has the long history
@@ -68,7 +70,7 @@ def main() -> int:
     parser.add_argument("--only", choices=["load", "rounds", "pages", "verify"])
     parser.add_argument("--workloads", help="of the rounds; default: all")
     parser.add_argument("--seconds", type=float, default=6)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--pg", action="append", default=[], help="name=value for PostgreSQL")
     options = parser.parse_args()
@@ -94,13 +96,13 @@ def _measure_growth(home: Path, options: argparse.Namespace) -> None:
         load(home / "grown", plan)
         load(home / "empty", Plan(0, options.users, 0))
     settings = dict(pair.split("=", 1) for pair in options.pg)
-    chosen = Options(Tuning(options.workers, {}, settings), options.seconds, options.turns)
+    chosen = Options(Tuning(options.workers, {}, settings), options.seconds, options.repetitions)
     figures: dict[str, Any] = {"settings": chosen.as_json(), "plan": asdict(plan)}
     with running_stack(chosen.tuning, home / "grown") as grown:
         if options.only in {None, "rounds"}:
             with running_stack(chosen.tuning, home / "empty") as empty:
                 pair = {"empty": _bench(empty, plan, chosen), "grown": _bench(grown, plan, chosen)}
-                figures |= compare(pair, chosen.turns, _loads(options.workloads))
+                figures |= compare(pair, chosen.repetitions, _loads(options.workloads))
         if options.only in {None, "pages"}:
             figures["pages"] = asyncio.run(pages(grown.database_url, History(plan)))
             print(json.dumps(figures["pages"], indent=1))
@@ -135,18 +137,18 @@ def _for(workload: str, bench: Bench) -> Bench:
 
 
 def compare(
-    pair: Mapping[str, Bench], turns: int, loads: Sequence[tuple[str, int]]
+    pair: Mapping[str, Bench], repetitions: int, loads: Sequence[tuple[str, int]]
 ) -> dict[str, Any]:
     """The rounds of both, and the share of the empty ledger's speed that the grown one keeps.
 
-    Each turn has both, in alternating order.
+    Each repetition measures both, in alternating order.
     """
     rounds: dict[str, list[Round]] = {name: [] for name in pair}
     results.print_head()
     for workload, connections in loads:
         benches = {name: _for(workload, bench) for name, bench in pair.items()}
-        for turn in range(turns * (2 if workload in NOISY else 1)):
-            for name in sorted(benches, reverse=bool(turn % 2)):
+        for number in range(repetitions * (2 if workload in NOISY else 1)):
+            for name in sorted(benches, reverse=bool(number % 2)):
                 rounds[name].append(benches[name].round(workload, connections))
     return {
         "rounds": {name: results.rounds_as_json(each) for name, each in rounds.items()},
@@ -157,7 +159,7 @@ def compare(
 def kept(rounds: Mapping[str, Sequence[Round]], workload: str, connections: int) -> dict[str, Any]:
     """Requests/s and processor time per request of both, and the ratios grown to empty.
 
-    All are medians of the turns: the machine's speed varies by the minute."""
+    All are medians of the repetitions: the machine's speed varies by the minute."""
     speeds: dict[str, list[float]] = {}
     cpu_us: dict[str, list[float]] = {}
     for name, each in rounds.items():

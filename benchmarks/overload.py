@@ -1,8 +1,8 @@
 """Twice the load of the peak: how much is still done, and how fast the rest is refused.
 
 wrk sends more than the servers can do, over thousands of connections, with pauses, so that refused
-clients return like new ones. wrk can't tell the latencies of refusals from those of answers, so a
-few probes, each with one request at a time on a new connection, measure both.
+clients return like new ones. wrk doesn't separate the latencies of refusals from those of answers,
+so a few probes, each with one request at a time on a new connection, measure both.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Repetition:
     """An overload between two measurements of the peak: before and after it."""
 
     peaks: tuple[float, float]
@@ -57,15 +57,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """`offered` requests/s against a peak of transfers/s. Rates and `kept` are medians of the
-    turns; `refused` and the probes are of all turns."""
+    """`offered` requests/s against a peak of transfers/s. Rates and `kept` are medians of
+    the repetitions; `refused` and the probes are of all of them."""
 
     connections: int
     peak_per_second: float
     offered_per_second: float
     transfers_per_second: float
     kept: float
-    kept_in_turns: list[float]
+    kept_per_repetition: list[float]
     refused: int
     probes: Mapping[int, int]
     refused_p50_ms: float
@@ -76,16 +76,16 @@ class Overload:
     rounds: list[Round]
 
 
-def overload(bench: Bench, turns: int) -> Overload:
-    """Finds the peak and its connections, then offers about twice as much, `turns` times."""
+def overload(bench: Bench, repetitions: int) -> Overload:
+    """Finds the peak and its connections, then offers about twice as much, `repetitions` times."""
     found = {connections: peak(bench, connections) for connections in PEAK_CONNECTIONS}
     best, highest = max(found.items(), key=itemgetter(1))
-    measured: list[Turn] = []
+    measured: list[Repetition] = []
     before = peak(bench, best)
-    for _ in range(turns):
+    for _ in range(repetitions):
         round_, probes = overloaded_round(bench, highest)
         after = peak(bench, best)
-        measured.append(Turn((before, after), round_, probes))
+        measured.append(Repetition((before, after), round_, probes))
         print(f"{round_.requests_per_second:,.0f}/s offered: {measured[-1].kept:.0%} of the peak")
         before = after
     return summary(measured)
@@ -107,19 +107,19 @@ def overloaded_round(bench: Bench, peak_per_second: float) -> tuple[Round, list[
     return round_, prober.stop()
 
 
-def summary(turns: Sequence[Turn]) -> Overload:
-    probes = [one for turn in turns for one in turn.probes]
+def summary(repetitions: Sequence[Repetition]) -> Overload:
+    probes = [one for each in repetitions for one in each.probes]
     refused = latencies_ms(probes, 503)
     statuses = {one.status for one in probes}
-    rounds = [turn.round for turn in turns]
-    kept = [round(turn.kept, 3) for turn in turns]
+    rounds = [each.round for each in repetitions]
+    kept = [round(each.kept, 3) for each in repetitions]
     return Overload(
         connections=rounds[0].connections,
-        peak_per_second=round(median(mean(turn.peaks) for turn in turns), 1),
+        peak_per_second=round(median(mean(each.peaks) for each in repetitions), 1),
         offered_per_second=round(median(one.requests_per_second for one in rounds), 1),
         transfers_per_second=round(median(one.transfers_per_second for one in rounds), 1),
         kept=round(median(kept), 3),
-        kept_in_turns=kept,
+        kept_per_repetition=kept,
         refused=sum(one.statuses.get(503, 0) for one in rounds),
         probes={status: sum(one.status == status for one in probes) for status in statuses},
         refused_p50_ms=percentile(refused, 0.5),

@@ -1,8 +1,8 @@
-"""Ratios, all measured in one run on one PostgreSQL, in turns: slow moments hit every baseline.
+"""Ratios, measured in one run on one PostgreSQL, alternately: slow moments affect every baseline.
 
-Each turn measures FinPay and every baseline once, each after a checkpoint, so that none pays for
-the unwritten pages of the one before. A figure is the median of its turns, a ratio the median of
-the turns' ratios.
+Each repetition measures FinPay and every baseline once, each after a checkpoint, so that none
+writes the dirty pages of the one before. A figure is the median of the repetitions, a ratio the
+median of their ratios.
 """
 
 import asyncio
@@ -41,18 +41,18 @@ class Comparison:
 
     per_second: Mapping[str, float]
     ratios: Mapping[str, float]
-    turns: list[Mapping[str, float]]
+    repetitions: list[Mapping[str, float]]
 
 
-def compare(bench: Bench, turns: int) -> Comparison:
-    """Measures FinPay and every baseline `turns` times."""
+def compare(bench: Bench, repetitions: int) -> Comparison:
+    """Measures FinPay and every baseline `repetitions` times."""
     baselines.prepare(bench.stack, bench.users)
     measured: list[Mapping[str, float]] = []
-    for _ in range(turns):
-        measured.append(_turn(bench))
+    for _ in range(repetitions):
+        measured.append(_measure_once(bench))
         print("  ".join(f"{name} {value:,.0f}" for name, value in measured[-1].items()))
-    per_second = {name: round(median(turn[name] for turn in measured), 1) for name in measured[0]}
-    each = [ratios(turn) for turn in measured]
+    per_second = {name: round(median(one[name] for one in measured), 1) for name in measured[0]}
+    each = [ratios(one) for one in measured]
     medians = {name: round(median(one[name] for one in each), 2) for name in GOALS}
     return Comparison(per_second, medians, measured)
 
@@ -62,7 +62,7 @@ def direct_by_batch_size(bench: Bench) -> list[sql_only.DirectCalls]:
     return [asyncio.run(_direct(bench, size)) for size in DIRECT_SIZES]
 
 
-def _turn(bench: Bench) -> dict[str, float]:
+def _measure_once(bench: Bench) -> dict[str, float]:
     uniform, hot = _measured(bench, "transfers"), _measured(bench, "hot_receiver")
     many = _measured(bench, "transfers", MANY_CONNECTIONS)
     bench.checkpoint()
@@ -91,7 +91,7 @@ def _measured(bench: Bench, workload: str, connections: int = CONNECTIONS) -> Ro
 
 
 def _naive(bench: Bench, module: str, connections: int = CONNECTIONS) -> float:
-    """Runs only during its measurement: together the APIs need more connections than there are."""
+    """Runs only while it is measured: PostgreSQL has too few connections for all APIs at once."""
     bench.checkpoint()
     load = Load("transfers", connections, bench.seconds)
     with baselines.naive_api(bench.stack, module, bench.tuning.workers) as url:

@@ -28,7 +28,7 @@ class Options:
 
     tuning: Tuning = field(default_factory=Tuning)
     seconds: float = 8
-    turns: int = 3
+    repetitions: int = 3
     soak_seconds: float = 600
 
     def as_json(self) -> dict[str, Any]:
@@ -91,9 +91,9 @@ def transfer_batches(options: Options) -> dict[str, Any]:
 
 
 def compared(options: Options) -> dict[str, Any]:
-    """FinPay, direct calls, a naive API, bare SQL and pgbench, in turns."""
+    """FinPay, direct calls, a naive API, bare SQL and pgbench, alternately."""
     with bench(options.tuning, FEW, options.seconds) as ready:
-        comparison = ratios.compare(ready, options.turns)
+        comparison = ratios.compare(ready, options.repetitions)
         for name, value in comparison.ratios.items():
             print(f"{name:<28}{value:>8}")
         return {"comparison": asdict(comparison), **_verified(ready.stack)}
@@ -102,7 +102,7 @@ def compared(options: Options) -> dict[str, Any]:
 def overloaded(options: Options) -> dict[str, Any]:
     """Twice the load of the peak."""
     with bench(options.tuning, FEW, options.seconds) as ready:
-        found = asdict(overload.overload(ready, options.turns))
+        found = asdict(overload.overload(ready, options.repetitions))
         print({name: value for name, value in found.items() if name != "rounds"})
         return {"overload": found, **_verified(ready.stack)}
 

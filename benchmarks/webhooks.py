@@ -2,7 +2,7 @@
 
 Four figures, each on its own servers: deliveries per second from a backlog with the worker alone;
 the time from a commit to the arrival at 100 transfers per second; transfers per second at peak with
-a worker and 1 % of the accounts subscribed, over those without, in turns; and the same with the
+a worker and 1 % of the accounts subscribed, over those without, alternately; and the same with the
 rows of the events over without. The receiver is another process on the same cores.
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--backlog", type=int, default=10_000)
     parser.add_argument("--endpoints", type=int, default=1, help="that share the backlog")
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
     for part in options.parts:
         with running_stack(Tuning(environment=LOOPBACK_WEBHOOKS)) as stack:
@@ -123,7 +123,7 @@ def _peak(stack: BenchStack, options: argparse.Namespace) -> None:
     without, with_worker = [], []
     with _sink(stack) as sink:
         asyncio.run(_subscribe(stack.database_url, users[:SUBSCRIBED], sink.port))
-        for _ in range(options.turns):
+        for _ in range(options.repetitions):
             asyncio.run(_enable_endpoints(stack.database_url, enabled=False))
             without.append(wrk.run(stack.url, file, load).per_second)
             asyncio.run(_enable_endpoints(stack.database_url, enabled=True))
@@ -145,8 +145,8 @@ def _rows(stack: BenchStack, options: argparse.Namespace) -> None:
     load = Load("transfers", PEAK_CONNECTIONS, options.seconds)
     wrk.run(stack.url, file, WARM_UP)
     rates: dict[bool, list[float]] = {True: [], False: []}
-    for turn in range(2 * options.turns):
-        with_events = turn % 2 == 0
+    for number in range(2 * options.repetitions):
+        with_events = number % 2 == 0
         asyncio.run(_replace_posting_function(stack.database_url, with_events=with_events))
         rates[with_events].append(wrk.run(stack.url, file, load).per_second)
     ratios = [100 * a / b for a, b in zip(rates[True], rates[False], strict=True)]

@@ -7,7 +7,7 @@ from finpay.errors import ERROR_SPECS, Code
 from tests.support.raw_http import Response
 from torture.history import BATCHES, MoneyRequest, Read
 
-# The outcome stays open with these: the request may be sent again.
+# The outcome stays open with these: the request may be retried.
 _RETRY_LATER: Final = frozenset(
     {Code.REQUEST_IN_PROGRESS, Code.RATE_LIMITED, Code.UNAVAILABLE, Code.OVERLOADED}
 )

@@ -107,7 +107,8 @@ def _ratios(found: Results) -> str:
     return (
         f"## Ratios, taken in one run\n\n{_source(result)}\n\n"
         f"| ratio | measured | must | aim |\n|---|--:|--:|--:|\n{lines}\n"
-        f"Medians of {len(compared['turns'])} turns; 64 connections over HTTP, 32 clients in "
+        f"Medians of {len(compared['repetitions'])} repetitions; 64 connections over HTTP, "
+        "32 clients in "
         f"pgbench; {batch:g} transfers shared a commit. {_verified(result)}\n\n"
         f"| baseline | transfers/s |\n|---|--:|\n{speeds}"
     )
@@ -171,7 +172,8 @@ def _overload(found: Results) -> str:
         f"{figures['offered_per_second']:,.0f} requests/s over {figures['connections']:,} "
         f"connections it did {figures['transfers_per_second']:,.0f}, {figures['kept']:.0%} of the "
         f"peak before and after ("
-        f"median of {', '.join(f'{kept:.0%}' for kept in figures['kept_in_turns'])}), and refused "
+        f"median of {', '.join(f'{kept:.0%}' for kept in figures['kept_per_repetition'])}), "
+        "and refused "
         f"{figures['refused']:,} with 503"
         f"{' and Retry-After' if figures['all_with_retry_after'] else ''}: half of the refusals "
         f"within {figures['refused_p50_ms']:g} ms, 99 % within {figures['refused_p99_ms']:g} ms, "

@@ -1,15 +1,15 @@
-"""What the contract says of every answer: a test adds only what is its own."""
+"""Checks of what the contract says of every answer, so that a test checks only its own rule."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from finpay.client import HttpResponse as Answer
+from finpay.client import HttpResponse
 from tests.api_process import User
 
 TRANSACTIONS: Final = "/api/v1/transactions"
-NOBODY: Final = "acc_01h455vb4pex5vsknk084sn02q"  # well-formed, and nobody's
+UNKNOWN_ACCOUNT: Final = "acc_01h455vb4pex5vsknk084sn02q"  # a well-formed id without an account
 ID: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 PROBLEM_MEMBERS: Final = {
@@ -21,16 +21,16 @@ TRANSACTION_MEMBERS: Final = [
 ]  # fmt: skip
 
 
-def post(user: User, content: bytes, **headers: str) -> Answer:
-    """POST /transactions with a body as it is; headers with `_` for `-`."""
+def post(user: User, content: bytes, **headers: str) -> HttpResponse:
+    """POST /transactions with the bytes of a body; header names with `_` for `-`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    answer: Answer = user.client.request("POST", TRANSACTIONS, content=content, headers=named)
+    answer: HttpResponse = user.client.request("POST", TRANSACTIONS, content=content, headers=named)
     return answer
 
 
 @contextmanager
 def sending(text: object) -> Iterator[None]:
-    """One row of a table: a failure inside tells which."""
+    """Adds the row of a table to the error of an assertion in the block."""
     try:
         yield
     except AssertionError as error:
@@ -38,8 +38,8 @@ def sending(text: object) -> Iterator[None]:
         raise
 
 
-def problem(answer: Answer, status: int, code: str, *, replayed: bool = False) -> Any:
-    """The members of a problem that has all that DESIGN §3.2 promises."""
+def problem(answer: HttpResponse, status: int, code: str, *, replayed: bool = False) -> Any:
+    """The members of a problem, after checks of all that the contract says of problems."""
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/problem+json"
     members = answer.json()
@@ -51,9 +51,9 @@ def problem(answer: Answer, status: int, code: str, *, replayed: bool = False) -
     assert members["title"]
     assert members["detail"]
     assert members["retryable"] is (code == "request_in_progress" or status in {429, 500, 503})
-    for place in members["errors"]:
-        assert place.keys() in ({"pointer", "detail"}, {"parameter", "detail"}), place
-    # A stored problem keeps the request_id of the first time.
+    for error in members["errors"]:
+        assert error.keys() in ({"pointer", "detail"}, {"parameter", "detail"}), error
+    # A stored problem keeps the request_id of the first request.
     assert (members["request_id"] == answer.headers["X-Request-Id"]) is not replayed
     assert ("Idempotent-Replayed" in answer.headers) is replayed
     return members
@@ -68,14 +68,14 @@ def extensions_of(code: str) -> set[str]:
     return extensions.get(code, set())
 
 
-def invalid(answer: Answer, place: str, *, kind: str = "pointer") -> None:
-    """422 validation_failed that names the place."""
+def invalid(answer: HttpResponse, invalid_part: str, *, kind: str = "pointer") -> None:
+    """422 validation_failed that names the invalid member or query parameter."""
     members = problem(answer, 422, "validation_failed")
-    assert [fault[kind] for fault in members["errors"]] == [place], members
+    assert [error[kind] for error in members["errors"]] == [invalid_part], members
 
 
-def transaction(answer: Answer, status: int = 200) -> Any:
-    """The members of a transaction, all of them, spelt as DESIGN §3.1 has it."""
+def transaction(answer: HttpResponse, status: int = 200) -> Any:
+    """The members of a transaction, after checks of their names and formats."""
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/json"
     members = answer.json()
@@ -87,10 +87,10 @@ def transaction(answer: Answer, status: int = 200) -> Any:
     return members
 
 
-def replays(first: Answer, again: Answer) -> None:
-    """The same bytes under the same status, marked as what they are."""
-    assert (again.status, again.body) == (first.status, first.body)
-    assert again.headers["Content-Type"] == first.headers["Content-Type"]
-    assert again.headers["Idempotent-Replayed"] == "true"
+def replays(first: HttpResponse, retry: HttpResponse) -> None:
+    """Checks that `retry` is the replay of `first`: same status and bytes, marked as a replay."""
+    assert (retry.status, retry.body) == (first.status, first.body)
+    assert retry.headers["Content-Type"] == first.headers["Content-Type"]
+    assert retry.headers["Idempotent-Replayed"] == "true"
     assert "Idempotent-Replayed" not in first.headers
-    assert again.headers["X-Request-Id"] != first.headers["X-Request-Id"]
+    assert retry.headers["X-Request-Id"] != first.headers["X-Request-Id"]

@@ -1,4 +1,4 @@
-"""An API with everything on that `api` has off, for tests of what users meet in production."""
+"""An API with rate limits, CORS, proxies and metrics token, as in production."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ _NUMBERS: Final = count(1)
 
 @dataclass
 class Strict:
-    """Two processes behind one proxy, with limits, CORS and a Valkey of their own.
+    """An API of two processes behind one proxy, with limits, CORS and its own Valkey.
 
-    Tokens of `made_by`, which has no limits, are good here too: both know one secret and one
+    Tokens of `made_by`, an API without limits, are valid here too: both have one secret and one
     database.
     """
 
@@ -31,11 +31,11 @@ class Strict:
     redis: Redis
 
     def user(self, balance: int = 0) -> User:
-        """A new user whose limits are untouched."""
-        return self.seen_here(self.made_by.user(balance))
+        """A new user who has used no limit."""
+        return self.logged_in_here(self.made_by.user(balance))
 
-    def seen_here(self, user: User) -> User:
-        """The same login, asking here."""
+    def logged_in_here(self, user: User) -> User:
+        """The same login, with a client of this API."""
         held = user.client
         client = self.api.client(access_token=held.access_token, refresh_token=held.refresh_token)
         return replace(user, client=client)
@@ -44,14 +44,14 @@ class Strict:
         """A second session of the same user."""
         client = self.made_by.client()
         client.login(user.email, PASSWORD)
-        return self.seen_here(replace(user, client=client))
+        return self.logged_in_here(replace(user, client=client))
 
-    def stranger(self) -> FinPay:
+    def anonymous_client(self) -> FinPay:
         return self.api.client()
 
     def from_address(self, address: str) -> Callable[..., Any]:
-        """Posts a body without a token, from this address as the proxy tells it."""
-        client = self.stranger()
+        """Posts a body without a token, from this address according to the proxy."""
+        client = self.anonymous_client()
 
         def post(path: str, **body: object) -> Any:
             return client.request(
@@ -61,8 +61,8 @@ class Strict:
         return post
 
     def page(self, path: str, address: str) -> Any:
-        """Reads a page without a token, from this address as the proxy states it."""
-        return self.stranger().request("GET", path, headers={"X-Forwarded-For": address})
+        """Reads a page without a token, from this address according to the proxy."""
+        return self.anonymous_client().request("GET", path, headers={"X-Forwarded-For": address})
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +96,6 @@ def strict(
 
 @pytest.fixture
 def address() -> str:
-    """Where nobody asked from before; from the range that no network uses (RFC 2544)."""
+    """A client address without earlier requests, from the range of benchmarks (RFC 2544)."""
     number = next(_NUMBERS)
     return f"198.18.{number // 250}.{number % 250 + 1}"

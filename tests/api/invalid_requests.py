@@ -1,4 +1,4 @@
-"""Requests with faults in them, to see which one the answer names."""
+"""Requests with one or more faults, to test which fault the answer names."""
 
 import json
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from finpay import ids
 from tests.api.conftest import Strict
 from tests.api_process import User
 
-NOBODY: Final = ids.encode("acc", ids.new_uuid())
+UNKNOWN_ACCOUNT: Final = ids.encode("acc", ids.new_uuid())
 
 
 class World(NamedTuple):
-    """Who takes part.
+    """The users and the address that requests use.
 
     `narrow_key` is an API key with the scope events:read alone. `ended_token` is of
     a session of `exhausted` that has ended: it shows that 401 comes before 429.
@@ -24,13 +24,13 @@ class World(NamedTuple):
     receiver: User
     exhausted: User
     ended_token: str
-    shut_address: str
+    exhausted_address: str
     narrow_key: str
 
 
 @dataclass
 class Sent:
-    """A request that is right in every way until faults are put into it."""
+    """A valid request, until faults are put into it."""
 
     world: World
     method: str
@@ -44,7 +44,7 @@ class Sent:
         content = None
         if self.members is not None:
             content = json.dumps(self.members).encode() + self.suffix
-        client = self.world.strict.stranger()
+        client = self.world.strict.anonymous_client()
         return client.request(
             self.method, self.path, content=content, headers=self.headers, params=self.query
         )
@@ -58,18 +58,18 @@ class Sent:
 
 
 class Fault(NamedTuple):
-    """What the answer says, and how the fault gets into a request."""
+    """The answer to a fault, and the function that puts the fault into a request."""
 
     status: int
     code: str
-    spoil: Callable[[Sent], None]
+    apply: Callable[[Sent], None]
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}"
 
 
 def fault(status: int, code: str) -> Callable[[Callable[[Sent], None]], Fault]:
-    return lambda spoil: Fault(status, code, spoil)
+    return lambda apply: Fault(status, code, apply)
 
 
 @fault(404, "not_found")
@@ -93,13 +93,13 @@ def ended_session(sent: Sent) -> None:
 
 
 @fault(429, "rate_limited")
-def no_budget(sent: Sent) -> None:
+def exhausted_user(sent: Sent) -> None:
     sent.log_in(sent.world.exhausted.token)
 
 
 @fault(429, "rate_limited")
-def no_budget_here(sent: Sent) -> None:
-    sent.headers["X-Forwarded-For"] = sent.world.shut_address
+def exhausted_client_address(sent: Sent) -> None:
+    sent.headers["X-Forwarded-For"] = sent.world.exhausted_address
 
 
 @fault(403, "insufficient_scope")
@@ -128,7 +128,7 @@ def wrong_charset(sent: Sent) -> None:
 
 
 @fault(400, "malformed_json")
-def no_json(sent: Sent) -> None:
+def malformed_json(sent: Sent) -> None:
     sent.suffix += b"}"
 
 
@@ -149,7 +149,7 @@ def unknown_member(sent: Sent) -> None:
 
 @fault(422, "validation_failed")
 def nul_in_text(sent: Sent) -> None:
-    """Found while the JSON is read, which is early."""
+    """Found by the check of texts, before the schema."""
     for name in ("description", "email", "refresh_token", "new_password", "name"):
         if name in (sent.members or {}):
             sent.set(name, "a\0b")
@@ -182,16 +182,16 @@ def key_of_another_request(sent: Sent) -> None:
 
 @fault(404, "receiver_not_found")
 def receiver_unknown(sent: Sent) -> None:
-    sent.set("receiver_id", NOBODY)
+    sent.set("receiver_id", UNKNOWN_ACCOUNT)
 
 
 @fault(402, "insufficient_funds")
-def too_much(sent: Sent) -> None:
+def amount_over_balance(sent: Sent) -> None:
     sent.set("amount", 10**12)
 
 
 @fault(401, "invalid_credentials")
-def nobody_logs_in(sent: Sent) -> None:
+def unknown_email(sent: Sent) -> None:
     sent.set("email", "nobody@example.com")
 
 

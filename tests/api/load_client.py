@@ -7,7 +7,7 @@ from typing import Final
 
 import httpx
 
-from finpay.client import HttpResponse as Answer
+from finpay.client import HttpResponse
 from tests.api.assertions import TRANSACTIONS
 from tests.api_process import Api, User
 from tests.support import raw_http
@@ -19,11 +19,11 @@ SLOWEST_S: Final = 5.0  # no request may take longer, however hot the account
 class Connection(raw_http.Connection):
     """One keep-alive connection to the API."""
 
-    async def send(self, sender: User, receiver: User, key: str, amount: int = 1) -> Answer:
+    async def send(self, sender: User, receiver: User, key: str, amount: int = 1) -> HttpResponse:
         """A transfer and its answer. TimeoutError after SLOWEST_S."""
         async with asyncio.timeout(SLOWEST_S):
             answer = await self.exchange(transfer(sender, receiver, key, amount))
-        return Answer(answer.status, httpx.Headers(dict(answer.headers)), answer.body)
+        return HttpResponse(answer.status, httpx.Headers(dict(answer.headers)), answer.body)
 
     async def vanish(self, part: bytes, after_s: float) -> None:
         """Sends a part of a request, or all of it, and closes the connection after a moment."""
@@ -33,7 +33,7 @@ class Connection(raw_http.Connection):
 
 
 @asynccontextmanager
-async def crowd(api: Api, size: int) -> AsyncIterator[list[Connection]]:
+async def open_connections(api: Api, size: int) -> AsyncIterator[list[Connection]]:
     """`size` connections, some to each process of the API."""
     async with AsyncExitStack() as stack:
         connections = []

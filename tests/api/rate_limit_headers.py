@@ -1,4 +1,4 @@
-"""Reads the headers of answers strictly, as a client that trusts the contract would."""
+"""Parses the rate limit headers strictly, as the contract defines them."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _ITEM: Final = re.compile(r'"([a-z_]+)";([a-z])=(\d+);([a-z])=(\d+)')
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """One tier as an answer tells it: its limit, what is left, and the seconds it has to run."""
+    """One tier in an answer: its limit and window, what is left, the seconds until its end."""
 
     limit: int
     window_s: int
@@ -24,14 +24,14 @@ def parse_report(answer: Any) -> dict[str, LimitState]:
     policies = list(_items(answer.headers["RateLimit-Policy"], "q", "w"))
     states = list(_items(answer.headers["RateLimit"], "r", "t"))
     assert [name for name, *_ in policies] == [name for name, *_ in states]
-    budgets = {
+    states_by_name = {
         name: LimitState(limit, window_s, left, reset_s)
         for (name, limit, window_s), (_, left, reset_s) in zip(policies, states, strict=True)
     }
-    for budget in budgets.values():
-        assert 0 <= budget.left <= budget.limit
-        assert 1 <= budget.reset_s <= budget.window_s
-    return budgets
+    for state in states_by_name.values():
+        assert 0 <= state.left <= state.limit
+        assert 1 <= state.reset_s <= state.window_s
+    return states_by_name
 
 
 def _items(text: str, first: str, second: str) -> Iterator[tuple[str, int, int]]:

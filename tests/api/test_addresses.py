@@ -1,4 +1,4 @@
-"""Whose address counts: the peer's, or what trusted proxies say of it (DESIGN §3.3)."""
+"""The client's address: the peer's, or the one that trusted proxies report."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -17,7 +17,7 @@ LIMITS: Final = {
 
 
 def left(api: Api, forwarded: str | None) -> int:
-    """What is left for the address of one more login that is not valid; each asks for one."""
+    """What is left for the address after an invalid login, which is counted."""
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     answer = api.client().request("POST", "/api/v1/auth/login", json={}, headers=headers)
     assert answer.status in {422, 429}
@@ -35,32 +35,32 @@ def assert_apart(api: Api, one: str | None, other: str | None) -> None:
     assert left(api, other) == second - 1
 
 
-class TestOneProxyBeforeUs:
-    """FINPAY_TRUSTED_PROXIES=1: the rightmost entry is what that proxy saw."""
+class TestOneTrustedProxy:
+    """FINPAY_TRUSTED_PROXIES=1: the rightmost entry is the address that the proxy saw."""
 
     @pytest.mark.contract("1.7.6")
-    def test_each_client_of_the_proxy_is_counted_apart(self, strict: Strict) -> None:
+    def test_each_client_of_the_proxy_is_counted_separately(self, strict: Strict) -> None:
         api = strict.api
         assert (left(api, "198.18.250.1"), left(api, "198.18.250.2")) == (3, 3)
         assert left(api, "198.18.250.1") == 2
 
-    def test_what_a_client_adds_itself_changes_nothing(self, strict: Strict) -> None:
+    def test_entries_that_a_client_forges_are_ignored(self, strict: Strict) -> None:
         spoofs = ["192.0.2.1, ", "127.0.0.1, 10.0.0.1, ", "garbage, ", ", "]
         taken = [left(strict.api, f"{spoof}198.18.250.3") for spoof in spoofs]
         assert taken == [3, 2, 1, 0]
 
-    def test_a_port_is_no_part_of_an_address(self, strict: Strict) -> None:
+    def test_a_port_is_removed_from_an_address(self, strict: Strict) -> None:
         taken = [left(strict.api, f"198.18.250.4{port}") for port in ("", ":1024", ":65535")]
         assert taken == [3, 2, 1]
 
     @pytest.mark.contract("1.7.6")
-    def test_an_ipv6_client_is_its_whole_64(self, strict: Strict) -> None:
+    def test_an_ipv6_client_is_counted_by_its_64(self, strict: Strict) -> None:
         one_network = ["2001:db8:1:2::1", "2001:DB8:1:2:ffff:ffff:ffff:ffff", "[2001:db8:1:2::9]:1"]
         assert [left(strict.api, each) for each in one_network] == [3, 2, 1]
         assert left(strict.api, "2001:db8:1:3::1") == 3
 
-    def test_an_ipv4_address_within_ipv6_is_itself(self, strict: Strict) -> None:
-        """Else one machine with both would have two budgets, and all such clients share one /64."""
+    def test_an_ipv4_mapped_ipv6_address_is_the_ipv4_address(self, strict: Strict) -> None:
+        """Otherwise a client would have two limits, and all such clients would share one /64."""
         assert left(strict.api, "198.18.250.5") == 3
         assert left(strict.api, "::ffff:198.18.250.5") == 2
         assert left(strict.api, "::ffff:198.18.250.6") == 3
@@ -92,7 +92,7 @@ def proxied(
 
 
 class TestProxiesByNetwork:
-    """FINPAY_TRUSTED_PROXIES=CIDRs: the rightmost entry that is none of them."""
+    """FINPAY_TRUSTED_PROXIES=CIDRs: the rightmost entry outside of these networks."""
 
     @pytest.mark.contract("1.7.6")
     @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ class TestProxiesByNetwork:
             f"garbage, {CLIENT}",
         ],
     )
-    def test_the_rightmost_untrusted_address_counts(self, proxied: Api, chain: str) -> None:
+    def test_the_rightmost_untrusted_address_is_the_clients(self, proxied: Api, chain: str) -> None:
         assert_same(proxied, CLIENT, chain)
 
     @pytest.mark.parametrize("chain", ["11.0.0.1", f"{CLIENT}, 11.0.0.1", "10.0.0.1", "fe00::1"])
-    def test_others_are_others(self, proxied: Api, chain: str) -> None:
+    def test_other_addresses_are_counted_separately(self, proxied: Api, chain: str) -> None:
         assert_apart(proxied, CLIENT, chain)
 
-    def test_without_the_header_the_peer_counts(self, proxied: Api) -> None:
+    def test_without_the_header_the_peer_is_the_client(self, proxied: Api) -> None:
         assert_same(proxied, None, "127.0.0.1")
         assert_apart(proxied, None, CLIENT)
 
@@ -131,13 +131,13 @@ class TestProxiesByNetwork:
 
 
 @pytest.mark.contract("1.7.6")
-def test_without_trusted_proxies_nobody_is_believed(serve: Callable[..., Api]) -> None:
+def test_without_trusted_proxies_the_header_is_ignored(serve: Callable[..., Api]) -> None:
     api = serve(**LIMITS)
     assert_same(api, None, CLIENT)
     assert_same(api, CLIENT, "2001:db8::1, 127.0.0.1")
 
 
-def test_all_limits_off_tell_nothing(api: Api) -> None:
+def test_with_all_limits_off_there_are_no_limit_headers(api: Api) -> None:
     alice: User = api.user(10)
     answers: list[Any] = [alice.send(alice, 1, "off"), alice.get("/accounts")]
     answers.append(alice.client.request("POST", "/api/v1/auth/login", json={}))

@@ -1,20 +1,20 @@
-"""Values of DESIGN §3.1 on the wire: whatever is not exactly right is 422, never rounded.
+"""Amounts, currencies, texts and query parameters: a value out of format is 422, never rounded.
 
-Each table is sent whole, and then nothing has happened.
+Every row of each table is sent; afterwards neither account nor keys have changed.
 """
 
 from collections.abc import Iterator
 
 import pytest
 
-from finpay.client import HttpResponse as Answer
-from tests.api.assertions import NOBODY, invalid, post, problem, sending, transaction
+from finpay.client import HttpResponse
+from tests.api.assertions import UNKNOWN_ACCOUNT, invalid, post, problem, sending, transaction
 from tests.api_process import Api, User
 
 LIMIT = 2**53 - 1
 
-# JSON, and none of it an integer from 1 to 2^53-1.
-NO_AMOUNTS = [
+# Valid JSON values that are not an integer from 1 to 2^53-1.
+INVALID_AMOUNTS = [
     '"100"', '" 100 "', '"1_000"', '"+5"', '"１００"', '"0x10"', '"100.00"', '""', '"1e2"', '"NaN"',
     "100.0", "1e2", "1E2", "1e+2", "100e-2", "100.5", "0.1", "1.0000000000000001", "1e400",
     "-1e400", "1.0e0", "9007199254740991.0", "9.007199254740991e15",
@@ -24,19 +24,19 @@ NO_AMOUNTS = [
     "9" * 19, "9" * 20, "1" + "0" * 400, "-" + "9" * 400, "9" * 5_000, "1" * 60_000,
 ]  # fmt: skip
 
-# No JSON at all, whatever JavaScript or Python would say to it.
-NO_JSON = [
+# Texts that are not JSON, although JavaScript or Python accepts some of them.
+MALFORMED_AMOUNTS = [
     "NaN", "Infinity", "-Infinity", "+5", "0x10", "0o7", "1_000", "007", "00", "-01", ".5", "5.",
     "1e", "--1", "- 1", "", "100,", "１００", "'100'", "True", "None", "nan", "undefined", "1n",
 ]  # fmt: skip
 
-NO_CURRENCIES = [
+INVALID_CURRENCIES = [
     '"zar"', '"Zar"', '"ZA"', '"ZARR"', '"ZAR "', '" ZAR"', '""', '"XXX"', '"XAU"', '"XTS"',
     '"ZZZ"', '"ＺＡＲ"', '"ZАR"', '"Z\\u0000R"', "710", "true", "[]", '["ZAR"]', "{}", '"ZAR\\n"',
     '"BTC"', '"€"', '"\\ud800ZA"',
 ]  # fmt: skip
 
-NO_IDS = ["1", "true", "[]", "{}", "1.5", '"\\u0000"', '"\\udfff"', f'["{NOBODY}"]']
+NON_TEXTS = ["1", "true", "[]", "{}", "1.5", '"\\u0000"', '"\\udfff"', f'["{UNKNOWN_ACCOUNT}"]']
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def bob(api: Api) -> User:
 
 
 @pytest.fixture(autouse=True)
-def nothing_happened(api: Api, alice: User) -> Iterator[None]:
-    """Neither alice's account nor her keys know of any of this."""
+def assert_unchanged(api: Api, alice: User) -> Iterator[None]:
+    """Checks that alice's account and keys are unchanged after the test."""
     state = (
         "SELECT sequence, (SELECT count(*) FROM ledger.idempotency_keys k "
         "WHERE k.principal_id = a.user_id) FROM ledger.accounts a WHERE public_id = $1"
@@ -61,22 +61,22 @@ def nothing_happened(api: Api, alice: User) -> Iterator[None]:
     assert api.sql(state, alice.account_id) == before
 
 
-def send(user: User, **members: str) -> Answer:
+def send(user: User, **members: str) -> HttpResponse:
     """A transfer whose members are JSON texts."""
     content = ",".join(f'"{name}":{text}' for name, text in members.items())
     return post(user, f"{{{content}}}".encode(), X_Idempotency_Key="never-used")
 
 
 @pytest.mark.contract("1.1.1")
-def test_an_amount_that_is_no_integer_in_range_is_422(alice: User, bob: User) -> None:
-    for text in NO_AMOUNTS:
+def test_an_amount_that_is_not_an_integer_in_range_is_422(alice: User, bob: User) -> None:
+    for text in INVALID_AMOUNTS:
         with sending(text):
             answer = send(alice, receiver_id=f'"{bob.account_id}"', amount=text)
             invalid(answer, "#/amount")
 
 
-def test_an_amount_that_is_no_json_is_400(alice: User, bob: User) -> None:
-    for text in NO_JSON:
+def test_an_amount_that_is_not_json_is_400(alice: User, bob: User) -> None:
+    for text in MALFORMED_AMOUNTS:
         with sending(text):
             answer = send(alice, receiver_id=f'"{bob.account_id}"', amount=text)
             problem(answer, 400, "malformed_json")
@@ -87,15 +87,15 @@ def test_an_amount_is_required(alice: User, bob: User) -> None:
 
 
 def test_a_currency_that_is_not_in_iso_4217_is_422(alice: User, bob: User) -> None:
-    for text in NO_CURRENCIES:
+    for text in INVALID_CURRENCIES:
         with sending(text):
             answer = send(alice, receiver_id=f'"{bob.account_id}"', amount="5", currency=text)
             invalid(answer, "#/currency")
 
 
 @pytest.mark.parametrize("member", ["receiver_id", "receiver_email", "description"])
-def test_a_text_that_is_none_is_422(alice: User, bob: User, member: str) -> None:
-    for text in NO_IDS:
+def test_a_member_that_is_not_a_storable_text_is_422(alice: User, bob: User, member: str) -> None:
+    for text in NON_TEXTS:
         members = {"receiver_id": f'"{bob.account_id}"', "amount": "5"}
         if member == "receiver_email":
             del members["receiver_id"]
@@ -103,7 +103,7 @@ def test_a_text_that_is_none_is_422(alice: User, bob: User, member: str) -> None
             invalid(send(alice, **members | {member: text}), f"#/{member}")
 
 
-def test_a_body_that_is_no_object_is_422(alice: User) -> None:
+def test_a_body_that_is_not_an_object_is_422(alice: User) -> None:
     for text in ("[]", "[1]", '"text"', "1", "1.5", "true", "null", '[{"amount":5}]'):
         answer = post(alice, text.encode(), X_Idempotency_Key="never-used")
         problem(answer, 422, "validation_failed")
@@ -111,7 +111,7 @@ def test_a_body_that_is_no_object_is_422(alice: User) -> None:
 
 @pytest.mark.contract("1.1.1")
 @pytest.mark.parametrize("amount", [1, LIMIT])
-def test_the_smallest_and_the_largest_amount_moves_money(api: Api, amount: int) -> None:
+def test_the_smallest_and_the_largest_amount_are_sent(api: Api, amount: int) -> None:
     sender, receiver = api.user(amount), api.user()
     answer = post(
         sender,
@@ -123,7 +123,7 @@ def test_the_smallest_and_the_largest_amount_moves_money(api: Api, amount: int) 
     assert f'"amount":{amount},'.encode() in answer.body
 
 
-NO_PARAMETERS = {
+INVALID_PARAMETERS = {
     "limit": ["", "0", "-1", "+1", "101", "1.0", "1e1", "01", "１", "1_0", "true", " 1", "9" * 400],
     "amount_min": [
         "", "-1", "1.0", "1e2", "0x1", "1_000", "+5", " 1", "１００", str(2**53), "9" * 400,
@@ -141,15 +141,16 @@ NO_PARAMETERS = {
     "direction": ["", "SENT", "both", "sent ", "sent,received"],
     "status": ["", "Completed", "done", "null"],
     "counterparty_id": [
-        "", "acc_", "bob", NOBODY.upper(), NOBODY[:-1], NOBODY.replace("acc", "usr"),
+        "", "acc_", "bob", UNKNOWN_ACCOUNT.upper(), UNKNOWN_ACCOUNT[:-1],
+        UNKNOWN_ACCOUNT.replace("acc", "usr"),
     ],
     "idempotency_key": ["", "a b", "é", "k" * 256, "\x00", "a\n"],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NO_PARAMETERS)
-def test_a_query_parameter_that_is_not_exactly_right_is_422(alice: User, name: str) -> None:
-    for text in NO_PARAMETERS[name]:
+@pytest.mark.parametrize("name", INVALID_PARAMETERS)
+def test_a_query_parameter_out_of_format_is_422(alice: User, name: str) -> None:
+    for text in INVALID_PARAMETERS[name]:
         with sending(text):
             invalid(alice.get("/transactions", **{name: text}), name, kind="parameter")
 
@@ -164,20 +165,20 @@ def test_a_time_may_have_an_offset_and_a_fraction(alice: User) -> None:
 
 
 @pytest.mark.contract("1.3.4")
-def test_a_query_parameter_is_known_and_given_once(alice: User) -> None:
+def test_an_unknown_or_repeated_query_parameter_is_422(alice: User) -> None:
     for path in ("/transactions", "/accounts/entries"):
         url = f"/api/v1{path}"
-        for query, place in (
+        for query, parameter in (
             ("limit=1&limit=1", "limit"), ("offset=1", "offset"), ("page=1", "page"),
             ("Limit=1", "Limit"), ("limit", "limit"),
         ):  # fmt: skip
-            invalid(alice.client.request("GET", f"{url}?{query}"), place, kind="parameter")
+            invalid(alice.client.request("GET", f"{url}?{query}"), parameter, kind="parameter")
     for filter_ in ("direction", "status", "amount_min", "idempotency_key"):
         invalid(alice.get("/accounts/entries", **{filter_: "1"}), filter_, kind="parameter")
     for path in ("/accounts", "/auth/me"):
         invalid(alice.get(path, a="1"), "a", kind="parameter")
     answer = alice.client.request(
-        "POST", "/api/v1/transactions?a=1", json={"receiver_id": NOBODY, "amount": 5},
+        "POST", "/api/v1/transactions?a=1", json={"receiver_id": UNKNOWN_ACCOUNT, "amount": 5},
         headers={"X-Idempotency-Key": "never-used"},
     )  # fmt: skip
     invalid(answer, "a", kind="parameter")

@@ -1,4 +1,4 @@
-"""Registering, logging in, and what neither gives away."""
+"""Registration and login, and that they reveal no secret and no registered e-mail address."""
 
 import re
 import statistics
@@ -26,7 +26,7 @@ def ask(api: Api, path: str, **body: object) -> Any:
 
 
 def assert_logged_in(api: Api, answer: Any, status: int) -> Any:
-    """The whole shape, and tokens that work."""
+    """Checks all members, and that the tokens are valid."""
     assert answer.status == status, answer.body
     assert answer.headers["Cache-Control"] == "no-store"
     members = answer.json()
@@ -52,7 +52,7 @@ def alice(api: Api) -> User:
 
 class TestRegister:
     @pytest.mark.contract("1.2.1")
-    def test_makes_a_user_an_account_and_a_session(self, api: Api) -> None:
+    def test_creates_a_user_an_account_and_a_session(self, api: Api) -> None:
         answer = ask(api, "register", email="First.One@Example.COM", password=PASSWORD)
         members = assert_logged_in(api, answer, 201)
         assert members["user"]["email"] == "first.one@example.com"
@@ -61,7 +61,7 @@ class TestRegister:
         assert [account[name] for name in ("balance", "available", "held")] == [0, 0, 0]
         assert (account["currency"], account["status"], account["version"]) == ("ZAR", "active", 0)
 
-    def test_takes_a_name_and_a_currency(self, api: Api) -> None:
+    def test_accepts_a_name_and_a_currency(self, api: Api) -> None:
         answer = ask(
             api,
             "register",
@@ -84,17 +84,17 @@ class TestRegister:
             "twice.élan＠example.com",
         ],
     )
-    def test_knows_an_email_in_any_spelling(self, api: Api, spelling: str) -> None:
+    def test_refuses_a_registered_email_in_any_form(self, api: Api, spelling: str) -> None:
         ask(api, "register", email="twice.élan@example.com", password=PASSWORD)
         problem(ask(api, "register", email=spelling, password=PASSWORD), 409, "email_taken")
         login = ask(api, "login", email=spelling, password=PASSWORD)
         assert (login.status, login.json()["user"]["email"]) == (200, "twice.élan@example.com")
 
     @pytest.mark.contract("1.2.1")
-    def test_takes_an_email_once_however_many_ask_at_once(self, api: Api) -> None:
-        """Some of fifty may be told that too many passwords are being hashed."""
-        email = "crowd@example.com"
-        spellings = [email, email.upper(), "Crowd@example.com"]
+    def test_of_concurrent_registrations_of_one_email_one_succeeds(self, api: Api) -> None:
+        """Some of the fifty may be answered 503: too many passwords are being hashed."""
+        email = "concurrent@example.com"
+        spellings = [email, email.upper(), "Concurrent@example.com"]
         with ThreadPoolExecutor(50) as threads:
             answers = list(
                 threads.map(
@@ -149,22 +149,22 @@ class TestRegister:
         ],
         ids=str,
     )
-    def test_refuses_what_is_not_valid_and_makes_nothing(
+    def test_refuses_an_invalid_member_and_creates_nothing(
         self, api: Api, pointer: str, changed: dict[str, Any]
     ) -> None:
         before = api.sql("SELECT count(*) FROM identity.users")
-        right = {"email": "invalid@example.com", "password": PASSWORD}
-        invalid(ask(api, "register", **{**right, **changed}), pointer)
+        valid = {"email": "invalid@example.com", "password": PASSWORD}
+        invalid(ask(api, "register", **{**valid, **changed}), pointer)
         assert api.sql("SELECT count(*) FROM identity.users") == before
 
     @pytest.mark.parametrize("missing", ["email", "password"])
-    def test_needs_both_credentials(self, api: Api, missing: str) -> None:
+    def test_refuses_a_missing_credential(self, api: Api, missing: str) -> None:
         body = {"email": "missing@example.com", "password": PASSWORD}
         del body[missing]
         invalid(ask(api, "register", **body), f"#/{missing}")
 
-    def test_takes_the_longest_of_everything(self, api: Api) -> None:
-        """Both ends of the limits, counted in characters and not in bytes."""
+    def test_accepts_the_shortest_and_the_longest_values(self, api: Api) -> None:
+        """Lengths are counted in characters, not in bytes."""
         email = f"{'é' * 242}@example.com"
         answer = ask(api, "register", email=email, password="üöäß" * 32, name="名" * 100)
         assert answer.status == 201, answer.body
@@ -182,7 +182,7 @@ class TestLogin:
 
     @pytest.mark.contract("1.2.2")
     @pytest.mark.parametrize("password", ["wrong", f"{PASSWORD} ", PASSWORD.upper(), "x" * 128])
-    def test_says_the_same_for_an_unknown_email_and_a_wrong_password(
+    def test_answers_the_same_for_an_unknown_email_and_a_wrong_password(
         self, api: Api, alice: User, password: str
     ) -> None:
         wrong = ask(api, "login", email=alice.email, password=password)
@@ -190,13 +190,13 @@ class TestLogin:
         for answer in (wrong, unknown):
             problem(answer, 401, "invalid_credentials")
             assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
-        told = [{**answer.json(), "request_id": None} for answer in (wrong, unknown)]
-        assert told[0] == told[1]
+        problems = [{**answer.json(), "request_id": None} for answer in (wrong, unknown)]
+        assert problems[0] == problems[1]
         assert {*wrong.headers} == {*unknown.headers}
 
     @pytest.mark.contract("1.2.2")
     def test_takes_the_same_time_for_an_unknown_email(self, api: Api, alice: User) -> None:
-        """Medians of turns taken in pairs; without the hash, the difference is thirtyfold."""
+        """Medians of alternating logins; without the dummy hash they would differ thirtyfold."""
         spent: dict[str, list[float]] = {alice.email: [], "nobody@example.com": []}
         for _ in range(9):
             for email, seconds in spent.items():
@@ -218,12 +218,12 @@ class TestLogin:
         ],
         ids=str,
     )
-    def test_refuses_what_is_not_valid(self, api: Api, pointer: str, body: dict[str, Any]) -> None:
+    def test_refuses_an_invalid_member(self, api: Api, pointer: str, body: dict[str, Any]) -> None:
         invalid(ask(api, "login", **body), pointer)
 
     @pytest.mark.contract("1.5.1")
     def test_ignores_an_authorization_header(self, api: Api, alice: User) -> None:
-        """Also one that no other route would take."""
+        """Even one that every other route refuses."""
         for authorization in ("Bearer nonsense", "Basic YTpi", ""):
             answer = api.client().request(
                 "POST",
@@ -235,14 +235,14 @@ class TestLogin:
 
 
 @pytest.mark.contract("1.2.6")
-def test_me_tells_the_user_and_nothing_secret(api: Api, alice: User) -> None:
+def test_me_returns_the_user_without_secrets(api: Api, alice: User) -> None:
     me = alice.get("/auth/me")
     assert list(me.json()) == USER_MEMBERS
     assert me.json()["email"] == alice.email
     assert b"argon2" not in me.body
 
 
-def test_passwords_and_refresh_tokens_are_kept_as_hashes(api: Api, alice: User) -> None:
+def test_passwords_and_refresh_tokens_are_stored_as_hashes(api: Api, alice: User) -> None:
     rows = api.sql("SELECT password_hash FROM identity.users WHERE email = $1", alice.email)
     assert rows[0]["password_hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert alice.client.refresh_token is not None
@@ -250,7 +250,7 @@ def test_passwords_and_refresh_tokens_are_kept_as_hashes(api: Api, alice: User) 
     assert alice.client.refresh_token not in kept[0]["all"]
 
 
-def test_nothing_secret_and_no_email_is_logged(strict: Strict, address: str) -> None:
+def test_no_secret_and_no_email_is_logged(strict: Strict, address: str) -> None:
     post, email = strict.from_address(address), f"logged-{address}@example.com"
     login = post("/auth/register", email=email, password="a password in no log").json()
     post("/auth/login", email=email, password="another guess at it")

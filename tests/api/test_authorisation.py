@@ -1,22 +1,22 @@
-"""What belongs to others: it looks like what does not exist, and nothing of it leaks."""
+"""Resources of other users: 404 as for a missing one, and none of their data in any answer."""
 
 from typing import Any, Final, NamedTuple
 
 import pytest
 
 from finpay import ids
-from finpay.client import HttpResponse as Answer
-from tests.api.assertions import NOBODY, problem, transaction
+from finpay.client import HttpResponse
+from tests.api.assertions import UNKNOWN_ACCOUNT, problem, transaction
 from tests.api_process import Api, User
 
-# Balances that can be told apart from every other number in an answer.
+# Balances that differ from every other number in an answer.
 ALICE_HAS: Final = 987_654_321
 BOB_HAS: Final = 555_444_333
 SENT: Final = 1_000
 
 
 class Deal(NamedTuple):
-    """Alice sent money to Bob, tried to send too much, and Carol has nothing to do with it."""
+    """Alice sent money to Bob and failed to send too much; Carol took no part."""
 
     alice: User
     bob: User
@@ -34,13 +34,13 @@ def deal(api: Api) -> Deal:
     return Deal(alice, bob, api.user(), sent, refused_id)
 
 
-def told(answer: Answer) -> dict[str, Any]:
-    """A problem without what is different in each."""
+def without_request_id(answer: HttpResponse) -> dict[str, Any]:
+    """The members of a problem, except those that differ in each answer."""
     return {**answer.json(), "request_id": None}
 
 
 def everything(user: User) -> bytes:
-    """All that this user can read."""
+    """The bodies of all that this user can read."""
     listed = user.get("/transactions").json()["data"]
     answers = [
         *(user.get(path) for path in ("/auth/me", "/accounts", "/accounts/entries")),
@@ -50,12 +50,19 @@ def everything(user: User) -> bytes:
     return b"\n".join(answer.body for answer in answers)
 
 
-def test_a_strangers_transaction_looks_like_none(deal: Deal) -> None:
+def test_a_transaction_of_other_users_is_404_like_a_missing_one(deal: Deal) -> None:
     nothing = deal.carol.get(f"/transactions/{ids.encode('txn', ids.new_uuid())}")
     problem(nothing, 404, "not_found")
-    for transaction_id in (deal.sent["id"], deal.refused, NOBODY, deal.alice.account_id, "x"):
+    for transaction_id in (
+        deal.sent["id"],
+        deal.refused,
+        UNKNOWN_ACCOUNT,
+        deal.alice.account_id,
+        "x",
+    ):
         answer = deal.carol.get(f"/transactions/{transaction_id}")
-        assert (answer.status, told(answer)) == (404, told(nothing))
+        assert answer.status == 404
+        assert without_request_id(answer) == without_request_id(nothing)
 
 
 def test_both_parties_see_a_transfer_each_with_their_own_balance(deal: Deal) -> None:
@@ -70,7 +77,7 @@ def test_both_parties_see_a_transfer_each_with_their_own_balance(deal: Deal) -> 
 
 
 @pytest.mark.contract("1.2.10", "6.1.2")
-def test_the_balance_of_the_other_side_is_in_no_answer(deal: Deal) -> None:
+def test_the_other_partys_balance_is_in_no_answer(deal: Deal) -> None:
     of_alice = [str(ALICE_HAS).encode(), str(ALICE_HAS - SENT).encode()]
     of_bob = [str(BOB_HAS).encode(), str(BOB_HAS + SENT).encode()]
     seen_by_alice, seen_by_bob = everything(deal.alice), everything(deal.bob)
@@ -80,20 +87,20 @@ def test_the_balance_of_the_other_side_is_in_no_answer(deal: Deal) -> None:
     assert not any(balance in seen_by_bob for balance in of_alice)
 
 
-def test_nothing_of_a_person_is_in_the_answers_to_another(deal: Deal) -> None:
+def test_no_personal_data_of_a_user_is_in_the_answers_to_another(deal: Deal) -> None:
     for reader, other in ((deal.alice, deal.bob), (deal.bob, deal.alice)):
         seen = everything(reader)
         assert other.email.encode() not in seen
         assert other.user_id.encode() not in seen
         assert other.account_id.encode() in seen
-    nobodys = everything(deal.carol)
+    seen_by_carol = everything(deal.carol)
     for user in (deal.alice, deal.bob):
         for text in (user.email, user.user_id, user.account_id):
-            assert text.encode() not in nobodys
+            assert text.encode() not in seen_by_carol
 
 
 @pytest.mark.contract("1.2.11")
-def test_a_failed_transfer_is_its_senders_alone(deal: Deal) -> None:
+def test_a_failed_transfer_is_visible_to_its_sender_only(deal: Deal) -> None:
     failed = transaction(deal.alice.get(f"/transactions/{deal.refused}"))
     assert (failed["status"], failed["failure_code"]) == ("failed", "insufficient_funds")
     assert failed["balance_after"] == ALICE_HAS - SENT
@@ -104,7 +111,7 @@ def test_a_failed_transfer_is_its_senders_alone(deal: Deal) -> None:
         assert deal.refused.encode() not in user.get("/accounts/entries").body
 
 
-def test_filters_find_only_what_is_the_callers_own(deal: Deal) -> None:
+def test_filters_find_only_transactions_of_the_caller(deal: Deal) -> None:
     for user, count in ((deal.alice, 2), (deal.bob, 1), (deal.carol, 0)):
         other = deal.bob if user is deal.alice else deal.alice
         found = user.get("/transactions", counterparty_id=other.account_id).json()
@@ -113,8 +120,8 @@ def test_filters_find_only_what_is_the_callers_own(deal: Deal) -> None:
         assert [each["id"] for each in keyed] == [deal.sent["id"]] * (user is deal.alice)
 
 
-def test_a_key_of_somebody_else_is_a_new_one(api: Api, deal: Deal) -> None:
-    """One key space per user: the same key and body is a transfer of one's own."""
+def test_a_key_used_by_another_user_is_a_new_key(api: Api, deal: Deal) -> None:
+    """Keys belong to a user: the same key and body of another user is another transfer."""
     dave = api.user(SENT)
     sent = dave.send(deal.bob, SENT, "deal", description="rent", metadata={"a": "b"})
     assert "Idempotent-Replayed" not in sent.headers
@@ -123,14 +130,14 @@ def test_a_key_of_somebody_else_is_a_new_one(api: Api, deal: Deal) -> None:
 
 
 @pytest.mark.parametrize("path", ["/transactions", "/accounts/entries"])
-def test_a_cursor_of_somebody_elses_list_is_none(api: Api, deal: Deal, path: str) -> None:
+def test_a_cursor_of_another_users_list_is_invalid(api: Api, deal: Deal, path: str) -> None:
     api.fund(deal.alice, 1)
     cursor = deal.alice.get(path, limit=1).json()["next_cursor"]
     assert deal.alice.get(path, limit=1, cursor=cursor).status == 200
     problem(deal.bob.get(path, limit=1, cursor=cursor), 400, "cursor_invalid")
 
 
-def test_there_is_no_way_to_name_an_account_to_read(deal: Deal) -> None:
+def test_no_path_or_parameter_reads_another_users_account(deal: Deal) -> None:
     problem(deal.carol.get(f"/accounts/{deal.alice.account_id}"), 404, "not_found")
     problem(deal.carol.get(f"/accounts/{deal.alice.account_id}/entries"), 404, "not_found")
     for name in ("id", "account_id", "user_id"):
@@ -139,17 +146,17 @@ def test_there_is_no_way_to_name_an_account_to_read(deal: Deal) -> None:
     assert deal.carol.get("/accounts").json()["id"] == deal.carol.account_id
 
 
-def test_nobody_sends_somebody_elses_money(deal: Deal) -> None:
+def test_a_body_can_not_name_the_sender(deal: Deal) -> None:
     for name in ("sender_id", "account_id", "user_id"):
         answer = deal.carol.send(deal.bob, 1, f"steal-{name}", **{name: deal.alice.account_id})
         problem(answer, 422, "validation_failed")
 
 
-def test_a_system_account_looks_like_none(api: Api, deal: Deal) -> None:
-    """Money leaves for the outside world by no transfer; what stands for it is not told."""
+def test_a_system_account_as_receiver_is_404_like_a_missing_one(api: Api, deal: Deal) -> None:
+    """No transfer can send to a system account, and no answer reveals that one exists."""
     rows = api.sql("SELECT id FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'")
     answers = []
-    for number, account_id in enumerate([ids.encode("acc", rows[0]["id"]), NOBODY]):
+    for number, account_id in enumerate([ids.encode("acc", rows[0]["id"]), UNKNOWN_ACCOUNT]):
         body = {"receiver_id": account_id, "amount": 1}
         answers.append(
             deal.alice.client.request(
@@ -160,4 +167,4 @@ def test_a_system_account_looks_like_none(api: Api, deal: Deal) -> None:
             )
         )
         problem(answers[-1], 404, "receiver_not_found")
-    assert told(answers[0]) == told(answers[1])
+    assert without_request_id(answers[0]) == without_request_id(answers[1])

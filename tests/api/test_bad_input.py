@@ -1,6 +1,6 @@
-"""Bytes that no honest client sends: always a problem with all its members, never a 500.
+"""Malformed and hostile bytes: always answered with a complete problem, never with a 500.
 
-Every string field of every body, odd paths, queries and headers (requirements B3 to B6).
+Every string member of every body; malformed paths, queries and headers.
 """
 
 import socket
@@ -11,14 +11,14 @@ from typing import Final
 import httpx
 import pytest
 
-from finpay.client import HttpResponse as Answer
-from tests.api.assertions import NOBODY, TRANSACTIONS, invalid, problem, sending
+from finpay.client import HttpResponse
+from tests.api.assertions import TRANSACTIONS, UNKNOWN_ACCOUNT, invalid, problem, sending
 from tests.api_process import PASSWORD, Api, User
 
 MAX_BODY: Final = 64 * 1024
-SEND: Final = f'"receiver_id":"{NOBODY}","amount":5'
+SEND: Final = f'"receiver_id":"{UNKNOWN_ACCOUNT}","amount":5'
 
-# Path, body with a place for one JSON string, and the pointer to that place.
+# Path, body with a placeholder for one JSON string, and the pointer to that string.
 STRINGS: Final = [
     ("/auth/register", '{"email":%s,"password":"correct horse 1"}', "#/email"),
     ("/auth/register", '{"email":"x@example.com","password":%s}', "#/password"),
@@ -54,12 +54,11 @@ def nothing_happened(api: Api, alice: User) -> Iterator[None]:
     assert b'"event":"bug"' not in api.log.read_bytes()[logged:]
 
 
-def ask(user: User, path: str, content: bytes, **headers: str | None) -> Answer:
+def ask(user: User, path: str, content: bytes, **headers: str | None) -> HttpResponse:
     named = {"X-Idempotency-Key": "never-used"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
-    answer: Answer = user.client.request("POST", f"/api/v1{path}", content=content, headers=named)
-    return answer
+    return user.client.request("POST", f"/api/v1{path}", content=content, headers=named)
 
 
 @pytest.mark.parametrize(("path", "template", "pointer"), STRINGS)
@@ -107,7 +106,7 @@ def test_a_member_that_no_shape_has_is_422(alice: User, name: str) -> None:
         b'{"a":1,}', b'{"a":1}\x00', b'{"a":"\\x41"}', b'{"a":"\\u12"}', b'"', b"nul", b"/**/{}",
     ],
 )  # fmt: skip
-def test_what_is_not_one_json_value_in_utf_8_is_400(alice: User, content: bytes) -> None:
+def test_a_body_that_is_not_one_json_value_in_utf_8_is_400(alice: User, content: bytes) -> None:
     for path in ("/transactions", "/auth/login"):
         problem(ask(alice, path, content), 400, "malformed_json")
 
@@ -127,7 +126,7 @@ def test_deep_nesting_is_refused(alice: User, content: bytes) -> None:
 
 
 def test_nesting_of_every_depth_is_refused(alice: User) -> None:
-    """Where one reader gives up and the next does not begin to, neither may stumble."""
+    """Decoder and text check have different limits of depth; neither may raise."""
     for depth in [*range(1, 20), *range(900, 1_000), 2_000, 5_000, 30_000]:
         content = b"[" * depth + b'"\\ud800"' + b"]" * depth
         with sending(depth):
@@ -140,14 +139,14 @@ class TestSize:
     def padded(self, size: int) -> bytes:
         return b"[" + b" " * (size - 2) + b"]"
 
-    def test_64_kib_are_read_and_one_byte_more_is_413(self, alice: User) -> None:
+    def test_of_64_kib_is_read_and_of_one_byte_more_is_413(self, alice: User) -> None:
         for path in ("/transactions", "/auth/login", "/auth/register", "/auth/logout"):
             answer = ask(alice, path, self.padded(MAX_BODY + 1))
             problem(answer, 413, "body_too_large")
         answer = ask(alice, "/transactions", self.padded(MAX_BODY))
         problem(answer, 422, "validation_failed")
 
-    def test_counts_without_a_content_length_too(self, api: Api, alice: User) -> None:
+    def test_is_bounded_without_a_content_length_too(self, api: Api, alice: User) -> None:
         for size, status in ((MAX_BODY, 422), (MAX_BODY + 1, 413), (2**20, 413)):
             answer = httpx.post(
                 f"{api.url}{TRANSACTIONS}",
@@ -156,10 +155,10 @@ class TestSize:
                 trust_env=False,
             )
             assert answer.request.headers["Transfer-Encoding"] == "chunked"
-            problem(answer_of(answer), status,
+            problem(HttpResponse(answer.status_code, answer.headers, answer.content), status,
                     "body_too_large" if status == 413 else "validation_failed")  # fmt: skip
 
-    def test_is_judged_by_content_length_before_the_body_comes(self, api: Api, alice: User) -> None:
+    def test_is_checked_by_content_length_before_it_arrives(self, api: Api, alice: User) -> None:
         lines = [f"{name}: {value}" for name, value in head_of(alice).items()]
         answer = raw(api, f"POST {TRANSACTIONS} HTTP/1.1", *lines, "Content-Length: 99999999999")
         problem(answer, 413, "body_too_large")
@@ -285,7 +284,7 @@ def head_of(user: User) -> dict[str, str]:
     }
 
 
-def raw(api: Api, *lines: str, content: bytes = b"") -> Answer:
+def raw(api: Api, *lines: str, content: bytes = b"") -> HttpResponse:
     """A request as it is spelt, where no client library would send it."""
     port = int(api.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
@@ -293,8 +292,4 @@ def raw(api: Api, *lines: str, content: bytes = b"") -> Answer:
         connection.sendall(head.encode("latin-1") + content)
         reply = HTTPResponse(connection)
         reply.begin()
-        return Answer(reply.status, httpx.Headers(reply.getheaders()), reply.read())
-
-
-def answer_of(reply: httpx.Response) -> Answer:
-    return Answer(reply.status_code, reply.headers, reply.content)
+        return HttpResponse(reply.status, httpx.Headers(reply.getheaders()), reply.read())

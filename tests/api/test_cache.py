@@ -1,4 +1,4 @@
-"""The response cache: fast where it may be, and never an old answer to one's own write (§3.3)."""
+"""The response cache: hits without PostgreSQL, and never an answer older than one's own write."""
 
 import asyncio
 import re
@@ -26,22 +26,22 @@ def valkey(redis_url: str) -> Iterator[Redis]:
         yield connection
 
 
-def kept(valkey: Redis, user: User) -> dict[str, bytes]:
+def cached_fields(valkey: Redis, user: User) -> dict[str, bytes]:
     """The user's cache: variants `v:…`, write markers `w:…`, generation and sequence."""
     found: Any = valkey.hgetall(redis_keys.cache(user.user_id))
     return {name.decode(): value for name, value in found.items()}
 
 
 def variants(valkey: Redis, user: User) -> list[str]:
-    return [name for name in kept(valkey, user) if name.startswith("v:")]
+    return [name for name in cached_fields(valkey, user) if name.startswith("v:")]
 
 
 def expire(valkey: Redis, user: User) -> None:
-    """Ten seconds later, as far as what is cached for this user goes."""
-    for name, value in kept(valkey, user).items():
+    """Expires what is cached for this user, as after ten seconds."""
+    for name, value in cached_fields(valkey, user).items():
         if name.startswith("v:"):
             ends_ms = re.search(rb"(?<= )\d{13}(?= )", value)
-            assert ends_ms is not None, "a variant tells when it ends"
+            assert ends_ms is not None, "a variant contains its expiry"
             assert int(ends_ms[0]) <= time.time() * 1000 + 10_000
             ended = value[: ends_ms.start()] + b"1" + value[ends_ms.end() :]
             valkey.hset(redis_keys.cache(user.user_id), name, ended)
@@ -49,7 +49,7 @@ def expire(valkey: Redis, user: User) -> None:
 
 @asynccontextmanager
 async def locked(database_url: str, tables: str) -> AsyncIterator[None]:
-    """Nobody can read these tables meanwhile."""
+    """Locks these tables, so that they can't be read in the block."""
     connection = await asyncpg.connect(database_url)
     try:
         async with connection.transaction():
@@ -60,7 +60,7 @@ async def locked(database_url: str, tables: str) -> AsyncIterator[None]:
 
 
 async def answers(user: User, path: str, **params: Any) -> int | None:
-    """The status of a read, or None if there is no answer while PostgreSQL can't be read."""
+    """The status of a read; None if it got no answer within 0.5 s."""
     headers = {"Authorization": f"Bearer {user.token}"}
     async with httpx.AsyncClient(trust_env=False, timeout=0.5) as http:
         try:
@@ -76,7 +76,7 @@ def user_url(user: User, path: str) -> str:
 
 class TestHit:
     @pytest.mark.contract("1.9.1")
-    async def test_never_touches_postgresql(self, api: Api, database_url: str) -> None:
+    async def test_needs_no_postgresql(self, api: Api, database_url: str) -> None:
         user = api.user(100)
         reads: list[tuple[str, dict[str, Any]]] = [
             (ACCOUNT, {}), (HISTORY, {}), (HISTORY, {"status": "completed", "limit": 5}),
@@ -85,12 +85,12 @@ class TestHit:
         async with locked(database_url, "ledger.accounts, identity.sessions"):
             for path, params in reads:
                 assert await answers(user, path, **params) == 200
-            # What is not cached does wait, so that this test would see a read.
+            # Uncached reads wait for the lock, so this test would notice a read.
             assert await answers(user, "/accounts/entries") is None
             assert await answers(user, HISTORY, limit=6) is None
         assert [user.get(path, **params).body for path, params in reads] == first
 
-    def test_is_the_same_answer_with_its_headers(self, api: Api) -> None:
+    def test_has_the_body_and_headers_of_the_first_answer(self, api: Api) -> None:
         user, other = api.user(100), api.user()
         for number in range(3):
             assert user.send(other, 1, f"link-{number}").status == 201
@@ -101,7 +101,7 @@ class TestHit:
         assert second.headers["X-Request-Id"] != first.headers["X-Request-Id"]
         assert second.headers["Cache-Control"] == "no-store"
 
-    def test_is_only_for_its_own_query_in_any_order(self, api: Api, valkey: Redis) -> None:
+    def test_is_per_query_in_any_order_of_parameters(self, api: Api, valkey: Redis) -> None:
         user, other = api.user(100), api.user()
         assert user.send(other, 7, "variant").status == 201
         all_, sent, received, none = (
@@ -118,7 +118,7 @@ class TestHit:
         assert [step["amount"] for step in user.get(HISTORY).json()["data"]] == all_
 
 
-class TestKept:
+class TestStored:
     @pytest.mark.contract("1.9.1")
     def test_at_most_16_variants(self, api: Api, valkey: Redis) -> None:
         user = api.user(100)
@@ -141,15 +141,15 @@ class TestKept:
         assert user.get("/auth/me").status == 200
         assert variants(valkey, user) == before
 
-    def test_never_a_refusal(self, api: Api, valkey: Redis) -> None:
+    def test_is_never_a_refusal(self, api: Api, valkey: Redis) -> None:
         user = api.user()
         problem(user.get(HISTORY, limit=0), 422, "validation_failed")
         problem(user.get(f"{HISTORY}/txn_01h455vb4pex5vsknk084sn02q"), 404, "not_found")
         assert variants(valkey, user) == []
 
     @pytest.mark.contract("1.9.1")
-    def test_not_longer_than_10_seconds(self, api: Api, valkey: Redis) -> None:
-        """Others' writes, here an operator's, show within that time."""
+    def test_expires_after_10_seconds(self, api: Api, valkey: Redis) -> None:
+        """Writes by others, here by an operator, are visible within that time."""
         user = api.user(100)
         assert (user.balance, len(user.get(HISTORY).json()["data"])) == (100, 1)
         api.fund(user, 11)
@@ -158,8 +158,8 @@ class TestKept:
         assert user.balance == 111
         assert [step["amount"] for step in user.get(HISTORY).json()["data"]] == [11, 100]
 
-    def test_nothing_while_a_write_may_be_under_way(self, api: Api, valkey: Redis) -> None:
-        """The mark that an unknown outcome leaves behind."""
+    def test_is_nothing_while_a_write_may_be_in_progress(self, api: Api, valkey: Redis) -> None:
+        """With the write marker of an unknown outcome."""
         user = api.user(100)
         assert user.balance == 100
         name = redis_keys.cache(user.user_id)
@@ -170,7 +170,7 @@ class TestKept:
         assert user.balance == 111  # so it was not served from the cache
         assert len(user.get(HISTORY).json()["data"]) == 2
         assert variants(valkey, user) == before  # nor stored
-        valkey.hset(name, "w:unknown", 1)  # the mark's time is over, and a variant's before it
+        valkey.hset(name, "w:unknown", 1)  # the marker has expired, and every variant before it
         expire(valkey, user)
         assert user.balance == 111
         assert len(user.get(HISTORY).json()["data"]) == 2
@@ -201,7 +201,7 @@ class TestWrite:
         for key, amount in (("done", 1), ("done", 1), ("failed", 101), ("done", 2)):
             user.send(other, amount, key)
         problem(user.send(user, 1, "self"), 422, "same_account")
-        assert [name for name in kept(valkey, user) if name.startswith("w:")] == []
+        assert [name for name in cached_fields(valkey, user) if name.startswith("w:")] == []
         assert user.balance == 99
         assert variants(valkey, user) != []
 
@@ -216,7 +216,7 @@ class TestWrite:
             answer = await asyncio.to_thread(user.send, other, 1, "unknown")
             assert int(answer.headers["Retry-After"]) >= 1
             problem(answer, 503, "unavailable")
-        assert [name for name in kept(valkey, user) if name.startswith("w:")] != []
+        assert [name for name in cached_fields(valkey, user) if name.startswith("w:")] != []
         retried = user.send(other, 1, "unknown")
         assert retried.status == 201
         assert user.get(HISTORY).json()["data"][0]["id"] == retried.json()["id"]

@@ -48,6 +48,7 @@ def behind(proxy: FaultyProxy, api: Api, token: str) -> FinPay:
     )
 
 
+@pytest.mark.fault("S1")
 @pytest.mark.parametrize(
     ("status", "body", "media_type"),
     [
@@ -71,6 +72,7 @@ def test_payment_whose_response_was_replaced_is_paid_once_and_returned(
     assert (sender.balance, receiver.balance) == (95, 5)
 
 
+@pytest.mark.fault("S1")
 def test_error_behind_a_proxy_that_never_recovers_names_the_key(
     api: Api,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Money under many hands at once, over two processes: requirements C1 to C6, M5 and F2."""
+"""Concurrent transfers over two processes: one effect per key, no lost update, no deadlock."""
 
 import asyncio
 from collections import Counter
@@ -10,8 +10,8 @@ import httpx
 import pytest
 from redis import Redis
 
-from finpay.client import HttpResponse as Answer
-from tests.api.load_client import Connection, crowd, transfer
+from finpay.client import HttpResponse
+from tests.api.load_client import Connection, open_connections, transfer
 from tests.api_process import Api, User, running_api
 
 
@@ -27,7 +27,7 @@ def pair(
 
 @pytest.fixture(autouse=True)
 def sound(pair: Api) -> Iterator[None]:
-    """Whatever happened: no deadlock, no batch that had to be tried again, books that balance."""
+    """Checks after every test: no deadlock, no retried batch, and `ledger verify` is ok."""
     before = troubles(pair)
     yield
     assert troubles(pair) == before
@@ -41,22 +41,22 @@ def troubles(api: Api) -> tuple[int, list[str]]:
     return int(deadlocks[0]["deadlocks"]), retries
 
 
-def statuses(answers: list[Answer]) -> Counter[int]:
+def statuses(answers: list[HttpResponse]) -> Counter[int]:
     return Counter(answer.status for answer in answers)
 
 
-def told(answer: Answer) -> str:
-    """`sent 5`, or the code of the refusal."""
+def outcome(answer: HttpResponse) -> str:
+    """`sent 5`, or the error code."""
     members = answer.json()
     return members["code"] if answer.status >= 400 else f"sent {members['amount']}"
 
 
 class TestOneKey:
-    async def test_a_hundred_times_at_once_has_one_effect_and_one_answer(
+    async def test_sent_a_hundred_times_at_once_has_one_effect_and_one_answer(
         self, pair: Api, redis_url: str
     ) -> None:
         alice, bob = pair.user(100), pair.user()
-        async with crowd(pair, 100) as clients:
+        async with open_connections(pair, 100) as clients:
             for round_ in range(10):
                 key = f"one-{round_}"
                 answers = await asyncio.gather(*(c.send(alice, bob, key) for c in clients))
@@ -67,9 +67,9 @@ class TestOneKey:
                 await self.is_replayed(clients, alice, bob, key, body)
         assert (alice.balance, bob.balance) == (90, 10)
 
-    def the_only_answer(self, answers: list[Answer]) -> bytes:
-        """Every answer is this one, or 409 while nobody knows it yet."""
-        assert {told(answer) for answer in answers} <= {"sent 1", "request_in_progress"}
+    def the_only_answer(self, answers: list[HttpResponse]) -> bytes:
+        """The body of the only result; other answers are 409 while it is in progress."""
+        assert {outcome(answer) for answer in answers} <= {"sent 1", "request_in_progress"}
         assert all(a.headers["Retry-After"] == "1" for a in answers if a.status == 409)
         results = [answer for answer in answers if answer.status == 201]
         first = [answer for answer in results if "Idempotent-Replayed" not in answer.headers]
@@ -80,7 +80,7 @@ class TestOneKey:
     async def is_replayed(
         self, clients: list[Connection], alice: User, bob: User, key: str, body: bytes
     ) -> None:
-        """To whoever asks later, of whichever process."""
+        """Checks that later requests to each process get the replay."""
         for client in clients[::10]:
             answer = await client.send(alice, bob, key)
             assert (answer.status, answer.body) == (201, body)
@@ -88,9 +88,9 @@ class TestOneKey:
 
     @pytest.mark.contract("1.8.7")
     async def test_up_to_the_limit_of_waiting_requests_all_get_the_answer(self, pair: Api) -> None:
-        """Over both processes, round after round."""
+        """Over both processes, in ten rounds."""
         alice, bob = pair.user(100), pair.user()
-        async with crowd(pair, 50) as clients:
+        async with open_connections(pair, 50) as clients:
             for round_ in range(10):
                 answers = await asyncio.gather(
                     *(client.send(alice, bob, f"copies-{round_}") for client in clients)
@@ -98,21 +98,21 @@ class TestOneKey:
                 assert Counter(answer.status for answer in answers) == {201: 50}
                 self.the_only_answer(answers)
 
-    async def test_right_after_a_flush_has_one_answer_too(self, pair: Api, redis_url: str) -> None:
-        """Redis knows nothing, and a hundred retries ask PostgreSQL together."""
+    async def test_right_after_a_flush_has_one_answer(self, pair: Api, redis_url: str) -> None:
+        """Redis is empty, so a hundred concurrent retries are decided by PostgreSQL."""
         alice, bob = pair.user(100), pair.user()
-        async with crowd(pair, 100) as clients:
+        async with open_connections(pair, 100) as clients:
             first = await clients[0].send(alice, bob, "flushed")
             with Redis.from_url(redis_url) as valkey:
                 valkey.flushall()
             answers = await asyncio.gather(*(c.send(alice, bob, "flushed") for c in clients))
-        assert {told(answer) for answer in answers} <= {"sent 1", "request_in_progress"}
+        assert {outcome(answer) for answer in answers} <= {"sent 1", "request_in_progress"}
         assert {answer.body for answer in answers if answer.status == 201} == {first.body}
         assert alice.balance == 99
 
-    async def test_for_two_different_requests_lets_one_of_them_win(self, pair: Api) -> None:
+    async def test_of_two_different_requests_is_used_by_one_of_them(self, pair: Api) -> None:
         alice, bob = pair.user(1_000), pair.user()
-        async with crowd(pair, 20) as clients:
+        async with open_connections(pair, 20) as clients:
             for round_ in range(20):
                 before = alice.balance
                 answers = await asyncio.gather(
@@ -121,7 +121,7 @@ class TestOneKey:
                         for n, client in enumerate(clients)
                     )
                 )
-                outcomes = {told(answer) for answer in answers}
+                outcomes = {outcome(answer) for answer in answers}
                 sent = outcomes & {"sent 1", "sent 2"}
                 assert len(sent) == 1, outcomes
                 assert outcomes - sent <= {"request_in_progress", "idempotency_key_reuse"}
@@ -130,24 +130,24 @@ class TestOneKey:
 
 async def test_of_200_transfers_from_a_balance_of_100_exactly_100_succeed(pair: Api) -> None:
     sender, receivers = pair.user(100), [pair.user(), pair.user()]
-    async with crowd(pair, 200) as clients:
+    async with open_connections(pair, 200) as clients:
         answers = await asyncio.gather(
             *(c.send(sender, receivers[n % 2], f"drain-{n}") for n, c in enumerate(clients))
         )
-    assert Counter(map(told, answers)) == {"sent 1": 100, "insufficient_funds": 100}
+    assert Counter(map(outcome, answers)) == {"sent 1": 100, "insufficient_funds": 100}
     assert sender.balance == 0
     assert sum(receiver.balance for receiver in receivers) == 100
     left = sorted(answer.json()["balance_after"] for answer in answers if answer.status == 201)
-    assert left == list(range(100))  # each saw a balance of its own
+    assert left == list(range(100))  # each saw a different balance
     failed = [step.id for step in sender.client.transactions(status="failed", limit=100)]
     assert len(set(failed)) == len(failed) == 100
 
 
-async def test_64_clients_who_pay_each_other_never_deadlock(pair: Api) -> None:
+async def test_64_clients_that_pay_each_other_never_deadlock(pair: Api) -> None:
     users = [pair.user(1_000) for _ in range(4)]
     chance = Random(4)  # what matters is the order of accounts in the batches
 
-    async def pay(client: Connection, number: int) -> list[Answer]:
+    async def pay(client: Connection, number: int) -> list[HttpResponse]:
         answers = []
         for step in range(15):
             among = users if number % 2 else users[:2]  # half of them only A→B and B→A
@@ -155,7 +155,7 @@ async def test_64_clients_who_pay_each_other_never_deadlock(pair: Api) -> None:
             answers.append(await client.send(sender, receiver, f"{number}-{step}", 1 + step))
         return answers
 
-    async with crowd(pair, 64) as clients:
+    async with open_connections(pair, 64) as clients:
         done = await asyncio.gather(*(pay(client, n) for n, client in enumerate(clients)))
     outcomes = statuses([answer for answers in done for answer in answers])
     assert outcomes.keys() <= {201, 402}
@@ -164,13 +164,13 @@ async def test_64_clients_who_pay_each_other_never_deadlock(pair: Api) -> None:
     assert sum(user.balance for user in users) == 4_000
 
 
-async def test_a_hot_receiver_takes_from_everybody(pair: Api) -> None:
+async def test_64_concurrent_senders_to_one_receiver_all_succeed(pair: Api) -> None:
     senders, hot = [pair.user(100) for _ in range(8)], pair.user()
 
-    async def pay(client: Connection, number: int) -> list[Answer]:
+    async def pay(client: Connection, number: int) -> list[HttpResponse]:
         return [await client.send(senders[number % 8], hot, f"{number}-{n}") for n in range(8)]
 
-    async with crowd(pair, 64) as clients:
+    async with open_connections(pair, 64) as clients:
         done = await asyncio.gather(*(pay(client, n) for n, client in enumerate(clients)))
     assert statuses([answer for answers in done for answer in answers]) == {201: 512}
     assert hot.balance == 512
@@ -179,13 +179,13 @@ async def test_a_hot_receiver_takes_from_everybody(pair: Api) -> None:
 
 
 @pytest.mark.contract("2.2.4")
-async def test_clients_who_disconnect_leave_nothing_stuck_and_their_retries_agree(
+async def test_disconnected_clients_leave_no_lock_and_their_retries_get_one_effect(
     pair: Api,
 ) -> None:
     sender, receiver = pair.user(1_000), pair.user()
     chance = Random(200)
     keys = [f"gone-{number}" for number in range(200)]
-    async with crowd(pair, 200) as clients:
+    async with open_connections(pair, 200) as clients:
         vanishing = []
         for key, client in zip(keys, clients, strict=True):
             whole = transfer(sender, receiver, key)
@@ -194,12 +194,12 @@ async def test_clients_who_disconnect_leave_nothing_stuck_and_their_retries_agre
         await asyncio.gather(*vanishing)
     await nothing_is_stuck(pair)
     made = effects(pair, sender)
-    assert 0 < len(made) < 200  # some were done and some were not, or this shows nothing
+    assert 0 < len(made) < 200  # otherwise the test shows nothing
 
-    async with crowd(pair, 10) as clients:
+    async with open_connections(pair, 10) as clients:
         answers = {key: await clients[n % 10].send(sender, receiver, key)
                    for n, key in enumerate(keys)}  # fmt: skip
-    assert set(map(told, answers.values())) == {"sent 1"}
+    assert set(map(outcome, answers.values())) == {"sent 1"}
     for key, transaction_id in made.items():
         assert answers[key].headers["Idempotent-Replayed"] == "true"
         assert answers[key].json()["id"] == transaction_id
@@ -220,7 +220,7 @@ def effects(api: Api, user: User) -> Mapping[str, str]:
 
 
 async def nothing_is_stuck(api: Api) -> None:
-    """Within 5 s every connection of the API is idle, and was for three looks: none in a
+    """Within 5 s every connection of the API is idle in three checks in a row: none in a
     transaction, none that waits for a lock."""
     quiet = 0
     busy: list[Any] = []

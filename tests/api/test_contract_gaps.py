@@ -1,4 +1,4 @@
-"""Rules of docs/contract.md that no other test holds."""
+"""Rules of docs/contract.md that no other test checks."""
 
 import socket
 

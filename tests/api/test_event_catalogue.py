@@ -1,4 +1,4 @@
-"""Every event that a scenario of everything causes is one of the catalogue, and as it says."""
+"""Every event of a scenario with all operations is of a known type and valid by its schema."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from finpay.outbox.event_types import EVENT_TYPES
 from tests.api.assertions import ID
 from tests.api_process import PASSWORD, Api, User
 
-# Written by the worker, where it gives an endpoint up: tests/delivery has its scenario.
+# Recorded by the worker when it disables an endpoint: tests/delivery tests it.
 ELSEWHERE: Final = {"webhook_endpoint.disabled"}
 VALIDATORS: Final = {
     kind: jsonschema_rs.validator_for(schemas.schema(kind), validate_formats=True)
@@ -22,15 +22,15 @@ VALIDATORS: Final = {
 
 @pytest.fixture(scope="module")
 def caused(api: Api) -> list[Any]:
-    """The events of two users who did everything that there is to do."""
+    """The events of two users who used every operation that records one."""
     alice, bob = api.user(1_000, name="Alice"), api.user(currency="ZAR")
     assert alice.send(bob, 10, "sent", metadata={"table": "4"}, description="Lunch").status == 201
     assert alice.send(bob, 10**9, "failed").status == 402
     assert alice.send(alice, 1, "refused").status == 422
     item = {"receiver_id": bob.account_id, "amount": 1}
-    bulk = {"mode": "independent", "transactions": [item, {**item, "amount": 10**9}, item]}
+    batch = {"mode": "independent", "transactions": [item, {**item, "amount": 10**9}, item]}
     answer = alice.client.request(
-        "POST", "/api/v1/transactions/batch", json=bulk, headers={"X-Idempotency-Key": "bulk"}
+        "POST", "/api/v1/transactions/batch", json=batch, headers={"X-Idempotency-Key": "batch"}
     )
     assert answer.status in {200, 201}, answer.body
     for status in ("frozen", "active"):
@@ -43,13 +43,13 @@ def caused(api: Api) -> list[Any]:
 
 
 @pytest.mark.contract("6.1.1")
-def test_is_of_the_catalogue_and_as_its_schema_says(caused: list[Any]) -> None:
+def test_each_event_is_valid_by_the_schema_of_its_type(caused: list[Any]) -> None:
     for event in caused:
         VALIDATORS[event["type"]].validate(event)
 
 
-def test_has_no_member_that_its_schema_does_not_name(caused: list[Any]) -> None:
-    """Schemas let receivers meet newer members; ours are all written down."""
+def test_no_event_has_a_member_that_its_schema_does_not_name(caused: list[Any]) -> None:
+    """Schemas allow further members, so that receivers accept newer events."""
     strict = {kind: _strict(schemas.schema(kind)) for kind in EVENT_TYPES}
     for event in caused:
         jsonschema_rs.validator_for(strict[event["type"]]).validate(event)
@@ -59,25 +59,27 @@ def test_every_type_was_caused(caused: list[Any]) -> None:
     assert {event["type"] for event in caused} == EVENT_TYPES.keys() - ELSEWHERE
 
 
-def test_no_event_passes_for_another_type(caused: list[Any]) -> None:
+def test_no_event_is_valid_by_the_schema_of_another_type(caused: list[Any]) -> None:
     for event in caused:
         assert [kind for kind in EVENT_TYPES if VALIDATORS[kind].is_valid(event)] == [event["type"]]
         unknown = event | {"type": "transaction.unknown"}
         assert not any(validator.is_valid(unknown) for validator in VALIDATORS.values())
 
 
-def test_an_ended_session_tells_why_and_who(caused: list[Any]) -> None:
+def test_a_revoked_session_event_has_its_reason_and_actor(caused: list[Any]) -> None:
     ended = [event for event in caused if event["type"] == "session.revoked"]
-    told = {event["data"]["object"]["reason"]: event for event in ended}
-    assert told.keys() == {"logout", "refresh_token_reused", "password_changed"}
-    for reason, event in told.items():
-        known = reason != "refresh_token_reused"  # who holds an old token, nobody knows
+    by_reason = {event["data"]["object"]["reason"]: event for event in ended}
+    assert by_reason.keys() == {"logout", "refresh_token_reused", "password_changed"}
+    for reason, event in by_reason.items():
+        known = reason != "refresh_token_reused"  # the holder of an old token is unknown
         assert (event["actor"] is not None, event["request"] is not None) == (known, known)
         assert event["data"]["object"]["ended_at"] > event["data"]["object"]["created_at"]
 
 
-def test_a_bulk_gives_each_transaction_its_event_under_one_key(caused: list[Any]) -> None:
-    own = [event for event in caused if (event["request"] or {}).get("idempotency_key") == "bulk"]
+def test_each_transaction_of_a_batch_has_its_event_with_the_key_of_the_batch(
+    caused: list[Any],
+) -> None:
+    own = [event for event in caused if (event["request"] or {}).get("idempotency_key") == "batch"]
     assert [event["type"] for event in own] == [
         "transaction.completed",
         "transaction.failed",
@@ -134,7 +136,7 @@ def _reuse(api: Api, user: User) -> None:
 
 
 def _strict(schema: Any) -> Any:
-    """The same, with nothing beside the members that it names."""
+    """The same schema, but without additional members."""
     if isinstance(schema, list):
         return [_strict(part) for part in schema]
     if not isinstance(schema, dict):

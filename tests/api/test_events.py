@@ -1,4 +1,4 @@
-"""GET /events: what happened, to read and to catch up with."""
+"""GET /events: newest first, and oldest first from a sequence on."""
 
 import json
 from typing import Any, Final
@@ -22,7 +22,7 @@ def bob(api: Api) -> User:
 
 @pytest.fixture(scope="module")
 def alice(api: Api, bob: User) -> User:
-    """Registered, funded, frozen for a while; sent, failed and received in turn."""
+    """A user who was funded, frozen and unfrozen, and has sent, failed and received transfers."""
     alice = api.user(1_000)
     for number in range(6):
         assert alice.send(bob, 10 + number, f"sent-{number}").status == 201
@@ -30,7 +30,7 @@ def alice(api: Api, bob: User) -> User:
         assert bob.send(alice, 2 + number, f"received-{number}").status == 201
     api.set_status(alice, "frozen")
     api.set_status(alice, "active")
-    assert alice.send(alice, 1, "refused").status == 422  # an event of nobody
+    assert alice.send(alice, 1, "refused").status == 422  # records no event
     return alice
 
 
@@ -42,28 +42,28 @@ def every(alice: User) -> list[Any]:
 
 class TestOrder:
     @pytest.mark.contract("6.1.3")
-    def test_is_newest_first_without_holes(self, every: list[Any]) -> None:
+    def test_is_newest_first_without_gaps(self, every: list[Any]) -> None:
         assert [event["sequence"] for event in every] == list(range(len(every), 0, -1))
-        told = ["user.registered", "account.created", "transaction.completed"]
-        told += [*ENDINGS, "transaction.completed"] * 6 + ["account.updated"] * 2
-        assert [event["type"] for event in reversed(every)] == told
+        types = ["user.registered", "account.created", "transaction.completed"]
+        types += [*ENDINGS, "transaction.completed"] * 6 + ["account.updated"] * 2
+        assert [event["type"] for event in reversed(every)] == types
         assert len({event["id"] for event in every}) == len(every)
 
-    def test_a_transactions_event_is_what_its_owner_reads_of_it(
+    def test_a_transaction_event_has_the_transaction_as_its_owner_reads_it(
         self, alice: User, every: list[Any]
     ) -> None:
-        told = [event for event in every if event["type"].startswith("transaction.")]
-        assert [event["data"]["object"] for event in told] == walk(alice, "/transactions")
-        assert all(event["created_at"] == event["data"]["object"]["created_at"] for event in told)
+        found = [event for event in every if event["type"].startswith("transaction.")]
+        assert [event["data"]["object"] for event in found] == walk(alice, "/transactions")
+        assert all(event["created_at"] == event["data"]["object"]["created_at"] for event in found)
 
-    def test_the_account_and_the_user_are_as_they_are_read(
+    def test_events_have_the_account_and_the_user_as_their_owner_reads_them(
         self, alice: User, every: list[Any]
     ) -> None:
         assert every[0]["data"]["object"] == alice.get("/accounts").json()
         assert every[-1]["data"]["object"] == alice.get("/auth/me").json()
 
     @pytest.mark.contract("6.1.1")
-    def test_who_caused_it_is_told_to_nobody_else(
+    def test_actor_and_request_are_visible_to_the_causing_user_only(
         self, alice: User, bob: User, every: list[Any]
     ) -> None:
         for event in every:
@@ -80,17 +80,17 @@ class TestOrder:
 class TestCatchingUp:
     @pytest.mark.contract("6.1.4")
     @pytest.mark.parametrize("limit", [1, 2, 7, 23, 24, 100])
-    def test_gives_everything_once_oldest_first(
+    def test_gives_every_event_once_oldest_first(
         self, alice: User, every: list[Any], limit: int
     ) -> None:
         assert walk(alice, EVENTS, after_sequence=0, limit=limit) == every[::-1]
 
-    def test_begins_behind_the_number(self, alice: User, every: list[Any]) -> None:
+    def test_begins_after_the_sequence(self, alice: User, every: list[Any]) -> None:
         for after in (1, 5, len(every) - 1, len(every), len(every) + 1, 2**53 - 1):
             expected = [event for event in reversed(every) if event["sequence"] > after]
             assert walk(alice, EVENTS, after_sequence=after) == expected
 
-    def test_by_the_number_alone_reads_what_comes_meanwhile(self, api: Api) -> None:
+    def test_by_after_sequence_alone_reads_new_events_too(self, api: Api) -> None:
         user, other, seen = api.user(100), api.user(), []
         last = 0
         for number in range(12):
@@ -121,7 +121,7 @@ class TestCatchingUp:
         assert page(alice, EVENTS, cursor=down, limit=100)["data"] == every[3:]
 
     @pytest.mark.parametrize("text", ["-1", "", "1.5", "x", "01", "9007199254740992", "1e3"])
-    def test_refuses_what_is_no_number(self, alice: User, text: str) -> None:
+    def test_refuses_an_invalid_sequence(self, alice: User, text: str) -> None:
         problem(alice.get(EVENTS, after_sequence=text), 422, "validation_failed")
 
 
@@ -141,13 +141,15 @@ class TestFilters:
                 assert walk(alice, EVENTS, type=pattern, limit=4) == expected
 
     @pytest.mark.parametrize("text", ["", "transaction", "transaction.c*", "payment.*", "a.b"])
-    def test_that_are_unknown_are_refused_with_those_that_are(self, alice: User, text: str) -> None:
+    def test_with_an_unknown_type_are_refused_with_the_list_of_types(
+        self, alice: User, text: str
+    ) -> None:
         answer = alice.get(EVENTS, type=text)
         members = problem(answer, 422, "validation_failed")
         assert "transaction.completed" in members["detail"]
         assert members["errors"][0]["parameter"] == "type"
 
-    def test_of_time_end_where_the_contract_says(self, alice: User, every: list[Any]) -> None:
+    def test_of_time_have_the_bounds_of_the_contract(self, alice: User, every: list[Any]) -> None:
         for event in every:
             at = event["created_at"]
             since = [other for other in every if other["created_at"] >= at]
@@ -155,23 +157,23 @@ class TestFilters:
             assert page(alice, EVENTS, created_from=at, limit=100)["data"] == since
             assert page(alice, EVENTS, created_to=at, limit=100)["data"] == until
 
-    def test_that_are_not_of_this_list_are_refused(self, alice: User) -> None:
+    def test_of_other_lists_are_refused(self, alice: User) -> None:
         for name in ("direction", "status", "amount_min", "types", "offset", "before_sequence"):
             problem(alice.get(EVENTS, **{name: "1"}), 422, "validation_failed")
         problem(alice.get(EVENTS, limit=101), 422, "validation_failed")
 
-    def test_of_another_users_cursor_are_none(self, alice: User, bob: User) -> None:
+    def test_with_another_users_cursor_are_refused(self, alice: User, bob: User) -> None:
         cursor = page(alice, EVENTS, limit=1)["next_cursor"]
         problem(bob.get(EVENTS, cursor=cursor), 400, "cursor_invalid")
 
 
 class TestOne:
     @pytest.mark.contract("6.1.4")
-    def test_is_what_the_list_shows(self, alice: User, every: list[Any]) -> None:
+    def test_equals_the_event_in_the_list(self, alice: User, every: list[Any]) -> None:
         for event in every:
             assert alice.get(f"{EVENTS}/{event['id']}").json() == event
 
-    def test_is_nothing_for_anybody_else(self, alice: User, bob: User, every: list[Any]) -> None:
+    def test_is_404_for_other_users(self, alice: User, bob: User, every: list[Any]) -> None:
         foreign = ids.encode("evt", ids.new_uuid())
         names = [*(event["id"] for event in every), foreign, "evt_x", "txn_" + foreign[4:], "x"]
         for name in names:
@@ -184,8 +186,8 @@ class TestOne:
             problem(api.client().request("GET", path), 401, "unauthenticated")
 
 
-def test_own_writes_are_there_at_once(api: Api) -> None:
-    """No cache stands before events."""
+def test_events_of_own_writes_are_visible_at_once(api: Api) -> None:
+    """Events are not cached."""
     user, other = api.user(100), api.user()
     for number in range(5):
         sent = user.send(other, 1, f"at-once-{number}").json()

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from finpay.errors import Code, FinPayError
-from tests.api.assertions import NOBODY, post, problem, replays, transaction
+from tests.api.assertions import UNKNOWN_ACCOUNT, post, problem, replays, transaction
 from tests.api_process import Api, User
 
 
@@ -47,31 +47,31 @@ def test_it_does_not_receive(frozen: User, bob: User) -> None:
     assert (bob.balance, frozen.balance) == (before, 1_000)
 
 
-def test_it_takes_no_money_from_outside_either(api: Api, frozen: User) -> None:
+def test_it_can_not_be_funded(api: Api, frozen: User) -> None:
     with pytest.raises(FinPayError) as refused:
         api.fund(frozen, 1)
     assert refused.value.code is Code.RECEIVER_UNAVAILABLE
     assert frozen.balance == 1_000
 
 
-def test_that_comes_before_every_other_refusal(frozen: User, bob: User) -> None:
+def test_account_frozen_comes_before_every_other_refusal(frozen: User, bob: User) -> None:
     problem(frozen.send(frozen, 1, "self"), 403, "account_frozen")
     problem(frozen.send(bob, 10**9, "too-much"), 403, "account_frozen")
     problem(frozen.send(bob, 1, "currency", currency="USD"), 403, "account_frozen")
-    nobody = f'{{"receiver_id":"{NOBODY}","amount":1}}'.encode()
-    problem(post(frozen, nobody, X_Idempotency_Key="nobody"), 403, "account_frozen")
-    # … and for the sender, a frozen receiver before currency and funds.
+    unknown = f'{{"receiver_id":"{UNKNOWN_ACCOUNT}","amount":1}}'.encode()
+    problem(post(frozen, unknown, X_Idempotency_Key="unknown"), 403, "account_frozen")
+    # For the sender, a frozen receiver comes before currency and funds.
     answer = bob.send(frozen, 10**9, f"both-{frozen.email}", currency="USD")
     problem(answer, 422, "receiver_unavailable")
 
 
-def test_only_the_sender_is_asked_when_both_are_frozen(api: Api, frozen: User) -> None:
+def test_account_frozen_comes_first_when_both_are_frozen(api: Api, frozen: User) -> None:
     other = api.user()
     api.set_status(other, "frozen")
     problem(frozen.send(other, 1, "both"), 403, "account_frozen")
 
 
-def test_thawed_it_moves_money_again_and_old_refusals_stand(
+def test_unfrozen_it_can_send_and_receive_and_old_refusals_are_replayed(
     api: Api, frozen: User, bob: User
 ) -> None:
     sent = frozen.send(bob, 1, "while-frozen")
@@ -87,16 +87,14 @@ def test_thawed_it_moves_money_again_and_old_refusals_stand(
     assert (account["status"], account["version"]) == ("active", 3)
 
 
-def test_what_was_answered_before_is_replayed_while_frozen(api: Api, bob: User) -> None:
+def test_answers_from_before_are_replayed_while_frozen(api: Api, bob: User) -> None:
     user = api.user(10)
     first = user.send(bob, 1, "before")
     api.set_status(user, "frozen")
     replays(first, user.send(bob, 1, "before"))
 
 
-def test_once_frozen_nothing_more_leaves_it_whoever_is_in_the_middle_of_sending(
-    api: Api, bob: User
-) -> None:
+def test_once_frozen_no_transfer_in_flight_debits_it(api: Api, bob: User) -> None:
     user = api.user(10_000)
 
     def send(sender: int) -> None:
@@ -114,7 +112,7 @@ def test_once_frozen_nothing_more_leaves_it_whoever_is_in_the_middle_of_sending(
     api.verify()
 
 
-def test_setting_what_is_set_changes_nothing(api: Api, frozen: User) -> None:
+def test_setting_the_present_status_changes_nothing(api: Api, frozen: User) -> None:
     before = sequence(api, frozen)
     api.set_status(frozen, "frozen")
     assert sequence(api, frozen) == before

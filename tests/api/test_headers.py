@@ -1,4 +1,4 @@
-"""Headers that every answer has, CORS, and how paths and methods are read."""
+"""Headers of every answer, CORS, and the parsing of paths and methods."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ from tests.api.assertions import ID, problem
 from tests.api.conftest import ORIGIN, Strict
 from tests.api_process import Api, User
 
-# One for each kind of answer: method, path, status.
+# Each kind of answer: method, path, status.
 ANSWERS: Final = [
     ("GET", "/api/v1/auth/me", 200),
     ("POST", "/api/v1/auth/login", 400),
@@ -52,7 +52,7 @@ class TestEveryAnswer:
         if answer.media_type == "application/problem+json":
             assert answer.json()["request_id"] == "mine-1._A"
 
-    def test_has_a_request_id_of_ours_if_none_was_given(
+    def test_has_a_new_request_id_if_none_was_given(
         self, alice: User, method: str, path: str, status: int
     ) -> None:
         answers = [ask(alice, method, path) for _ in range(2)]
@@ -77,7 +77,7 @@ class TestEveryAnswer:
         assert headers["Cache-Control"] == "no-store"
         assert "Server" not in headers
 
-    def test_tells_no_other_origin_anything(
+    def test_has_no_cors_headers_by_default(
         self, alice: User, method: str, path: str, status: int
     ) -> None:
         """Without FINPAY_CORS_ORIGINS."""
@@ -88,7 +88,7 @@ class TestEveryAnswer:
 
 @pytest.mark.contract("1.5.2")
 @pytest.mark.parametrize("given", ["x" * 129, "a b", "a,b", "é", 'a"b', "a/b", "a\tb", "", "💥"])
-def test_a_bad_request_id_is_replaced(alice: User, given: str) -> None:
+def test_an_invalid_request_id_is_replaced(alice: User, given: str) -> None:
     headers: Any = {"X-Request-Id": given.encode()}
     answer = alice.client.request("GET", "/api/v1/auth/me", headers=headers)
     assert re.fullmatch(f"req_{ID}", answer.headers["X-Request-Id"])
@@ -128,7 +128,7 @@ def test_the_trace_is_in_the_log_line(
 
 
 def log_line(api: Api, request_id: str, limit_s: float = 5.0) -> dict[str, Any]:
-    """The one line of this request, which is written after its answer."""
+    """The log line of this request, which is written after its answer."""
     until = time.monotonic() + limit_s
     while time.monotonic() < until:
         lines = [line for line in api.log.read_text().splitlines() if request_id in line]
@@ -173,13 +173,16 @@ class TestCors:
             "*",
         ],
     )
-    def test_others_may_not(self, strict: Strict, origin: str) -> None:
+    def test_other_origins_may_not(self, strict: Strict, origin: str) -> None:
         answer = ask(strict.user(), "GET", "/api/v1/auth/me", Origin=origin)
         assert "Access-Control-Allow-Origin" not in answer.headers
         assert answer.headers["Vary"] == "Origin"
 
-    def test_a_preflight_is_answered_with_what_is_allowed(self, strict: Strict) -> None:
-        answer = strict.stranger().request(
+    @pytest.mark.fault("H8")
+    def test_a_preflight_is_answered_with_the_allowed_methods_and_headers(
+        self, strict: Strict
+    ) -> None:
+        answer = strict.anonymous_client().request(
             "OPTIONS",
             "/api/v1/transactions",
             headers={
@@ -193,9 +196,12 @@ class TestCors:
         assert "POST" in answer.headers["Access-Control-Allow-Methods"].split(", ")
         allowed = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
         assert {"authorization", "content-type", "x-idempotency-key"} <= {*allowed}
+        assert {"traceparent", "tracestate", "baggage", "sentry-trace"} <= {*allowed}
 
-    def test_a_preflight_for_a_path_that_is_none_is_404(self, strict: Strict) -> None:
-        answer = strict.stranger().request("OPTIONS", "/api/v1/nothing", headers={"Origin": ORIGIN})
+    def test_a_preflight_for_an_unknown_path_is_404(self, strict: Strict) -> None:
+        answer = strict.anonymous_client().request(
+            "OPTIONS", "/api/v1/nothing", headers={"Origin": ORIGIN}
+        )
         problem(answer, 404, "not_found")
 
 
@@ -211,7 +217,7 @@ class TestCors:
         ("/livez", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_options_and_405_tell_the_methods(api: Api, path: str, methods: set[str]) -> None:
+def test_options_and_405_name_the_methods(api: Api, path: str, methods: set[str]) -> None:
     client = api.client()
     for method, status in (("OPTIONS", 204), ("PUT", 405), ("PROPFIND", 405)):
         answer = client.request(method, path)
@@ -257,8 +263,8 @@ def test_head_is_get_without_a_body(alice: User, path: str) -> None:
         ("/docs/errors/nothing", 404),
     ],
 )
-def test_a_path_is_read_as_it_is(alice: User, api: Api, path: str, status: int) -> None:
-    """Over a bare connection: clients tidy paths up before they send them."""
+def test_a_path_is_not_normalised(alice: User, api: Api, path: str, status: int) -> None:
+    """Over http.client: other clients normalise paths before they send them."""
     address = urlsplit(api.url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port)
     connection.request("GET", path, headers={"Authorization": f"Bearer {alice.token}"})

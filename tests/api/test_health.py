@@ -1,4 +1,4 @@
-"""What operators and newcomers see: health, metrics, the OpenAPI document and the docs pages."""
+"""Health, metrics, the OpenAPI document and the pages of the documentation."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.api.conftest import METRICS_TOKEN, Strict
 from tests.api_process import Api, running_api
 
 HTML: Final = "text/html; charset=utf-8"
-# DESIGN §3.2, and what stands at the root.
+# The routes of the contract, and those at the root.
 PATHS: Final = {
     "/api/v1/auth/register": {"post"},
     "/api/v1/auth/login": {"post"},
@@ -42,7 +42,7 @@ def ask(api: Api, path: str, authorization: str | None = None) -> Any:
 
 
 @pytest.mark.contract("1.2.14")
-def test_health_tells_what_money_depends_on(api: Api) -> None:
+def test_health_has_the_state_of_postgres_and_redis(api: Api) -> None:
     answer = ask(api, "/api/v1/health")
     assert (answer.status, answer.media_type) == (200, "application/json")
     checks = {"postgres": "ok", "redis": "ok"}
@@ -50,7 +50,7 @@ def test_health_tells_what_money_depends_on(api: Api) -> None:
 
 
 @pytest.mark.contract("1.2.14")
-def test_probes_say_that_all_is_well(api: Api) -> None:
+def test_probes_are_ok_while_the_servers_are(api: Api) -> None:
     assert ask(api, "/livez").status == 200
     ready = ask(api, "/readyz")
     assert (ready.status, ready.json()) == (
@@ -60,9 +60,9 @@ def test_probes_say_that_all_is_well(api: Api) -> None:
 
 
 @pytest.mark.contract("1.2.14")
-def test_health_is_for_everybody_and_never_limited(strict: Strict) -> None:
-    """More often than any limit, with a token that nobody else would take."""
-    client = strict.stranger()
+def test_health_needs_no_token_and_is_never_limited(strict: Strict) -> None:
+    """With more requests than any limit, and with an invalid token."""
+    client = strict.anonymous_client()
     for path in ("/api/v1/health", "/livez", "/readyz"):
         for _ in range(110):
             answer = client.request("GET", path, headers={"Authorization": "Bearer nonsense"})
@@ -77,8 +77,8 @@ class TestMetrics:
         answer = ask(api, "/metrics")
         assert (answer.status, answer.media_type) == (200, "text/plain")
         samples = re.findall(r"^(finpay_\w+)\S* (\S+)$", answer.body.decode(), re.MULTILINE)
-        told = {name for name, value in samples if float(value) > 0}
-        assert told >= {
+        counted = {name for name, value in samples if float(value) > 0}
+        assert counted >= {
             *("finpay_http_requests_total", "finpay_http_request_duration_seconds_count"),
             *("finpay_gate_outcomes_total", "finpay_redis_pipeline_size_count"),
             *("finpay_ledger_outcomes_total", "finpay_ledger_batch_size_count"),
@@ -106,7 +106,7 @@ class TestMetrics:
 
     @pytest.mark.contract("1.2.16")
     def test_sum_all_processes(self, strict: Strict) -> None:
-        """Requests on many connections, so that each process answers some of them."""
+        """Requests over many connections, so that each process answers some."""
 
         def counted() -> float:
             text = ask(strict.api, "/metrics", f"Bearer {METRICS_TOKEN}").body.decode()
@@ -143,8 +143,8 @@ def test_production_hides_its_metrics_unless_a_token_is_set(production: Api) -> 
         problem(ask(production, "/metrics", authorization), 404, "not_found")
 
 
-def test_production_takes_no_token_of_another_secret(api: Api, production: Api) -> None:
-    """Above all none that everybody can forge with development's secret."""
+def test_production_refuses_a_token_of_another_secret(api: Api, production: Api) -> None:
+    """Above all tokens of the published development secret, which any client can forge."""
     problem(
         ask(production, "/api/v1/auth/me", f"Bearer {api.user().token}"), 401, "unauthenticated"
     )
@@ -158,10 +158,10 @@ class TestDocument:
         assert (answer.status, answer.media_type) == (200, "application/json")
         document = answer.json()
         assert document["openapi"].startswith("3.1.")
-        told = {path: {*methods} for path, methods in document["paths"].items()}
-        assert {path: told.get(path) for path in PATHS} == PATHS
+        described = {path: {*methods} for path, methods in document["paths"].items()}
+        assert {path: described.get(path) for path in PATHS} == PATHS
 
-    def test_says_which_routes_need_a_token(self, api: Api) -> None:
+    def test_names_the_routes_that_need_a_token(self, api: Api) -> None:
         for path, methods in ask(api, "/openapi.json").json()["paths"].items():
             private = path.startswith("/api/v1/") and path not in FREE | {"/api/v1/health"}
             for operation in methods.values():
@@ -169,8 +169,8 @@ class TestDocument:
                 assert ("401" in operation["responses"]) >= private, path
 
     @pytest.mark.contract("1.4.2")
-    def test_tells_every_error_of_the_contract(self, api: Api) -> None:
-        """Save for 405, which no operation of a document can have."""
+    def test_has_every_error_code_of_the_contract(self, api: Api) -> None:
+        """Except 405, which no operation of the document can have."""
         text = ask(api, "/openapi.json").body.decode()
         absent = [code for code in Code if f"`{code}`" not in text]
         assert absent == [Code.METHOD_NOT_ALLOWED]
@@ -198,7 +198,7 @@ class TestPages:
         assert sources <= {"'self'", "'none'", "data:", "'unsafe-inline'"}
         assert policy["script-src"] == "'self'"
 
-    def test_bring_their_own_files(self, api: Api) -> None:
+    def test_serve_their_own_files(self, api: Api) -> None:
         html = ask(api, "/docs").body.decode()
         kinds = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
         for link in re.findall(r'/docs/assets/[^"]+', html):
@@ -220,7 +220,7 @@ class TestPages:
         assert f'href="/docs/errors/{code}"' in ask(api, "/docs/errors").body.decode()
 
     @pytest.mark.contract("1.4.1")
-    def test_are_where_the_type_of_a_problem_leads(self, api: Api) -> None:
+    def test_exist_at_the_type_of_a_problem(self, api: Api) -> None:
         for path in ("/nothing", "/api/v1/auth/me", "/api/v1/auth/login"):
             answer = ask(api, path)
             page = urljoin(path, answer.json()["type"])

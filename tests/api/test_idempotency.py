@@ -1,4 +1,4 @@
-"""One key, one effect, one answer: replays, reuse, and what a key is (DESIGN §3.3 step 3)."""
+"""One key, one effect, one answer: replays, reuse, and the format of a key."""
 
 from collections.abc import Iterator, Mapping
 from random import Random
@@ -7,8 +7,8 @@ import httpx
 import pytest
 from redis import Redis
 
-from finpay.client import HttpResponse as Answer
-from tests.api.assertions import NOBODY, TRANSACTIONS, post, problem, replays, transaction
+from finpay.client import HttpResponse
+from tests.api.assertions import TRANSACTIONS, UNKNOWN_ACCOUNT, post, problem, replays, transaction
 from tests.api_process import PASSWORD, Api, User
 
 
@@ -39,13 +39,13 @@ class TestReplay:
         transaction(first, 201)
         balance = alice.balance
         for _ in range(3):
-            again = alice.send(bob, 7, "replay", description="é%s", metadata={"b": "1", "a": "2"})
-            replays(first, again)
+            retry = alice.send(bob, 7, "replay", description="é%s", metadata={"b": "1", "a": "2"})
+            replays(first, retry)
         assert alice.balance == balance
 
-    def test_holds_for_a_hundred_random_requests(self, alice: User, bob: User) -> None:
+    def test_is_equal_for_a_hundred_random_requests(self, alice: User, bob: User) -> None:
         chance = Random(7)  # always the same requests
-        receivers = [bob.account_id, alice.account_id, NOBODY]
+        receivers = [bob.account_id, alice.account_id, UNKNOWN_ACCOUNT]
         sent = [
             (
                 f"random-{n}",
@@ -64,8 +64,8 @@ class TestReplay:
             replays(answer, self._send(alice, *request))
         assert alice.balance == balance
 
-    def _send(self, user: User, key: str, members: Mapping[str, object]) -> Answer:
-        answer: Answer = user.client.request(
+    def _send(self, user: User, key: str, members: Mapping[str, object]) -> HttpResponse:
+        answer: HttpResponse = user.client.request(
             "POST", TRANSACTIONS, json=members, headers={"X-Idempotency-Key": key}
         )
         return answer
@@ -84,12 +84,12 @@ class TestReplay:
         ):
             replays(first, post(alice, same.encode(), X_Idempotency_Key="order"))
 
-    def test_knows_the_route_with_a_trailing_slash(self, alice: User, bob: User) -> None:
+    def test_is_the_same_on_the_path_with_a_trailing_slash(self, alice: User, bob: User) -> None:
         first = alice.send(bob, 5, "slash")
-        again = alice.client.request(
+        retry = alice.client.request(
             "POST", f"{TRANSACTIONS}/", content=body(bob), headers={"X-Idempotency-Key": "slash"}
         )
-        replays(first, again)
+        replays(first, retry)
 
     def test_is_the_same_for_another_session_of_the_user(
         self, api: Api, alice: User, bob: User
@@ -97,26 +97,26 @@ class TestReplay:
         first = alice.send(bob, 5, "sessions")
         other = api.client()
         other.login(alice.email, PASSWORD)
-        again = other.request(
+        retry = other.request(
             "POST", TRANSACTIONS, content=body(bob), headers={"X-Idempotency-Key": "sessions"}
         )
-        replays(first, again)
+        replays(first, retry)
 
     @pytest.mark.contract("1.8.5")
-    def test_has_the_new_requests_id_and_keeps_the_old_one_in_a_problem(
+    def test_has_the_new_request_id_in_the_header_and_the_old_one_in_a_problem(
         self, alice: User, bob: User
     ) -> None:
-        too_much = body(bob, 10**15)
-        first = post(alice, too_much, X_Idempotency_Key="ids", X_Request_Id="first")
+        over_balance = body(bob, 10**15)
+        first = post(alice, over_balance, X_Idempotency_Key="ids", X_Request_Id="first")
         assert problem(first, 402, "insufficient_funds")["request_id"] == "first"
-        again = post(alice, too_much, X_Idempotency_Key="ids", X_Request_Id="second")
-        assert again.headers["X-Request-Id"] == "second"
-        assert problem(again, 402, "insufficient_funds", replayed=True)["request_id"] == "first"
+        retry = post(alice, over_balance, X_Idempotency_Key="ids", X_Request_Id="second")
+        assert retry.headers["X-Request-Id"] == "second"
+        assert problem(retry, 402, "insufficient_funds", replayed=True)["request_id"] == "first"
 
 
 class TestReuse:
     @pytest.mark.contract("1.8.3", "1.8.6")
-    def test_of_a_key_for_anything_else_is_refused_without_effect(
+    def test_of_a_key_for_another_request_is_refused_without_effect(
         self, api: Api, alice: User, bob: User
     ) -> None:
         to = {"receiver_id": bob.account_id, "amount": 5}
@@ -130,7 +130,7 @@ class TestReuse:
             to | {"metadata": {}},
             to | {"metadata": {"a": "b"}},
             to | {"receiver_id": api.user().account_id},
-            to | {"receiver_id": NOBODY},
+            to | {"receiver_id": UNKNOWN_ACCOUNT},
             {"receiver_email": bob.email, "amount": 5},
         ):
             answer = alice.client.request(
@@ -140,15 +140,15 @@ class TestReuse:
         assert alice.balance == balance
         replays(first, alice.send(bob, 5, "reuse"))
 
-    def test_is_seen_after_a_flush_too(self, alice: User, bob: User, valkey: Redis) -> None:
+    def test_is_refused_after_a_flush_of_redis(self, alice: User, bob: User, valkey: Redis) -> None:
         first = alice.send(bob, 5, "reuse-flushed")
-        for _ in range(2):  # from the ledger, then from what it told Redis
+        for _ in range(2):  # decided by the ledger, then by Redis
             valkey.flushall()
             problem(alice.send(bob, 6, "reuse-flushed"), 422, "idempotency_key_reuse")
             problem(alice.send(bob, 6, "reuse-flushed"), 422, "idempotency_key_reuse")
             replays(first, alice.send(bob, 5, "reuse-flushed"))
 
-    def test_of_a_refused_requests_key_is_refused(self, alice: User, bob: User) -> None:
+    def test_of_the_key_of_a_refused_request_is_refused(self, alice: User, bob: User) -> None:
         problem(alice.send(bob, 10**15, "reuse-refused"), 402, "insufficient_funds")
         problem(alice.send(bob, 1, "reuse-refused"), 422, "idempotency_key_reuse")
 
@@ -170,7 +170,7 @@ class TestKey:
     @pytest.mark.parametrize(
         "key", ["", '""', "k" * 256, f'"{"k" * 256}"', "a b", "a\tb", '" "', "a, a"]
     )
-    def test_is_nothing_else(self, alice: User, bob: User, key: str) -> None:
+    def test_in_another_format_is_refused(self, alice: User, bob: User, key: str) -> None:
         balance = alice.balance
         for name in ("X_Idempotency_Key", "Idempotency_Key"):
             problem(post(alice, body(bob), **{name: key}), 400, "idempotency_key_invalid")
@@ -203,7 +203,7 @@ class TestKey:
         replays(first, post(alice, body(bob), X_Idempotency_Key=longest))
 
     @pytest.mark.contract("1.8.1")
-    def test_is_one_if_both_headers_are_there(self, alice: User, bob: User) -> None:
+    def test_is_the_same_in_both_headers_or_refused(self, alice: User, bob: User) -> None:
         balance = alice.balance
         answer = post(alice, body(bob), X_Idempotency_Key="one", Idempotency_Key="two")
         problem(answer, 400, "idempotency_key_invalid")
@@ -212,17 +212,17 @@ class TestKey:
         assert alice.balance == balance
 
     @pytest.mark.contract("1.4.3")
-    def test_that_is_bad_comes_before_what_is_wrong_with_the_body(self, alice: User) -> None:
+    def test_that_is_invalid_is_answered_before_an_invalid_body(self, alice: User) -> None:
         problem(post(alice, b'{"amount":-1}', X_Idempotency_Key="a b"), 400,
                 "idempotency_key_invalid")  # fmt: skip
         problem(post(alice, b'{"amount":-1}'), 400, "idempotency_key_missing")
 
-    def test_knows_upper_case_from_lower(self, alice: User, bob: User) -> None:
+    def test_is_case_sensitive(self, alice: User, bob: User) -> None:
         first, second = (transaction(alice.send(bob, 5, key), 201) for key in ("case", "CASE"))
         assert first["id"] != second["id"]
 
     @pytest.mark.contract("1.8.2")
-    def test_is_each_users_own(self, api: Api, alice: User, bob: User) -> None:
+    def test_belongs_to_one_user(self, api: Api, alice: User, bob: User) -> None:
         other = api.user(100)
         first = transaction(alice.send(bob, 5, "shared"), 201)
         second = transaction(other.send(bob, 6, "shared", description="mine"), 201)
@@ -231,7 +231,7 @@ class TestKey:
         assert (second["description"], other.balance) == ("mine", 94)
 
     @pytest.mark.contract("1.8.1")
-    def test_is_ignored_where_no_money_moves(self, alice: User) -> None:
+    def test_is_ignored_by_routes_that_move_no_money(self, alice: User) -> None:
         for key in ("a b", "k" * 300):
             answer = alice.client.request(
                 "GET", "/api/v1/accounts", headers={"X-Idempotency-Key": key}

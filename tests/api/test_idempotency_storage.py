@@ -1,4 +1,4 @@
-"""Where answers are kept: refusals for ever, in PostgreSQL first, and nothing that wasn't decided.
+"""Storage of answers: refusals for ever, in PostgreSQL first, and only answers of the ledger.
 
 DESIGN §3.3 step 3, requirements I5 and I6.
 """
@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from redis import Redis
 
-from finpay.client import HttpResponse as Answer
+from finpay.client import HttpResponse
 from finpay.db.pool import Database
 from finpay.gate import redis_keys
-from tests.api.assertions import NOBODY, post, problem, replays, transaction
+from tests.api.assertions import UNKNOWN_ACCOUNT, post, problem, replays, transaction
 from tests.api_process import PASSWORD, Api, User
 
 
@@ -38,7 +38,7 @@ def claim_name(user: User, key: str) -> str:
 
 
 def listed(user: User, key: str) -> list[str]:
-    """What the history has under this key of the user."""
+    """The ids of the user's transactions with this key."""
     page = user.get("/transactions", idempotency_key=key).json()
     assert (page["has_more"], page["next_cursor"]) == (False, None)
     return [step["id"] for step in page["data"]]
@@ -54,7 +54,9 @@ class TestRefusals:
         replays(first, poor.send(bob, 10, "final"))
         transaction(poor.send(bob, 10, "new-key"), 201)
 
-    def test_of_a_receiver_who_comes_later_is_final(self, api: Api, alice: User) -> None:
+    def test_of_an_unknown_receiver_is_final_even_if_the_receiver_registers_later(
+        self, api: Api, alice: User
+    ) -> None:
         asked = b'{"receiver_email":"later@example.com","amount":1}'
         first = post(alice, asked, X_Idempotency_Key="later")
         problem(first, 404, "receiver_not_found")
@@ -65,10 +67,10 @@ class TestRefusals:
 
 @pytest.mark.contract("1.8.8")
 @pytest.mark.parametrize("status", [201, 402, 404, 422])
-def test_after_a_flush_the_answer_comes_from_postgresql_and_goes_back_to_redis(
+def test_after_a_flush_the_answer_is_read_from_postgresql_and_stored_in_redis(
     alice: User, bob: User, valkey: Redis, status: int
 ) -> None:
-    receiver_id = {404: NOBODY, 422: alice.account_id}.get(status, bob.account_id)
+    receiver_id = {404: UNKNOWN_ACCOUNT, 422: alice.account_id}.get(status, bob.account_id)
     amount = 10**15 if status == 402 else 5
     asked = f'{{"receiver_id":"{receiver_id}","amount":{amount}}}'.encode()
     key = f"flushed-{status}"
@@ -87,7 +89,7 @@ def test_after_a_flush_the_answer_comes_from_postgresql_and_goes_back_to_redis(
 
 class TestInProgress:
     @pytest.mark.contract("1.8.7")
-    def test_a_claimed_key_is_409_whatever_is_asked(
+    def test_a_claimed_key_is_409_for_any_request(
         self, alice: User, bob: User, valkey: Redis
     ) -> None:
         name = claim_name(alice, "claimed")
@@ -107,30 +109,30 @@ class TestInProgress:
     async def test_a_request_in_flight_claims_its_key_for_10_seconds_at_most(
         self, database_url: str, alice: User, bob: User, valkey: Redis
     ) -> None:
-        name = claim_name(alice, "flight")
+        name = claim_name(alice, "in-flight")
         owner = Database(database_url, size=1, role="finpay_owner")
         with ThreadPoolExecutor(1) as thread:
             async with owner.transaction() as transaction_:
                 await transaction_.execute(
                     "SELECT FROM ledger.accounts WHERE public_id = $1 FOR UPDATE", alice.account_id
                 )
-                sent = thread.submit(alice.send, bob, 5, "flight")
+                sent = thread.submit(alice.send, bob, 5, "in-flight")
                 while valkey.get(name) is None:
                     await asyncio.sleep(0.01)
                 assert 0 < int(str(valkey.pttl(name))) <= 10_000
                 answers = await asyncio.gather(
-                    *(asyncio.to_thread(alice.send, bob, amount, "flight") for amount in (5, 6))
+                    *(asyncio.to_thread(alice.send, bob, amount, "in-flight") for amount in (5, 6))
                 )
                 for answer in answers:
                     problem(answer, 409, "request_in_progress")
-            first: Answer = await asyncio.to_thread(sent.result)
+            first: HttpResponse = await asyncio.to_thread(sent.result)
         await owner.close()
         transaction(first, 201)
-        replays(first, alice.send(bob, 5, "flight"))
+        replays(first, alice.send(bob, 5, "in-flight"))
 
 
 class TestNotStored:
-    """After each of these the key is still free: the corrected request is executed, once."""
+    """After each of these the key is unused: the corrected request is executed, once."""
 
     def then_it_executes_once(self, user: User, receiver: User, key: str) -> None:
         assert listed(user, key) == []
@@ -190,7 +192,7 @@ class TestNotStored:
 
 
 class TestLookup:
-    def test_finds_what_a_key_made_completed_or_failed_and_nothing_beside_it(
+    def test_finds_the_completed_or_failed_transaction_of_a_key_and_no_other(
         self, api: Api, bob: User
     ) -> None:
         user = api.user(10)
@@ -201,13 +203,13 @@ class TestLookup:
             made[key] = members["id"] if answer.status == 201 else members["transaction_id"]
         assert {key: listed(user, key) for key in made} == {key: [made[key]] for key in made}
 
-    def test_finds_nothing_under_a_key_that_recorded_nothing(self, alice: User) -> None:
+    def test_finds_nothing_under_a_key_without_a_transaction(self, alice: User) -> None:
         problem(alice.send(alice, 5, "lookup-refused"), 422, "same_account")
         assert listed(alice, "lookup-refused") == []
         assert listed(alice, "never-used") == []
 
     @pytest.mark.contract("1.3.4")
-    def test_finds_only_the_callers_own(self, alice: User, bob: User) -> None:
+    def test_finds_only_transactions_of_the_caller(self, alice: User, bob: User) -> None:
         made = transaction(alice.send(bob, 5, "lookup"), 201)
         assert listed(alice, "lookup") == [made["id"]]
         assert listed(bob, "lookup") == []
@@ -215,17 +217,17 @@ class TestLookup:
         assert listed(bob, "lookup") == [own["id"]]
         assert listed(alice, "lookup") == [made["id"]]
 
-    def test_takes_every_character_that_a_key_may_have(self, alice: User, bob: User) -> None:
+    def test_accepts_every_character_of_a_key(self, alice: User, bob: User) -> None:
         for key in ("".join(map(chr, range(0x21, 0x7F))), "k" * 255):
             made = transaction(alice.send(bob, 5, key), 201)
             assert listed(alice, key) == [made["id"]]
 
-    def test_goes_together_with_the_other_filters(self, alice: User, bob: User) -> None:
+    def test_combines_with_the_other_filters(self, alice: User, bob: User) -> None:
         made = transaction(alice.send(bob, 5, "lookup-and"), 201)
         for direction, found in (("sent", [made]), ("received", [])):
             page = alice.get("/transactions", idempotency_key="lookup-and", direction=direction)
             assert page.json()["data"] == found
 
 
-def test_what_was_done_here_proves_itself(api: Api) -> None:
+def test_the_ledger_verifies_after_these_tests(api: Api) -> None:
     api.verify()

@@ -1,4 +1,4 @@
-"""Lists by keyset: nothing twice, nothing missed, whatever is asked (DESIGN §3.2, Lists)."""
+"""Lists by keyset: every item once, on pages of any size and with any filters."""
 
 import re
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from typing import Any, Final
 
 import pytest
 
-from finpay.client import HttpResponse as Answer
+from finpay.client import HttpResponse
 from tests.api.assertions import problem, sending
 from tests.api_process import Api, User
 
 HISTORY: Final = "/transactions"
 ENTRIES: Final = "/accounts/entries"
 LISTS: Final = (HISTORY, ENTRIES)
-MOST_PAGES: Final = 100  # of any walk here; more means that it goes in circles
+MOST_PAGES: Final = 100  # of any list here; more pages mean a loop
 
 
 @pytest.fixture(scope="module")
 def alice(api: Api, bob: User, carol: User) -> User:
-    """Her history: funding, then sent, failed and received in turn, to and from two others."""
+    """A history of a funding, then sent, failed and received transfers with two other users."""
     alice = api.user(1_000)
     for number in range(8):
         other = (bob, carol)[number % 2]
@@ -45,15 +45,15 @@ def carol(api: Api) -> User:
 
 @pytest.fixture(scope="module")
 def history(alice: User) -> list[Any]:
-    """Everything, from one page."""
+    """The whole history, as one page."""
     answer = page(alice, HISTORY, limit=100)
     assert answer["has_more"] is False
     return list(answer["data"])
 
 
 def page(user: User, path: str, **query: Any) -> Any:
-    """One page, with everything that a page has."""
-    answer: Answer = user.get(path, **query)
+    """The members of one page, after checks of all that the contract says of pages."""
+    answer: HttpResponse = user.get(path, **query)
     assert answer.status == 200, answer.body
     members = answer.json()
     assert list(members) == ["object", "data", "has_more", "next_cursor"]
@@ -67,7 +67,7 @@ def page(user: User, path: str, **query: Any) -> Any:
 
 
 def walk(user: User, path: str, **query: Any) -> list[Any]:
-    """All items, page by page, with the filters sent again."""
+    """All items, page by page, with the same filters."""
     return [item for part in pages(user, path, **query) for item in part["data"]]
 
 
@@ -82,21 +82,21 @@ def pages(user: User, path: str, **query: Any) -> Iterator[Any]:
 
 
 class TestOrder:
-    def test_is_newest_first_with_failed_ones_in_their_place(self, history: list[Any]) -> None:
+    def test_is_newest_first_and_includes_failed_transactions(self, history: list[Any]) -> None:
         expected = ["funding"]
         for number in range(8):
             failed = [f"failed {10**9 + number}"] + ["failed 1000000000"] * (number % 3 == 0)
             expected += [f"sent {10 + number}", *failed, f"received {2 + number}"]
-        told = [
+        steps = [
             "funding" if step["type"] == "funding"
             else f"{'failed' if step['status'] == 'failed' else step['direction']} {step['amount']}"
             for step in reversed(history)
         ]  # fmt: skip
-        assert told == expected
+        assert steps == expected
         times = [step["created_at"] for step in history]
         assert times == sorted(times, reverse=True)
 
-    def test_balances_follow_each_other(self, history: list[Any]) -> None:
+    def test_each_balance_is_the_previous_one_plus_the_amount(self, history: list[Any]) -> None:
         balance = 0
         for step in reversed(history):
             sign = {"sent": -1, "received": 1}[step["direction"]]
@@ -104,7 +104,9 @@ class TestOrder:
             assert step["balance_after"] == balance
 
     @pytest.mark.contract("1.2.8")
-    def test_entries_are_what_moved(self, alice: User, history: list[Any]) -> None:
+    def test_entries_are_those_of_completed_transactions(
+        self, alice: User, history: list[Any]
+    ) -> None:
         moved = [step for step in history if step["status"] == "completed"]
         entries = walk(alice, ENTRIES, limit=100)
         sign = {"sent": -1, "received": 1}
@@ -137,12 +139,12 @@ class TestPages:
     @pytest.mark.contract("1.3.3")
     @pytest.mark.parametrize("path", LISTS)
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 27, 28, 99])
-    def test_of_any_size_give_everything_once(self, alice: User, path: str, limit: int) -> None:
+    def test_of_any_size_have_every_item_once(self, alice: User, path: str, limit: int) -> None:
         assert walk(alice, path, limit=limit) == page(alice, path, limit=100)["data"]
 
     @pytest.mark.contract("1.3.2")
     @pytest.mark.parametrize("path", LISTS)
-    def test_are_20_long_unless_told(self, api: Api, path: str) -> None:
+    def test_have_20_items_by_default(self, api: Api, path: str) -> None:
         user, other = api.user(100), api.user()
         for number in range(20):
             assert user.send(other, 1, f"twenty-{number}").status == 201
@@ -153,9 +155,7 @@ class TestPages:
 
     @pytest.mark.contract("1.3.1")
     @pytest.mark.parametrize("path", LISTS)
-    def test_the_link_leads_on_with_the_filters(
-        self, alice: User, history: list[Any], path: str
-    ) -> None:
+    def test_the_link_has_the_filters(self, alice: User, history: list[Any], path: str) -> None:
         query = {"limit": 3, "created_from": history[-6]["created_at"]}
         sizes, seen = [], []
         answer = alice.get(path, **query)
@@ -173,7 +173,7 @@ class TestPages:
 
     @pytest.mark.contract("1.3.3")
     @pytest.mark.parametrize("path", LISTS)
-    def test_what_comes_meanwhile_moves_nothing(self, api: Api, path: str) -> None:
+    def test_new_items_do_not_change_later_pages(self, api: Api, path: str) -> None:
         user, other = api.user(1_000), api.user(1_000)
         for number in range(6):
             assert user.send(other, 1, f"start-{number}").status == 201
@@ -214,15 +214,15 @@ class TestCursor:
             problem(bob.get(path, cursor=cursor), 400, "cursor_invalid")
 
     @pytest.mark.contract("1.3.2")
-    def test_is_a_position_only(self, alice: User, history: list[Any]) -> None:
-        """Filters are those of the request: other ones apply from the same place on."""
+    def test_contains_a_position_without_filters(self, alice: User, history: list[Any]) -> None:
+        """The filters are those of each request: other ones apply from the same position."""
         cursor = page(alice, HISTORY, limit=5)["next_cursor"]
         rest = page(alice, HISTORY, limit=100, cursor=cursor, status="failed")["data"]
         assert rest == [step for step in history[5:] if step["status"] == "failed"]
 
 
 class TestFilters:
-    """Each filter against a plain Python of the same meaning, alone and with each other one."""
+    """Each filter compared with the same condition in Python, alone and combined."""
 
     @pytest.fixture
     def filters(self, bob: User, history: list[Any]) -> dict[str, tuple[Any, Any]]:
@@ -257,14 +257,14 @@ class TestFilters:
         [{"status": "failed"}, {"direction": "received"}, {"amount_min": 12, "amount_max": 16},
          {"status": "completed", "direction": "sent"}],
     )  # fmt: skip
-    def test_go_on_over_pages(self, alice: User, query: dict[str, Any]) -> None:
+    def test_apply_on_every_page(self, alice: User, query: dict[str, Any]) -> None:
         whole = page(alice, HISTORY, limit=100, **query)["data"]
         assert len(whole) > 4
         for limit in (1, 2, 4):
             assert walk(alice, HISTORY, limit=limit, **query) == whole
 
-    def test_end_where_the_contract_says(self, alice: User, history: list[Any]) -> None:
-        """Amounts and created_from are inclusive, created_to is not: at every step there is."""
+    def test_have_the_bounds_of_the_contract(self, alice: User, history: list[Any]) -> None:
+        """Amounts and created_from are inclusive, created_to is exclusive."""
         for step in history:
             amount, at = step["amount"], step["created_at"]
             same = [other for other in history if other["amount"] == amount]
@@ -276,7 +276,7 @@ class TestFilters:
                 assert page(alice, HISTORY, limit=100, created_from=at)["data"] == since
                 assert page(alice, HISTORY, limit=100, created_to=at)["data"] == until
 
-    def test_that_nothing_meets_give_an_empty_list(self, alice: User, history: list[Any]) -> None:
+    def test_without_a_match_give_an_empty_list(self, alice: User, history: list[Any]) -> None:
         now = datetime.now(UTC)
         for query in (
             {"status": "pending"}, {"status": "reversed"}, {"amount_min": 14, "amount_max": 13},

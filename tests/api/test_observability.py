@@ -1,4 +1,4 @@
-"""What operators see: one line per request, figures over all workers, and nobody's secrets."""
+"""Logs and metrics: one line per request, metrics summed over processes, and no secrets."""
 
 import json
 import re
@@ -26,7 +26,7 @@ JSON: Final = "Content-Type: application/json\r\n"
 def seen(
     database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
-    """An API whose log these tests read; its URLs and settings hold canaries too."""
+    """An API whose log these tests read; its URLs and settings contain canaries too."""
     settings = {"FINPAY_JWT_SECRET": SECRET, "FINPAY_METRICS_TOKEN": f"{CANARY}-metrics"}
     url = database_url.replace("postgres@", f"postgres:{CANARY}@")
     with running_api(tmp_path_factory.mktemp("seen"), url, redis_url, **settings) as running:
@@ -35,7 +35,7 @@ def seen(
 
 
 class Log:
-    """The lines that an API has written since."""
+    """The lines that an API has written since this was made."""
 
     def __init__(self, api: Api) -> None:
         self._path: Path = api.log
@@ -48,7 +48,7 @@ class Log:
             return file.read().decode()
 
     def lines(self) -> list[dict[str, Any]]:
-        """All of them: each is one JSON object."""
+        """All lines, each decoded from JSON."""
         return [json.loads(line) for line in self.text.splitlines()]
 
     def line_of(self, request_id: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Log:
         return line
 
 
-def told(api: Api, token: str, method: str, path: str, **request: Any) -> dict[str, Any]:
+def logged(api: Api, token: str, method: str, path: str, **request: Any) -> dict[str, Any]:
     """The log line of one request."""
     log = Log(api)
     request_id = f"seen-{secrets.token_hex(6)}"
@@ -86,7 +86,7 @@ def test_every_request_is_one_line(seen: Api) -> None:
         ("POST", TRANSACTIONS, {"json": money | {"amount": 2}, "headers": key}, TRANSACTIONS, 422,
          "key_reused"),
         ("POST", TRANSACTIONS, {"content": b"{", "headers": key}, TRANSACTIONS, 400, "admitted"),
-        ("GET", f"{TRANSACTIONS}/txn_nobody", {}, f"{TRANSACTIONS}/{{id}}", 404, "admitted"),
+        ("GET", f"{TRANSACTIONS}/txn_unknown", {}, f"{TRANSACTIONS}/{{id}}", 404, "admitted"),
         ("GET", "/api/v1/auth/me", {"headers": {"Authorization": "Bearer x"}}, "/api/v1/auth/me",
          401, None),
         ("OPTIONS", "/api/v1/accounts", {}, "/api/v1/accounts", 204, None),
@@ -95,7 +95,7 @@ def test_every_request_is_one_line(seen: Api) -> None:
         ("GET", "/livez", {}, "/livez", 200, None),
     ]  # fmt: skip
     for method, path, request, route, status, decision in cases:
-        line = told(seen, alice.token, method, path, **request)
+        line = logged(seen, alice.token, method, path, **request)
         assert line.keys() >= MEMBERS
         assert (line["route"], line["status"], line.get("decision")) == (route, status, decision), (
             line
@@ -107,19 +107,19 @@ def test_every_request_is_one_line(seen: Api) -> None:
 def test_a_line_names_its_user_and_its_trace(seen: Api) -> None:
     alice = seen.user()
     traced = {"headers": {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}}
-    line = told(seen, alice.token, "GET", "/api/v1/auth/me", **traced)
+    line = logged(seen, alice.token, "GET", "/api/v1/auth/me", **traced)
     assert (line["user_id"], line["trace_id"]) == (alice.user_id, TRACE)
     for broken in (f"00-{'0' * 32}-00f067aa0ba902b7-01", TRACE, "x" * 4_000):
-        line = told(seen, alice.token, "GET", "/livez", headers={"traceparent": broken})
+        line = logged(seen, alice.token, "GET", "/livez", headers={"traceparent": broken})
         assert "trace_id" not in line
     gone = alice.token
     alice.client.logout()
-    line = told(seen, gone, "GET", "/api/v1/auth/me")
+    line = logged(seen, gone, "GET", "/api/v1/auth/me")
     assert (line["status"], line["decision"], line["user_id"]) == (401, "revoked", alice.user_id)
 
 
 def test_no_line_can_be_forged(seen: Api) -> None:
-    """Whatever comes in, each line stays one JSON object, and there is one per request."""
+    """With any input each line is one JSON object, and there is one line per request."""
     forged = '%0d%0a{"event":"request","user_id":"usr_forged"}%0d%0a'
     body = '{"email":"a\\r\\n{\\"forged\\":1}","password":"\\r\\nforged"}'
     log = Log(seen)
@@ -134,11 +134,11 @@ def test_no_line_can_be_forged(seen: Api) -> None:
     ]
     for head in raw:
         sent = body if head.startswith("POST") else ""
-        answer = spoken(seen, f"{head}Host: finpay\r\nConnection: close\r\n\r\n{sent}")
+        answer = response_to(seen, f"{head}Host: finpay\r\nConnection: close\r\n\r\n{sent}")
         assert answer.startswith(b"HTTP/1.1 "), head
         assert b"forged" not in answer.partition(b"\r\n\r\n")[0]
-    assert spoken(seen, "FORGED / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-    told(seen, "none", "GET", "/livez")
+    assert response_to(seen, "FORGED / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    logged(seen, "none", "GET", "/livez")
     events = [line["event"] for line in log.lines()]
     assert events.count("request") == len(raw) - 1, "two of them are no HTTP at all"
     assert events.count("request") + events.count("malformed_request") == len(raw) + 2
@@ -151,7 +151,7 @@ def test_no_secret_and_no_email_is_written_anywhere(seen: Api) -> None:
     client = seen.client()
     login = client.register(email, f"{CANARY} password", name=f"{CANARY} name")
     user = User(client, email, login.user.id, login.account.id)
-    spilled = [user.token, str(client.refresh_token)]
+    tokens = [user.token, str(client.refresh_token)]
     credentials = {"email": email, "password": f"{CANARY} password"}
     for path, body in [
         ("login", credentials | {"password": f"{CANARY} wrong"}),
@@ -172,12 +172,12 @@ def test_no_secret_and_no_email_is_written_anywhere(seen: Api) -> None:
         json={"receiver_email": email, "amount": 1, "description": CANARY},
         headers={"X-Idempotency-Key": CANARY},
     )
-    last = told(seen, "none", "GET", "/livez")["request_id"]
+    last = logged(seen, "none", "GET", "/livez")["request_id"]
     assert last in seen.log.read_text()
-    assert_nothing_spilled(seen, spilled)
+    assert_no_secret(seen, tokens)
 
 
-def test_a_bug_is_logged_without_the_row_that_met_it(
+def test_a_bug_is_logged_without_the_row_that_caused_it(
     serve: Callable[..., Api], fresh_database: Callable[[], str]
 ) -> None:
     """PostgreSQL quotes the whole row in the detail of a violation: e-mail, password hash."""
@@ -194,7 +194,7 @@ def test_a_bug_is_logged_without_the_row_that_met_it(
     )
     assert bug["request_id"] == answer.json()["request_id"]
     assert "CheckViolationError" in bug["exception"]
-    assert_nothing_spilled(broken, ["argon2id"])
+    assert_no_secret(broken, ["argon2id"])
 
 
 def test_a_thousand_random_paths_add_no_series(seen: Api) -> None:
@@ -212,8 +212,8 @@ def test_a_thousand_random_paths_add_no_series(seen: Api) -> None:
     assert series(seen) == before
 
 
-def test_the_gauges_of_the_dead_are_forgotten(serve: Callable[..., Api]) -> None:
-    """Two processes go on without Redis; both are killed; their successors are two again."""
+def test_gauges_of_killed_processes_are_dropped(serve: Callable[..., Api]) -> None:
+    """Both processes run without Redis and are killed; then only their successors are counted."""
     api = serve(FINPAY_WORKERS="2", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     await_that("two without Redis", lambda: without_redis(api) == 2)
     killed = workers(api)
@@ -233,21 +233,21 @@ def series(api: Api) -> set[str]:
     return {line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")}
 
 
-def spoken(api: Api, request: str) -> bytes:
+def response_to(api: Api, request: str) -> bytes:
     """The answer to these bytes."""
     port = int(api.url.rpartition(":")[2])
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
-        line.sendall(request.encode("latin-1"))
-        while chunk := line.recv(65_536):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(request.encode("latin-1"))
+        while chunk := connection.recv(65_536):
             answer += chunk
     return answer
 
 
-def assert_nothing_spilled(api: Api, secrets_too: list[str]) -> None:
-    """Neither into the log nor into the metrics."""
+def assert_no_secret(api: Api, more_secrets: list[str]) -> None:
+    """Checks that the log and the metrics contain no secret."""
     shown = ask(api, "/metrics", f"{CANARY}-metrics")
     assert shown.status_code == 200
     for text in (api.log.read_text(), shown.text):
-        for secret in [CANARY, "@example.com", SECRET, *secrets_too]:
+        for secret in [CANARY, "@example.com", SECRET, *more_secrets]:
             assert secret not in text

@@ -1,4 +1,4 @@
-"""The served OpenAPI document and the served API are one: Schemathesis tries to find them apart."""
+"""The API conforms to its OpenAPI document: Schemathesis searches for differences."""
 
 import re
 from typing import Any, Final
@@ -16,7 +16,7 @@ from finpay.edge.routes import ROUTES
 from tests.api_process import Api, User
 from tests.faults.api_probes import ask
 
-EXAMPLES: Final = 40  # of each operation, beside those that cover its schema systematically
+EXAMPLES: Final = 40  # of each operation, in addition to those that cover its schema systematically
 ENDS_SESSIONS: Final = frozenset({"/api/v1/auth/logout", "/api/v1/auth/password"})
 
 
@@ -33,7 +33,7 @@ def caller(api: Api) -> User:
 
 @pytest.fixture(scope="module")
 def leaver(api: Api) -> User:
-    """Somebody whose session may end."""
+    """A user whose session may end."""
     return api.user()
 
 
@@ -50,7 +50,7 @@ _SCHEMA: Final = schemathesis.openapi.from_dict(
 
 
 @_SCHEMA.parametrize()
-def test_no_request_finds_the_api_and_its_document_apart(
+def test_responses_conform_to_the_document(
     case: Case[Any], api: Api, caller: User, leaver: User
 ) -> None:
     """All checks but one: that valid data is accepted, which the state of the ledger decides.
@@ -66,8 +66,8 @@ def test_no_request_finds_the_api_and_its_document_apart(
 
 
 def test_the_document_is_valid(document: dict[str, Any]) -> None:
-    """Its own shape, and that of every schema in it."""
-    assert document == openapi.document(), "what is tested here is what is served"
+    """The document itself, and every schema in it."""
+    assert document == openapi.document(), "the document that is tested is the one that is served"
     assert document["openapi"].startswith("3.1")
     for name, schema in document["components"]["schemas"].items():
         whole = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
@@ -83,7 +83,7 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
         assert reference in document["components"]["schemas"]
 
 
-def test_every_route_is_in_it_and_nothing_else(document: dict[str, Any]) -> None:
+def test_the_document_has_every_route_and_no_other(document: dict[str, Any]) -> None:
     described = {
         (method.upper(), path) for path, methods in document["paths"].items() for method in methods
     }
@@ -94,10 +94,10 @@ def test_every_route_is_in_it_and_nothing_else(document: dict[str, Any]) -> None
         assert ("requestBody" in operation) == (route.body is not None)
 
 
-def test_every_status_that_was_answered_so_far_is_documented(
+def test_every_status_in_the_metrics_is_documented(
     api: Api, document: dict[str, Any], caller: User
 ) -> None:
-    """The metrics remember what this API was ever asked, by this and by other tests."""
+    """The metrics count all requests of this API, those of other tests too."""
     for path in ("/api/v1/accounts", "/docs/errors/nothing", "/api/v1/transactions/x"):
         caller.client.request("GET", path)
     counted = re.findall(

@@ -1,4 +1,4 @@
-"""Which answer comes first (DESIGN §3.2), pair by pair.
+"""The order of errors, pair by pair: of two faults in a request the earlier one is answered.
 
 Each route has its faults in the order of the contract, level by level. For every two faults of
 different levels a request is sent that has both, and the earlier one has to be the answer.
@@ -20,25 +20,25 @@ from tests.api.invalid_requests import (
     Fault,
     Sent,
     World,
+    amount_over_balance,
     bad_cursor,
     common_password,
     email_taken,
     ended_session,
+    exhausted_client_address,
+    exhausted_user,
     key_instead_of_a_session,
     key_of_another_request,
     key_without_the_scope,
     limit_out_of_range,
-    no_budget,
-    no_budget_here,
-    no_json,
+    malformed_json,
     no_key,
     no_token,
-    nobody_logs_in,
     nul_in_text,
     receiver_unknown,
     too_large,
-    too_much,
     two_keys,
+    unknown_email,
     unknown_member,
     unknown_parameter,
     unknown_path,
@@ -56,18 +56,18 @@ _NUMBERS: Final = count(1)
 
 
 HEAD: Final = [[unknown_path], [wrong_method]]
-TOKEN: Final = [*HEAD, [no_token, ended_session], [no_budget]]
+TOKEN: Final = [*HEAD, [no_token, ended_session], [exhausted_user]]
 SCOPE: Final = [*TOKEN, [key_without_the_scope]]
 SESSION: Final = [*TOKEN, [key_instead_of_a_session]]
-ADDRESS: Final = [*HEAD, [no_budget_here]]
-BODY: Final = [[too_large], [wrong_type, wrong_charset], [no_json]]
-KEY: Final = [[too_large], [wrong_type, wrong_charset], [no_json, no_key, two_keys]]
+ADDRESS: Final = [*HEAD, [exhausted_client_address]]
+BODY: Final = [[too_large], [wrong_type, wrong_charset], [malformed_json]]
+KEY: Final = [[too_large], [wrong_type, wrong_charset], [malformed_json, no_key, two_keys]]
 QUERY: Final = [[bad_cursor], [limit_out_of_range, unknown_parameter]]
 
 ORDER: Final[dict[str, list[list[Fault]]]] = {
     "POST /transactions": [
         *SCOPE, *KEY, [unknown_member, nul_in_text, unknown_parameter],
-        [key_of_another_request], [receiver_unknown, too_much],
+        [key_of_another_request], [receiver_unknown, amount_over_balance],
     ],
     "GET /transactions": [*SCOPE, *QUERY],
     "HEAD /transactions": [*SCOPE, *QUERY],
@@ -78,14 +78,14 @@ ORDER: Final[dict[str, list[list[Fault]]]] = {
         *SESSION, *BODY, [unknown_member, nul_in_text], [wrong_key_password],
     ],
     "POST /auth/logout": [*SESSION, [too_large]],
-    "POST /auth/login": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [nobody_logs_in]],
+    "POST /auth/login": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [unknown_email]],
     "POST /auth/register": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [email_taken]],
     "POST /auth/refresh": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [unknown_refresh_token]],
 }  # fmt: skip
 
 
-def right(world: World, route: str) -> Sent:
-    """A request on this route that nothing is wrong with; a login comes from a fresh address."""
+def valid_request(world: World, route: str) -> Sent:
+    """A valid request on this route; requests without a token come from a new address."""
     method, _, path = route.partition(" ")
     number = next(_NUMBERS)
     sent = Sent(world, method, f"/api/v1{path}")
@@ -143,15 +143,17 @@ FIRST: Final = [
 
 @pytest.mark.contract("1.4.3")
 @pytest.mark.parametrize(("route", "level", "earlier"), FIRST)
-def test_the_earlier_answer_wins(world: World, route: str, level: int, earlier: Fault) -> None:
+def test_of_two_faults_the_earlier_one_is_answered(
+    world: World, route: str, level: int, earlier: Fault
+) -> None:
     world = fresh(world, route)
-    alone = right(world, route)
-    earlier.spoil(alone)
+    alone = valid_request(world, route)
+    earlier.apply(alone)
     assert_answers(alone.answer(), earlier, alone.method)
     for later in later_than(route, level):
-        sent = right(world, route)
-        later.spoil(sent)
-        earlier.spoil(sent)
+        sent = valid_request(world, route)
+        later.apply(sent)
+        earlier.apply(sent)
         assert_answers(sent.answer(), earlier, sent.method)
 
 
@@ -163,7 +165,7 @@ def assert_answers(answer: Any, expected: Fault, method: str) -> None:
 
 
 def fresh(world: World, route: str) -> World:
-    """With a sender whose budget for money is whole, and who used a key once."""
+    """With a sender who has sent no transfer, except one under the key `used`."""
     if route != "POST /transactions":
         return world
     world = world._replace(sender=world.strict.user(10))
@@ -172,10 +174,10 @@ def fresh(world: World, route: str) -> World:
     return world
 
 
-async def test_a_key_in_progress_is_answered_before_anything_the_ledger_knows(
+async def test_a_key_in_progress_is_answered_before_errors_of_the_ledger(
     world: World,
 ) -> None:
-    """But behind what is wrong with the request itself; whatever the request asks for."""
+    """But after the errors of the request itself."""
     world = fresh(world, "POST /transactions")
     owner = Database(world.strict.api.database_url, size=1, role="finpay_owner")
     account = ids.decode("acc", world.sender.account_id)
@@ -189,7 +191,7 @@ async def test_a_key_in_progress_is_answered_before_anything_the_ledger_knows(
             await asyncio.sleep(0.01)
         faults = (None, receiver_unknown, unknown_member, nul_in_text, too_large)
         answers = await asyncio.gather(
-            *(asyncio.to_thread(send_again, world, fault) for fault in faults)
+            *(asyncio.to_thread(send_with_used_key, world, fault) for fault in faults)
         )
     await owner.close()
     assert [answer.json()["code"] for answer in answers] == [
@@ -198,25 +200,25 @@ async def test_a_key_in_progress_is_answered_before_anything_the_ledger_knows(
     ]
     assert answers[0].headers["Retry-After"] == "1"
     assert (await first).status == 201
-    assert send_again(world, receiver_unknown).json()["code"] == "idempotency_key_reuse"
+    assert send_with_used_key(world, receiver_unknown).json()["code"] == "idempotency_key_reuse"
 
 
-def send_again(world: World, fault: Fault | None) -> Any:
-    """With the key that is in progress, and with this fault."""
-    sent = right(world, "POST /transactions")
+def send_with_used_key(world: World, fault: Fault | None) -> Any:
+    """Sends a request with the key that is in progress, and with this fault."""
+    sent = valid_request(world, "POST /transactions")
     sent.headers["X-Idempotency-Key"] = "in-progress"
     if fault is not None:
-        fault.spoil(sent)
+        fault.apply(sent)
     return sent.answer()
 
 
-def test_a_replay_is_answered_before_what_the_ledger_would_say_now(world: World) -> None:
-    """The account is frozen and empty by now; the first answer stands."""
+def test_a_replay_is_answered_before_present_errors_of_the_ledger(world: World) -> None:
+    """The account is frozen and empty, but the first answer is replayed."""
     sender = world.strict.user(10)
     first = sender.send(world.receiver, 10, "all-of-it")
     assert first.status == 201
     world.strict.api.set_status(sender, "frozen")
-    again = sender.send(world.receiver, 10, "all-of-it")
-    assert (again.status, again.body) == (201, first.body)
+    retry = sender.send(world.receiver, 10, "all-of-it")
+    assert (retry.status, retry.body) == (201, first.body)
     problem(sender.send(world.receiver, 10, "once-more"), 403, "account_frozen")
     problem(sender.send(world.receiver, 11, "all-of-it"), 422, "idempotency_key_reuse")

@@ -1,4 +1,4 @@
-"""Rate limits: which tiers a request meets, what counts, what a refusal says, exactness.
+"""Rate limits: the tiers of each route, what is counted, refusals, exact counts.
 
 The limits of `strict`: 100 in 900 s, 20 in 60 s for money, 4 in 600 s for logins of an address.
 """
@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from finpay import ids
-from tests.api.assertions import NOBODY, post, problem
+from tests.api.assertions import UNKNOWN_ACCOUNT, post, problem
 from tests.api.conftest import Strict
 from tests.api.rate_limit_headers import left_of, parse_report, tiers_of
 from tests.api_process import PASSWORD, User
@@ -22,7 +22,7 @@ EMAIL: Final = (20, 600)
 
 
 def spend(user: User) -> dict[str, int]:
-    """What is left for this user after a money POST that does nothing but count."""
+    """What is left for this user after an invalid money POST, which is only counted."""
     return left_of(post(user, b"{}", X_Idempotency_Key="spend"))
 
 
@@ -32,7 +32,7 @@ def bob(strict: Strict) -> User:
 
 
 @pytest.mark.contract("1.7.1")
-def test_each_route_names_the_tiers_it_meets(strict: Strict, bob: User, address: str) -> None:
+def test_each_route_reports_its_tiers(strict: Strict, bob: User, address: str) -> None:
     alice, ask = strict.user(10), strict.from_address(address)
     login = ask("/auth/login", email=bob.email, password=PASSWORD)
     email = f"new-{address}@example.com"
@@ -51,7 +51,7 @@ def test_each_route_names_the_tiers_it_meets(strict: Strict, bob: User, address:
 
 
 TRANSFER: Final = '{"receiver_id":"RECEIVER","amount":1}'
-NOTHING: Final = TRANSFER.replace("RECEIVER", NOBODY)
+NOTHING: Final = TRANSFER.replace("RECEIVER", UNKNOWN_ACCOUNT)
 COUNTED: Final[list[tuple[str, int, str, dict[str, str]]]] = [
     ("a transfer", 201, TRANSFER, {"X_Idempotency_Key": "a"}),
     ("its replay", 201, TRANSFER, {"X_Idempotency_Key": "a"}),
@@ -115,21 +115,21 @@ def test_a_read_counts_once_whatever_its_answer(strict: Strict) -> None:
         ("GET", "/livez", 200),
     ],
 )
-def test_what_is_not_counted_tells_no_limits(
+def test_uncounted_requests_have_no_limit_headers(
     strict: Strict, address: str, method: str, path: str, status: int
 ) -> None:
-    """Neither for a user (whose token is not looked at, or no good) nor for the address."""
+    """They count neither for a user (the token is unread or invalid) nor for the address."""
     alice = strict.user()
     token = "no token" if status == 401 else alice.token
     headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
-    answer = strict.stranger().request(method, path, headers=headers)
+    answer = strict.anonymous_client().request(method, path, headers=headers)
     assert answer.status == status
     assert not {"RateLimit", "RateLimit-Policy"} & {*answer.headers}
     assert left_of(alice.get("/auth/me")) == {"global": 99}
     assert left_of(strict.from_address(address)("/auth/refresh"))["global"] == 99
 
 
-def test_what_strangers_send_is_counted_for_their_address(strict: Strict, address: str) -> None:
+def test_anonymous_requests_are_counted_for_their_address(strict: Strict, address: str) -> None:
     ask = strict.from_address(address)
     unknown = ask("/auth/login", email=f"x{address}@example.com", password=PASSWORD)
     assert unknown.status == 401
@@ -167,7 +167,7 @@ def test_a_refusal_names_its_tier_and_counts_in_none(strict: Strict, bob: User) 
 
 
 @pytest.mark.contract("1.7.5")
-def test_of_two_exhausted_tiers_the_one_that_lasts_longer_is_named(strict: Strict) -> None:
+def test_of_two_exhausted_tiers_the_one_with_the_later_reset_is_named(strict: Strict) -> None:
     alice = strict.user()
     for _ in range(20):
         spend(alice)
@@ -181,16 +181,16 @@ def test_of_two_exhausted_tiers_the_one_that_lasts_longer_is_named(strict: Stric
 
 
 @pytest.mark.contract("1.7.1")
-def test_two_processes_let_exactly_the_limit_pass(strict: Strict, bob: User) -> None:
-    """Forty at once, each on a connection of its own, so that both processes get their share."""
+def test_two_processes_admit_exactly_the_limit(strict: Strict, bob: User) -> None:
+    """Forty concurrent requests, one per connection, so that each process gets some."""
     for _ in range(5):
         alice = strict.user(100)
-        away_before = strict.api.log.read_text().count("redis_unavailable")
-        answers = at_once(strict, alice, bob, 40)
-        if strict.api.log.read_text().count("redis_unavailable") == away_before:
+        before = strict.api.log.read_text().count("redis_unavailable")
+        answers = send_concurrently(strict, alice, bob, 40)
+        if strict.api.log.read_text().count("redis_unavailable") == before:
             break
-        # So busy a machine that Valkey seemed away: limits per process were right. Once more.
-    assert all(serves_somebody(worker) for worker in strict.api.workers())
+        # The machine was so busy that Valkey seemed unavailable: limits were counted per process.
+    assert all(has_connections(worker) for worker in strict.api.workers())
     assert sorted(answer.status for answer in answers) == [201] * 20 + [429] * 20
     left = [left_of(answer)["transaction"] for answer in answers if answer.status == 201]
     assert sorted(left) == list(range(20))
@@ -200,8 +200,8 @@ def test_two_processes_let_exactly_the_limit_pass(strict: Strict, bob: User) -> 
     assert moved[0]["balance"] == 80
 
 
-def at_once(strict: Strict, sender: User, receiver: User, size: int) -> list[Any]:
-    users = [strict.seen_here(sender) for _ in range(size)]
+def send_concurrently(strict: Strict, sender: User, receiver: User, size: int) -> list[Any]:
+    users = [strict.logged_in_here(sender) for _ in range(size)]
     with ThreadPoolExecutor(size) as threads:
         return list(threads.map(lambda at: users[at].send(receiver, 1, f"{at}"), range(size)))
 
@@ -209,15 +209,15 @@ def at_once(strict: Strict, sender: User, receiver: User, size: int) -> list[Any
 @pytest.mark.contract("1.8.7")
 def test_copies_that_wait_for_an_answer_count_once_each(strict: Strict, bob: User) -> None:
     sender = strict.user(100)
-    users = [strict.seen_here(sender) for _ in range(8)]
+    users = [strict.logged_in_here(sender) for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda user: user.send(bob, 1, "copies"), users))
     assert [answer.status for answer in answers] == [201] * 8
     assert left_of(sender.get("/auth/me")) == {"global": 91}
 
 
-def serves_somebody(worker: psutil.Process) -> bool:
-    """Whether a client's connection ended up in this process."""
+def has_connections(worker: psutil.Process) -> bool:
+    """Whether this process has accepted a client's connection."""
     connections = worker.net_connections("tcp")
     port = next(each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN)
     return any(
@@ -225,7 +225,7 @@ def serves_somebody(worker: psutil.Process) -> bool:
     )
 
 
-def test_users_are_counted_apart_and_wherever_they_are(strict: Strict, address: str) -> None:
+def test_users_are_counted_separately_and_over_all_addresses(strict: Strict, address: str) -> None:
     alice, carol = strict.user(), strict.user()
     headers = {"X-Forwarded-For": address}
     for left in (99, 98):

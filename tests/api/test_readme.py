@@ -1,4 +1,4 @@
-"""The README's walk, run as it stands there."""
+"""The commands and the Python example of the README, run as they are written there."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
     return serve(DATABASE_URL=url)
 
 
-def test_the_walk_gives_what_it_says(seeded: Api) -> None:
+def test_the_commands_give_the_results_that_the_readme_shows(seeded: Api) -> None:
     walk = WALK.search(README.read_text("utf-8"))
     assert walk is not None
     script = walk[1].replace("http://127.0.0.1:3000", seeded.url)

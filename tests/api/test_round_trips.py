@@ -1,4 +1,4 @@
-"""How often a request asks Valkey and PostgreSQL, counted on the wire (DESIGN §3.3, §5)."""
+"""Round trips of a request to Valkey and PostgreSQL, counted in a proxy."""
 
 import asyncio
 import json
@@ -17,21 +17,21 @@ from tests.api.test_api_keys import key_of
 from tests.api_process import PASSWORD, Api, User, running_api
 from tests.round_trip_proxy import Recorder, recorder_before
 
-# The health probe has a connection of its own; what it asks is nobody's request.
+# A query of the health monitor, which has its own connection and belongs to no request.
 PROBE: Final = b"pg_is_in_recovery"
 CALL: Final = b"EVALSHA"
 
 
 @dataclass(frozen=True)
 class Wire:
-    """One process whose every word to its servers is heard."""
+    """One process, with a recording proxy before each of its servers."""
 
     api: Api
     redis: Recorder
     postgres: Recorder
 
     def during(self, work: Callable[[], object]) -> tuple[list[int], int]:
-        """The script calls in each Redis pipeline, and the trips to PostgreSQL, of some work."""
+        """The script calls in each Redis pipeline, and the round trips to PostgreSQL, of `work`."""
         self.redis.start_counting()
         self.postgres.start_counting()
         work()
@@ -43,7 +43,7 @@ class Wire:
 def wire(
     database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Wire]:
-    """Without limits on reads, so that they may be repeated; the tiers cost no further trip."""
+    """With high limits, so that requests may be repeated; tiers cost no further round trip."""
     limits = {
         f"FINPAY_RATE_LIMIT_{tier}": "90000/900" for tier in ("GLOBAL", "AUTH", "TRANSACTION")
     }
@@ -58,7 +58,7 @@ def wire(
 
 @pytest.fixture(scope="module")
 def alice(wire: Wire) -> User:
-    """Whose session is warm, as are the connections."""
+    """A user whose session and connections are warm."""
     alice = wire.api.user(1_000_000)
     alice.send(alice, 1, "warm")
     for path in ("/accounts", "/transactions", "/accounts/entries"):
@@ -75,7 +75,7 @@ def bob(wire: Wire) -> User:
 def test_a_transfer_costs_one_pipeline_before_one_statement_and_one_pipeline_after(
     wire: Wire, alice: User, bob: User
 ) -> None:
-    """The last tells what changed for both sides."""
+    """The second pipeline invalidates the caches of both sides."""
     for number in range(3):
         assert wire.during(partial(alice.send, bob, 1, f"one-{number}")) == ([1, 1], 1)
 
@@ -98,13 +98,13 @@ def test_a_refused_transfer_costs_no_more(wire: Wire, alice: User, bob: User) ->
 
 
 def test_a_replay_costs_one_pipeline(wire: Wire, alice: User, bob: User) -> None:
-    alice.send(bob, 1, "again")
-    assert wire.during(lambda: alice.send(bob, 1, "again")) == ([1], 0)
-    assert wire.during(lambda: alice.send(bob, 2, "again")) == ([1], 0)
+    alice.send(bob, 1, "replayed")
+    assert wire.during(lambda: alice.send(bob, 1, "replayed")) == ([1], 0)
+    assert wire.during(lambda: alice.send(bob, 2, "replayed")) == ([1], 0)
 
 
 @pytest.mark.contract("1.8.4")
-def test_a_faulty_request_costs_one_pipeline(wire: Wire, alice: User, bob: User) -> None:
+def test_an_invalid_request_costs_one_pipeline(wire: Wire, alice: User, bob: User) -> None:
     assert wire.during(lambda: alice.send(bob, 0, "faulty")) == ([1], 0)
 
 
@@ -121,8 +121,8 @@ def test_a_read_costs_one_pipeline_from_the_cache_and_two_without(
 
 
 def test_a_refused_token_costs_nothing(wire: Wire) -> None:
-    stranger = wire.api.client(access_token="not.a.token")
-    assert wire.during(lambda: stranger.request("GET", "/api/v1/accounts")) == ([], 0)
+    client = wire.api.client(access_token="not.a.token")
+    assert wire.during(lambda: client.request("GET", "/api/v1/accounts")) == ([], 0)
 
 
 def test_health_and_unknown_paths_cost_nothing(wire: Wire) -> None:
@@ -136,7 +136,9 @@ def test_health_and_unknown_paths_cost_nothing(wire: Wire) -> None:
 
 
 @pytest.mark.contract("1.6.4")
-def test_a_cold_session_costs_one_question_more(wire: Wire, alice: User, redis_url: str) -> None:
+def test_a_session_without_a_marker_costs_one_query_and_one_call_more(
+    wire: Wire, alice: User, redis_url: str
+) -> None:
     session = wire.api.sql(
         "SELECT ledger.type_id('ses', s.id) AS id FROM identity.sessions s"
         " JOIN identity.users u ON u.id = s.user_id WHERE u.email = $1",
@@ -150,16 +152,16 @@ def test_a_cold_session_costs_one_question_more(wire: Wire, alice: User, redis_u
 
 
 @pytest.mark.contract("1.9.4")
-def test_a_login_asks_for_all_its_tiers_at_once(wire: Wire, alice: User) -> None:
+def test_a_login_counts_all_its_tiers_in_one_pipeline(wire: Wire, alice: User) -> None:
     client = wire.api.client()
     pipelines, _ = wire.during(lambda: client.login(alice.email, PASSWORD))
     assert pipelines == [1]
 
 
-def test_requests_that_come_together_share_pipelines_and_commits(
+def test_concurrent_requests_share_pipelines_and_commits(
     wire: Wire, alice: User, bob: User
 ) -> None:
-    """Forty transfers of one user, sent in one moment on forty connections."""
+    """Forty concurrent transfers of one user on forty connections."""
     wire.during(lambda: asyncio.run(burst(wire.api, alice, bob, "warm")))
     pipelines, trips = wire.during(lambda: asyncio.run(burst(wire.api, alice, bob, "count")))
     # Four and two on an idle machine, with one call each; alone they would be eighty and forty.
@@ -169,7 +171,7 @@ def test_requests_that_come_together_share_pipelines_and_commits(
 
 
 async def burst(api: Api, sender: User, receiver: User, prefix: str, size: int = 40) -> None:
-    """That many transfers at once; all of them succeed."""
+    """Sends `size` concurrent transfers; checks that all succeed."""
     address = urlsplit(api.url)
     lines = [await asyncio.open_connection(address.hostname, address.port) for _ in range(size)]
     body = json.dumps({"receiver_id": receiver.account_id, "amount": 1}).encode()

@@ -7,7 +7,7 @@ import pytest
 from finpay import ids
 from tests.api.assertions import problem
 from tests.api.conftest import Strict
-from tests.api.test_sessions import age, works
+from tests.api.test_sessions import age, is_accepted
 from tests.api_process import PASSWORD, Api, User
 
 AGENT = "Phone/1.0 (finpay)"
@@ -67,13 +67,13 @@ def test_list_has_pages(api: Api) -> None:
 def test_a_session_ends_on_every_process_at_once(strict: Strict) -> None:
     user = strict.user()
     other = strict.another_login(user)
-    assert works(strict.api, other.token)
+    assert is_accepted(strict.api, other.token)
     (session,) = [each for each in listed(user) if not each["current"]]
     user.client.end_session(session["id"])
-    assert not works(strict.api, other.token)
-    assert works(strict.api, user.token)
+    assert not is_accepted(strict.api, other.token)
+    assert is_accepted(strict.api, user.token)
     strict.redis.flushall()
-    assert not works(strict.api, other.token)
+    assert not is_accepted(strict.api, other.token)
     ended = user.client.request("DELETE", f"/api/v1/auth/sessions/{session['id']}")
     problem(ended, 404, "not_found")
 
@@ -82,9 +82,9 @@ def test_a_session_ends_on_every_process_at_once(strict: Strict) -> None:
 def test_all_other_sessions_end_together(strict: Strict) -> None:
     user = strict.user()
     others = [strict.another_login(user) for _ in range(3)]
-    assert all(works(strict.api, other.token) for other in others)
+    assert all(is_accepted(strict.api, other.token) for other in others)
     user.client.end_other_sessions()
-    assert not any(works(strict.api, other.token) for other in others)
+    assert not any(is_accepted(strict.api, other.token) for other in others)
     assert [each["current"] for each in listed(user)] == [True]
     events = user.get("/events", type="session.revoked").json()["data"]
     assert [event["data"]["object"]["reason"] for event in events] == ["revoked"] * 3
@@ -98,14 +98,14 @@ def test_sessions_of_others_are_not_found(api: Api) -> None:
     for session_id in (session["id"], ids.encode("ses", ids.new_uuid()), alice.user_id, "x"):
         answer = alice.client.request("DELETE", f"/api/v1/auth/sessions/{session_id}")
         problem(answer, 404, "not_found")
-    assert works(api, bob.token)
+    assert is_accepted(api, bob.token)
 
 
 def test_own_session_may_end_itself(api: Api) -> None:
     user = api.user()
     (session,) = listed(user)
     user.client.end_session(session["id"])
-    assert not works(api, user.token)
+    assert not is_accepted(api, user.token)
 
 
 def test_last_seen_is_the_time_of_the_last_refresh(api: Api) -> None:

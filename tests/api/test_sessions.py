@@ -1,4 +1,4 @@
-"""How a session goes on and how it ends: refresh, logout, password change, reuse."""
+"""Sessions: refresh, logout, password change, and reuse of a refresh token."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from tests.api.assertions import invalid, problem
 from tests.api.conftest import Strict
 from tests.api_process import PASSWORD, Api, User
 
-CONNECTIONS: Final = 16  # with two processes, all in one is as likely as a coin 15 times heads
+CONNECTIONS: Final = 16  # all in one of two processes: probability 2^-15
 
 
 def refresh(api: Api, token: str | None, address: str | None = None) -> Any:
@@ -39,8 +39,8 @@ def age(api: Api, token: str | None, seconds: float) -> None:
         )
 
 
-def works(api: Api, access_token: str) -> bool:
-    """Whether the token is good, asked often enough to reach every process."""
+def is_accepted(api: Api, access_token: str) -> bool:
+    """Whether the token is accepted, by enough requests to reach every process."""
     headers = {"Authorization": f"Bearer {access_token}", "Connection": "close"}
     with httpx.Client(trust_env=False, verify=False) as http:  # noqa: S501  loopback
         answers = [
@@ -67,7 +67,7 @@ def alice(strict: Strict) -> User:
 
 @pytest.fixture
 def server(strict: Strict) -> Iterator[Api]:
-    """Two processes; what ends in one of them has ended in both."""
+    """An API of two processes; a session that ends in one has ended in both."""
     yield strict.api
     strict.redis.flushall()
 
@@ -84,8 +84,8 @@ class TestRefresh:
         assert list(pair) == ["access_token", "token_type", "expires_in", "refresh_token"]
         assert (pair["token_type"], pair["expires_in"]) == ("Bearer", 900)
         assert pair["refresh_token"] != old
-        assert works(api, pair["access_token"])
-        assert works(api, alice.token)
+        assert is_accepted(api, pair["access_token"])
+        assert is_accepted(api, alice.token)
         assert refresh(api, pair["refresh_token"]).status == 200
 
     @pytest.mark.contract("1.6.2")
@@ -96,8 +96,8 @@ class TestRefresh:
         age(api, old, 86_400)
         second = refresh(api, old).json()
         assert second["refresh_token"] == first["refresh_token"]
-        assert works(api, first["access_token"])
-        assert works(api, second["access_token"])
+        assert is_accepted(api, first["access_token"])
+        assert is_accepted(api, second["access_token"])
         age(api, old, 55)
         assert refresh(api, old).json()["refresh_token"] == first["refresh_token"]
         age(api, old, 6)
@@ -105,20 +105,20 @@ class TestRefresh:
 
     @pytest.mark.contract("1.6.2", "1.6.3")
     def test_an_old_token_after_its_successor_ends_the_session(self, api: Api) -> None:
-        """All of it: each access token, each refresh token. Other sessions of the user go on."""
+        """Each access and refresh token of the session; other sessions of the user stay active."""
         alice = api.user()
         other = api.client()
         other.login(alice.email, PASSWORD)
         old = alice.client.refresh_token
         pair = refresh(api, old).json()
-        assert works(api, pair["access_token"])
+        assert is_accepted(api, pair["access_token"])
         age(api, old, 61)
-        assert works(api, alice.token)
+        assert is_accepted(api, alice.token)
         reused = refresh(api, old)
         problem(reused, 401, "refresh_token_reused")
         assert reused.headers["WWW-Authenticate"].startswith("Bearer ")
-        assert not works(api, pair["access_token"])
-        assert not works(api, alice.token)
+        assert not is_accepted(api, pair["access_token"])
+        assert not is_accepted(api, alice.token)
         problem(refresh(api, pair["refresh_token"]), 401, "refresh_token_invalid")
         assert other.me().email == alice.email
         other.refresh()
@@ -130,12 +130,12 @@ class TestRefresh:
         alice = api.user()
         copied = alice.client.refresh_token
         pair = refresh(api, copied).json()
-        assert works(api, pair["access_token"])
+        assert is_accepted(api, pair["access_token"])
         age(api, copied, 61)
-        assert works(api, pair["access_token"] if thief_is_first else alice.token)
+        assert is_accepted(api, pair["access_token"] if thief_is_first else alice.token)
         problem(refresh(api, copied), 401, "refresh_token_reused")
         problem(refresh(api, pair["refresh_token"]), 401, "refresh_token_invalid")
-        assert not works(api, pair["access_token"])
+        assert not is_accepted(api, pair["access_token"])
 
     def test_ten_at_once_all_get_the_same_successor(self, server: Api, strict: Strict) -> None:
         token = strict.made_by.user().client.refresh_token
@@ -146,20 +146,20 @@ class TestRefresh:
         assert len({pair["refresh_token"] for pair in pairs}) == 1
         assert len({pair["access_token"] for pair in pairs}) == 10
         for pair in pairs:
-            assert works(strict.made_by, pair["access_token"])
+            assert is_accepted(strict.made_by, pair["access_token"])
         assert refresh(strict.made_by, pairs[0]["refresh_token"]).status == 200
 
-    def test_refuses_what_is_no_refresh_token(self, api: Api) -> None:
+    def test_refuses_a_text_that_is_not_a_refresh_token(self, api: Api) -> None:
         alice = api.user()
         for token in ("x", alice.token, str(alice.client.refresh_token)[:-1], "\x7f", "é" * 99):
             answer = refresh(api, token)
             problem(answer, 401, "refresh_token_invalid")
             assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
-        assert works(api, alice.token)
+        assert is_accepted(api, alice.token)
 
     @pytest.mark.contract("1.6.2")
     def test_refuses_an_expired_token(self, api: Api) -> None:
-        """One that was never used is good for 30 days to the second."""
+        """An unused token is valid for 30 days to the second."""
         token = api.user().client.refresh_token
         age(api, token, 2_592_000 - 20)
         assert refresh(api, token).status == 200
@@ -177,10 +177,10 @@ class TestRefresh:
         assert 30 < pair["expires_in"] <= 60
         age(api, pair["refresh_token"], 61)
         problem(refresh(api, pair["refresh_token"]), 401, "refresh_token_invalid")
-        assert not works(api, pair["access_token"])
+        assert not is_accepted(api, pair["access_token"])
 
     @pytest.mark.parametrize("token", [None, "", 1, ["x"], "x" * 513, "nul\0"], ids=repr)
-    def test_refuses_what_is_not_valid(self, api: Api, token: Any) -> None:
+    def test_refuses_an_invalid_member(self, api: Api, token: Any) -> None:
         invalid(refresh(api, token), "#/refresh_token")
 
 
@@ -189,32 +189,30 @@ class TestLogout:
     def test_ends_this_session_on_every_process_at_once(
         self, strict: Strict, server: Api, alice: User
     ) -> None:
-        """Also where the session was known to live a moment ago."""
+        """Even on a process that had just seen the session active."""
         other = strict.another_login(alice)
-        assert works(server, alice.token)
+        assert is_accepted(server, alice.token)
         answer = logout(alice)
         assert (answer.status, answer.body) == (204, b"")
-        assert not works(server, alice.token)
-        assert works(server, other.token)
+        assert not is_accepted(server, alice.token)
+        assert is_accepted(server, other.token)
         problem(refresh(server, alice.client.refresh_token), 401, "refresh_token_invalid")
         problem(logout(alice), 401, "unauthenticated")
 
     @pytest.mark.contract("1.6.3")
-    def test_holds_after_everything_in_redis_is_gone(
-        self, strict: Strict, server: Api, alice: User
-    ) -> None:
+    def test_holds_after_a_flush_of_redis(self, strict: Strict, server: Api, alice: User) -> None:
         other = strict.another_login(alice)
         logout(alice)
         strict.redis.flushall()
-        assert not works(server, alice.token)
-        assert works(server, other.token)
+        assert not is_accepted(server, alice.token)
+        assert is_accepted(server, other.token)
 
     def test_ignores_a_body(self, alice: User) -> None:
         answer = alice.client.request("POST", "/api/v1/auth/logout", json={"everywhere": True})
         assert answer.status == 204
 
-    def test_is_noted_once(self, strict: Strict, alice: User) -> None:
-        """One audit row and one event, however many log out at once."""
+    def test_is_recorded_once(self, strict: Strict, alice: User) -> None:
+        """One audit row and one event for concurrent logouts."""
         with ThreadPoolExecutor(8) as threads:
             statuses = {each.status for each in threads.map(lambda _: logout(alice), range(8))}
         assert statuses <= {204, 401}
@@ -232,18 +230,18 @@ class TestPasswordChange:
         self, strict: Strict, server: Api, alice: User
     ) -> None:
         others = [strict.another_login(alice) for _ in range(3)]
-        assert all(works(server, other.token) for other in others)
+        assert all(is_accepted(server, other.token) for other in others)
         answer = change_password(alice, PASSWORD, "a new long password")
         assert answer.status == 200
         pair = answer.json()
         assert list(pair) == ["access_token", "token_type", "expires_in", "refresh_token"]
         problem(refresh(server, alice.client.refresh_token), 401, "refresh_token_invalid")
-        assert works(server, pair["access_token"])
-        assert not any(works(server, other.token) for other in others)
-        assert works(server, alice.token)
+        assert is_accepted(server, pair["access_token"])
+        assert not any(is_accepted(server, other.token) for other in others)
+        assert is_accepted(server, alice.token)
         strict.redis.flushall()
-        assert not any(works(server, other.token) for other in others)
-        assert works(server, alice.token)
+        assert not any(is_accepted(server, other.token) for other in others)
+        assert is_accepted(server, alice.token)
 
     def test_only_the_new_password_logs_in(self, api: Api) -> None:
         alice = api.user()
@@ -264,16 +262,18 @@ class TestPasswordChange:
         api.client().login(alice.email, PASSWORD)
 
     @pytest.mark.parametrize("new", ["1234567", "x" * 129, "password123", "iloveyou", None, 1])
-    def test_refuses_a_new_password_that_is_none(self, api: Api, new: Any) -> None:
-        """Before the current one is looked at."""
+    def test_refuses_an_invalid_new_password(self, api: Api, new: Any) -> None:
+        """Before the current one is verified."""
         invalid(change_password(api.user(), "wrong", new), "#/new_password")
 
-    def test_of_two_at_once_one_wins(self, api: Api) -> None:
-        """The other one's current password is wrong by then, or its session has ended."""
+    def test_of_two_concurrent_changes_one_succeeds(self, api: Api) -> None:
+        """For the other one the current password is wrong by then, or its session has ended."""
         alice = api.user()
-        news = ["first new password", "second new password"]
+        new_passwords = ["first new password", "second new password"]
         with ThreadPoolExecutor(2) as threads:
-            answers = list(threads.map(lambda new: change_password(alice, PASSWORD, new), news))
+            answers = list(
+                threads.map(lambda new: change_password(alice, PASSWORD, new), new_passwords)
+            )
         assert sorted(answer.status for answer in answers) == [200, 401]
-        won = news[[answer.status for answer in answers].index(200)]
+        won = new_passwords[[answer.status for answer in answers].index(200)]
         api.client().login(alice.email, won)

@@ -1,15 +1,15 @@
-"""The ten-minute walk, once, over real HTTP."""
+"""A transfer, its replay and its reads, over real HTTP."""
 
 from tests.api_process import Api
 
 
-def test_money_moves_and_a_retry_is_the_same_answer(api: Api) -> None:
+def test_a_transfer_moves_money_and_its_retry_is_replayed(api: Api) -> None:
     alice, bob = api.user(10_000), api.user()
     first = alice.send(bob, 2_500, "walk-1", description="100 % of it", metadata={"a": "b%s"})
     assert first.status == 201, first.body
-    again = alice.send(bob, 2_500, "walk-1", description="100 % of it", metadata={"a": "b%s"})
-    assert (again.status, again.body) == (201, first.body)
-    assert again.headers["Idempotent-Replayed"] == "true"
+    retry = alice.send(bob, 2_500, "walk-1", description="100 % of it", metadata={"a": "b%s"})
+    assert (retry.status, retry.body) == (201, first.body)
+    assert retry.headers["Idempotent-Replayed"] == "true"
     assert "Idempotent-Replayed" not in first.headers
     assert alice.balance == 7_500
     assert bob.balance == 2_500

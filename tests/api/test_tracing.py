@@ -1,4 +1,4 @@
-"""Traces of a real server, as a collector gets them."""
+"""Traces of a real server, as an OpenTelemetry collector receives them."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def traced(
 
 
 def request(user: User, method: str, path: str, **more: Any) -> str:
-    """Its request id, as the server gave it."""
+    """Sends a request and returns its request id."""
     headers = {"Authorization": f"Bearer {user.token}", **more.pop("headers", {})}
     answer = user.client.request(method, path, headers=headers, **more)
     return str(answer.headers["X-Request-Id"])
@@ -54,7 +54,7 @@ def span_of(collector: Collector, request_id: str) -> Span:
 
 
 def children(collector: Collector, parent: Span) -> dict[str, Span]:
-    """By name: all have arrived with their parent, or before it."""
+    """The child spans by name; they arrive with their parent or before it."""
     return {s.name: s for s in list(collector.spans) if (s.trace, s.parent) == parent.context}
 
 
@@ -91,18 +91,18 @@ def test_a_transfer_is_a_request_a_gate_a_batch_and_a_statement(
     assert "ledger.post_transfers" in statement.attributes["db.query.text"]
 
 
-def test_one_batch_is_linked_to_all_that_it_carried(traced: Api, collector: Collector) -> None:
+def test_a_batch_is_linked_to_all_its_requests(traced: Api, collector: Collector) -> None:
     alice, bob = traced.user(1_000), traced.user()
-    with ThreadPoolExecutor(24) as crowd:
-        told = list(crowd.map(lambda _: pay(alice, bob, 1), range(120)))
+    with ThreadPoolExecutor(24) as threads:
+        request_ids = list(threads.map(lambda _: pay(alice, bob, 1), range(120)))
     posted = {
         children(collector, span_of(collector, request_id))["ledger.post"].context
-        for request_id in told
+        for request_id in request_ids
     }
     batches = [s for s in collector.named("ledger.batch") if posted & set(s.links)]
-    linked = [place for batch in batches for place in batch.links]
+    linked = [context for batch in batches for context in batch.links]
     assert sorted(linked) == sorted(posted), "each in one batch"
-    assert len(batches) < len(told), "they travelled together"
+    assert len(batches) < len(request_ids), "transfers shared batches"
     for batch in batches:
         assert batch.attributes["finpay.batch.requests"] == len(batch.links)
 
@@ -116,8 +116,8 @@ def test_a_traceparent_is_the_parent(traced: Api, collector: Collector) -> None:
     assert span_of(collector, broken).parent == ""
     later = span_of(collector, request(alice, "GET", "/api/v1/auth/me"))
     assert later.trace != TRACE
-    told = [s.attributes.get("finpay.request_id") for s in collector.spans]
-    assert unsampled not in told, "the caller decides what is sampled"
+    exported = [s.attributes.get("finpay.request_id") for s in collector.spans]
+    assert unsampled not in exported, "the caller decides what is sampled"
 
 
 def test_reads_and_refusals(traced: Api, collector: Collector) -> None:
@@ -136,9 +136,9 @@ def test_reads_and_refusals(traced: Api, collector: Collector) -> None:
     path = f"{TRANSACTIONS}/txn_{'0' * 26}"
     missing = span_of(collector, request(alice, "GET", path))
     assert missing.attributes["http.route"] == f"{TRANSACTIONS}/{{id}}"
-    assert "url.path" not in missing.attributes, "clients type anything there"
+    assert "url.path" not in missing.attributes, "clients may put anything there"
     assert missing.attributes["http.response.status_code"] == 404
-    assert not missing.failed, "a refusal is no fault of ours"
+    assert not missing.failed, "a refusal is not an error of the server"
 
 
 def test_no_secret_is_in_any_span(traced: Api, collector: Collector) -> None:
@@ -149,12 +149,12 @@ def test_no_secret_is_in_any_span(traced: Api, collector: Collector) -> None:
     request(alice, "POST", "/api/v1/auth/login", json={"email": alice.email, "password": CANARY})
     last = request(alice, "PURGE", "/livez")
     assert span_of(collector, last).attributes["http.request.method"] == "_OTHER"
-    told = repr(collector.spans)
+    exported = repr(collector.spans)
     for secret in (CANARY, alice.email, "@example.com", alice.token):
-        assert secret not in told
+        assert secret not in exported
 
 
-def test_a_collector_that_is_away_costs_no_request(serve: Callable[..., Api]) -> None:
+def test_an_unreachable_collector_fails_no_request(serve: Callable[..., Api]) -> None:
     with collecting() as gone:
         settings = gone.settings
     api = serve(**settings)

@@ -1,12 +1,12 @@
-"""POST /transactions and GET /transactions/{id}: every answer, every field (DESIGN §3.1, §3.2)."""
+"""POST /transactions and GET /transactions/{id}: every answer and every member."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from finpay.client import HttpResponse as Answer
-from tests.api.assertions import NOBODY, TRANSACTIONS, invalid, problem, transaction
+from finpay.client import HttpResponse
+from tests.api.assertions import TRANSACTIONS, UNKNOWN_ACCOUNT, invalid, problem, transaction
 from tests.api_process import Api, User
 
 LIMIT = 2**53 - 1
@@ -22,8 +22,8 @@ def bob(api: Api) -> User:
     return api.user()
 
 
-def post(user: User, key: str, **body: Any) -> Answer:
-    answer: Answer = user.client.request(
+def post(user: User, key: str, **body: Any) -> HttpResponse:
+    answer: HttpResponse = user.client.request(
         "POST", TRANSACTIONS, json=body, headers={"X-Idempotency-Key": key}
     )
     return answer
@@ -48,7 +48,7 @@ def test_a_completed_transfer_has_every_field(alice: User, bob: User) -> None:
 
 
 @pytest.mark.contract("1.1.7")
-def test_fields_that_were_not_sent_are_there_all_the_same(alice: User, bob: User) -> None:
+def test_omitted_members_are_in_the_answer(alice: User, bob: User) -> None:
     members = transaction(alice.send(bob, 1, "bare"), 201)
     assert (members["description"], members["metadata"]) == (None, {})
     nulls = {"description": None, "metadata": None, "currency": None, "receiver_email": None}
@@ -57,18 +57,16 @@ def test_fields_that_were_not_sent_are_there_all_the_same(alice: User, bob: User
 
 
 @pytest.mark.contract("1.2.11")
-def test_each_party_sees_its_own_side_and_a_stranger_nothing(
+def test_each_party_reads_its_own_side_and_other_users_get_404(
     api: Api, alice: User, bob: User
 ) -> None:
     sent = transaction(alice.send(bob, 10, "sides"), 201)
     received = transaction(bob.get(f"/transactions/{sent['id']}"))
     own_side = {"direction": "received", "balance_after": bob.balance}
     assert received == sent | own_side
-    stranger = api.user()
-    unseen = problem(stranger.get(f"/transactions/{sent['id']}"), 404, "not_found")
-    unknown = problem(
-        stranger.get("/transactions/txn_01h455vb4pex5vsknk084sn02q"), 404, "not_found"
-    )
+    other = api.user()
+    unseen = problem(other.get(f"/transactions/{sent['id']}"), 404, "not_found")
+    unknown = problem(other.get("/transactions/txn_01h455vb4pex5vsknk084sn02q"), 404, "not_found")
     del unseen["request_id"], unknown["request_id"]
     assert unseen == unknown
 
@@ -93,7 +91,7 @@ def test_a_malformed_id_in_the_path_is_404(alice: User, path_id: str) -> None:
         ("'; DROP TABLE ledger.entries; --", {"b": "2", "a": "1", "__proto__": "{}"}),
     ],
 )
-def test_the_answer_is_what_get_gives_later_byte_for_byte(
+def test_the_answer_equals_that_of_a_later_get_byte_for_byte(
     alice: User, bob: User, description: str, metadata: dict[str, str]
 ) -> None:
     key = f"bytes-{description[:4].encode().hex()}"
@@ -106,7 +104,7 @@ def test_the_answer_is_what_get_gives_later_byte_for_byte(
 
 
 class TestReceiver:
-    def test_may_be_named_by_email_in_any_case_and_form(self, alice: User, bob: User) -> None:
+    def test_can_be_named_by_email_in_any_case_and_form(self, alice: User, bob: User) -> None:
         wide = "".join(chr(ord(letter) + 0xFEE0) for letter in bob.email)
         for number, email in enumerate((bob.email, bob.email.upper(), wide)):
             answer = post(alice, f"email-{number}", receiver_email=email, amount=1)
@@ -115,16 +113,17 @@ class TestReceiver:
     @pytest.mark.contract("1.2.9")
     @pytest.mark.parametrize(
         "receiver", [{}, {"receiver_id": None}, {"receiver_id": None, "receiver_email": None},
-                     {"receiver_id": NOBODY, "receiver_email": "a@example.com"}]
+                     {"receiver_id": UNKNOWN_ACCOUNT, "receiver_email": "a@example.com"}]
     )  # fmt: skip
     def test_is_named_exactly_once(self, alice: User, receiver: dict[str, str]) -> None:
         problem(post(alice, "once", amount=1, **receiver), 422, "validation_failed")
 
     @pytest.mark.contract("1.1.4")
     @pytest.mark.parametrize(
-        "text", ["", "acc_", NOBODY[:-1], NOBODY + "0", NOBODY.upper(), f" {NOBODY}", "bob",
-                 NOBODY.replace("acc", "usr"), "txn_01h455vb4pex5vsknk084sn02q",
-                 "acc_81h455vb4pex5vsknk084sn02q", "018f0e2c-0000-7000-8000-000000000000"]
+        "text", ["", "acc_", UNKNOWN_ACCOUNT[:-1], UNKNOWN_ACCOUNT + "0", UNKNOWN_ACCOUNT.upper(),
+                 f" {UNKNOWN_ACCOUNT}", "bob", UNKNOWN_ACCOUNT.replace("acc", "usr"),
+                 "txn_01h455vb4pex5vsknk084sn02q", "acc_81h455vb4pex5vsknk084sn02q",
+                 "018f0e2c-0000-7000-8000-000000000000"]
     )  # fmt: skip
     def test_has_a_well_formed_account_id(self, alice: User, text: str) -> None:
         invalid(post(alice, "id", amount=1, receiver_id=text), "#/receiver_id")
@@ -133,10 +132,12 @@ class TestReceiver:
     def test_has_a_well_formed_email(self, alice: User, text: str) -> None:
         invalid(post(alice, "mail", amount=1, receiver_email=text), "#/receiver_email")
 
-    def test_that_nobody_is(self, alice: User) -> None:
+    def test_that_does_not_exist_is_404(self, alice: User) -> None:
         before = alice.balance
-        problem(post(alice, "nobody", amount=1, receiver_id=NOBODY), 404, "receiver_not_found")
-        answer = post(alice, "nobody@", amount=1, receiver_email="nobody@example.com")
+        problem(
+            post(alice, "unknown", amount=1, receiver_id=UNKNOWN_ACCOUNT), 404, "receiver_not_found"
+        )
+        answer = post(alice, "unknown@", amount=1, receiver_email="nobody@example.com")
         problem(answer, 404, "receiver_not_found")
         assert alice.balance == before
 
@@ -224,7 +225,7 @@ class TestRefusedForLackOfFunds:
         problem(sender.send(bob, LIMIT, "most"), 402, "insufficient_funds")
 
 
-def test_a_balance_ends_at_two_to_the_53_less_1(api: Api) -> None:
+def test_a_balance_is_at_most_two_to_the_53_less_1(api: Api) -> None:
     sender, receiver = api.user(10), api.user(LIMIT - 5)
     problem(sender.send(receiver, 6, "over"), 422, "balance_limit")
     assert transaction(sender.send(receiver, 5, "to-the-limit"), 201)["amount"] == 5
@@ -239,23 +240,25 @@ def test_a_balance_ends_at_two_to_the_53_less_1(api: Api) -> None:
 class TestCurrency:
     @pytest.mark.contract("1.2.9")
     @pytest.mark.parametrize("currency", ["JPY", "KWD", "CLF", "USD"])
-    def test_is_the_senders_unless_told(self, api: Api, currency: str) -> None:
+    def test_is_the_senders_by_default(self, api: Api, currency: str) -> None:
         sender, receiver = (api.user(balance, currency=currency) for balance in (1_000, 0))
         assert transaction(sender.send(receiver, 1, "default"), 201)["currency"] == currency
-        answer = sender.send(receiver, 1, "told", currency=currency)
+        answer = sender.send(receiver, 1, "named", currency=currency)
         assert transaction(answer, 201)["currency"] == currency
         assert receiver.get("/accounts").json()["currency"] == currency
         entry = receiver.get("/accounts/entries").json()["data"][0]
         assert (entry["amount"], entry["currency"]) == (1, currency)
 
-    def test_has_to_be_the_same_on_both_sides(self, api: Api, alice: User, bob: User) -> None:
+    def test_that_differs_from_either_account_is_refused(
+        self, api: Api, alice: User, bob: User
+    ) -> None:
         yen = api.user(currency="JPY")
         problem(alice.send(yen, 1, "to-yen"), 422, "currency_mismatch")
         problem(alice.send(yen, 1, "as-yen", currency="JPY"), 422, "currency_mismatch")
         problem(alice.send(bob, 1, "not-ours", currency="USD"), 422, "currency_mismatch")
 
 
-def test_money_from_outside_is_in_the_history(api: Api) -> None:
+def test_a_funding_is_in_the_history(api: Api) -> None:
     user = api.user(700)
     (funding,) = user.get("/transactions").json()["data"]
     assert transaction(user.get(f"/transactions/{funding['id']}")) == funding
@@ -268,7 +271,7 @@ def test_money_from_outside_is_in_the_history(api: Api) -> None:
 
 
 @pytest.mark.contract("1.5.3")
-def test_an_answer_about_money_is_private(alice: User, bob: User) -> None:
+def test_an_answer_about_money_is_not_cacheable(alice: User, bob: User) -> None:
     headers = alice.send(bob, 1, "private").headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -277,5 +280,5 @@ def test_an_answer_about_money_is_private(alice: User, bob: User) -> None:
     assert headers["X-Request-Id"].startswith("req_")
 
 
-def test_what_was_done_here_proves_itself(api: Api) -> None:
+def test_the_ledger_verifies_after_these_tests(api: Api) -> None:
     api.verify()

@@ -1,4 +1,4 @@
-"""POST /transactions/batch: many transfers under one key, each for itself or all or none."""
+"""POST /transactions/batch: many transfers under one key, independent or atomic."""
 
 import json
 from collections.abc import Callable
@@ -8,8 +8,14 @@ from typing import Any, Final
 import pytest
 from redis import Redis
 
-from finpay.client import HttpResponse as Answer
-from tests.api.assertions import NOBODY, PROBLEM_MEMBERS, TRANSACTION_MEMBERS, problem, replays
+from finpay.client import HttpResponse
+from tests.api.assertions import (
+    PROBLEM_MEMBERS,
+    TRANSACTION_MEMBERS,
+    UNKNOWN_ACCOUNT,
+    problem,
+    replays,
+)
 from tests.api.conftest import Strict
 from tests.api.rate_limit_headers import parse_report
 from tests.api_process import Api, User
@@ -22,9 +28,9 @@ def bob(api: Api) -> User:
     return api.user()
 
 
-def send(user: User, key: str, *items: Any, mode: str = "independent", **more: Any) -> Answer:
+def send(user: User, key: str, *items: Any, mode: str = "independent", **more: Any) -> HttpResponse:
     body = {"mode": mode, "transactions": list(items), **more}
-    answer: Answer = user.client.request(
+    answer: HttpResponse = user.client.request(
         "POST", BATCH, json=body, headers={"X-Idempotency-Key": key}
     )
     return answer
@@ -39,8 +45,8 @@ def listed(user: User, key: str) -> list[str]:
     return [step["id"] for step in reversed(page["data"])]
 
 
-def data_of(answer: Answer, status: int = 200) -> list[Any]:
-    """The items of a batch's answer, which has all that the contract promises."""
+def data_of(answer: HttpResponse, status: int = 200) -> list[Any]:
+    """The items of an answer, after checks of all that the contract says of batches."""
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/json"
     members = answer.json()
@@ -62,13 +68,13 @@ def data_of(answer: Answer, status: int = 200) -> list[Any]:
 
 
 @pytest.mark.contract("5.1.2", "5.1.3")
-def test_each_item_is_answered_as_it_would_be_alone(api: Api, bob: User) -> None:
+def test_each_item_is_answered_like_a_single_transfer(api: Api, bob: User) -> None:
     alice, carol = api.user(1_000), api.user()
     items = [
         to(bob, 600, description="50 % »off«", metadata={"order": "7"}),
         to(carol, 600),
         {"receiver_email": carol.email, "amount": 400, "currency": "ZAR"},
-        {"receiver_id": NOBODY, "amount": 1},
+        {"receiver_id": UNKNOWN_ACCOUNT, "amount": 1},
         to(alice, 1),
     ]
     data = data_of(send(alice, "each", *items))
@@ -87,17 +93,19 @@ def test_each_item_is_answered_as_it_would_be_alone(api: Api, bob: User) -> None
     assert carol.get("/transactions").json()["data"][0]["id"] == done[1]["id"]
 
 
-def test_all_of_it_may_fail(api: Api, bob: User) -> None:
+def test_every_item_may_fail(api: Api, bob: User) -> None:
     alice = api.user()
-    answer = send(alice, "all fail", to(bob, 1), {"receiver_id": NOBODY, "amount": 1})
+    answer = send(alice, "all fail", to(bob, 1), {"receiver_id": UNKNOWN_ACCOUNT, "amount": 1})
     problem(answer, 400, "idempotency_key_invalid")
-    data = data_of(send(alice, "all-fail", to(bob, 1), {"receiver_id": NOBODY, "amount": 1}))
+    data = data_of(
+        send(alice, "all-fail", to(bob, 1), {"receiver_id": UNKNOWN_ACCOUNT, "amount": 1})
+    )
     assert [item["status"] for item in data] == ["failed", "failed"]
     assert listed(alice, "all-fail") == [data[0]["error"]["transaction_id"]]
 
 
 @pytest.mark.contract("5.1.4")
-def test_an_atomic_batch_is_done_whole(api: Api, bob: User) -> None:
+def test_an_atomic_batch_completes_all_items(api: Api, bob: User) -> None:
     alice = api.user(100)
     data = data_of(send(alice, "whole", to(bob, 60), to(bob, 40), mode="atomic"), 201)
     assert [item["status"] for item in data] == ["completed", "completed"]
@@ -108,9 +116,9 @@ def test_an_atomic_batch_is_done_whole(api: Api, bob: User) -> None:
 @pytest.mark.contract("5.1.4")
 @pytest.mark.parametrize(
     ("bad", "status", "code"),
-    [({"amount": 99}, 402, "insufficient_funds"), ({"receiver_id": NOBODY}, 404, None)],
+    [({"amount": 99}, 402, "insufficient_funds"), ({"receiver_id": UNKNOWN_ACCOUNT}, 404, None)],
 )
-def test_an_atomic_batch_is_refused_for_its_first_bad_item(
+def test_an_atomic_batch_is_refused_with_the_error_of_its_first_failed_item(
     api: Api, bob: User, bad: dict[str, Any], status: int, code: str | None
 ) -> None:
     alice = api.user(100)
@@ -121,7 +129,7 @@ def test_an_atomic_batch_is_refused_for_its_first_bad_item(
     assert first.headers["Content-Type"] == "application/problem+json"
     assert members["code"] == (code or "receiver_not_found")
     assert members["transaction_id"] is None
-    assert [place["pointer"] for place in members["errors"]] == ["#/transactions/3"]
+    assert [error["pointer"] for error in members["errors"]] == ["#/transactions/3"]
     assert alice.balance == 100
     assert alice.get("/transactions", direction="sent").json()["data"] == []
     assert listed(alice, "refused") == []
@@ -199,15 +207,15 @@ def test_an_invalid_item_refuses_the_whole_batch(
 
 
 @pytest.mark.contract("5.1.1")
-def test_a_batch_may_have_a_mebibyte(api: Api, bob: User) -> None:
+def test_a_batch_may_be_one_mebibyte(api: Api, bob: User) -> None:
     alice = api.user(10_000)
     item = to(bob, 1, metadata={"k": "v" * 900})
     body = json.dumps({"mode": "atomic", "transactions": [item] * 1_000}).encode()
     body += b" " * (2**20 - len(body))
 
-    def answer_to(content: bytes, key: str) -> Answer:
+    def answer_to(content: bytes, key: str) -> HttpResponse:
         headers = {"X-Idempotency-Key": key, "Content-Type": "application/json"}
-        answer: Answer = alice.client.request("POST", BATCH, content=content, headers=headers)
+        answer: HttpResponse = alice.client.request("POST", BATCH, content=content, headers=headers)
         return answer
 
     problem(answer_to(body + b" ", "big"), 413, "body_too_large")
@@ -222,7 +230,7 @@ def test_a_batch_may_have_a_mebibyte(api: Api, bob: User) -> None:
     problem(single, 413, "body_too_large")
 
 
-def test_own_writes_are_read_at_once_by_all_sides(api: Api) -> None:
+def test_sender_and_receivers_read_a_batch_at_once(api: Api) -> None:
     alice, receivers = api.user(1_000), [api.user() for _ in range(5)]
     for user in (alice, *receivers):
         assert user.get("/transactions").status == 200  # cached from here on
@@ -232,7 +240,7 @@ def test_own_writes_are_read_at_once_by_all_sides(api: Api) -> None:
         assert [receiver.balance for receiver in receivers] == [(number + 1) * 20] * 5
 
 
-def test_batches_and_single_transfers_at_once_keep_the_total(api: Api) -> None:
+def test_concurrent_batches_and_transfers_keep_the_total(api: Api) -> None:
     users = [api.user(1_000) for _ in range(4)]
 
     def work(number: int) -> int:
@@ -241,7 +249,7 @@ def test_batches_and_single_transfers_at_once_keep_the_total(api: Api) -> None:
             return int(sender.send(others[number % 3], number + 1, f"single-{number}").status)
         items = [to(others[(number + at) % 3], at * number % 97 + 1) for at in range(9)]
         mode = "atomic" if number % 2 else "independent"
-        return send(sender, f"bulk-{number}", *items, mode=mode).status
+        return send(sender, f"batch-{number}", *items, mode=mode).status
 
     with ThreadPoolExecutor(16) as threads:
         statuses = set(threads.map(work, range(96)))
@@ -251,7 +259,7 @@ def test_batches_and_single_transfers_at_once_keep_the_total(api: Api) -> None:
     api.verify()
 
 
-def left_of(answer: Answer) -> dict[str, int]:
+def left_of(answer: HttpResponse) -> dict[str, int]:
     return {name: tier.left for name, tier in parse_report(answer).items()}
 
 

@@ -1,4 +1,4 @@
-"""/deliveries: what became of each event, with every attempt; and once more."""
+"""/deliveries: status and attempts of each delivery; retry, replay and ping."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from finpay import ids
-from finpay.client import HttpResponse as Answer
+from finpay.client import HttpResponse
 from tests.api.assertions import ID, TIME, invalid, problem, sending
 from tests.api.webhook_assertions import PATH, ask, made
 from tests.api_process import Api, User
@@ -20,7 +20,7 @@ MEMBERS: Final = [
 LONG_AGO: Final = "2026-01-01T00:00:00Z"
 
 
-def delivery(answer: Answer, status: int = 200) -> Any:
+def delivery(answer: HttpResponse, status: int = 200) -> Any:
     assert answer.status == status, answer.body
     members = answer.json()
     check(members)
@@ -28,7 +28,7 @@ def delivery(answer: Answer, status: int = 200) -> Any:
 
 
 def check(members: Any) -> None:
-    """All members of a delivery."""
+    """The members of a delivery, after checks of their names and formats."""
     assert list(members) == MEMBERS
     assert members["object"] == "delivery"
     for name, prefix in (("id", "whd"), ("endpoint_id", "whe"), ("event_id", "evt")):
@@ -50,7 +50,7 @@ def listed(user: User, endpoint: str, **params: Any) -> Any:
 
 
 def attempted(api: Api, name: str, status: str, *codes: int | None) -> None:
-    """What a worker would write: attempts with these answers, the last of which decides."""
+    """Writes attempts with these answers, as a worker would; the last one decides the status."""
     key = ids.decode("whd", name)
     for number, code in enumerate(codes, 1):
         api.sql(
@@ -63,7 +63,7 @@ def attempted(api: Api, name: str, status: str, *codes: int | None) -> None:
         )
     api.sql(
         "UPDATE webhooks.deliveries SET status = $2, attempts = $3, finished_at ="
-        " CASE WHEN $2 IN ('pending', 'waiting') THEN NULL ELSE clock_timestamp() END"
+        " CASE WHEN $2 IN ('pending', 'scheduled') THEN NULL ELSE clock_timestamp() END"
         " WHERE id = $1",
         key,
         status,
@@ -110,9 +110,9 @@ def test_each_event_of_the_endpoints_types_has_a_delivery(
 @pytest.mark.contract("6.3.1")
 def test_every_attempt_is_shown(api: Api, alice: User, bob: User, endpoint: str) -> None:
     send(alice, bob)
-    (waiting,) = listed(alice, endpoint)["data"]
-    attempted(api, waiting["id"], "waiting", 500, None)
-    shown = delivery(alice.get(f"/deliveries/{waiting['id']}"))
+    (scheduled,) = listed(alice, endpoint)["data"]
+    attempted(api, scheduled["id"], "scheduled", 500, None)
+    shown = delivery(alice.get(f"/deliveries/{scheduled['id']}"))
     assert (shown["status"], shown["attempt_count"]) == ("pending", 2)
     first, second = shown["attempts"]
     assert re.fullmatch(TIME, first["started_at"])
@@ -128,7 +128,7 @@ def test_every_attempt_is_shown(api: Api, alice: User, bob: User, endpoint: str)
     assert listed(alice, endpoint)["data"] == [shown]
 
 
-def test_a_page_shows_the_last_attempts_and_the_delivery_itself_all(
+def test_a_list_has_the_last_attempts_and_the_delivery_all(
     api: Api, alice: User, bob: User, endpoint: str
 ) -> None:
     send(alice, bob)
@@ -146,7 +146,7 @@ def test_the_list_is_filtered_by_status_and_comes_in_pages(
 ) -> None:
     send(alice, bob, 5)
     every = [each["id"] for each in listed(alice, endpoint)["data"]]
-    states = ["pending", "waiting", "delivered", "failed", "canceled"]
+    states = ["pending", "scheduled", "delivered", "failed", "canceled"]
     for name, state in zip(every, states, strict=True):
         attempted(api, name, state, 200 if state == "delivered" else 500)
     for status, found in (
@@ -158,7 +158,7 @@ def test_the_list_is_filtered_by_status_and_comes_in_pages(
         page = listed(alice, endpoint, status=status)
         assert [each["id"] for each in page["data"]] == found
         assert all(each["status"] == status for each in page["data"])
-    for wrong in ("waiting", "leased", "", "all"):
+    for wrong in ("scheduled", "leased", "", "all"):
         with sending(wrong):
             answer = ask(alice, "GET", f"/{endpoint}/deliveries", params={"status": wrong})
             invalid(answer, "status", kind="parameter")
@@ -172,7 +172,7 @@ def test_the_list_is_filtered_by_status_and_comes_in_pages(
 
 
 @pytest.mark.contract("6.2.3")
-def test_a_ping_is_a_delivery_of_its_own_and_no_event(alice: User, endpoint: str) -> None:
+def test_a_ping_is_a_delivery_but_no_event_of_the_list(alice: User, endpoint: str) -> None:
     shown = delivery(ask(alice, "POST", f"/{endpoint}/test"), 201)
     assert (shown["event_type"], shown["status"]) == ("webhook_endpoint.ping", "pending")
     assert listed(alice, endpoint)["data"] == [shown]
@@ -180,8 +180,8 @@ def test_a_ping_is_a_delivery_of_its_own_and_no_event(alice: User, endpoint: str
 
 
 @pytest.mark.contract("6.3.6")
-@pytest.mark.parametrize("state", ["pending", "waiting", "delivered", "failed", "canceled"])
-def test_a_retry_makes_it_pending_again(
+@pytest.mark.parametrize("state", ["pending", "scheduled", "delivered", "failed", "canceled"])
+def test_a_retry_makes_the_delivery_pending(
     api: Api, alice: User, bob: User, endpoint: str, state: str
 ) -> None:
     send(alice, bob)
@@ -195,7 +195,7 @@ def test_a_retry_makes_it_pending_again(
 
 
 @pytest.mark.contract("6.3.6")
-def test_a_replay_queues_what_happened_in_a_time(api: Api, alice: User, bob: User) -> None:
+def test_a_replay_queues_the_events_of_a_time_range(api: Api, alice: User, bob: User) -> None:
     names = send(alice, bob, 4)
     times = [alice.get(f"/events/{name}").json()["created_at"] for name in names]
     endpoint = made(alice, event_types=["transaction.completed"])["id"]
@@ -232,7 +232,7 @@ def test_a_replay_queues_what_happened_in_a_time(api: Api, alice: User, bob: Use
         ({"since": LONG_AGO, "from": LONG_AGO}, "#/from"),
     ],
 )
-def test_what_does_not_fit_a_replay_is_named(
+def test_the_invalid_member_of_a_replay_is_named(
     alice: User, endpoint: str, body: dict[str, Any], pointer: str
 ) -> None:
     invalid(ask(alice, "POST", f"/{endpoint}/replay", body), pointer)
@@ -252,7 +252,7 @@ def test_nothing_is_queued_for_an_endpoint_that_is_disabled(
         problem(alice.client.request("POST", path, json=body), 422, "validation_failed")
 
 
-def test_what_belongs_to_others_looks_like_nothing(
+def test_deliveries_of_other_users_are_404_like_missing_ones(
     api: Api, alice: User, bob: User, endpoint: str
 ) -> None:
     send(alice, bob)

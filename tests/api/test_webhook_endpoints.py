@@ -1,4 +1,4 @@
-"""/webhook_endpoints: made, shown, changed, deleted; its secret, and whose it is."""
+"""/webhook_endpoints: create, retrieve, update, delete, list; secrets and ownership."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ def user(api: Api) -> User:
     return api.user()
 
 
-def test_a_new_endpoint_is_shown_with_its_secret(user: User) -> None:
+def test_a_new_endpoint_is_returned_with_its_secret(user: User) -> None:
     body = {"url": URL, "event_types": ["transaction.*"]}
     shown = endpoint(ask(user, "POST", json=body), 201)
     assert re.fullmatch(SECRET, shown["secret"])
@@ -39,7 +39,7 @@ def test_a_new_endpoint_is_shown_with_its_secret(user: User) -> None:
     assert switched_off["disabled_at"] is not None
 
 
-def test_every_pattern_of_the_catalogue_is_a_type_and_nothing_else_is(user: User) -> None:
+def test_only_the_patterns_of_the_event_types_are_accepted(user: User) -> None:
     patterns = event_types.patterns()
     shown = made(user, event_types=[*patterns, *patterns])
     assert shown["event_types"] == patterns, "each once"
@@ -82,17 +82,17 @@ def test_every_pattern_of_the_catalogue_is_a_type_and_nothing_else_is(user: User
         ({"id": "whe_x"}, "#/id"),
     ],
 )
-def test_what_does_not_fit_is_named(user: User, change: dict[str, Any], pointer: str) -> None:
+def test_the_invalid_member_is_named(user: User, change: dict[str, Any], pointer: str) -> None:
     whole = {"url": URL, "event_types": ["*"], **change}
     given = {name: value for name, value in whole.items() if value is not ...}
     invalid(ask(user, "POST", json=given), pointer)
     if ... not in change.values():
-        nobody = ids.encode("whe", ids.new_uuid())
-        invalid(ask(user, "PATCH", f"/{nobody}", change), pointer)
+        unknown = ids.encode("whe", ids.new_uuid())
+        invalid(ask(user, "PATCH", f"/{unknown}", change), pointer)
 
 
 @pytest.mark.contract("6.2.1")
-def test_a_change_leaves_alone_what_it_does_not_name(user: User) -> None:
+def test_an_update_leaves_other_members_unchanged(user: User) -> None:
     before = made(user, description="old") | {"secret": None}
     path = f"/{before['id']}"
     assert endpoint(ask(user, "PATCH", path, {})) == before
@@ -110,7 +110,7 @@ def test_a_change_leaves_alone_what_it_does_not_name(user: User) -> None:
         before = after
 
 
-def test_a_change_is_json_like_every_body(user: User) -> None:
+def test_the_body_of_an_update_is_checked_like_every_body(user: User) -> None:
     path = f"{PATH}/{made(user)['id']}"
     for body, status, code in (
         (b'{"enabled":true', 400, "malformed_json"),
@@ -124,7 +124,7 @@ def test_a_change_is_json_like_every_body(user: User) -> None:
     problem(answer, 415, "unsupported_media_type")
 
 
-def test_switched_on_again_it_has_no_failures_behind_it(api: Api, user: User) -> None:
+def test_enabling_resets_the_failures(api: Api, user: User) -> None:
     made_here = made(user)
     path, key = f"/{made_here['id']}", ids.decode("whe", made_here["id"])
     api.sql(
@@ -138,9 +138,9 @@ def test_switched_on_again_it_has_no_failures_behind_it(api: Api, user: User) ->
     assert re.fullmatch(TIME, given_up["failing_since"])
     kept = endpoint(ask(user, "PATCH", path, {"enabled": False}))
     assert kept["disabled_reason"] == "failing", "it was off already, and not by its owner"
-    again = endpoint(ask(user, "PATCH", path, {"enabled": True}))
-    assert again["enabled"] is True
-    assert [again[name] for name in ("disabled_reason", "disabled_at", "failing_since")] == [
+    enabled = endpoint(ask(user, "PATCH", path, {"enabled": True}))
+    assert enabled["enabled"] is True
+    assert [enabled[name] for name in ("disabled_reason", "disabled_at", "failing_since")] == [
         None
     ] * 3
     (row,) = api.sql("SELECT failures_in_row FROM webhooks.endpoints WHERE id = $1", key)
@@ -150,7 +150,7 @@ def test_switched_on_again_it_has_no_failures_behind_it(api: Api, user: User) ->
 
 
 @pytest.mark.contract("6.2.1")
-def test_a_deleted_one_is_gone_with_its_secrets(api: Api) -> None:
+def test_a_deleted_endpoint_is_404_and_its_secrets_are_deleted(api: Api) -> None:
     user = api.user()
     gone, kept = made(user), made(user)
     path = f"/{gone['id']}"
@@ -171,11 +171,11 @@ def test_a_deleted_one_is_gone_with_its_secrets(api: Api) -> None:
 
 
 @pytest.mark.contract("6.2.1")
-def test_there_are_sixteen_at_most_however_many_ask_at_once(api: Api) -> None:
+def test_concurrent_requests_create_at_most_sixteen_endpoints(api: Api) -> None:
     user, other = api.user(), api.user()
     body = {"url": URL, "event_types": ["*"]}
-    with ThreadPoolExecutor(20) as crowd:
-        answers = list(crowd.map(lambda _: ask(user, "POST", json=body), range(20)))
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(lambda _: ask(user, "POST", json=body), range(20)))
     assert sorted(answer.status for answer in answers) == [201] * 16 + [422] * 4
     for answer in answers:
         if answer.status == 422:
@@ -188,7 +188,7 @@ def test_there_are_sixteen_at_most_however_many_ask_at_once(api: Api) -> None:
     made(other)
 
 
-def test_what_belongs_to_others_looks_like_nothing(api: Api, user: User) -> None:
+def test_endpoints_of_other_users_are_404_like_missing_ones(api: Api, user: User) -> None:
     theirs = made(api.user())["id"]
     nothing = ids.encode("whe", ids.new_uuid())
     for method, rest, body in (
@@ -200,15 +200,15 @@ def test_what_belongs_to_others_looks_like_nothing(api: Api, user: User) -> None
         ("POST", "/replay", {"since": "2026-01-01T00:00:00Z"}),
         ("GET", "/deliveries", None),
     ):
-        told = []
+        problems = []
         for name in (theirs, nothing, user.account_id, "whe_x", "x"):
             answer = ask(user, method, f"/{name}{rest}", body)
-            told.append({**problem(answer, 404, "not_found"), "request_id": None})
+            problems.append({**problem(answer, 404, "not_found"), "request_id": None})
             headers = {"Authorization": None}
             problem(
                 ask(user, method, f"/{name}{rest}", body, headers=headers), 401, "unauthenticated"
             )
-        assert all(each == told[0] for each in told), method
+        assert all(each == problems[0] for each in problems), method
     assert api.sql(
         "SELECT 1 FROM webhooks.endpoints WHERE id = $1 AND enabled", ids.decode("whe", theirs)
     )
@@ -228,7 +228,7 @@ def test_the_list_is_newest_first_and_comes_in_pages(api: Api) -> None:
     assert (found, page["next_cursor"]) == (names, None)
     cursor = first.json()["next_cursor"]
     assert first.headers["Link"] == f'<{PATH}?limit=2&cursor={cursor}>; rel="next"'
-    stranger = api.user()
-    problem(ask(stranger, "GET", params={"cursor": cursor}), 400, "cursor_invalid")
+    other = api.user()
+    problem(ask(other, "GET", params={"cursor": cursor}), 400, "cursor_invalid")
     problem(ask(user, "GET", params={"cursor": "x"}), 400, "cursor_invalid")
     invalid(ask(user, "GET", params={"status": "failed"}), "status", kind="parameter")

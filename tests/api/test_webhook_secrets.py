@@ -1,4 +1,4 @@
-"""What webhooks are signed with: told once, replaced with an overlap, in no record."""
+"""Webhook secrets: returned once, rotated with an overlap, and never recorded."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def user(api: Api) -> User:
 
 
 @pytest.mark.contract("6.2.2")
-def test_its_secret_is_told_once(api: Api) -> None:
+def test_a_secret_is_returned_once(api: Api) -> None:
     user = api.user()
     first = made(user)
     path = f"/{first['id']}"
@@ -32,14 +32,14 @@ def test_its_secret_is_told_once(api: Api) -> None:
         assert endpoint(answer)["secret"] is None
     (listed,) = ask(user, "GET").json()["data"]
     assert (list(listed), listed["secret"]) == (MEMBERS, None)
-    told = str(api.sql("SELECT * FROM audit.log")) + str(api.sql("SELECT * FROM outbox.events"))
+    recorded = str(api.sql("SELECT * FROM audit.log")) + str(api.sql("SELECT * FROM outbox.events"))
     for secret in (first["secret"], rotated["secret"]):
-        assert secret not in told
+        assert secret not in recorded
         assert secret not in api.log.read_text()
 
 
 @pytest.mark.contract("6.2.2")
-def test_both_secrets_sign_for_a_day_unless_told_otherwise(api: Api, user: User) -> None:
+def test_both_secrets_sign_for_a_day_by_default(api: Api, user: User) -> None:
     path = f"/{made(user)['id']}/rotate_secret"
     for body, overlap in ((None, A_DAY), ({}, A_DAY), ({"overlap_s": 60}, timedelta(minutes=1))):
         rotated = endpoint(ask(user, "POST", path, body))
@@ -54,7 +54,7 @@ def test_both_secrets_sign_for_a_day_unless_told_otherwise(api: Api, user: User)
         ask(user, "POST", path)
     key = ids.decode("whe", path.split("/")[1])
     rows = api.sql("SELECT expires_at FROM webhooks.secrets WHERE endpoint_id = $1", key)
-    assert len(rows) == 4, "no delivery carries signatures without end"
+    assert len(rows) == 4, "the number of signatures in a delivery is bounded"
 
 
 def test_the_overlap_is_a_setting(serve: Callable[..., Api]) -> None:
@@ -64,7 +64,7 @@ def test_the_overlap_is_a_setting(serve: Callable[..., Api]) -> None:
     assert abs(expires_in(rotated) - timedelta(hours=1)) < timedelta(seconds=5)
 
 
-def test_the_audit_log_tells_who_did_what(api: Api) -> None:
+def test_the_audit_log_has_actor_and_action_of_each_change(api: Api) -> None:
     user = api.user()
     name = made(user)["id"]
     ask(user, "PATCH", f"/{name}", {"enabled": False, "description": "x"})
@@ -85,7 +85,7 @@ def test_the_audit_log_tells_who_did_what(api: Api) -> None:
         assert row["actor_id"] == user.uuid
         assert row["request_id"].startswith("req_")
         assert row["address"] == "127.0.0.1"
-        assert URL not in str(row["detail"]), "it may be a secret of its own"
+        assert URL not in str(row["detail"]), "it may contain a secret"
     api.verify()
 
 

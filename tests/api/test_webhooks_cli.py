@@ -28,7 +28,7 @@ LIMIT_S: Final = 30
 
 @dataclass
 class Hook:
-    """A receiver that keeps what it gets, on a port that stays the same while it is away."""
+    """A receiver that stores its requests, on a port that stays the same while it is closed."""
 
     port: int = field(default_factory=free_port)
     got: Queue[tuple[dict[str, str], bytes]] = field(default_factory=Queue)
@@ -51,7 +51,7 @@ class Hook:
                 self.wfile.write(b"seen\x1b[31m")
 
             def log_message(self, *_: Any) -> None:
-                """Not into the tests' output."""
+                """Keeps the output of the tests clean."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         threading.Thread(target=self.server.serve_forever).start()
@@ -95,7 +95,7 @@ def environment(**more: str) -> dict[str, str]:
 
 @pytest.fixture
 def listen(tmp_path: Path) -> Iterator[Callable[..., Listener]]:
-    """Call it with arguments and settings; it is ready when it has greeted."""
+    """Call it with arguments and settings; returns when the command is ready."""
     made: list[subprocess.Popen[str]] = []
     timers: list[threading.Timer] = []
 
@@ -109,7 +109,7 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listener]]:
             stderr=subprocess.PIPE if "--json" in arguments else subprocess.STDOUT,
         )
         made.append(process)
-        timers.append(threading.Timer(LIMIT_S, process.kill))  # whoever reads from it, reads an end
+        timers.append(threading.Timer(LIMIT_S, process.kill))  # ends a read that would block
         timers[-1].start()
         greetings = process.stderr if "--json" in arguments else process.stdout
         assert greetings is not None
@@ -133,7 +133,7 @@ def listen(tmp_path: Path) -> Iterator[Callable[..., Listener]]:
 
 
 def read_from(source: str, api: Api, user: User) -> tuple[list[str], dict[str, str]]:
-    """Arguments and settings for each way to get at the events."""
+    """Arguments and settings for each source of events."""
     if source == "database":
         return ["--email", user.email], {"DATABASE_URL": api.database_url}
     if source == "password":
@@ -142,7 +142,7 @@ def read_from(source: str, api: Api, user: User) -> tuple[list[str], dict[str, s
 
 
 @pytest.mark.parametrize("source", ["database", "password", "token"])
-def test_events_come_signed_and_as_a_webhook_brings_them(
+def test_events_are_forwarded_with_the_body_and_signature_of_a_webhook(
     api: Api, hook: Hook, listen: Callable[..., Listener], source: str
 ) -> None:
     alice, bob = api.user(100), api.user()
@@ -167,7 +167,7 @@ def test_events_come_signed_and_as_a_webhook_brings_them(
     assert listener.end(signal.SIGINT) == 0
 
 
-def test_it_survives_a_receiver_that_is_away_and_shows_what_it_says(
+def test_an_unreachable_receiver_does_not_end_it_and_its_answers_are_shown(
     api: Api, hook: Hook, listen: Callable[..., Listener]
 ) -> None:
     alice, bob = api.user(100), api.user()
@@ -181,13 +181,13 @@ def test_it_survives_a_receiver_that_is_away_and_shows_what_it_says(
     hook.open()
     hook.status = 503
     assert alice.send(bob, 1, "one").status == 201
-    told = listener.line()
-    assert "→ 503 in " in told
-    assert "seen\\x1b[31m" in told, "it can't steer the terminal"
+    line = listener.line()
+    assert "→ 503 in " in line
+    assert "seen\\x1b[31m" in line, "control sequences are escaped"
     assert listener.end(signal.SIGTERM) == 0
 
 
-def test_a_secret_of_ones_own_signs_and_nobody_has_to_be_forwarded_to(
+def test_it_accepts_a_given_secret_and_needs_no_receiver(
     api: Api, listen: Callable[..., Listener]
 ) -> None:
     alice, secret = api.user(1), signing.new_secret()
@@ -213,7 +213,7 @@ def test_a_secret_of_ones_own_signs_and_nobody_has_to_be_forwarded_to(
         (["trigger", "nothing.happened"], 2, "transaction.completed"),
     ],
 )
-def test_what_can_not_be_is_one_sentence(
+def test_an_invalid_argument_is_one_sentence(
     api: Api, tmp_path: Path, arguments: list[str], code: int, said: str
 ) -> None:
     done = command(tmp_path, *arguments, DATABASE_URL=api.database_url)
@@ -241,7 +241,7 @@ def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
     return serve(DATABASE_URL=url)
 
 
-def test_a_trigger_really_makes_it_happen(seeded: Api, tmp_path: Path) -> None:
+def test_a_trigger_causes_the_event(seeded: Api, tmp_path: Path) -> None:
     (tmp_path / ".finpay").mkdir()
     (tmp_path / ".finpay" / "env").write_text(f"FINPAY_DATABASE_OWNER_URL={seeded.database_url}\n")
     for event_type, caused in (
@@ -271,14 +271,14 @@ def test_a_trigger_really_makes_it_happen(seeded: Api, tmp_path: Path) -> None:
     seeded.verify()
 
 
-def test_a_trigger_says_who_refused_it(seeded: Api, tmp_path: Path) -> None:
+def test_a_refused_trigger_names_the_reason(seeded: Api, tmp_path: Path) -> None:
     arguments = ["trigger", "transaction.completed", "--api"]
     refused = command(tmp_path, *arguments, seeded.url, "--password", "not this one")
     assert (refused.returncode, "password" in refused.stderr) == (1, True)
-    away = command(tmp_path, *arguments, f"http://127.0.0.1:{free_port()}")
-    assert (away.returncode, "Is FinPay running there?" in away.stderr) == (2, True)
-    nobody = command(tmp_path, "trigger", "account.updated", "--api", seeded.url)
-    assert (nobody.returncode, "finpay dev" in nobody.stderr) == (2, True)
+    unreachable = command(tmp_path, *arguments, f"http://127.0.0.1:{free_port()}")
+    assert (unreachable.returncode, "Is FinPay running there?" in unreachable.stderr) == (2, True)
+    without_database = command(tmp_path, "trigger", "account.updated", "--api", seeded.url)
+    assert (without_database.returncode, "finpay dev" in without_database.stderr) == (2, True)
     production = {"FINPAY_ENV": "production", "FINPAY_JWT_SECRET": "x" * 32}
     never = command(tmp_path, *arguments, seeded.url, **production)
     assert (never.returncode, "production" in never.stderr) == (2, True)

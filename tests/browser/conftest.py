@@ -1,4 +1,4 @@
-"""A real browser: the system's Chromium or Chrome, as no package of Python's brings one."""
+"""A real browser: the system's Chromium or Chrome, because no Python package contains one."""
 
 import shutil
 from collections.abc import Iterator

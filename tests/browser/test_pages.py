@@ -1,4 +1,4 @@
-"""Pages of the API as people meet them: under our content security policy, on a phone too."""
+"""Pages of the API in a browser: under their content security policy, on a phone too."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -48,7 +48,7 @@ def watched(request: pytest.FixtureRequest, browser: Browser, api: Api) -> Itera
 
 
 def _fits(page: Page) -> bool:
-    """Nothing sticks out to the right."""
+    """No content is wider than the window."""
     fits: bool = page.evaluate(
         "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     )
@@ -67,7 +67,7 @@ def test_the_docs_page_shows_every_endpoint(watched: Watched, api: Api) -> None:
     assert _fits(page)
 
 
-def test_trying_it_out_works_under_the_policy(watched: Watched, api: Api) -> None:
+def test_a_request_from_the_docs_page_works_under_the_policy(watched: Watched, api: Api) -> None:
     page = watched.page
     page.goto(f"{api.url}/docs")
     block = page.locator("#operations-health-retrieveHealth")

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.delivery.fixtures import Scene
+from tests.delivery.fixtures import System
 from tests.delivery.receiver import Receiver, receiving
 from tests.sql.ledger_fixtures import Bank
 
 
 @pytest.fixture
-async def scene(fresh_database: Callable[[], str], tmp_path: Path) -> AsyncIterator[Scene]:
-    """A database, a bank in it, and the workers that the test starts."""
+async def system(fresh_database: Callable[[], str], tmp_path: Path) -> AsyncIterator[System]:
+    """A database of its own. Workers that the test starts are killed after it."""
     url = fresh_database()
-    made = Scene(url, tmp_path, Bank(url))
-    yield made
-    await made.close()
+    created = System(url, tmp_path, Bank(url))
+    yield created
+    await created.close()
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """On loopback; it answers 200 until a test says more."""
+    """On loopback. It answers 200 until a test sets `behave`."""
     with receiving() as running:
         yield running

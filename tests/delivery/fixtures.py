@@ -1,4 +1,4 @@
-"""A scene for delivery tests: a database, owners with endpoints, and real worker processes."""
+"""A database, owners with endpoints, and processes of `finpay worker`."""
 
 import asyncio
 import json
@@ -25,11 +25,11 @@ _NUMBERS: Final = count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Hooked:
-    """An owner with an endpoint. `secret` is as the receiver has it."""
+class OwnedEndpoint:
+    """An endpoint and its owner. `secret` is the receiver's."""
 
     holder: Holder
-    endpoint_id: UUID
+    id: UUID
     secret: str
 
     @property
@@ -47,7 +47,7 @@ class Worker:
     log: Path
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log so far, without what the command prints at its end."""
+        """The log so far, without the lines that are no JSON."""
         text = self.log.read_text()
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
@@ -66,46 +66,46 @@ class Worker:
 
 
 @dataclass
-class Scene:
-    """Everything happens in one database of its own."""
+class System:
+    """A database, its endpoints and its workers."""
 
     url: str
     folder: Path
     bank: Bank
     workers: list[Worker] = field(default_factory=list)
 
-    async def hook(
+    async def add_endpoint(
         self,
         url: str,
         *event_types: str,
         holder: Holder | None = None,
         enabled: bool = True,
-    ) -> Hooked:
-        """A new owner (or `holder`) with an endpoint, as POST /webhook_endpoints makes it."""
+    ) -> OwnedEndpoint:
+        """An endpoint of `holder` or a new owner, as POST /webhook_endpoints creates it."""
         holder = holder or await self.bank.open()
         owner = endpoints.Owner(holder.user_id, holder.account_id, RequestOrigin("req_test", None))
-        draft = endpoints.EndpointSpec(url, None, event_types or ("transaction.*",), enabled)
-        made = await endpoints.create(self.bank.app, owner, draft)
-        assert made is not None
-        return Hooked(holder, made[0].id, made[1])
+        spec = endpoints.EndpointSpec(url, None, event_types or ("transaction.*",), enabled)
+        created = await endpoints.create(self.bank.app, owner, spec)
+        assert created is not None
+        return OwnedEndpoint(holder, created[0].id, created[1])
 
-    async def events(self, hooked: Hooked, number: int) -> None:
-        """So many transaction.completed of the owner, each committed alone."""
+    async def add_events(self, endpoint: OwnedEndpoint, number: int) -> None:
+        """That many events transaction.completed of the owner, one per commit."""
         for _ in range(number):
-            await self.bank.fund(hooked.holder, 1)
+            await self.bank.fund(endpoint.holder, 1)
 
-    async def many_events(self, hooked: Hooked, number: int) -> None:
-        """The same in few commits."""
+    async def add_many_events(self, endpoint: OwnedEndpoint, number: int) -> None:
+        """The same, CHUNK events per commit."""
         for first in range(0, number, CHUNK):
             await self.bank.owner.execute(
                 "SELECT count((ledger.fund(gen_random_uuid(), $1, 1, gen_random_uuid()::text, '')"
                 ").answer) FROM generate_series(1, $2)",
-                hooked.holder.account_id,
+                endpoint.holder.account_id,
                 min(CHUNK, number - first),
             )
 
-    def work(self, *arguments: str, **settings: str) -> Worker:
-        """Starts `finpay worker`; `settings` are environment names."""
+    def start_worker(self, *arguments: str, **settings: str) -> Worker:
+        """Starts `finpay worker`; `settings` are environment variables."""
         environment = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": self.url,
@@ -125,46 +125,44 @@ class Scene:
         self.workers.append(Worker(process, log))
         return self.workers[-1]
 
-    def drain(self, **settings: str) -> None:
-        """Delivers what is due, in a worker that ends by itself."""
-        worker = self.work("--once", **settings)
+    def deliver_due(self, **settings: str) -> None:
+        """Runs `finpay worker --once`, which delivers all that is due and exits."""
+        worker = self.start_worker("--once", **settings)
         assert worker.wait() == 0, worker.log.read_text()
 
     async def statuses(self) -> dict[str, int]:
-        """How many deliveries there are of each status."""
+        """The number of deliveries per status."""
         rows = await self.bank.app.fetch(
             "SELECT status, count(*) AS n FROM webhooks.deliveries GROUP BY status"
         )
         return {row["status"]: row["n"] for row in rows}
 
-    async def attempts(self, hooked: Hooked) -> Sequence[Any]:
+    async def attempts(self, endpoint: OwnedEndpoint) -> Sequence[Any]:
         """Of all deliveries to the endpoint, in order."""
         return await self.bank.app.fetch(
             "SELECT a.* FROM webhooks.attempts a JOIN webhooks.deliveries d ON d.id = delivery_id "
             "WHERE endpoint_id = $1 ORDER BY a.started_at, a.number",
-            hooked.endpoint_id,
+            endpoint.id,
         )
 
     async def until_status(self, limit_s: float = 20, **expected: int) -> None:
-        """Until the deliveries are these: `until_status(delivered=5)`."""
+        """Waits for these numbers of deliveries per status: `until_status(delivered=5)`."""
         async with asyncio.timeout(limit_s):
             while (found := await self.statuses()) != expected:
                 assert found is not None
                 await asyncio.sleep(0.02)
 
     async def until_workers(self, count: int, limit_s: float = 20) -> None:
-        """Until so many workers are at work."""
+        """Waits for that number of registered workers."""
         async with asyncio.timeout(limit_s):
             while len(await self.bank.app.fetch("SELECT id FROM webhooks.workers")) != count:
                 await asyncio.sleep(0.02)
 
-    async def endpoint(self, hooked: Hooked) -> Any:
-        return await self.bank.row(
-            "SELECT * FROM webhooks.endpoints WHERE id = $1", hooked.endpoint_id
-        )
+    async def endpoint_row(self, endpoint: OwnedEndpoint) -> Any:
+        return await self.bank.row("SELECT * FROM webhooks.endpoints WHERE id = $1", endpoint.id)
 
     async def verify(self) -> None:
-        """The ledger's own proof."""
+        """Asserts that the verification of the ledger finds no violation."""
         report = await verify.verify(self.bank.owner)
         assert report.ok, [check for check in report.checks if not check.ok]
 

@@ -33,7 +33,7 @@ status = response
 
 
 def until(
-    holds: Callable[[], bool], limit_s: float = 20, told: Callable[[], object] = lambda: ""
+    holds: Callable[[], bool], limit_s: float = 20, state: Callable[[], object] = lambda: ""
 ) -> None:
-    """Waits for a condition. AssertionError with what `told` returns after the limit."""
-    wait_until(holds, limit_s, told)
+    """Waits for a condition. AssertionError with what `state` returns after the limit."""
+    wait_until(holds, limit_s, state)

@@ -1,4 +1,4 @@
-"""Everything arrives, whatever the receiver does and however often the worker is killed."""
+"""Every event is delivered, whatever the receiver answers and however often a worker is killed."""
 
 import asyncio
 import hashlib
@@ -8,94 +8,100 @@ from typing import Final
 
 import pytest
 
-from tests.delivery.fixtures import Scene
+from tests.delivery.fixtures import System
 from tests.delivery.receiver import DROP, HANG, OK, Behaviour, Receiver, Request, receiving, status
 
 EVENTS: Final = 1_000
 KILLS: Final = 20
-PATIENCE_S: Final = 90.0
+DELIVERY_LIMIT_S: Final = 90.0
 
 
-def moody() -> Behaviour:
-    """Fails 30 %, hangs 10 % and drops 10 %, by the request's id and how often it came."""
+def flaky() -> Behaviour:
+    """Fails 30 %, hangs 10 % and drops 10 %, by the request's id and the number of its attempt."""
     seen: Counter[str] = Counter()
 
     def behave(request: Request) -> bytes:
         seen[request.id] += 1
-        mood = hashlib.sha256(f"{request.id} {seen[request.id]}".encode()).digest()[0] % 10
-        return {0: HANG, 1: DROP, 2: status(500), 3: status(503), 4: status(404)}.get(mood, OK)
+        choice = hashlib.sha256(f"{request.id} {seen[request.id]}".encode()).digest()[0] % 10
+        return {0: HANG, 1: DROP, 2: status(500), 3: status(503), 4: status(404)}.get(choice, OK)
 
     return behave
 
 
 @pytest.fixture
-def moody_receiver() -> Iterator[Receiver]:
-    with receiving(moody()) as running:
+def flaky_receiver() -> Iterator[Receiver]:
+    with receiving(flaky()) as running:
         yield running
 
 
 @pytest.mark.contract("3.1.6")
-async def test_a_thousand_events_and_twenty_kills(scene: Scene, moody_receiver: Receiver) -> None:
+async def test_every_event_is_delivered_although_workers_are_killed(
+    system: System, flaky_receiver: Receiver
+) -> None:
     settings = {
         "FINPAY_WEBHOOK_TIMEOUT": "1",
         "FINPAY_WEBHOOK_RETRY_SCHEDULE": ",".join(["0"] * 40),
         "FINPAY_WEBHOOK_CONCURRENCY": "32",
     }
-    hooked = await scene.hook(moody_receiver.url)
-    await scene.many_events(hooked, EVENTS)
+    endpoint = await system.add_endpoint(flaky_receiver.url)
+    await system.add_many_events(endpoint, EVENTS)
     for n in range(1, KILLS + 1):
-        worker = scene.work(**settings)
-        # Somewhere in the work: each generation gets a bit further before it dies.
-        moody_receiver.await_requests(n * EVENTS // (2 * KILLS))
+        worker = system.start_worker(**settings)
+        # Each worker is killed a bit later than the one before.
+        flaky_receiver.await_requests(n * EVENTS // (2 * KILLS))
         worker.kill()
-    assert (await scene.statuses()).get("delivered", 0) < EVENTS
-    last = scene.work(**settings)
-    await scene.until_status(PATIENCE_S, delivered=EVENTS)
+    assert (await system.statuses()).get("delivered", 0) < EVENTS
+    last = system.start_worker(**settings)
+    await system.until_status(DELIVERY_LIMIT_S, delivered=EVENTS)
     assert last.stop() == 0
-    assert len(moody_receiver.ids) == EVENTS
-    assert moody_receiver.most_at_once <= 2 * 32  # those of the dead were still being answered
-    await scene.verify()
+    assert len(flaky_receiver.ids) == EVENTS
+    assert flaky_receiver.most_at_once <= 2 * 32  # with requests of the worker before
+    await system.verify()
 
 
-async def test_a_killed_worker_is_missed_at_once(scene: Scene, receiver: Receiver) -> None:
-    """Its leases don't wait for their end: its connection is gone."""
+async def test_leases_of_a_killed_worker_are_reclaimed_at_once(
+    system: System, receiver: Receiver
+) -> None:
+    """Before the leases expire: PostgreSQL no longer has the worker's connection."""
     receiver.behave = lambda _: HANG
-    hooked = await scene.hook(receiver.url)
-    await scene.many_events(hooked, 3)
-    dead = scene.work()
+    endpoint = await system.add_endpoint(receiver.url)
+    await system.add_many_events(endpoint, 3)
+    killed = system.start_worker()
     receiver.await_requests(3)
-    dead.kill()
+    killed.kill()
     receiver.behave = lambda _: OK
-    scene.work()
-    await scene.until_status(3, delivered=3)
+    system.start_worker()
+    await system.until_status(3, delivered=3)
     assert Counter(request.id for request in receiver.requests) == dict.fromkeys(receiver.ids, 2)
 
 
-async def test_a_worker_that_stops_gives_back_what_hangs(scene: Scene, receiver: Receiver) -> None:
+async def test_stopping_worker_returns_leases_of_hanging_attempts(
+    system: System, receiver: Receiver
+) -> None:
     receiver.behave = lambda _: HANG
-    hooked = await scene.hook(receiver.url)
-    await scene.many_events(hooked, 2)
-    worker = scene.work()
+    endpoint = await system.add_endpoint(receiver.url)
+    await system.add_many_events(endpoint, 2)
+    worker = system.start_worker()
     receiver.await_requests(2)
     worker.process.terminate()
-    await asyncio.sleep(0.1)  # a second signal says: at once
+    await asyncio.sleep(0.1)  # the second signal stops it at once
     assert worker.stop() == 0, worker.log.read_text()
-    assert await scene.statuses() == {"pending": 2}
-    assert not await scene.bank.count("webhooks.workers", "true")
-    assert not await scene.attempts(hooked)
+    assert await system.statuses() == {"pending": 2}
+    assert not await system.bank.count("webhooks.workers", "true")
+    assert not await system.attempts(endpoint)
 
 
-async def test_a_worker_that_stops_lets_arrive_what_is_on_its_way(
-    scene: Scene, receiver: Receiver
+async def test_stopping_worker_finishes_attempts_in_flight(
+    system: System, receiver: Receiver
 ) -> None:
-    hooked = await scene.hook(receiver.url)
-    worker = scene.work()
+    endpoint = await system.add_endpoint(receiver.url)
+    worker = system.start_worker()
 
     def behave(_: Request) -> bytes:
         worker.process.terminate()
         return OK
 
     receiver.behave = behave
-    await scene.many_events(hooked, 1)
+    await system.add_many_events(endpoint, 1)
     assert worker.wait() == 0
-    assert await scene.statuses() == {"delivered": 1}
+    assert await system.statuses() == {"delivered": 1}

@@ -14,7 +14,7 @@ from finpay.webhooks.messages import Message
 from finpay.webhooks.sender import Sender
 from finpay.webhooks.ssrf.name_resolver import NameResolver
 from finpay.webhooks.ssrf.url_policy import UrlPolicy
-from tests.delivery.fixtures import Scene
+from tests.delivery.fixtures import System
 from tests.delivery.names import FixedNames
 from tests.delivery.receiver import Receiver, receiving
 
@@ -135,14 +135,16 @@ async def test_attempt_connects_to_the_checked_address_after_one_lookup(
     assert canary.requests[0].headers["host"] == f"rebound.example.com:{canary.port}"
 
 
-async def test_worker_refuses_hostile_urls_that_are_stored(scene: Scene, canary: Receiver) -> None:
+async def test_worker_refuses_hostile_urls_that_are_stored(
+    system: System, canary: Receiver
+) -> None:
     """Stored before a change of the settings, for example."""
     for url in LITERALS:
-        hooked = await scene.hook(url.format(port=canary.port))
-        await scene.events(hooked, 1)
-    scene.drain(FINPAY_WEBHOOK_ALLOWED_CIDRS="10.0.0.0/8")
-    assert await scene.statuses() == {"scheduled": len(LITERALS)}
-    rows = await scene.bank.app.fetch("SELECT DISTINCT error FROM webhooks.attempts")
+        endpoint = await system.add_endpoint(url.format(port=canary.port))
+        await system.add_events(endpoint, 1)
+    system.deliver_due(FINPAY_WEBHOOK_ALLOWED_CIDRS="10.0.0.0/8")
+    assert await system.statuses() == {"scheduled": len(LITERALS)}
+    rows = await system.bank.app.fetch("SELECT DISTINCT error FROM webhooks.attempts")
     assert {row["error"] for row in rows} <= {"url_refused", "address_refused", "dns_failed"}
     assert not canary.connections
 

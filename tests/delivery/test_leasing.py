@@ -14,104 +14,110 @@ from finpay import ids
 from finpay.db import queries
 from finpay.webhooks import leasing
 from finpay.webhooks.leasing import Capacity, ClaimResult
-from tests.delivery.fixtures import Hooked, Scene
+from tests.delivery.fixtures import OwnedEndpoint, System
 from tests.delivery.receiver import Receiver
 
 BACKLOG: Final = 50_000
-LARGE: Final = 500  # rows that one statement is about
+LARGE: Final = 500  # rows per statement
 _SQL: Final = queries.load("finpay.webhooks")
 
 
 @pytest.fixture
-async def backlog(scene: Scene, receiver: Receiver) -> list[Hooked]:
+async def backlog(system: System, receiver: Receiver) -> list[OwnedEndpoint]:
     """One endpoint with a backlog, and three with one delivery each."""
-    hooked = [await scene.hook(receiver.url) for _ in range(4)]
-    for one in hooked:
-        await scene.events(one, 1)
-    connection = await asyncpg.connect(scene.url)
+    endpoints = [await system.add_endpoint(receiver.url) for _ in range(4)]
+    for one in endpoints:
+        await system.add_events(one, 1)
+    connection = await asyncpg.connect(system.url)
     await connection.execute(
         "INSERT INTO webhooks.deliveries (id, endpoint_id, account_id, created_at, due_at, "
         "event_type, payload) SELECT webhooks.new_id(), $1, $2, now(), now(), 'ping', "
         """'{"id":"evt_1"}' FROM generate_series(1, $3)""",
-        hooked[0].endpoint_id,
-        hooked[0].holder.account_id,
+        endpoints[0].id,
+        endpoints[0].holder.account_id,
         BACKLOG,
     )
     await connection.execute("ANALYZE webhooks.deliveries")
     await connection.close()
-    return hooked
+    return endpoints
 
 
 async def test_endpoint_with_a_backlog_gets_its_fair_share_of_a_claim(
-    scene: Scene, backlog: list[Hooked]
+    system: System, backlog: list[OwnedEndpoint]
 ) -> None:
-    worker = await _worker(scene)
-    result = await _claim(scene, worker, _capacity(free=100))
+    worker = await _worker(system)
+    result = await _claim(system, worker, _capacity(free=100))
     leased = [lease.endpoint_id for lease in result.leases]
-    assert {one.endpoint_id for one in backlog} == set(leased)
-    assert leased.count(backlog[0].endpoint_id) == 25
+    assert {one.id for one in backlog} == set(leased)
+    assert leased.count(backlog[0].id) == 25
 
 
-async def test_limit_per_endpoint_counts_all_workers(scene: Scene, backlog: list[Hooked]) -> None:
+async def test_limit_per_endpoint_counts_all_workers(
+    system: System, backlog: list[OwnedEndpoint]
+) -> None:
     for _ in range(5):
-        worker = await _worker(scene)
-        await _claim(scene, worker, _capacity(max_per_endpoint=20))
-    assert await scene.bank.count("webhooks.deliveries", "status = 'leased'") == 20 + 3
+        worker = await _worker(system)
+        await _claim(system, worker, _capacity(max_per_endpoint=20))
+    assert await system.bank.count("webhooks.deliveries", "status = 'leased'") == 20 + 3
 
 
 async def test_owner_with_many_endpoints_gets_its_share_of_the_worker(
-    scene: Scene, backlog: list[Hooked], receiver: Receiver
+    system: System, backlog: list[OwnedEndpoint], receiver: Receiver
 ) -> None:
     owner = backlog[0].holder
     for _ in range(3):
-        hooked = await scene.hook(receiver.url, holder=owner)
-        await scene.events(hooked, 40)
-    worker = await _worker(scene)
+        endpoint = await system.add_endpoint(receiver.url, holder=owner)
+        await system.add_events(endpoint, 40)
+    worker = await _worker(system)
     in_flight = {owner.user_id: 10}
-    result = await _claim(scene, worker, _capacity(max_per_owner=30, in_flight=in_flight))
+    result = await _claim(system, worker, _capacity(max_per_owner=30, in_flight=in_flight))
     leased = Counter(lease.endpoint_id for lease in result.leases)
     assert leased.total() == 20 + 3
-    own = [leased[key] for key in leased.keys() - {one.endpoint_id for one in backlog[1:]}]
+    own = [leased[key] for key in leased.keys() - {one.id for one in backlog[1:]}]
     assert sorted(own) == [5, 5, 5, 5]
     assert result.more
 
 
 async def test_owner_at_the_limit_leaves_the_others_their_leases(
-    scene: Scene, backlog: list[Hooked]
+    system: System, backlog: list[OwnedEndpoint]
 ) -> None:
-    worker = await _worker(scene)
+    worker = await _worker(system)
     in_flight = {backlog[0].holder.user_id: 64}
-    result = await _claim(scene, worker, _capacity(in_flight=in_flight))
-    assert {lease.endpoint_id for lease in result.leases} == {o.endpoint_id for o in backlog[1:]}
+    result = await _claim(system, worker, _capacity(in_flight=in_flight))
+    assert {lease.endpoint_id for lease in result.leases} == {one.id for one in backlog[1:]}
 
 
 async def test_endpoint_without_a_lease_is_first_in_the_next_claim(
-    scene: Scene, backlog: list[Hooked]
+    system: System, backlog: list[OwnedEndpoint]
 ) -> None:
-    worker = await _worker(scene)
+    worker = await _worker(system)
     after, seen = leasing.FIRST, []
     for _ in range(4):
-        result = await _claim(scene, worker, _capacity(free=1), after)
+        result = await _claim(system, worker, _capacity(free=1), after)
         seen += [lease.endpoint_id for lease in result.leases]
         after = result.after
-    assert set(seen) == {one.endpoint_id for one in backlog}
+    assert set(seen) == {one.id for one in backlog}
 
 
-async def test_failing_endpoint_gets_few_leases(scene: Scene, backlog: list[Hooked]) -> None:
-    await scene.bank.app.execute(
-        "UPDATE webhooks.endpoints SET failures_in_row = 10 WHERE id = $1", backlog[0].endpoint_id
+async def test_failing_endpoint_gets_few_leases(
+    system: System, backlog: list[OwnedEndpoint]
+) -> None:
+    await system.bank.app.execute(
+        "UPDATE webhooks.endpoints SET failures_in_row = 10 WHERE id = $1", backlog[0].id
     )
-    worker = await _worker(scene)
-    result = await _claim(scene, worker, _capacity())
+    worker = await _worker(system)
+    result = await _claim(system, worker, _capacity())
     leased = [lease.endpoint_id for lease in result.leases]
-    assert leased.count(backlog[0].endpoint_id) == leasing.FAILING_LIMIT
+    assert leased.count(backlog[0].id) == leasing.FAILING_LIMIT
 
 
-async def test_claim_does_not_read_the_backlog(scene: Scene, backlog: list[Hooked]) -> None:
-    connection = await asyncpg.connect(scene.url)
+async def test_claim_does_not_read_the_backlog(
+    system: System, backlog: list[OwnedEndpoint]
+) -> None:
+    connection = await asyncpg.connect(system.url)
     await connection.execute("SET plan_cache_mode = force_custom_plan")
-    ready = [one.endpoint_id for one in backlog]
-    worker = await _worker(scene)
+    ready = [one.id for one in backlog]
+    worker = await _worker(system)
     rows = await connection.fetch("SELECT id FROM webhooks.deliveries LIMIT $1", LARGE)
     some = [row["id"] for row in rows]
     for query, args in (
@@ -149,14 +155,14 @@ def _capacity(
 
 
 async def _claim(
-    scene: Scene, worker: UUID, capacity: Capacity, after: UUID = leasing.FIRST
+    system: System, worker: UUID, capacity: Capacity, after: UUID = leasing.FIRST
 ) -> ClaimResult:
-    return await leasing.claim(scene.bank.app, worker, after=after, capacity=capacity)
+    return await leasing.claim(system.bank.app, worker, after=after, capacity=capacity)
 
 
-async def _worker(scene: Scene) -> Any:
+async def _worker(system: System) -> Any:
     worker = ids.new_uuid()
-    await scene.bank.app.execute(_SQL.record_heartbeat, worker, 60.0, 1)
+    await system.bank.app.execute(_SQL.record_heartbeat, worker, 60.0, 1)
     return worker
 
 

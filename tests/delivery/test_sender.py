@@ -85,6 +85,7 @@ async def test_malformed_head_is_an_error_without_status(
     assert attempt.duration_s < TIMEOUT_S + 0.3
 
 
+@pytest.mark.fault("W1")
 @pytest.mark.parametrize(
     "rest",
     [

@@ -1,4 +1,4 @@
-"""From an endpoint that is made over HTTP to what its receiver gets, and back to what is told."""
+"""An endpoint created over HTTP: its receiver's requests, and the deliveries that the API shows."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ LONG_AGO: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class World:
+class Setup:
     """An API and its worker, alice with an endpoint, and bob to send to."""
 
     api: Api
@@ -36,8 +36,8 @@ class World:
     def send(self, key: str) -> None:
         assert self.alice.send(self.bob, 1, key).status == 201
 
-    def work(self) -> list[Request]:
-        """What comes when the worker has delivered all that is due."""
+    def deliver_due(self) -> list[Request]:
+        """The requests that `finpay worker --once` sends."""
         before = len(self.receiver.requests)
         done = subprocess.run(
             [sys.executable, "-m", "finpay", "worker", "--once"],
@@ -56,18 +56,18 @@ class World:
         return self.receiver.requests[before:]
 
     def only(self) -> Request:
-        (request,) = self.work()
+        (request,) = self.deliver_due()
         return request
 
 
 @pytest.fixture
-def world(
+def setup(
     serve: Callable[..., Api], fresh_database: Callable[[], str], receiver: Receiver
-) -> World:
+) -> Setup:
     api = serve(DATABASE_URL=fresh_database(), FINPAY_WEBHOOK_ALLOWED_CIDRS="127.0.0.0/8")
     alice, bob = api.user(1_000), api.user()
     endpoint = alice.client.create_webhook_endpoint(receiver.url, ["transaction.*"])
-    return World(api, alice, bob, receiver, endpoint)
+    return Setup(api, alice, bob, receiver, endpoint)
 
 
 def verified(request: Request, *secrets: str) -> Any:
@@ -83,91 +83,91 @@ def secret_of(endpoint: WebhookEndpoint) -> str:
     return endpoint.secret
 
 
-def test_the_receiver_verifies_what_the_owner_sees(world: World) -> None:
-    world.send("one")
-    request = world.only()
-    event = verified(request, secret_of(world.endpoint))
+def test_receiver_gets_the_event_that_the_owner_reads(setup: Setup) -> None:
+    setup.send("one")
+    request = setup.only()
+    event = verified(request, secret_of(setup.endpoint))
     assert (request.id, event.type) == (event.id, "transaction.completed")
-    assert request.body == world.alice.get(f"/events/{event.id}").body
-    (delivery,) = world.client.deliveries(world.endpoint.id)
+    assert request.body == setup.alice.get(f"/events/{event.id}").body
+    (delivery,) = setup.client.deliveries(setup.endpoint.id)
     assert (delivery.event_id, delivery.status) == (event.id, "delivered")
     (attempt,) = delivery.attempts
     assert (attempt.http_status, attempt.error, attempt.answer) == (200, None, "ok")
     assert delivery.next_attempt_at is None
     assert delivery.finished_at is not None
-    assert world.client.delivery(delivery.id) == delivery
+    assert setup.client.delivery(delivery.id) == delivery
 
 
-def test_a_ping_arrives(world: World) -> None:
-    pinged = world.client.ping_webhook_endpoint(world.endpoint.id)
-    event = verified(world.only(), secret_of(world.endpoint))
+def test_ping_is_delivered(setup: Setup) -> None:
+    pinged = setup.client.ping_webhook_endpoint(setup.endpoint.id)
+    event = verified(setup.only(), secret_of(setup.endpoint))
     assert (event.type, event.sequence) == ("webhook_endpoint.ping", 0)
-    assert (event.id, event.data["object"]["id"]) == (pinged.event_id, world.endpoint.id)
+    assert (event.id, event.data["object"]["id"]) == (pinged.event_id, setup.endpoint.id)
     assert "secret" not in event.data["object"]
-    assert world.client.delivery(pinged.id).status == "delivered"
+    assert setup.client.delivery(pinged.id).status == "delivered"
 
 
-def test_while_the_secret_is_replaced_both_sign(world: World) -> None:
-    old = secret_of(world.endpoint)
-    new = secret_of(world.client.rotate_webhook_secret(world.endpoint.id, overlap_s=600))
-    world.send("one")
-    verified(world.only(), old, new)
-    last = secret_of(world.client.rotate_webhook_secret(world.endpoint.id, overlap_s=0))
-    world.send("two")
-    request = world.only()
+def test_both_secrets_sign_during_a_rotation(setup: Setup) -> None:
+    old = secret_of(setup.endpoint)
+    new = secret_of(setup.client.rotate_webhook_secret(setup.endpoint.id, overlap_s=600))
+    setup.send("one")
+    verified(setup.only(), old, new)
+    last = secret_of(setup.client.rotate_webhook_secret(setup.endpoint.id, overlap_s=0))
+    setup.send("two")
+    request = setup.only()
     verified(request, last)
-    for ended in (old, new):
+    for expired in (old, new):
         with pytest.raises(webhooks.InvalidSignature):
-            webhooks.verify(request.body, request.headers, ended)
+            webhooks.verify(request.body, request.headers, expired)
 
 
-def test_what_failed_is_seen_and_sent_once_more(world: World) -> None:
-    world.receiver.behave = lambda _: status(500, body="n" * 5_000)
-    world.send("one")
-    first = world.only()
-    (delivery,) = world.client.deliveries(world.endpoint.id, status="pending")
+def test_failed_delivery_is_shown_and_can_be_retried(setup: Setup) -> None:
+    setup.receiver.behave = lambda _: status(500, body="n" * 5_000)
+    setup.send("one")
+    first = setup.only()
+    (delivery,) = setup.client.deliveries(setup.endpoint.id, status="pending")
     (attempt,) = delivery.attempts
     assert (attempt.http_status, attempt.error) == (500, "bad_status")
     assert attempt.answer == "n" * 2_048
     assert delivery.next_attempt_at is not None
-    assert world.client.webhook_endpoint(world.endpoint.id).failing_since is not None
-    assert world.work() == [], "not before its time"
-    world.receiver.behave = lambda _: status(204)
-    assert world.client.retry_delivery(delivery.id).status == "pending"
-    again = world.only()
-    assert (again.id, again.body) == (first.id, first.body)
-    healed = world.client.delivery(delivery.id)
-    assert [each.http_status for each in healed.attempts] == [500, 204]
-    assert healed.status == "delivered"
-    assert world.client.webhook_endpoint(world.endpoint.id).failing_since is None
+    assert setup.client.webhook_endpoint(setup.endpoint.id).failing_since is not None
+    assert setup.deliver_due() == [], "the retry is not due yet"
+    setup.receiver.behave = lambda _: status(204)
+    assert setup.client.retry_delivery(delivery.id).status == "pending"
+    retried = setup.only()
+    assert (retried.id, retried.body) == (first.id, first.body)
+    delivered = setup.client.delivery(delivery.id)
+    assert [each.http_status for each in delivered.attempts] == [500, 204]
+    assert delivered.status == "delivered"
+    assert setup.client.webhook_endpoint(setup.endpoint.id).failing_since is None
 
 
-def test_a_replay_brings_it_all_once_more(world: World) -> None:
+def test_replay_delivers_all_events_of_the_range(setup: Setup) -> None:
     for number in range(3):
-        world.send(f"{number}")
-    first = world.work()
+        setup.send(f"{number}")
+    first = setup.deliver_due()
     assert len(first) == 3
-    assert world.client.replay_events(world.endpoint.id, LONG_AGO, only_failed=True) == 0
-    # alice's own funding too, which was before the endpoint
-    assert world.client.replay_events(world.endpoint.id, LONG_AGO) == 4
-    again = world.work()
-    assert len(again) == 4
-    assert {request.id for request in again} > {request.id for request in first}
+    assert setup.client.replay_events(setup.endpoint.id, LONG_AGO, only_failed=True) == 0
+    # with the funding of alice, which is older than the endpoint
+    assert setup.client.replay_events(setup.endpoint.id, LONG_AGO) == 4
+    replayed = setup.deliver_due()
+    assert len(replayed) == 4
+    assert {request.id for request in replayed} > {request.id for request in first}
 
 
-def test_what_is_switched_off_or_deleted_gets_nothing(world: World) -> None:
-    world.send("one")
-    world.client.update_webhook_endpoint(world.endpoint.id, enabled=False)
-    world.send("two")
-    assert world.work() == []
-    (canceled,) = world.client.deliveries(world.endpoint.id)
+def test_disabled_or_deleted_endpoint_gets_no_event(setup: Setup) -> None:
+    setup.send("one")
+    setup.client.update_webhook_endpoint(setup.endpoint.id, enabled=False)
+    setup.send("two")
+    assert setup.deliver_due() == []
+    (canceled,) = setup.client.deliveries(setup.endpoint.id)
     assert canceled.status == "canceled"
-    world.client.update_webhook_endpoint(
-        world.endpoint.id, enabled=True, event_types=["account.updated"]
+    setup.client.update_webhook_endpoint(
+        setup.endpoint.id, enabled=True, event_types=["account.updated"]
     )
-    world.send("three")
-    assert world.work() == [], "not a type that it waits for"
-    world.client.delete_webhook_endpoint(world.endpoint.id)
-    world.send("four")
-    assert world.work() == []
-    world.api.verify()
+    setup.send("three")
+    assert setup.deliver_due() == [], "not one of its event types"
+    setup.client.delete_webhook_endpoint(setup.endpoint.id)
+    setup.send("four")
+    assert setup.deliver_due() == []
+    setup.api.verify()

@@ -1,21 +1,21 @@
-"""From the trace of an attempt to the request that caused its event."""
+"""The trace of an attempt is linked to the request that caused its event."""
 
 from collections.abc import Callable
 from typing import Any
 
 from tests.api_process import Api
-from tests.delivery.fixtures import Scene
+from tests.delivery.fixtures import System
 from tests.delivery.receiver import Receiver, status
 from tests.faults.api_probes import await_that
 from tests.otlp_collector import Collector, Span, collecting
 
 
-async def test_an_attempt_is_linked_to_its_request(
-    scene: Scene, serve: Callable[..., Api], receiver: Receiver
+async def test_attempt_is_linked_to_the_request_of_its_event(
+    system: System, serve: Callable[..., Api], receiver: Receiver
 ) -> None:
     with collecting() as collector:
         api = serve(
-            DATABASE_URL=scene.url,
+            DATABASE_URL=system.url,
             FINPAY_WEBHOOK_ALLOWED_CIDRS="127.0.0.0/8",
             **collector.settings,
         )
@@ -25,7 +25,7 @@ async def test_an_attempt_is_linked_to_its_request(
         bob.client.create_webhook_endpoint(receiver.url, ["transaction.*"])
         receiver.behave = lambda _: status(503 if len(receiver.requests) == 1 else 200)
         sent: Any = alice.send(bob, 1, "traced")
-        worker = scene.work(**collector.settings, FINPAY_WEBHOOK_RETRY_SCHEDULE="0")
+        worker = system.start_worker(**collector.settings, FINPAY_WEBHOOK_RETRY_SCHEDULE="0")
         receiver.await_requests(3)
         assert worker.stop() == 0
         request_id = sent.headers["X-Request-Id"]
@@ -38,11 +38,11 @@ async def test_an_attempt_is_linked_to_its_request(
             *(200, 200, 503)
         ]
         assert sorted(span.failed for span in attempts) == [False, False, True]
-        told = of_kind(collector, "client", request_id)
-        assert told, "the sender's event names its request, the receiver's does not"
-        assert {span.service for span in told} == {"finpay-worker"}
-        assert all(span.links == [request.context] for span in told)
-        assert all(not span.links for span in attempts if span not in told)
+        linked = of_kind(collector, "client", request_id)
+        assert linked, "the sender's event names its request, the receiver's does not"
+        assert {span.service for span in linked} == {"finpay-worker"}
+        assert all(span.links == [request.context] for span in linked)
+        assert all(not span.links for span in attempts if span not in linked)
         assert "kanarie" not in repr(collector.spans)
 
 

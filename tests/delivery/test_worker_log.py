@@ -1,25 +1,30 @@
-"""The worker's log: one line at the start, per attempt and at the end, and why it waits."""
+"""The worker's log: a line at the start, per attempt and at the end, and the reason of a wait."""
 
 import time
 from typing import Final
 
+import pytest
+
 from finpay import ids
-from tests.delivery.fixtures import Scene
+from tests.delivery.fixtures import System
 from tests.delivery.receiver import Receiver, status, until
 
 WAIT_S: Final = 4.0
 
 
-async def test_attempts_start_and_end_have_one_line_each(scene: Scene, receiver: Receiver) -> None:
+@pytest.mark.fault("O1")
+async def test_attempts_start_and_end_have_one_line_each(
+    system: System, receiver: Receiver
+) -> None:
     receiver.behave = lambda _: status(503 if len(receiver.requests) == 1 else 200)
-    hooked = await scene.hook(f"{receiver.url}?token=canary")
-    await scene.events(hooked, 2)
-    worker = scene.work(
+    endpoint = await system.add_endpoint(f"{receiver.url}?token=canary")
+    await system.add_events(endpoint, 2)
+    worker = system.start_worker(
         FINPAY_WEBHOOK_CONCURRENCY="1",
         FINPAY_WEBHOOK_RETRY_SCHEDULE="3600",
-        DATABASE_URL=scene.url,
+        DATABASE_URL=system.url,
     )
-    await scene.until_status(delivered=1, waiting=1)
+    await system.until_status(delivered=1, scheduled=1)
     assert worker.stop() == 0
     lines = worker.lines()
     assert [line["event"] for line in lines] == [
@@ -31,17 +36,18 @@ async def test_attempts_start_and_end_have_one_line_each(scene: Scene, receiver:
     assert started["database_host"]
     assert (failed["http_status"], failed["error"]) == (503, "bad_status")
     assert (delivered["http_status"], delivered["error"]) == (200, None)
-    assert failed["endpoint"] == ids.encode("whe", hooked.endpoint_id)
+    assert failed["endpoint"] == ids.encode("whe", endpoint.id)
     assert failed["delivery"].startswith("whd_")
     assert failed["type"] == "transaction.completed"
     assert 0 <= failed["ms"] < 5_000
     assert (stopped["delivered"], stopped["failed"]) == (1, 1)
     text = worker.log.read_text()
-    assert not [secret for secret in ("canary", hooked.secret, "whsec_") if secret in text]
+    assert not [secret for secret in ("canary", endpoint.secret, "whsec_") if secret in text]
 
 
-async def test_missing_postgres_is_logged_with_the_reason_every_few_seconds(scene: Scene) -> None:
-    worker = scene.work(DATABASE_URL="postgresql://user:canary@127.0.0.1:1/nowhere")
+@pytest.mark.fault("O1")
+async def test_missing_postgres_is_logged_with_the_reason_every_few_seconds(system: System) -> None:
+    worker = system.start_worker(DATABASE_URL="postgresql://user:canary@127.0.0.1:1/nowhere")
     until(lambda: any(line["event"] == "waiting_for_postgres" for line in worker.lines()))
     time.sleep(WAIT_S)
     assert worker.stop() == 0

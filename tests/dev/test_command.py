@@ -177,6 +177,7 @@ def test_servers_of_the_environment_are_used_and_left_running(
     assert valkey.server.running
 
 
+@pytest.mark.fault("O3")
 def test_database_of_the_environment_that_is_gone_is_an_error_with_the_way_out(
     project: Path,
 ) -> None:

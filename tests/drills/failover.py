@@ -159,7 +159,7 @@ def missing(api: Api, acknowledged: list[Sent]) -> list[str]:
 
 
 def replayed(api: Api, running: Load, keys: list[str]) -> int:
-    """How many of these are answered from Redis when they are sent again."""
+    """The number of these keys whose retry is answered from Redis."""
     resent = send_all(api, [running.payments[key] for key in keys[:CLIENTS]])
     return sum(sent.replayed for sent in resent)
 

@@ -33,6 +33,7 @@ from tests.drills.cluster import (
 from tests.load import Load, Payment, Sent, load, send_all
 from tests.servers import create_migrated
 
+LOAD_LIMIT_S: Final = 120.0  # for --transfers on a slow machine
 ARCHIVE_TIMEOUT_S: Final = 5  # of the drill; a production of 60 loses up to 60 s more
 ARCHIVE_LIMIT_S: Final = 60.0
 RECOVERY_LIMIT_S: Final = 120.0
@@ -65,8 +66,10 @@ class Workload:
 
     def run(self, transfers: int, during: Callable[[], None] = lambda: None) -> None:
         """That many transfers, then `during` while more follow."""
-        with load(self.api, self.senders, self.receiver, clients=4) as running:
-            running.wait_for(transfers)
+        with load(
+            self.api, self.senders, self.receiver, clients=4, limit_s=LOAD_LIMIT_S
+        ) as running:
+            running.wait_for(transfers, limit_s=LOAD_LIMIT_S)
             during()
         self._record(running)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 import uvloop
 from redis import Redis
+from redis.asyncio.connection import AbstractConnection
 
 from finpay import settings
 from finpay.gate.gate import _script_constants
@@ -68,6 +69,26 @@ def test_unexpected_error_while_connecting_counts_as_unavailable(
             with pytest.raises(RedisUnavailable):
                 await client.call("admit_anonymous", ["key"], [1, MINUTE_MS, 1])
             assert not await client._probe(), "and the next attempt fails too"
+        await until(lambda: not client.is_open)
+
+    run_scenario(scenario)
+
+
+@pytest.mark.contract("3.1.1")
+def test_unexpected_error_while_sending_counts_as_unavailable(
+    run_scenario: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uvloop raises RuntimeError for a connection that is reset just before it is written to."""
+
+    async def closed(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    async def scenario(client: RedisClient, proxy: TcpProxy, redis: Redis) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(AbstractConnection, "send_packed_command", closed)
+            with pytest.raises(RedisUnavailable):
+                await client.call("admit_anonymous", ["key"], [1, MINUTE_MS, 1])
+            assert client.is_open
         await until(lambda: not client.is_open)
 
     run_scenario(scenario)

@@ -1,4 +1,4 @@
-"""The service is told to stop, politely or not: what it accepted is answered."""
+"""A service that is stopped or killed: every request that it accepted is answered."""
 
 import os
 import signal
@@ -37,64 +37,64 @@ def drained(serve: Callable[..., Api]) -> Api:
     return serve(FINPAY_WORKERS="2")
 
 
-def test_a_drain_under_load_loses_nothing(api: Api, drained: Api) -> None:
-    """Clients reconnect until nobody listens. A request that crosses the close of its connection
-    has no answer, as with any HTTP server; its retry has the one effect."""
+def test_drain_under_load_loses_no_transfer(api: Api, drained: Api) -> None:
+    """Clients reconnect until the port is closed. A request sent while its connection is closed has
+    no answer, as with any HTTP server; its retry has the one effect."""
     senders, receiver = [api.user(2_000) for _ in range(2)], api.user()
     with load(drained, senders, receiver, clients=CLIENTS) as running:
         running.wait_for(40)
-        told = time.monotonic()
+        stopped_s = time.monotonic()
         drained.process.terminate()
         await_that("not ready", lambda: not_ready(drained), NOTICED_S + 0.5)
-        noticed_s = time.monotonic() - told
+        noticed_s = time.monotonic() - stopped_s
         assert drained.process.wait(STOP_LIMIT_S) == 0
     assert noticed_s < NOTICED_S + 0.5, "the promise is 1 s; the rest is for a busy machine"
-    draining = [one for one in running.sent if one.at_s > told + noticed_s]
-    assert sum(one.status == 201 for one in draining) > 20, "whoever still asked was served"
+    draining = [one for one in running.sent if one.at_s > stopped_s + noticed_s]
+    assert sum(one.status == 201 for one in draining) > 20, "requests during the drain are answered"
     assert set(running.counts) <= {201, 0}
     assert len([one for one in running.sent if one.error.startswith("Read")]) <= CLIENTS
     closing = [one for one in draining if one.headers.get("connection") == "close"]
     assert len(closing) > 20
     prove(api, running, resolve(api, running))
-    await_that("nothing is left", lambda: not left_behind(drained))
+    await_that("no process is left", lambda: not left_behind(drained))
 
 
 def test_requests_in_flight_are_finished(api: Api, drained: Api) -> None:
-    """One waits for a lock, of another half the body has come; both outlast the drain itself."""
+    """One waits for a lock, another has sent half of its body; both take longer than the drain."""
     alice, bob, poor = api.user(1_000), api.user(), api.user()
     with (
         slow_transfer(api, drained, alice, bob) as (answers, release),
-        half_sent(drained, poor, bob) as (line, rest),
-        idle_lines(drained) as idle,
+        half_sent(drained, poor, bob) as (connection, rest),
+        idle_connections(drained) as idle,
     ):
         drained.process.terminate()
         for unused in idle:
             while unused.recv(65_536):
-                continue  # until the server stops, and lets go of who asks nothing
+                continue  # until the server closes the idle connection
         release()
-        line.sendall(rest)
-        assert line.recv(65_536).startswith(b"HTTP/1.1 402 ")
+        connection.sendall(rest)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 402 ")
     assert drained.process.wait(STOP_LIMIT_S) == 0
     assert [answer.status for answer in answers] == [201]
     assert stored_balance(api, bob) == 1
-    await_that("nothing is left", lambda: not left_behind(drained))
+    await_that("no process is left", lambda: not left_behind(drained))
 
 
-def test_ctrl_c_finishes_too(api: Api, drained: Api) -> None:
+def test_ctrl_c_finishes_requests_in_flight(api: Api, drained: Api) -> None:
     """A terminal sends SIGINT to the supervisor and to its workers at the same time."""
     alice, bob = api.user(1_000), api.user()
     with slow_transfer(api, drained, alice, bob) as (answers, release):
         for pid in [drained.process.pid, *(worker.pid for worker in workers(drained))]:
             os.kill(pid, signal.SIGINT)
-        await_that("nobody listens", lambda: refused(drained), STOP_LIMIT_S)
+        await_that("the port is closed", lambda: refused(drained), STOP_LIMIT_S)
         release()
     assert drained.process.wait(STOP_LIMIT_S) == 0
     assert [answer.status for answer in answers] == [201]
     assert "Traceback" not in drained.log.read_text()
-    await_that("nothing is left", lambda: not left_behind(drained))
+    await_that("no process is left", lambda: not left_behind(drained))
 
 
-def test_a_supervisor_that_is_killed_leaves_no_worker_behind(api: Api, drained: Api) -> None:
+def test_workers_of_a_killed_supervisor_finish_and_exit(api: Api, drained: Api) -> None:
     alice, bob = api.user(1_000), api.user()
     left = workers(drained)
     assert len(left) == 2
@@ -103,7 +103,7 @@ def test_a_supervisor_that_is_killed_leaves_no_worker_behind(api: Api, drained: 
         drained.process.wait()
         await_that("not ready", lambda: not_ready(drained), NOTICED_S)
         release()
-    assert [answer.status for answer in answers] == [201], "what was in flight is finished"
+    assert [answer.status for answer in answers] == [201], "the request in flight is finished"
     psutil.wait_procs(left, STOP_LIMIT_S)
     assert [worker.pid for worker in left if worker.is_running()] == []
     assert refused(drained), "the port is free for a successor"
@@ -113,7 +113,7 @@ def test_a_supervisor_that_is_killed_leaves_no_worker_behind(api: Api, drained: 
 def slow_transfer(
     api: Api, served: Api, alice: User, bob: User
 ) -> Iterator[tuple[list[Sent], Callable[[], None]]]:
-    """A transfer of 1 that `served` works on until the release: somebody has locked the sender."""
+    """A transfer of 1 in flight on `served` until the release of the sender's lock."""
     answers: list[Sent] = []
     payment = Payment(alice, bob, f"slow-{alice.email}")
     sending = threading.Thread(target=lambda: answers.extend(send_all(served, [payment])))
@@ -126,30 +126,30 @@ def slow_transfer(
 
 @contextmanager
 def half_sent(served: Api, sender: User, receiver: User) -> Iterator[tuple[socket.socket, bytes]]:
-    """A connection with half a request on it, and the other half."""
+    """A connection that has sent half of a request, and the other half."""
     body = f'{{"receiver_id":"{receiver.account_id}","amount":1}}'.encode()
     head = (
         "POST /api/v1/transactions HTTP/1.1\r\nHost: finpay\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {sender.token}\r\nX-Idempotency-Key: half\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    with connected(served) as line:
-        line.sendall(head.encode() + body[:10])
-        ask(served, "/livez")  # whoever has answered this has seen the other connection too
-        yield line, body[10:]
+    with connected(served) as connection:
+        connection.sendall(head.encode() + body[:10])
+        ask(served, "/livez")  # every worker that answers has accepted the connection before
+        yield connection, body[10:]
 
 
 @contextmanager
-def idle_lines(served: Api) -> Iterator[list[socket.socket]]:
-    """Connections to each worker that have had their answer and are kept for later."""
+def idle_connections(served: Api) -> Iterator[list[socket.socket]]:
+    """Keep-alive connections to each worker, without a request in flight."""
     with ExitStack() as stack:
-        lines = []
+        connections = []
         for _ in range(ASKED):
-            line = stack.enter_context(connected(served))
-            line.sendall(LIVEZ)
-            assert status_of(line) == 200
-            lines.append(line)
-        yield lines
+            connection = stack.enter_context(connected(served))
+            connection.sendall(LIVEZ)
+            assert status_of(connection) == 200
+            connections.append(connection)
+        yield connections
 
 
 def not_ready(api: Api) -> bool:
@@ -157,7 +157,7 @@ def not_ready(api: Api) -> bool:
 
 
 def refused(api: Api) -> bool:
-    """Whether nobody is let in any more: refused, or left without a word."""
+    """Whether a new connection is refused or not answered."""
     port = int(api.url.rpartition(":")[2])
     with socket.socket() as probe:
         probe.settimeout(0.1)
@@ -165,7 +165,7 @@ def refused(api: Api) -> bool:
 
 
 def left_behind(api: Api) -> list[int]:
-    """Processes that still run in the name of this API: they have its port as a variable."""
+    """Processes of this API that still run: they have its port as a variable."""
     port = api.url.rpartition(":")[2]
     found = []
     for process in psutil.process_iter():

@@ -1,5 +1,4 @@
-"""Past what one process can do in time, requests are refused before any work, and those who were
-let in are served."""
+"""Above MAX_IN_FLIGHT a process refuses requests before any work, and answers the admitted ones."""
 
 import socket
 from collections import Counter
@@ -16,34 +15,36 @@ EXTRA: Final = 40
 LIMIT_S: Final = 10.0
 
 
-def test_one_too_many_is_refused_at_once(serve: Callable[..., Api], api: Api) -> None:
+def test_request_above_the_limit_is_refused_at_once(serve: Callable[..., Api], api: Api) -> None:
     served = serve(FINPAY_WORKERS="1")
     alice, bob = api.user(MAX_IN_FLIGHT + EXTRA), api.user()
     with ExitStack() as stack:
         with locked(api, alice) as lock:
-            lines = [stack.enter_context(connected(served)) for _ in range(MAX_IN_FLIGHT + EXTRA)]
+            connections = [
+                stack.enter_context(connected(served)) for _ in range(MAX_IN_FLIGHT + EXTRA)
+            ]
             (worker,) = served.workers()
-            worker.suspend()  # so that all of them come in one turn of its loop
-            for number, each in enumerate(lines):
-                each.sendall(transfer(alice, bob, f"crowd-{number}"))
+            worker.suspend()  # so that it reads all of them in one tick
+            for number, each in enumerate(connections):
+                each.sendall(transfer(alice, bob, f"full-{number}"))
             worker.resume()
             lock.await_waiter()
             late = stack.enter_context(connected(served))
             await_that("it is full", lambda: refused(late, alice), LIMIT_S)
             last = stack.enter_context(connected(served))
             assert refused(last, alice, "Connection: close\r\n")
-            assert last.recv(1) == b"", "who asks to close is closed"
+            assert last.recv(1) == b"", "Connection: close is honoured"
             assert ask(served, "/readyz").status_code == 200
             assert ask(served, "/api/v1/health").status_code == 200
-        answers = Counter(status_of(each) for each in lines)
-    assert answers[201] == MAX_IN_FLIGHT, "whoever was let in is served"
-    assert answers[201] + answers[503] == len(lines)
+        answers = Counter(status_of(each) for each in connections)
+    assert answers[201] == MAX_IN_FLIGHT, "admitted requests are answered"
+    assert answers[201] + answers[503] == len(connections)
     assert stored_balance(api, bob) == answers[201]
     api.verify()
 
 
 def refused(late: socket.socket, user: User, more: str = "") -> bool:
-    """Asked again and again on one line: a refusal does not end it."""
+    """Repeated on one connection: a refusal does not close it."""
     late.sendall(head(user, "GET /api/v1/accounts/entries", more))
     answer = HTTPResponse(late)
     answer.begin()
@@ -64,7 +65,7 @@ def transfer(sender: User, receiver: User, key: str) -> bytes:
     return head(sender, "POST /api/v1/transactions", more) + body.encode()
 
 
-def head(user: User, line: str, more: str = "") -> bytes:
+def head(user: User, start: str, more: str = "") -> bytes:
     return (
-        f"{line} HTTP/1.1\r\nHost: finpay\r\nAuthorization: Bearer {user.token}\r\n{more}\r\n"
+        f"{start} HTTP/1.1\r\nHost: finpay\r\nAuthorization: Bearer {user.token}\r\n{more}\r\n"
     ).encode()

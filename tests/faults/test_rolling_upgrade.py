@@ -56,15 +56,15 @@ def test_rolling_upgrade_and_downgrade_fail_no_request(
             assert expanded(front) == 3, "the old release runs on the new schema"
             running.wait_for(STEP_TRANSFERS)
             assert front.user().balance == 0
-            news = roll(balancer, olds, lambda: start(**newer), running)
+            upgraded = roll(balancer, olds, lambda: start(**newer), running)
             paid = running.count(201)
             # By the old worker, which does not have the migration.
             await_that("delivered", lambda: len(receiver.ids) >= paid, DELIVERED_S)
-        assert {health(api)["version"] for api in news} == {NEXT_VERSION}
+        assert {health(api)["version"] for api in upgraded} == {NEXT_VERSION}
         with working(tmp_path, database, newer) as new_worker, traffic(front, payer) as running:
             running.wait_for(STEP_TRANSFERS)
             migrate(database, {})  # as in every deployment; it has nothing to do
-            back = roll(balancer, news, start, running)
+            back = roll(balancer, upgraded, start, running)
             assert front.user().balance == 0
         assert {health(api)["version"] for api in back} == {version("finpay")}
         with working(tmp_path, database, {}):

@@ -108,8 +108,8 @@ def test_request_that_needs_postgres_during_a_fault_is_503_in_time(
     with fault(postgres):
         assert_reported(api)
         assert alice.get("/accounts").body == warm.body
-        again = alice.send(bob, 5, "known")
-        assert (again.status, again.body) == (201, first.body)
+        replay = alice.send(bob, 5, "known")
+        assert (replay.status, replay.body) == (201, first.body)
         for answer, seconds in needing_the_database(alice, bob, first.json()["id"]):
             assert_unavailable(answer)
             assert seconds < ANSWER_S
@@ -179,8 +179,8 @@ def test_commit_with_a_lost_response_is_found_by_its_key(
     assert "Idempotent-Replayed" not in answer.headers, "it is the answer of this request"
     if answer.status == 503:
         assert_unavailable(answer)
-    again = alice.send(bob, 5, "cut")
-    assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
+    replay = alice.send(bob, 5, "cut")
+    assert (replay.status, replay.headers["Idempotent-Replayed"]) == (201, "true")
     assert (stored_balance(api, alice), stored_balance(api, bob)) == (995, 5)
     assert alice.balance == 995
 
@@ -196,8 +196,8 @@ def test_commit_without_a_response_is_201_or_503_in_time(
     assert time.monotonic() - started < ANSWER_S
     assert (trap.sprung, stored_balance(api, bob)) == (1, 5)
     assert answer.status == 201 or answer.json()["code"] == "unavailable"
-    again = alice.send(bob, 5, "mute")
-    assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
+    replay = alice.send(bob, 5, "mute")
+    assert (replay.status, replay.headers["Idempotent-Replayed"]) == (201, "true")
     assert (stored_balance(api, alice), stored_balance(api, bob)) == (995, 5)
 
 

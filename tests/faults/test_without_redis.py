@@ -80,9 +80,9 @@ def test_keys_and_sessions_during_a_redis_fault_are_read_from_postgresql(
     leaving = api.user()
     with fault(valkey):
         await_redis(api, "down")
-        again = alice.send(bob, 5, "known")
-        assert (again.status, again.body) == (201, first.body)
-        assert again.headers["Idempotent-Replayed"] == "true"
+        replay = alice.send(bob, 5, "known")
+        assert (replay.status, replay.body) == (201, first.body)
+        assert replay.headers["Idempotent-Replayed"] == "true"
         assert alice.send(bob, 6, "known").json()["code"] == "idempotency_key_reuse"
         assert alice.send(bob, 7, "new").status == 201
         assert alice.balance == 988
@@ -93,8 +93,8 @@ def test_keys_and_sessions_during_a_redis_fault_are_read_from_postgresql(
         assert statuses(api, token) == {401}
     await_redis(api, "ok", RECOVERY_S)
     assert statuses(api, token) == {401}
-    again = alice.send(bob, 7, "new")
-    assert (again.status, again.headers["Idempotent-Replayed"]) == (201, "true")
+    replay = alice.send(bob, 7, "new")
+    assert (replay.status, replay.headers["Idempotent-Replayed"]) == (201, "true")
 
 
 @pytest.mark.contract("1.8.7")
@@ -130,9 +130,9 @@ def test_flush_under_load_doubles_no_transfer(api: Api, valkey: OwnValkey) -> No
     prove(api, running, resolve(api, running))
     client.flushall()
     assert statuses(api, token) == {401}
-    again = senders[0].send(senders[1], 1, "before-the-flush")
-    assert (again.status, again.body) == (201, first.body)
-    assert again.headers["Idempotent-Replayed"] == "true"
+    replay = senders[0].send(senders[1], 1, "before-the-flush")
+    assert (replay.status, replay.body) == (201, first.body)
+    assert replay.headers["Idempotent-Replayed"] == "true"
 
 
 def test_redis_restarted_empty_under_load_fails_no_request(api: Api, valkey: OwnValkey) -> None:

@@ -1,4 +1,4 @@
-"""The doors of the worker processes: who is let in, by whom, and who is not."""
+"""The listening sockets of the workers: which worker accepts a connection, and until when."""
 
 import socket
 import subprocess
@@ -21,7 +21,7 @@ STOP_LIMIT_S: Final = 10.0
 PAUSE_S: Final = 0.02
 LIVEZ: Final = b"GET /livez HTTP/1.1\r\nHost: finpay\r\n\r\n"
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all workers share one door")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all workers share one socket")
 
 
 @pytest.fixture
@@ -30,16 +30,16 @@ def two(serve: Callable[..., Api]) -> Api:
 
 
 def test_new_connections_are_answered_until_the_port_closes(two: Api) -> None:
-    """At most one caller per worker meets the moment of the close and is reset."""
+    """At most one connection per caller is reset, when the port closes."""
     outcomes: list[str] = []
-    over = threading.Event()
-    callers = [threading.Thread(target=knock, args=(two, outcomes, over)) for _ in range(4)]
+    stopping = threading.Event()
+    callers = [threading.Thread(target=connect, args=(two, outcomes, stopping)) for _ in range(4)]
     for caller in callers:
         caller.start()
     await_that("they are answered", lambda: outcomes.count("200") > 50)
     two.process.terminate()
     assert two.process.wait(STOP_LIMIT_S) == 0
-    over.set()
+    stopping.set()
     for caller in callers:
         caller.join()
     reset = [each for each in outcomes if each not in {"200", "refused"}]
@@ -48,25 +48,23 @@ def test_new_connections_are_answered_until_the_port_closes(two: Api) -> None:
 
 
 @linux
-def test_nobody_waits_for_a_worker_that_is_not_there(two: Api) -> None:
-    """One is dead and not replaced yet: the other one answers everybody."""
+def test_connections_are_not_queued_for_a_killed_worker(two: Api) -> None:
+    """It is not replaced yet: the other worker answers every connection."""
     await_that("both listen", lambda: len(workers(two)) == 2 and all(map(listens, workers(two))))
-    supervisor, dead = psutil.Process(two.process.pid), workers(two)[1]
+    supervisor, killed = psutil.Process(two.process.pid), workers(two)[1]
     supervisor.suspend()
     try:
-        dead.kill()
-        await_that("it is dead", lambda: dead.status() == psutil.STATUS_ZOMBIE)
-        await_that("its other threads too", lambda: threads_of(dead) <= 1)
+        killed.kill()
+        await_that("it has exited", lambda: killed.status() == psutil.STATUS_ZOMBIE)
+        await_that("its other threads have exited", lambda: threads_of(killed) <= 1)
         assert {ask(two, "/livez").status_code for _ in range(2 * ASKED)} == {200}
     finally:
         supervisor.resume()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_of_two_that_start_together_one_has_the_port(
-    serve: Callable[..., Api], workers: str
-) -> None:
-    """Also while no worker listens yet, and though workers may share it."""
+def test_second_api_on_a_port_is_refused(serve: Callable[..., Api], workers: str) -> None:
+    """Even before a worker of the first listens, and although workers of one API share the port."""
     first = serve(ready=False, FINPAY_WORKERS=workers)
     second = serve(ready=False, FINPAY_WORKERS=workers, PORT=str(urlsplit(first.url).port))
     await_that("one has given up", lambda: loser(first, second), STOP_LIMIT_S)
@@ -80,7 +78,7 @@ def test_of_two_that_start_together_one_has_the_port(
 
 
 def threads_of(process: psutil.Process) -> int:
-    """The first may be gone while others still hold the door."""
+    """The first one may have exited while others still have the socket."""
     return len(list(Path(f"/proc/{process.pid}/task").iterdir()))
 
 
@@ -93,22 +91,22 @@ def loser(first: Api, second: Api) -> Api | None:
 
 
 def listens(worker: psutil.Process) -> bool:
-    """The first of them to be ready makes the service ready; the other may be a moment behind."""
-    return any(line.status == psutil.CONN_LISTEN for line in worker.net_connections("tcp"))
+    """One ready worker makes the API ready; the other one may be later."""
+    return any(each.status == psutil.CONN_LISTEN for each in worker.net_connections("tcp"))
 
 
-def knock(served: Api, outcomes: list[str], over: threading.Event) -> None:
-    """New connections, each for one request: "200", "refused", or what else became of it."""
+def connect(served: Api, outcomes: list[str], stopping: threading.Event) -> None:
+    """One request per new connection. Appends "200", "refused" or another error to `outcomes`."""
     port = urlsplit(served.url).port
-    while not over.is_set():
+    while not stopping.is_set():
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=STOP_LIMIT_S) as line:
-                line.sendall(LIVEZ)
-                answer = HTTPResponse(line)
+            with socket.create_connection(("127.0.0.1", port), timeout=STOP_LIMIT_S) as connection:
+                connection.sendall(LIVEZ)
+                answer = HTTPResponse(connection)
                 answer.begin()
                 outcomes.append(str(answer.status))
         except ConnectionRefusedError:
             outcomes.append("refused")
-            over.wait(PAUSE_S)
+            stopping.wait(PAUSE_S)
         except (OSError, HTTPException) as error:
             outcomes.append(repr(error))

@@ -1,4 +1,4 @@
-"""python -m tests.mutants [name …]: plants each bug in a copy and says who noticed."""
+"""python -m tests.mutants [name …]: plants each bug in a copy, and prints whether a test fails."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def noticed(mutant: Mutant) -> bool:
             timeout=LIMIT_S,
             check=False,
         )
-        # 1: tests failed. Anything else (collection, usage) is no proof of anything.
+        # 1: tests failed. Other codes (collection, usage) don't show that a test noticed the bug.
         if done.returncode not in (0, 1):
             raise SystemExit(f"{mutant.name}: pytest ended with {done.returncode}\n{done.stdout}")
         return done.returncode == 1

@@ -156,7 +156,7 @@ MUTANTS: Final = (
     Mutant("stale variants are served", GATE_LUA,
            "and tonumber(sequence) >= tonumber(stored[2] or 0)", "", GATE),
     Mutant("variants never expire", GATE_LUA, " and tonumber(ends) > now", "", GATE),
-    Mutant("another request replays", GATE_LUA, "string.sub(stored, 2, 17) ~= ARGV[a + 4]", "false",
+    Mutant("another request replays", GATE_LUA, "string.sub(stored, 2, 17) ~= ARGV[a + 5]", "false",
            GATE),
     Mutant("revoked sessions go on", GATE_LUA, "if session == 'revoked' then", "if false then",
            GATE),

@@ -1,4 +1,4 @@
-"""A Dockerfile read and carried out in folders, where there is no container engine.
+"""Executes a Dockerfile in folders, where there is no container engine.
 
 Only the instructions that ours uses; another one is an error, not a silent gap. Absolute paths that
 begin with one of `roots` are moved below a folder, the same one for all stages, so that what a
@@ -18,8 +18,8 @@ _LIMIT_S: Final = 240.0  # a first installation of all dependencies
 
 
 @dataclass(slots=True)
-class Stage:
-    """One FROM: its base, and the instructions after it in order."""
+class Section:
+    """One stage of a Dockerfile: the base in FROM, and the instructions after it in order."""
 
     base: str
     name: str
@@ -29,19 +29,19 @@ class Stage:
         return [value for word, value in self.instructions if word == keyword]
 
 
-def read(path: Path) -> list[Stage]:
+def read(path: Path) -> list[Section]:
     """The stages. Comments and ARGs before the first FROM are left out."""
     text = "\n".join(
         line for line in path.read_text("utf-8").splitlines() if not line.lstrip().startswith("#")
     )
-    stages: list[Stage] = []
+    stages: list[Section] = []
     for line in text.replace("\\\n", " ").splitlines():
         if not line.strip():
             continue
         keyword, value = line.split(maxsplit=1)
         if keyword == "FROM":
             base, _, name = value.partition(" AS ")
-            stages.append(Stage(base.strip(), name.strip()))
+            stages.append(Section(base.strip(), name.strip()))
         elif stages:
             stages[-1].instructions.append((keyword, " ".join(value.split())))
     return stages
@@ -49,7 +49,7 @@ def read(path: Path) -> list[Stage]:
 
 @dataclass(slots=True)
 class Builder:
-    """Carries out stages below `folder`, with the files of `context`."""
+    """Executes stages below `folder`, with the files of `context`."""
 
     context: Path
     folder: Path
@@ -57,7 +57,7 @@ class Builder:
     environment: dict[str, str]
     _workdir: str = "/"
 
-    def build(self, stage: Stage) -> None:
+    def build(self, stage: Section) -> None:
         for keyword, value in stage.instructions:
             match keyword:
                 case "ARG" | "ENV":

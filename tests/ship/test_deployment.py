@@ -1,4 +1,4 @@
-"""Deployment files: what they promise each other, and what they say to FinPay.
+"""Deployment files: they agree with each other and with FinPay's settings and commands.
 
 Their syntax and schemas are checked by linters in `make check`; here is what no linter knows.
 """
@@ -42,7 +42,7 @@ def _manifest(kind: str, name: str) -> dict[str, Any]:
 
 
 def _commands() -> Iterator[tuple[str, str]]:
-    """Where a command of ours is started, and the command as one line."""
+    """Each place that starts a command of FinPay, and the command as one line."""
     for name in OURS:
         yield f"compose {name}", " ".join(COMPOSE["services"][name]["command"])
     for service in RENDER["services"]:
@@ -94,7 +94,7 @@ def test_every_command_exists(where: str, command: str) -> None:
 
 @pytest.mark.parametrize(("where", "setting"), sorted(set(_settings())))
 def test_every_setting_exists(where: str, setting: str) -> None:
-    """An unknown one stops FinPay at its start."""
+    """FinPay refuses to start with an unknown setting."""
     assert setting in _KNOWN, where
 
 
@@ -143,7 +143,7 @@ def test_compose_gives_our_containers_no_more_than_they_need(name: str) -> None:
     assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_S
 
 
-def test_render_and_railway_wait_until_it_is_ready_and_let_it_drain() -> None:
+def test_render_and_railway_wait_for_readyz_and_for_the_drain() -> None:
     api = _render("finpay-api")
     assert (api["healthCheckPath"], api["preDeployCommand"]) == ("/readyz", "finpay migrate")
     for name in ("finpay-api", "finpay-worker"):
@@ -217,7 +217,7 @@ def test_kubernetes_probes_and_drains() -> None:
 
 
 def test_kubernetes_policies_select_pods_that_exist() -> None:
-    """A policy that selects nothing looks just as good as one that works."""
+    """A cluster reports no error for a policy that selects no pod."""
     kustomization = yaml.safe_load((kubernetes.BASE / "kustomization.yaml").read_text("utf-8"))
     (added,) = kustomization["labels"]
     assert added["includeTemplates"] is True

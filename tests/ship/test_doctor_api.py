@@ -59,7 +59,7 @@ async def check(port: int, *, expected: bool = False, **environ: str) -> dict[st
     return {result.name: result for result in results}
 
 
-async def test_api_that_is_well_has_no_findings() -> None:
+async def test_healthy_api_has_no_findings() -> None:
     with fake_api() as port:
         results = await check(port)
     assert {result.state for result in results.values()} == {"ok"}
@@ -102,12 +102,12 @@ async def test_api_that_is_not_running(*, expected: bool, state: str) -> None:
     assert [(result.name, result.state) for result in results.values()] == [("api", state)]
 
 
-async def test_wildcard_host_is_asked_on_loopback() -> None:
+async def test_api_on_a_wildcard_host_is_checked_on_loopback() -> None:
     with fake_api() as port:
         assert (await check(port, HOST="0.0.0.0"))["api"].state == "ok"  # noqa: S104
 
 
-async def test_real_api_is_asked(serve: Callable[..., Api]) -> None:
+async def test_real_api_is_checked(serve: Callable[..., Api]) -> None:
     running = serve(FINPAY_WORKERS="2", FINPAY_METRICS_TOKEN="token")
     port = int(running.url.rpartition(":")[2])
     async with asyncio.timeout(10):  # the first process is ready before the second
@@ -135,6 +135,7 @@ def doctor(folder: Path, **environ: str) -> tuple[dict[str, str], str]:
     }, done.stderr
 
 
+@pytest.mark.fault("O4")
 def test_servers_of_a_running_dev_are_found(
     tmp_path: Path, serve: Callable[..., Api], database_url: str, redis_url: str
 ) -> None:

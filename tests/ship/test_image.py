@@ -1,4 +1,4 @@
-"""The Dockerfile: its stages carried out in folders, and what they leave run as the image would."""
+"""The Dockerfile: its stages are executed in folders, and the result runs as the image would."""
 
 import os
 import re
@@ -50,7 +50,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> dockerfile.Builder:
     return builder
 
 
-def _final() -> dockerfile.Stage:
+def _final() -> dockerfile.Section:
     return dockerfile.read(ROOT / "Dockerfile")[-1]
 
 
@@ -104,7 +104,7 @@ def test_the_image_stays_small(image: dockerfile.Builder) -> None:
     assert BASE_MB + own_mb <= MAX_IMAGE_MB, f"{own_mb:.0f} MB of our own"
 
 
-def test_it_does_not_run_as_root_and_says_what_it_is() -> None:
+def test_it_does_not_run_as_root_and_has_labels() -> None:
     stage = _final()
     (user,) = stage.values("USER")
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user), "a number, which is not 0"
@@ -118,7 +118,7 @@ def test_it_does_not_run_as_root_and_says_what_it_is() -> None:
 def test_its_commands_work(
     image: dockerfile.Builder, fresh_database: Callable[[], str], redis_url: str, tmp_path: Path
 ) -> None:
-    """Migrate, serve until healthy, stop. The folder of the image can't be written meanwhile."""
+    """Migrate, serve until healthy, stop, with the folder of the image read-only."""
     urls = {"DATABASE_URL": fresh_database(), "REDIS_URL": redis_url, "TMPDIR": str(tmp_path)}
     before = _files(image.folder / "opt")
     assert "up to date" in _run(image, "finpay", "migrate", **urls)
@@ -150,8 +150,8 @@ def _await_healthy(check: list[str], environment: dict[str, str]) -> None:
     raise AssertionError("not healthy in time")
 
 
-def test_only_what_the_image_needs_is_sent_to_the_engine() -> None:
-    """Secrets in .env, the data in .finpay/ and .git stay where they are."""
+def test_dockerignore_leaves_out_all_files_that_the_image_does_not_need() -> None:
+    """Above all secrets in .env, the data in .finpay/ and .git."""
     rules = [
         line
         for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""What is said of metrics, logs and alerts is what the code has."""
+"""Docs, dashboard and alerts name the metrics and log fields that the code has."""
 
 import json
 import os
@@ -35,7 +35,7 @@ needs_promtool: Final = pytest.mark.skipif(
 
 
 def exposed(metric: Any) -> str:
-    """Its name as queries begin with it."""
+    """The name of a metric in queries, without suffixes such as _bucket."""
     name: str = metric._name
     return f"{name}_total" if isinstance(metric, Counter) else name
 
@@ -61,7 +61,7 @@ def expressions() -> list[str]:
     return [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 
-def test_every_metric_is_documented_as_it_is() -> None:
+def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     documented = {
         name.strip("`"): (kind, tuple(label for label in labels.split(", ") if label))
         for name, kind, labels, _ in rows("Metrics")
@@ -72,11 +72,11 @@ def test_every_metric_is_documented_as_it_is() -> None:
     }
 
 
-def test_every_field_of_a_line_is_documented() -> None:
+def test_every_field_of_a_log_line_is_documented() -> None:
     assert [row[0].strip("`") for row in rows("Logs")] == list(AccessLogLine.__struct_fields__)
 
 
-def test_the_dashboard_knows_only_metrics_that_there_are() -> None:
+def test_the_dashboard_uses_only_existing_metrics() -> None:
     used = {name for text in expressions() for name in _NAME.findall(text)}
     assert used <= samples()
     shown = {exposed(metric) for metric in METRICS if any(exposed(metric) in n for n in used)}
@@ -87,12 +87,12 @@ def test_the_dashboard_can_be_imported() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     assert {panel["datasource"]["uid"] for panel in PANELS} == {"${datasource}"}
-    places = [tuple(panel["gridPos"].values()) for panel in DASHBOARD["panels"]]
-    assert len(places) == len(set(places))
+    positions = [tuple(panel["gridPos"].values()) for panel in DASHBOARD["panels"]]
+    assert len(positions) == len(set(positions))
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in PANELS)
 
 
-def test_alerts_know_only_metrics_that_there_are() -> None:
+def test_alerts_use_only_existing_metrics() -> None:
     used = {name for rule in RULES for name in _NAME.findall(rule["expr"])}
     assert used <= samples()
     assert used
@@ -111,14 +111,14 @@ def test_every_alert_has_advice_and_a_test() -> None:
 
 
 @needs_promtool
-def test_promtool_takes_the_alerts_and_plays_their_tests() -> None:
+def test_promtool_accepts_the_alerts_and_their_tests_pass() -> None:
     for arguments in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]):
         done = _promtool(arguments, PROMETHEUS)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_promtool
-def test_promtool_takes_the_queries_of_the_dashboard(tmp_path: Path) -> None:
+def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
     plain = [text.replace("$__rate_interval", "5m").replace("$job", ".*") for text in expressions()]
     queries = [{"record": f"q:{n}", "expr": text} for n, text in enumerate(plain)]
     (tmp_path / "q.yml").write_text(yaml.safe_dump({"groups": [{"name": "q", "rules": queries}]}))

@@ -1,4 +1,4 @@
-"""DATABASE_URL and REDIS_URL as platforms give them: one login for all, TLS, their spellings."""
+"""DATABASE_URL and REDIS_URL as hosting platforms set them: one login, TLS, their URL forms."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture
 def hosted(postgres_server: Cluster, worker_id: str) -> Iterator[str]:
-    """A database and its login as a platform makes them: CREATEROLE, no superuser; empty."""
+    """An empty database, and its login: with CREATEROLE but no superuser, as on platforms."""
     name = f"hosted_{worker_id}_{next(_NUMBERS)}"
     postgres_server.sql(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'p%40ss'")
     # The roles are the cluster's: who made them first may hand them on.
@@ -83,15 +83,15 @@ def test_one_url_with_tls_migrates_and_serves(
     assert ready.json()["status"] == "ok", "ok and not warn: Redis is reached over TLS too"
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(
     redis_tls: int, serve: Callable[..., Api]
 ) -> None:
     api = serve(REDIS_URL=f"rediss://localhost:{redis_tls}/0")
     assert httpx.get(f"{api.url}/readyz", trust_env=False).json()["status"] == "warn"
 
 
-def test_tls_that_was_asked_for_is_never_left_out(postgres_server: Cluster) -> None:
-    """A server without TLS, or somebody between us and it who says so."""
+def test_sslmode_require_refuses_a_server_without_tls(postgres_server: Cluster) -> None:
+    """A man in the middle can claim that the server has no TLS."""
     url = f"{postgres_server.url('postgres')}?sslmode=require"
     done = _migrate(url)
     assert done.returncode == 2
@@ -106,15 +106,17 @@ def test_tls_that_was_asked_for_is_never_left_out(postgres_server: Cluster) -> N
         "postgres://u:p%40ss@db.example.com:6543/app?sslmode=require",
     ],
 )
-def test_dbmate_reads_the_same_url_as_we(url: str) -> None:
+def test_dbmate_and_finpay_read_the_same_url(url: str) -> None:
     ours, theirs = urlsplit(url), urlsplit(migrate.dbmate_url(url))
     assert (ours.scheme, ours.netloc, ours.path) == (theirs.scheme, theirs.netloc, theirs.path)
     assert ("sslmode=require" if "require" in url else "sslmode=prefer") in theirs.query
 
 
 @pytest.mark.contract("2.3.5")
-def test_the_logins_of_docker_compose(run: Run, worker_id: str, redis_url: str) -> None:
-    """The script of initdb, then the migrations; the app is then finpay_app and nothing more."""
+def test_the_app_login_of_docker_compose_has_only_the_rights_of_finpay_app(
+    run: Run, worker_id: str, redis_url: str
+) -> None:
+    """After the script of initdb and the migrations."""
     server = run.start_postgres(f"compose-{worker_id}-{next(_NUMBERS)}")
     try:
         server.ensure_database("finpay")

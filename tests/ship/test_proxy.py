@@ -1,4 +1,4 @@
-"""deploy/caddy/Caddyfile as it runs: the proxy of docker compose in front of a real API."""
+"""deploy/caddy/Caddyfile: the proxy of docker compose in front of a real API."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def _await(url: str) -> None:
 
 
 def test_clients_can_not_choose_their_address(proxy: str) -> None:
-    """Whatever X-Forwarded-For they send: their limit is that of the connection they came on."""
+    """Clients that forge X-Forwarded-For share the rate limit of their connection's address."""
     login = {"email": "nobody@example.com", "password": "not-the-password"}
     with httpx.Client(trust_env=False) as client:
         statuses = [
@@ -76,12 +76,12 @@ def test_clients_can_not_choose_their_address(proxy: str) -> None:
     assert statuses == [401, 401, 401, 429, 429]
 
 
-def test_metrics_stay_inside(proxy: str, api: Api) -> None:
+def test_metrics_are_not_public(proxy: str, api: Api) -> None:
     assert httpx.get(f"{api.url}/metrics", trust_env=False).status_code == 200
     assert httpx.get(f"{proxy}/metrics", trust_env=False).status_code == 404
 
 
-def test_an_api_that_is_away_is_502_and_soon_back(proxy: str, api: Api) -> None:
+def test_an_unreachable_api_is_502_until_it_is_back(proxy: str, api: Api) -> None:
     api.stop()
     began_s = time.monotonic()
     assert httpx.get(f"{proxy}/livez", trust_env=False, timeout=10).status_code in {502, 503}

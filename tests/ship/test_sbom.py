@@ -1,4 +1,4 @@
-"""The bill of materials: valid CycloneDX, and what is shipped rather than what we develop with."""
+"""The bill of materials: valid CycloneDX, with the dependencies of the server and no others."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def sbom() -> str:
-    """What `make sbom` writes. `-o`: the environment that the tests run in is not to be synced."""
+    """The output of `make sbom`. With `-o` make does not sync the environment of the tests."""
     command = ["make", "-o", ".venv/synced", "sbom"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
     return (ROOT / "dist/finpay.cdx.json").read_text("utf-8")
@@ -21,14 +21,14 @@ def sbom() -> str:
 
 # uv names itself in a member that later versions of the format have elsewhere.
 @pytest.mark.filterwarnings("ignore::cyclonedx.schema.deprecation.SchemaDeprecationWarning1Dot5")
-def test_cyclonedx_reads_it(sbom: str) -> None:
-    """With the reference library's own model; its check against the JSON schema takes a minute."""
+def test_the_reference_library_reads_it(sbom: str) -> None:
+    """By its model; its check against the JSON schema takes a minute."""
     bom = Bom.from_json(json.loads(sbom))  # type: ignore[attr-defined]  # made by a decorator
     assert bom.validate()
     assert len(bom.components) > 20
 
 
-def test_it_lists_what_is_shipped(sbom: str) -> None:
+def test_it_lists_the_dependencies_of_the_server(sbom: str) -> None:
     bill: dict[str, Any] = json.loads(sbom)
     names = {component["name"] for component in bill["components"]}
     assert {"asyncpg", "uvicorn", "redis", "pydantic-core"} <= names

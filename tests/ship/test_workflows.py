@@ -37,12 +37,12 @@ def _targets() -> list[str]:
 
 
 @pytest.mark.parametrize("target", sorted(set(_targets())))
-def test_each_job_calls_a_target_that_developers_have(target: str) -> None:
+def test_each_job_calls_an_existing_make_target(target: str) -> None:
     assert re.search(rf"^{target}:.*## ", MAKEFILE, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("name", "job"), JOBS, ids=[name for name, _ in JOBS])
-def test_each_job_has_its_own_few_rights_and_an_end(name: str, job: dict[str, Any]) -> None:
+def test_each_job_declares_its_rights_and_a_timeout(name: str, job: dict[str, Any]) -> None:
     assert WORKFLOWS[name.partition(".")[0]]["permissions"] == {}
     assert "permissions" in job
     assert job["timeout-minutes"] <= 90
@@ -57,7 +57,7 @@ def test_every_workflow_has_a_concurrency_group() -> None:
     assert all("group" in text["concurrency"] for text in WORKFLOWS.values())
 
 
-def test_tests_run_on_all_that_is_supported() -> None:
+def test_tests_run_on_every_supported_version() -> None:
     matrix = WORKFLOWS["ci"]["jobs"]["test"]["strategy"]["matrix"]
     assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
     assert matrix["postgres"] == ["15", "18"]
@@ -66,7 +66,7 @@ def test_tests_run_on_all_that_is_supported() -> None:
     assert set(WORKFLOWS["ci"]["jobs"]["green"]["needs"]) == everything
 
 
-def test_the_image_is_built_with_the_uv_that_developers_have() -> None:
+def test_the_image_is_built_with_the_uv_version_of_the_makefile() -> None:
     (version,) = re.findall(r"^UV_VERSION := (\S+)$", MAKEFILE, re.MULTILINE)
     build, _ = dockerfile.read(ROOT / "Dockerfile")
     assert f"UV_VERSION={version}" in build.values("ARG")

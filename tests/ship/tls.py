@@ -1,4 +1,4 @@
-"""TLS in front of servers that have none: what hosting platforms put there.
+"""TLS in front of servers that have none, as hosting platforms provide it.
 
 The wheels' servers are built without TLS, so a small proxy ends it, as a platform's would. In front
 of PostgreSQL it answers the request for TLS that comes before the handshake.
@@ -22,7 +22,7 @@ _CHUNK: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One for localhost. `authority` is a file with who vouches for it."""
+    """A certificate for localhost. `authority` is a file with the certificate that signed it."""
 
     leaf: trustme.LeafCert
     authority: Path
@@ -41,7 +41,7 @@ def make_certificate(folder: Path) -> Certificate:
 
 @contextmanager
 def ended_tls(port: int, certificate: Certificate, *, postgres: bool = False) -> Iterator[int]:
-    """A port of localhost that speaks TLS and passes on what it hears to `port`, in plain."""
+    """A port of localhost that speaks TLS and forwards the plain bytes to `port`."""
     context = certificate.server_context()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

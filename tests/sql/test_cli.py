@@ -215,6 +215,7 @@ def test_hint_without_database_url_names_the_running_dev_or_how_to_start_it(
     assert ". .finpay/env" in finpay("account", "fund", ALICE, "1", code=2).err
 
 
+@pytest.mark.fault("O6")
 @pytest.mark.parametrize(
     "amount",
     [

@@ -28,6 +28,7 @@ async def test_database_at_another_port_is_found(bank: Bank) -> None:
     await source.close()
 
 
+@pytest.mark.fault("W3")
 async def test_database_created_anew_restarts_the_history(
     bank: Bank, fresh_database: Callable[[], str]
 ) -> None:

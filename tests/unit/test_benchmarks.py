@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import compare, growth, ratios, resource_usage, results, soak, wrk
-from benchmarks.overload import Probe, Turn, percentile, summary
+from benchmarks.overload import Probe, Repetition, percentile, summary
 from benchmarks.report import goals, page
 from benchmarks.report.plots import Plot, draw
 from benchmarks.rounds import Round, others_share, per_request
@@ -84,14 +84,14 @@ def test_percentile_is_one_of_the_values(share: float, expected: float) -> None:
 def test_overload_separates_refusals_from_answers() -> None:
     probes = [Probe(503, 0.02, retry_after=True), Probe(503, 0.04, retry_after=True)]
     probes += [Probe(201, 1.0, retry_after=False)]
-    other = Turn((400, 600), a_round(statuses={503: 1}), [])
-    found = summary([Turn((900, 1_100), a_round(statuses={503: 9}), probes), other, other])
-    assert (found.kept, found.kept_in_turns, found.refused) == (1, [0.5, 1, 1], 11)
+    other = Repetition((400, 600), a_round(statuses={503: 1}), [])
+    found = summary([Repetition((900, 1_100), a_round(statuses={503: 9}), probes), other, other])
+    assert (found.kept, found.kept_per_repetition, found.refused) == (1, [0.5, 1, 1], 11)
     assert (found.refused_p50_ms, found.refused_max_ms, found.accepted_p99_ms) == (20, 40, 1_000)
     assert found.all_with_retry_after
     assert found.probes == {503: 2, 201: 1}
     without = [Probe(503, 0.02, retry_after=False)]
-    assert not summary([Turn((1_000, 1_000), a_round(), without)]).all_with_retry_after
+    assert not summary([Repetition((1_000, 1_000), a_round(), without)]).all_with_retry_after
 
 
 def test_ratios_have_a_value_for_each_goal() -> None:
@@ -197,7 +197,7 @@ def test_page_replaces_the_text_between_its_marks(tmp_path: Path) -> None:
     assert (docs / "performance.md").read_text() == text
 
 
-def test_comparison_ratio_is_the_median_of_the_turns_ratios() -> None:
+def test_comparison_ratio_is_the_median_of_the_repetitions_ratios() -> None:
     measured = [
         {"base": {"transfers/s": base}, "head": {"transfers/s": head}}
         for base, head in ((100.0, 90.0), (10.0, 8.0), (200.0, 190.0))

@@ -74,6 +74,7 @@ def test_examples_cover_every_public_exception() -> None:
     assert {type(error) for error in examples()} == public_exceptions()
 
 
+@pytest.mark.fault("S2")
 @pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("duplicate", COPIES)
 def test_copy_of_an_exception_is_whole(
@@ -92,6 +93,7 @@ def test_deep_copy_of_an_exception_shares_nothing_mutable() -> None:
     assert copied.headers is not error.headers
 
 
+@pytest.mark.fault("S4")
 def test_every_failure_of_a_call_is_a_finpay_error() -> None:
     of_calls = public_exceptions() - {webhooks.InvalidSignature, webhooks.InvalidSecret}
     assert all(issubclass(each, FinPayError) for each in of_calls)

@@ -104,6 +104,7 @@ def test_max_retries_of_zero_raises_the_first_failure(failure: RequestFailed) ->
     assert delays_s(failure, max_retries=0) == []
 
 
+@pytest.mark.fault("S3")
 @pytest.mark.parametrize("jitter", [0.0, 0.99])
 @pytest.mark.parametrize("retry_after_s", [None, 0, 1])
 def test_request_in_progress_is_polled_longer_than_the_claim_of_a_crashed_process(

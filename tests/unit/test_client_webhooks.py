@@ -43,6 +43,7 @@ def test_names_and_values_as_bytes_are_read() -> None:
     assert verify({name.title().encode(): value.encode() for name, value in VALID.items()})
 
 
+@pytest.mark.fault("W2")
 @pytest.mark.parametrize(
     "value",
     [

@@ -48,6 +48,7 @@ DOMAINS = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault("I3")
 @pytest.mark.parametrize(("typed", "stored"), DOMAINS)
 @pytest.mark.contract("1.1.5")
 def test_international_domain_is_stored_in_unicode(typed: str, stored: str | None) -> None:
@@ -87,6 +88,7 @@ INVISIBLE = [
      0x2066, 0xFEFF, 0xE0100, 0x2800, 0x00A0, 0x3000, 0x0085, 0x2028, 0xE000, 0x0378]  # fmt: skip
 
 
+@pytest.mark.fault("I2")
 @pytest.mark.parametrize("code_point", INVISIBLE, ids=hex)
 @pytest.mark.parametrize(
     "text", ["ali{}ce@example.com", "alice@exa{}mple.com", "{}alice@example.com"]

@@ -92,6 +92,7 @@ async def test_unavailable_source_is_retried_without_missing_events(
     assert source.asked == [0, 1, 1, 1, 2, 2, 3]
 
 
+@pytest.mark.fault("W3")
 async def test_database_created_anew_is_listened_to_from_its_first_event() -> None:
     source = Scripted(7, [8], HistoryRestarted(), [1, 2])
     assert await listened(source, after=None) == (

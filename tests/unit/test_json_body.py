@@ -35,6 +35,21 @@ def refusal(content: bytes, shape: Any = TransactionCreate) -> tuple[Code, str |
     return caught.value.code, field_errors[0].pointer if field_errors else None
 
 
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+def separators_of(value: Any) -> int:
+    """Brackets that open, and commas."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return 0
+    return 1 + max(0, len(value) - 1) + sum(map(separators_of, value))
+
+
 class TestReading:
     @given(JSON)
     def test_of_valid_json_gives_the_value_of_the_standard_library(self, value: Any) -> None:
@@ -84,6 +99,19 @@ class TestReading:
     def test_of_deep_nesting_is_400_at_any_depth(self, opening: bytes) -> None:
         for depth in (1_000, 5_000, 10_000):
             assert refusal(opening * depth) == (Code.MALFORMED_JSON, None)
+
+    @given(JSON, st.integers(25, 38), st.integers(1, 30))
+    def test_of_more_depth_or_values_than_the_bounds_is_400(
+        self, value: Any, lists: int, max_values: int
+    ) -> None:
+        for _ in range(lists):
+            value = [value]
+        content = json.dumps(value).encode()
+        if depth_of(value) <= json_body.MAX_DEPTH and separators_of(value) <= max_values:
+            assert json_body.decode(content, max_values) == value
+        else:
+            with pytest.raises(FinPayError, match=r"deeper|more than"):
+                json_body.decode(content, max_values)
 
     @pytest.mark.parametrize("depth", range(1, 1_100, 3))
     def test_of_an_unstorable_text_at_any_depth_is_400_or_422(self, depth: int) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from finpay.telemetry import logs
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -39,6 +41,7 @@ def written() -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.fault("O1")
 def test_every_line_has_the_same_format_of_time() -> None:
     lines = written()
     assert [line["event"] for line in lines] == [

@@ -43,6 +43,7 @@ def test_processes_are_summed(tmp_path: Path) -> None:
     assert found['finpay_gate_outcomes_total{outcome="admitted"}'] == 6
 
 
+@pytest.mark.fault("O8")
 def test_build_and_processes_are_exposed(tmp_path: Path) -> None:
     for _ in range(2):
         run_process(tmp_path)
@@ -54,6 +55,7 @@ def test_build_and_processes_are_exposed(tmp_path: Path) -> None:
     assert found['finpay_processes{role="api"}'] == 2
 
 
+@pytest.mark.fault("O8")
 def test_retries_are_exposed_before_the_first_one(tmp_path: Path) -> None:
     run_process(tmp_path)
     found = samples(tmp_path)

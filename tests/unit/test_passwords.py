@@ -188,6 +188,7 @@ WEAK = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault("I4")
 @pytest.mark.contract("1.1.5")
 @pytest.mark.parametrize(("password", "reason"), WEAK)
 def test_weak_password_is_refused_with_a_reason(password: str, reason: str | None) -> None:
@@ -199,6 +200,7 @@ def test_weak_password_is_refused_with_a_reason(password: str, reason: str | Non
         assert reason in sentence
 
 
+@pytest.mark.fault("I4")
 @pytest.mark.parametrize(
     ("old", "new"), [(PASSWORD, PASSWORD), ("caf\u00e9-au-1", "cafe\u0301-au-1")]
 )

@@ -61,6 +61,7 @@ class TestQuery:
 
 
 class TestTime:
+    @pytest.mark.fault("I5")
     @pytest.mark.parametrize(
         ("text", "moment"),
         [

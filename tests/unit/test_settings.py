@@ -129,6 +129,7 @@ ORIGINS = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault("H8")
 @pytest.mark.parametrize(("value", "advice"), ORIGINS)
 def test_origin_that_no_browser_sends_is_refused(value: str, advice: str | None) -> None:
     listed = f"https://first.example,{value}"
@@ -160,6 +161,7 @@ DATABASE_URLS = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault("O5")
 @pytest.mark.parametrize(("given", "used"), DATABASE_URLS)
 def test_parameters_of_other_drivers_are_dropped_from_database_urls(
     given: str, used: str | None

@@ -56,6 +56,7 @@ TEXTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault("I2")
 @pytest.mark.parametrize(("text", "ignorable", "blank"), TEXTS)
 def test_text_is_classified(text: str, *, ignorable: bool, blank: bool) -> None:
     assert has_default_ignorable(text) is ignorable

@@ -11,13 +11,12 @@ from typing import Final
 
 from finpay import settings
 from finpay.app import instrumentation, preflight
-from finpay.db.pool import Database, Unavailable
+from finpay.db.pool import Database
 from finpay.edge import openapi
 from finpay.edge.application import Application
-from finpay.edge.health_monitor import HealthMonitor
+from finpay.edge.health_monitor import HealthMonitor, PreflightRefused
 from finpay.edge.schemas.problems import refusal_templates
 from finpay.edge.services import Services
-from finpay.errors import Code
 from finpay.identity.access_tokens import Signer
 from finpay.identity.passwords import Hasher
 from finpay.identity.users import Identity
@@ -37,7 +36,7 @@ def create_application() -> Application:
     """The ASGI application, configured by the environment. A factory for any ASGI server."""
     read = settings.read()
     logs.configure(read.log_level)
-    return application(read, lambda _: signal.raise_signal(signal.SIGTERM))
+    return application(read, _log_and_stop)
 
 
 def application(read: Settings, on_refused: Refused) -> Application:
@@ -116,6 +115,11 @@ async def _preflight(database: Database, read: Settings, on_refused: Refused) ->
     try:
         await preflight.check(database, read)
     except preflight.StartupRefused as refused:
-        logs.get().error("startup_refused", reason=str(refused))
         on_refused(str(refused))
-        raise Unavailable(Code.UNAVAILABLE, str(refused), may_have_run=False) from refused
+        raise PreflightRefused from refused
+
+
+def _log_and_stop(reason: str) -> None:
+    """Under another ASGI server; `finpay serve` logs the refusal of its first worker."""
+    logs.get().error("startup_refused", reason=reason)
+    signal.raise_signal(signal.SIGTERM)

@@ -75,6 +75,7 @@ class _Supervisor:
             self._wait(None)
         self._stop()
         if self._refused is not None:
+            logs.get().error("startup_refused", reason=self._refused)
             sys.stderr.write(f"finpay: {self._refused}\n")
             return 2
         return 0

@@ -109,7 +109,7 @@ def trigger(
     """
     from finpay.client import ConnectionFailed, FinPay, UnexpectedResponse
     from finpay.dev.child_process import DevError
-    from finpay.dev.triggers import TRIGGERS, CannotTrigger, Stage, keep_login, kept_login
+    from finpay.dev.triggers import TRIGGERS, CannotTrigger, TriggerContext, keep_login, kept_login
     from finpay.errors import Code, FinPayError
 
     read = _development()
@@ -118,9 +118,11 @@ def trigger(
     url = api or _local_api()
     try:
         with FinPay(url, **kept_login(_SESSION, url, email)) as client:
-            stage = Stage(client, url, email, password, read.get("FINPAY_DATABASE_OWNER_URL"))
-            print(f"{event_type}  {run(TRIGGERS[event_type](stage))}")
-            keep_login(_SESSION, stage)
+            context = TriggerContext(
+                client, url, email, password, read.get("FINPAY_DATABASE_OWNER_URL")
+            )
+            print(f"{event_type}  {run(TRIGGERS[event_type](context))}")
+            keep_login(_SESSION, context)
     except (CannotTrigger, ConnectionFailed, UnexpectedResponse) as error:
         raise DevError(str(error)) from None
     except FinPayError as error:

@@ -53,6 +53,7 @@ async def prepare(owner_url: str) -> None:
     """
     connection = await _connect(owner_url)
     try:
+        await _check_encoding(connection)
         for _ in range(_PREPARE_ATTEMPTS):
             if await _prepared(connection):
                 return
@@ -138,6 +139,16 @@ async def _connect(url: str) -> asyncpg.Connection:
         place = urlsplit(url).hostname or "the local server"
         reason = _first_line(error) or "no answer"
         raise MigrationError(f"can't connect to PostgreSQL at {place}: {reason}") from error
+
+
+async def _check_encoding(connection: asyncpg.Connection) -> None:
+    """Names and descriptions are Unicode, and PostgreSQL can't convert a database."""
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise MigrationError(
+            f"the database is in {encoding}; create it in UTF8: "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 async def _prepared(connection: asyncpg.Connection) -> bool:

@@ -1,7 +1,7 @@
-"""`finpay webhooks trigger`: makes an event happen, really, on a development system.
+"""`finpay webhooks trigger`: causes an event on a development system.
 
-Each trigger does what a person would do: sends a small amount, logs out, registers. Nothing is
-written into the tables of events.
+Each trigger makes the API's own requests: sends a small amount, logs out, registers. None writes
+into the tables of events.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from finpay.ledger import administration
 from finpay.money import MAX_AMOUNT
 
 GONE_POLL_S: Final = 0.5
-GONE_POLLS: Final = 20  # a worker that runs needs one or two
-AMOUNT: Final = 100  # ZAR 1.00: alice can be asked ten thousand times
+GONE_POLLS: Final = 20  # a running worker needs one or two
+AMOUNT: Final = 100  # ZAR 1.00, of which alice can send ten thousand
 PARTNERS: Final = ("bob@finpay.dev", "alice@finpay.dev")
 
 
-_THERE_AND_BACK: Final[tuple[administration.Status, ...]] = ("frozen", "active")
+_STATUSES: Final[tuple[administration.Status, ...]] = ("frozen", "active")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Where it happens: the API, who acts, and the owner's rights where an operator has to act."""
+class TriggerContext:
+    """The API, the user that acts, and the owner's URL for what only an operator may do."""
 
     client: FinPay
     api: str
@@ -43,7 +43,7 @@ class Stage:
     owner_url: str | None
 
     def log_in(self) -> None:
-        """Unless a login that was kept still works: ten in a quarter of an hour is the limit."""
+        """Unless the kept login still works: ten logins in a quarter of an hour is the limit."""
         if self.client.access_token is not None:
             try:
                 self.client.me()
@@ -59,74 +59,74 @@ class CannotTrigger(Exception):
     """The event can't be caused here. The message says what to do instead."""
 
 
-Trigger = Callable[[Stage], Coroutine[Any, Any, str]]
+Trigger = Callable[[TriggerContext], Coroutine[Any, Any, str]]
 
 
-async def transaction_completed(stage: Stage) -> str:
-    stage.log_in()
-    sent = stage.client.send(receiver_email=_partner(stage), amount=AMOUNT)
-    return f"{sent.id}: {sent.amount} minor units to {_partner(stage)}"
+async def transaction_completed(context: TriggerContext) -> str:
+    context.log_in()
+    sent = context.client.send(receiver_email=_partner(context), amount=AMOUNT)
+    return f"{sent.id}: {sent.amount} minor units to {_partner(context)}"
 
 
-async def transaction_failed(stage: Stage) -> str:
-    stage.log_in()
+async def transaction_failed(context: TriggerContext) -> str:
+    context.log_in()
     try:
-        stage.client.send(receiver_email=_partner(stage), amount=MAX_AMOUNT)
+        context.client.send(receiver_email=_partner(context), amount=MAX_AMOUNT)
     except ApiError as refused:
         if refused.code is not Code.INSUFFICIENT_FUNDS:
             raise
         return f"{refused.extensions['transaction_id']}: refused for lack of funds"
-    raise CannotTrigger(f"{stage.email} could afford that.")
+    raise CannotTrigger(f"{context.email} could afford that.")
 
 
-async def session_revoked(stage: Stage) -> str:
-    with FinPay(stage.api) as client:  # a session of its own: the others may be in use
-        client.login(stage.email, stage.password)
+async def session_revoked(context: TriggerContext) -> str:
+    with FinPay(context.api) as client:  # a session of its own, so that no other ends
+        client.login(context.email, context.password)
         client.logout()
-    return f"{stage.email} logged in and out"
+    return f"{context.email} logged in and out"
 
 
-async def account_updated(stage: Stage) -> str:
-    """Two events: frozen, and active again."""
-    if stage.owner_url is None:
+async def account_updated(context: TriggerContext) -> str:
+    """Two events: frozen, then active."""
+    if context.owner_url is None:
         raise CannotTrigger(
-            "Freezing an account needs the owner's rights: run this beside `finpay dev`, or set "
-            "FINPAY_DATABASE_OWNER_URL."
+            "Freezing an account needs the owner's rights: run this in the folder of "
+            "`finpay dev`, or set FINPAY_DATABASE_OWNER_URL."
         )
-    database = Database(stage.owner_url, size=1, role="finpay_owner")
+    database = Database(context.owner_url, size=1, role="finpay_owner")
     try:
-        for status in _THERE_AND_BACK:
+        for status in _STATUSES:
             key = f"trigger-{os.urandom(16).hex()}"
             await administration.set_status(
-                database, stage.email, status, "finpay webhooks trigger", key
+                database, context.email, status, "finpay webhooks trigger", key
             )
     finally:
         await database.close()
-    return f"the account of {stage.email} was frozen and unfrozen"
+    return f"the account of {context.email} was frozen and unfrozen"
 
 
-async def registration(stage: Stage) -> str:
-    """The events are the new user's own, first and second of that account."""
+async def registration(context: TriggerContext) -> str:
+    """Both events belong to the new user: the first and second of its account."""
     email = f"trigger-{os.urandom(8).hex()}@example.com"
-    with FinPay(stage.api) as client:
+    with FinPay(context.api) as client:
         login = client.register(email, f"trigger {os.urandom(16).hex()}")
     return f"{login.user.id} registered; {login.account.id} is its account, and has the events"
 
 
-async def webhook_endpoint_disabled(stage: Stage) -> str:
-    """By a receiver of our own, which answers 410 Gone to a ping. It takes a worker to notice."""
-    stage.log_in()
+async def webhook_endpoint_disabled(context: TriggerContext) -> str:
+    """A local receiver answers a ping with 410 Gone. Needs a running worker."""
+    context.log_in()
     with _gone() as url:
-        endpoint = stage.client.create_webhook_endpoint(url, ["webhook_endpoint.disabled"])
+        endpoint = context.client.create_webhook_endpoint(url, ["webhook_endpoint.disabled"])
         try:
-            stage.client.ping_webhook_endpoint(endpoint.id)
+            context.client.ping_webhook_endpoint(endpoint.id)
             for _ in range(GONE_POLLS):
                 await asyncio.sleep(GONE_POLL_S)
-                if not stage.client.webhook_endpoint(endpoint.id).enabled:
-                    return f"{endpoint.id} was made, answered 410, and is deleted again"
+                if not context.client.webhook_endpoint(endpoint.id).enabled:
+                    return f"{endpoint.id} was created, answered 410, and was deleted"
         finally:
-            stage.client.delete_webhook_endpoint(endpoint.id)
-    raise CannotTrigger("Nobody delivered a ping: is `finpay worker` running?")
+            context.client.delete_webhook_endpoint(endpoint.id)
+    raise CannotTrigger("The ping was not delivered: is `finpay worker` running?")
 
 
 TRIGGERS: Final[Mapping[str, Trigger]] = {
@@ -142,7 +142,7 @@ TRIGGERS: Final[Mapping[str, Trigger]] = {
 
 @contextmanager
 def _gone() -> Iterator[str]:
-    """A receiver on this machine that wants nothing any more."""
+    """A receiver on loopback that answers 410 Gone."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Gone) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -160,11 +160,11 @@ class _Gone(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name there
-        """Not into the terminal."""
+        """Without output to the terminal."""
 
 
 def kept_login(file: Path, api: str, email: str) -> Options:
-    """The tokens that `keep_login` left for this user of this API; empty without."""
+    """The tokens that `keep_login` stored for this user of this API; empty without them."""
     try:
         kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
     except (OSError, msgspec.MsgspecError):
@@ -174,13 +174,13 @@ def kept_login(file: Path, api: str, email: str) -> Options:
     return {"access_token": kept.access_token, "refresh_token": kept.refresh_token}
 
 
-def keep_login(file: Path, stage: Stage) -> None:
-    """For the next trigger, where there is a folder of a development system; readable by us."""
-    client = stage.client
+def keep_login(file: Path, context: TriggerContext) -> None:
+    """Stores the login for the next trigger, private to this user, where `finpay dev` ran."""
+    client = context.client
     if client.access_token is None or client.refresh_token is None or not file.parent.is_dir():
         file.unlink(missing_ok=True)
         return
-    kept = _Kept(stage.api, stage.email, client.access_token, client.refresh_token)
+    kept = _Kept(context.api, context.email, client.access_token, client.refresh_token)
     file.touch(mode=0o600)
     file.write_bytes(msgspec.json.encode(kept))
 
@@ -192,6 +192,6 @@ class _Kept(msgspec.Struct):
     refresh_token: str
 
 
-def _partner(stage: Stage) -> str:
-    """Who gets the money: bob, or alice if bob sends."""
-    return next(email for email in PARTNERS if email != stage.email)
+def _partner(context: TriggerContext) -> str:
+    """The receiver: bob, or alice if bob sends."""
+    return next(email for email in PARTNERS if email != context.email)

@@ -12,6 +12,7 @@ from finpay.ledger import continuous_verification
 from finpay.telemetry import logs
 
 CHECK_EVERY_S: Final = 0.3  # with the timeout: no response is older than one second
+WARN_EVERY_S: Final = 30.0  # while PostgreSQL is unavailable
 TIMEOUT_S: Final = 0.6
 INTEGRITY_EVERY_S: Final = 5.0  # workers verify about once a minute
 
@@ -22,11 +23,15 @@ SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'o
 """
 
 
+class PreflightRefused(Exception):
+    """The database is not one that this release can run on: there is nothing to wait for."""
+
+
 class HealthMonitor:
     """The last known state of PostgreSQL and Redis.
 
-    `preflight` runs once, at the first connection to PostgreSQL: it refuses a database that this
-    release can't run on. Until it has returned, `postgres_ok` is False.
+    `preflight` runs once, at the first connection to PostgreSQL: PreflightRefused ends the checks.
+    Until it has returned, `postgres_ok` is False.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class HealthMonitor:
         self._task: asyncio.Task[None] | None = None
         self.postgres_ok = False
         self.read_only = False  # it answers, but as a standby or an old primary might
+        self._warn_due_s = 0.0  # the first check may already fail
         self.draining = False
         self.integrity: continuous_verification.VerificationStatus = "unknown"
         self._integrity_due_s = 0.0
@@ -84,10 +90,21 @@ class HealthMonitor:
         except (Unavailable, TimeoutError) as error:
             self.postgres_ok = self.read_only = False
             reason = str(error.__cause__ or error) or type(error).__name__
-        if was_ok and not self.postgres_ok:
+        except PreflightRefused:
+            self._closing = True
+            return
+        self._log(reason, was_ok=was_ok)
+
+    def _log(self, reason: str | None, *, was_ok: bool) -> None:
+        """Logs each change, and every WARN_EVERY_S what is missing: also at the start."""
+        now_s = time.monotonic()
+        if self.postgres_ok:
+            if not was_ok and self._warn_due_s:
+                _LOG.info("postgres_recovered")
+            self._warn_due_s = now_s
+        elif was_ok or now_s >= self._warn_due_s:
             _LOG.warning("postgres_unavailable", read_only=self.read_only, reason=reason)
-        elif self.postgres_ok and not was_ok:
-            _LOG.info("postgres_recovered")
+            self._warn_due_s = now_s + WARN_EVERY_S
 
     async def _check_integrity(self) -> None:
         if time.monotonic() >= self._integrity_due_s:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from finpay.edge.portable_schema import portable
 from finpay.edge.router import API, Route
 from finpay.edge.routes import ROUTES
 from finpay.edge.schemas import problems, requests, webhooks
@@ -69,7 +70,7 @@ def document() -> dict[str, Any]:
         "info": {"title": "FinPay", "version": version("finpay"), "description": _INTRODUCTION},
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": portable(components),
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -116,7 +117,7 @@ def _tag(route: Route) -> str:
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "schema": parameter.schema}
+        {"name": name, "in": "query", "schema": portable(parameter.schema)}
         for name, parameter in route.parameters.items()
     ]
     if "{id}" in route.path:

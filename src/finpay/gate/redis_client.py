@@ -45,6 +45,7 @@ _PROBE_KEY: Final = "fp:probe"
 _PROBE_KEY_TTL_MS: Final = 1_000
 # Errors of a server that is reachable but unusable until a probe can write.
 _UNAVAILABLE: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, ClusterDownError)
+_CONNECTION_ERRORS: Final = (OSError, TimeoutError, RuntimeError)  # uvloop: handler is closed
 _UNAVAILABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # redis-py has no class for these
 
 Argument = str | bytes | int
@@ -186,7 +187,7 @@ class RedisClient:
             return task.result()
         except ResponseError as error:
             raise self._unavailable(error) from error
-        except (RedisError, OSError, TimeoutError) as error:
+        except (*_CONNECTION_ERRORS, RedisError) as error:
             self._breaker.open(f"{type(error).__name__}: {error}"[:80])
             raise RedisUnavailable from error
 

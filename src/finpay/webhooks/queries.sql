@@ -115,9 +115,9 @@ WHERE status = 'leased' AND worker_id = $1 AND id <> ALL ($2::uuid[])
 DELETE FROM webhooks.workers WHERE id = $1
 
 -- name: record_attempts
--- One row per attempt. Attempt i is ($2[i], …): the delivery is `delivered`, `failed`, or `waiting`
--- for $4[i] seconds; it started $5[i] seconds ago. If the worker $1 has lost the lease, the attempt
--- changes the status only when it delivered.
+-- One row per attempt. Attempt i is ($2[i], …): the delivery is `delivered`, `failed`, or
+-- `scheduled` for $4[i] seconds; it started $5[i] seconds ago. If the worker $1 has lost the lease,
+-- the attempt changes the status only when it delivered.
 WITH tried AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::float8[], $5::float8[], $6::integer[],
                          $7::smallint[], $8::text[], $9::text[])

@@ -1,0 +1,91 @@
+"""Reading a body costs time in proportion to its length, whatever it has in it."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+import pytest
+
+from finpay.edge.parse import ParsedRequest, parse
+from finpay.edge.request.model import Message, Request
+from finpay.edge.router import Route
+from finpay.edge.routes import ROUTES
+from tests.hostile.json_shapes import SHAPES
+
+SIZES: Final = (64 * 1024, 256 * 1024, 1024 * 1024)
+MAX_RATIO: Final = 2.0  # of the time per byte, from one size to the next
+MAX_HOLD_S: Final = 0.060  # of the event loop, for 1 MiB
+RUNS: Final = 5  # the fastest counts: the others were interrupted
+TRIES: Final = 4  # a busy machine slows one size and not the other
+SMALL_S: Final = 0.002  # below this the time of a run is mostly noise
+
+BATCH: Final = next(route for route in ROUTES if route.max_body_bytes == SIZES[-1])
+
+
+@pytest.fixture(autouse=True)
+def collector_as_in_production() -> Iterator[None]:
+    gc.collect()
+    gc.freeze()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50_000)
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+def parsed(body: bytes, route: Route = BATCH) -> ParsedRequest:
+    """As the pipeline does it, with the body in one message."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", b"application/json"), (b"x-idempotency-key", b"k")]
+    scope: Message = {
+        "method": "POST", "path": route.path, "query_string": b"", "headers": headers,
+    }  # fmt: skip
+    return asyncio.run(parse(Request(scope, receive), route, None, 1_000))
+
+
+def fastest_s(body: bytes) -> float:
+    times = []
+    for _ in range(RUNS):
+        started = time.thread_time()
+        parsed(body)
+        times.append(time.thread_time() - started)
+    return min(times)
+
+
+def ratio(shape: str) -> float:
+    """How much more a byte costs in a larger body; 1 where the larger one costs nearly nothing."""
+    spent = [(size, fastest_s(SHAPES[shape](size))) for size in SIZES]
+    return max(
+        (later_s / larger) / (max(earlier_s, SMALL_S * smaller / larger) / smaller)
+        for (smaller, earlier_s), (larger, later_s) in pairwise(spent)
+    )
+
+
+@pytest.mark.fault("D1")
+@pytest.mark.contract("1.8.4")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_time_per_byte_does_not_grow_with_the_body(shape: str) -> None:
+    assert any(ratio(shape) <= MAX_RATIO for _ in range(TRIES))
+
+
+@pytest.mark.fault("D1")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_1_mib_holds_the_event_loop_for_less_than_60_ms(shape: str) -> None:
+    body = SHAPES[shape](SIZES[-1])
+    assert any(fastest_s(body) < MAX_HOLD_S for _ in range(TRIES))
+
+
+@pytest.mark.fault("D1")
+def test_shapes_reach_every_outcome() -> None:
+    """Some are accepted, some are 400, some 422: the time of each kind of refusal is measured."""
+    outcomes = {
+        found.error.status if found.error else 200
+        for found in (parsed(make(SIZES[0])) for make in SHAPES.values())
+    }
+    assert outcomes == {200, 400, 422}
