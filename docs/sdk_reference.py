@@ -8,7 +8,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,12 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "key_id": f"key{_SUFFIX}",
     "since": datetime(2026, 1, 1, tzinfo=UTC),
     "transfers": (),
+    "at": datetime(2026, 1, 1, tzinfo=UTC),
+    "version": None,
+    "start": date(2026, 1, 1),
+    "end": date(2026, 1, 31),
+    "timezone": None,
+    "file_format": "pdf",
 }
 # Left out: codes that any method may raise (the page lists them once), and codes that the client
 # never causes.

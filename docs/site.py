@@ -27,6 +27,7 @@ MENU: Final[dict[str, list[str]]] = {
     "Concepts": [
         "concepts/idempotency.md",
         "concepts/money.md",
+        "concepts/statements.md",
         "concepts/errors.md",
         "concepts/events.md",
         "glossary.md",

@@ -23,6 +23,7 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "ledger.format_timestamp",
         "ledger.account_object",
         "audit.record",
+        "audit.record_each",
         "outbox.sequence_range",
         "outbox.first_sequence_since",
         "outbox.prune",

@@ -1,7 +1,7 @@
 """Each method of both clients sends its own request."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from json import loads
 from typing import Any
 
@@ -14,6 +14,7 @@ TXN = "txn_01h455vb4pex5vsknk084sn02q"
 EVT = "evt_01h455vb4pex5vsknk084sn02q"
 WHE = "whe_01h455vb4pex5vsknk084sn02q"
 WHD = "whd_01h455vb4pex5vsknk084sn02q"
+JANUARY = (date(2026, 1, 1), date(2026, 1, 31))
 SES = "ses_01h455vb4pex5vsknk084sn02q"
 LISTS = {"entries", "sessions", "events", "transactions", "webhook_endpoints", "deliveries"}
 
@@ -36,6 +37,11 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("me", {}, "GET /auth/me", None),
     ("account", {}, "GET /accounts", None),
     ("entries", {}, "GET /accounts/entries", None),
+    ("balance", {"at": datetime(2026, 1, 2, tzinfo=UTC)}, "GET /accounts/balance", None),
+    ("balance", {"version": 3}, "GET /accounts/balance", None),
+    ("statement", {"start": JANUARY[0], "end": JANUARY[1]}, "GET /accounts/statement", None),
+    ("statement_file", {"start": JANUARY[0], "end": JANUARY[1], "file_format": "csv",
+        "timezone": "Asia/Kathmandu"}, "GET /accounts/statement", None),
     ("send", {"amount": 1, "receiver_id": "acc_b", "currency": "ZAR", "description": "D",
         "metadata": {"k": "v"}, "idempotency_key": "key"}, "POST /transactions",
         {"amount": 1, "receiver_id": "acc_b", "currency": "ZAR", "description": "D",

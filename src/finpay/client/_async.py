@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, Self, Unpack
 
 import httpx
@@ -12,11 +12,13 @@ from finpay.client._async_transport import AsyncPager, AsyncTransport
 from finpay.client._models import (
     Account,
     ActiveSession,
+    Balance,
     Delivery,
     Entry,
     Event,
     Health,
     Login,
+    Statement,
     Tokens,
     Transaction,
     TransferBatch,
@@ -135,6 +137,25 @@ class AsyncFinPay:
     def entries(self, **filters: Unpack[EntryFilters]) -> AsyncPager[Entry]:
         """The account's ledger entries, newest first."""
         return AsyncPager(self._transport, _operations.entries(filters))
+
+    async def balance(self, *, at: datetime | None = None, version: int | None = None) -> Balance:
+        """The balance after the last entry of a moment, or of a version: exactly one of them."""
+        return await self._call(_operations.balance(at, version))
+
+    async def statement(self, start: date, end: date, *, timezone: str | None = None) -> Statement:
+        """All entries from one day to another, both included, in a time zone (UTC by default)."""
+        return await self._call(_operations.statement(start, end, timezone))
+
+    async def statement_file(
+        self,
+        start: date,
+        end: date,
+        *,
+        file_format: Literal["csv", "pdf"] = "pdf",
+        timezone: str | None = None,
+    ) -> bytes:
+        """The same statement as a file."""
+        return await self._call(_operations.statement_file(start, end, timezone, file_format))
 
     async def send(self, **transfer: Unpack[SendParams]) -> Transaction:
         """Send money once: every attempt carries the same idempotency key."""

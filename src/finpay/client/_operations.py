@@ -5,17 +5,19 @@ Neither client knows a path. Members that are None are not sent.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final, Generic, Literal, Required, TypedDict, TypeVar
 
 from finpay import ids
 from finpay.client._models import (
     Account,
+    Balance,
     Entry,
     Event,
     Health,
     Login,
     Page,
+    Statement,
     Tokens,
     Transaction,
     TransferBatch,
@@ -47,6 +49,7 @@ class Operation(Generic[T]):
     repeatable: bool = True
     authenticated: bool = True
     success: frozenset[int] = frozenset({200, 201, 204})
+    media_type: str = "application/json"  # of a result of type bytes: the body as it is
 
     @property
     def is_payment(self) -> bool:
@@ -148,6 +151,30 @@ def account() -> Operation[Account]:
 
 def entries(filters: EntryFilters) -> Operation[Page[Entry]]:
     return Operation("GET", f"{_API}/accounts/entries", Page[Entry], params=query(filters))
+
+
+def balance(at: datetime | None, version: int | None) -> Operation[Balance]:
+    path = f"{_API}/accounts/balance"
+    return Operation("GET", path, Balance, params=query({"at": at, "version": version}))
+
+
+def statement(start: date, end: date, timezone: str | None) -> Operation[Statement]:
+    path = f"{_API}/accounts/statement"
+    params = query({"from": start, "to": end, "timezone": timezone, "format": "json"})
+    return Operation("GET", path, Statement, params=params)
+
+
+def statement_file(
+    start: date, end: date, timezone: str | None, file_format: Literal["csv", "pdf"]
+) -> Operation[bytes]:
+    operation = statement(start, end, timezone)
+    return Operation(
+        "GET",
+        operation.path,
+        bytes,
+        params={**operation.params, "format": file_format},
+        media_type={"csv": "text/csv", "pdf": "application/pdf"}[file_format],
+    )
 
 
 def send(transfer: SendParams, new_key: str) -> Operation[Transaction]:

@@ -3,7 +3,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, Self, Unpack
 
 import httpx
@@ -12,11 +12,13 @@ from finpay.client import _identity_operations, _operations, _webhook_operations
 from finpay.client._models import (
     Account,
     ActiveSession,
+    Balance,
     Delivery,
     Entry,
     Event,
     Health,
     Login,
+    Statement,
     Tokens,
     Transaction,
     TransferBatch,
@@ -136,6 +138,25 @@ class FinPay:
     def entries(self, **filters: Unpack[EntryFilters]) -> Pager[Entry]:
         """The account's ledger entries, newest first."""
         return Pager(self._transport, _operations.entries(filters))
+
+    def balance(self, *, at: datetime | None = None, version: int | None = None) -> Balance:
+        """The balance after the last entry of a moment, or of a version: exactly one of them."""
+        return self._call(_operations.balance(at, version))
+
+    def statement(self, start: date, end: date, *, timezone: str | None = None) -> Statement:
+        """All entries from one day to another, both included, in a time zone (UTC by default)."""
+        return self._call(_operations.statement(start, end, timezone))
+
+    def statement_file(
+        self,
+        start: date,
+        end: date,
+        *,
+        file_format: Literal["csv", "pdf"] = "pdf",
+        timezone: str | None = None,
+    ) -> bytes:
+        """The same statement as a file."""
+        return self._call(_operations.statement_file(start, end, timezone, file_format))
 
     def send(self, **transfer: Unpack[SendParams]) -> Transaction:
         """Send money once: every attempt carries the same idempotency key."""

@@ -20,6 +20,7 @@ from finpay.db.pool import Unavailable
 from finpay.edge.access_log import RequestRecord
 from finpay.edge.handlers import transactions
 from finpay.edge.parse import ClientDisconnected, ParsedRequest, parse
+from finpay.edge.rate_limiting import rate_limited
 from finpay.edge.request import query_params
 from finpay.edge.request.client_ip import ClientIp
 from finpay.edge.request.model import Context, Request
@@ -30,7 +31,7 @@ from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, unavailable
 from finpay.gate.gate import Admission, Completion, Decision, Mode
-from finpay.gate.rate_limits import LimitState, Tiers, exhausted
+from finpay.gate.rate_limits import Tiers, exhausted
 from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs
 
@@ -80,7 +81,7 @@ class Pipeline:
         except Exception:  # noqa: BLE001  the client gets a response in any case
             _LOG.exception("unhandled_exception", request_id=request.id, route=record.route)
             response = problems.response(_internal_error(), request.id)
-        response.limits = record.limits
+        response.limits = response.limits or record.limits
         return response
 
     async def _respond(self, request: Request, record: RequestRecord) -> Response:
@@ -144,6 +145,8 @@ class Pipeline:
             path_id=path_id,
             key=parsed.key,
             fingerprint=parsed.fingerprint,
+            accept=request.header(b"accept") or "",
+            limits=decision.limits,
         )
         if decision.kind == "admitted":
             return await self._admitted(route, context, admission, decision)
@@ -247,23 +250,7 @@ def _raise_for(decision: Decision) -> None:
             headers={"WWW-Authenticate": 'Bearer realm="finpay", error="invalid_token"'},
         )
     if decision.kind == "limited":
-        raise _rate_limited(exhausted(decision.limits))
-
-
-def _rate_limited(state: LimitState) -> FinPayError:
-    limit = state.tier.limit
-    left = (
-        "is used up"
-        if state.remaining == 0
-        else f"has {state.remaining} left, and this request counts as {state.tier.cost}"
-    )
-    return FinPayError(
-        Code.RATE_LIMITED,
-        f"The limit of {limit.count} requests in {limit.window_s} seconds {left}. "
-        f"Try again in {state.reset_s} seconds.",
-        extensions={"policy": state.tier.name},
-        headers={"Retry-After": str(state.reset_s)},
-    )
+        raise rate_limited(exhausted(decision.limits))
 
 
 def _without_handler(decision: Decision) -> Response:

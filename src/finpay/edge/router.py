@@ -28,7 +28,8 @@ class Route:
     `unlimited` neither.
     `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
     `tier` names a further rate limit, `needs_key` routes move money under an idempotency key,
-    `cached` ones may be answered from the cache. `responses` and `errors` are for OpenAPI.
+    `cached` ones may be answered from the cache. `responses`, `files` (further media types of 200)
+    and `errors` are for OpenAPI.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -46,6 +47,7 @@ class Route:
     tier: Literal["auth", "login"] | None = None
     needs_key: bool = False
     cached: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[Code, ...] = ()
 
 

@@ -11,6 +11,7 @@ from finpay.edge.handlers import (
     health,
     metrics,
     sessions,
+    statements,
     transactions,
     transfer_batches,
     webhook_endpoints,
@@ -22,6 +23,7 @@ from finpay.errors import Code
 from finpay.identity.resources import User
 from finpay.ledger.resources import Account, Transaction
 from finpay.outbox.resources import Event
+from finpay.statements.resources import Balance, Statement
 from finpay.webhooks.deliveries import STATUSES
 
 MAX_BATCH_BYTES: Final = 1024 * 1024  # a thousand transfers; with more text there are fewer
@@ -74,6 +76,14 @@ ROUTES: Final = (
           "List the account's entries, newest first", {200: responses.EntryList},
           parameters={"limit": q.LIMIT, "cursor": q.ENTRIES_CURSOR, **_TIMES},
           errors=(Code.CURSOR_INVALID,)),
+    Route("GET", f"{API}/accounts/balance", statements.retrieve_balance, "retrieveBalance",
+          "Retrieve the balance at a moment or version", {200: Balance},
+          parameters={"at": q.AT, "version": q.VERSION}, errors=(Code.NOT_FOUND,)),
+    Route("GET", f"{API}/accounts/statement", statements.retrieve_statement, "retrieveStatement",
+          "Retrieve the statement of a period, as JSON, CSV or PDF", {200: Statement},
+          files=statements.FILES, errors=(Code.NOT_FOUND,),
+          parameters={"from": q.FROM_DATE, "to": q.TO_DATE, "timezone": q.TIMEZONE,
+                      "format": q.one_of("json", "csv", "pdf")}),
     Route("POST", f"{API}/transactions", transactions.create, "createTransaction", "Send money",
           {201: Transaction}, body=requests.TransactionCreate, needs_key=True,
           errors=_TRANSFER_ERRORS),

@@ -63,6 +63,13 @@ BEGIN
     ELSIF json_typeof(document) <> 'object' THEN
         RETURN 'is not a JSON object';
     END IF;
+    -- Most documents have so few brackets that none can be too deep, and no long number: a tenth of
+    -- the time. Brackets and digits of strings count as well, which only makes it the slow way.
+    IF length(translate(document::text, '[{', '')) >= length(document::text) - max_depth
+       AND document::text !~ '[0-9]{16}|[[,:]\s*-?[0-9.]+[eE]' THEN
+        PERFORM document::jsonb;
+        RETURN NULL;
+    END IF;
     WITH RECURSIVE nodes AS (
         SELECT document::jsonb AS value, 1 AS depth
         UNION ALL

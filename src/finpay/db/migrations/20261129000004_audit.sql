@@ -51,11 +51,11 @@ CREATE TRIGGER log_append_only BEFORE UPDATE OR DELETE ON audit.log
 CREATE TRIGGER log_no_truncate BEFORE TRUNCATE ON audit.log
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 
--- Adds a row of an action that the app records. 42501 for the ledger's own actions and for unknown
--- ones, compared exactly; 22023 for texts that are too long, and for actors and subjects that do
--- not exist.
-CREATE FUNCTION audit.record(
-    actor uuid, action text, subject uuid, request_id text, address text, detail json DEFAULT NULL
+-- Adds a row for each of the subjects (null: none is named) of an action that the app records. 42501
+-- for the ledger's own actions and for unknown ones, compared exactly; 22023 for texts that are too
+-- long, and for actors and subjects that do not exist.
+CREATE FUNCTION audit.record_each(
+    actor uuid, action text, subjects uuid[], request_id text, address text, detail json
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -64,33 +64,49 @@ AS $$
 DECLARE
     known   audit.actions;
     invalid text;
+    found   bigint;
 BEGIN
     SELECT * INTO known FROM audit.actions k
-    WHERE k.action = record.action AND k.recorded_by = 'app';
-    IF NOT FOUND THEN
+    WHERE k.action = record_each.action AND k.recorded_by = 'app';
+    IF known IS NULL THEN
         RAISE EXCEPTION 'finpay_app may not record the action %', action
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     invalid := CASE
+        WHEN (cardinality(subjects) BETWEEN 1 AND 100000) IS NOT TRUE
+            THEN 'subjects is not an array of 1 to 100000 ids'
         WHEN octet_length(request_id) > 128 THEN 'request_id has more than 128 bytes'
         WHEN octet_length(address) > 64 THEN 'address has more than 64 bytes'
-        WHEN ledger.json_error(detail, 4096) IS NOT NULL
-            THEN 'detail ' || ledger.json_error(detail, 4096)
-        WHEN NOT EXISTS (SELECT FROM identity.users u WHERE u.id = actor) AND actor IS NOT NULL
+        WHEN actor IS NOT NULL AND NOT EXISTS (SELECT FROM identity.users u WHERE u.id = actor)
             THEN 'actor is not a user'
-        WHEN subject IS NOT NULL AND NOT CASE known.subject
-            WHEN 'account' THEN EXISTS (SELECT FROM ledger.accounts a WHERE a.id = record.subject)
-            WHEN 'session' THEN EXISTS (SELECT FROM identity.sessions s WHERE s.id = record.subject)
-            WHEN 'user' THEN EXISTS (SELECT FROM identity.users u WHERE u.id = record.subject)
-            ELSE EXISTS (SELECT FROM webhooks.endpoints e WHERE e.id = record.subject)
-        END THEN format('subject is not a known %s', known.subject)
+        ELSE 'detail ' || ledger.json_error(detail, 4096)
     END;
+    found := CASE known.subject
+        WHEN 'account' THEN (SELECT count(*) FROM ledger.accounts a WHERE a.id = ANY (subjects))
+        WHEN 'session' THEN (SELECT count(*) FROM identity.sessions s WHERE s.id = ANY (subjects))
+        WHEN 'user' THEN (SELECT count(*) FROM identity.users u WHERE u.id = ANY (subjects))
+        ELSE (SELECT count(*) FROM webhooks.endpoints e WHERE e.id = ANY (subjects))
+    END;
+    IF invalid IS NULL AND found < (SELECT count(DISTINCT id) FROM unnest(subjects) AS id) THEN
+        invalid := format('subject is not a known %s', known.subject);
+    END IF;
     IF invalid IS NOT NULL THEN
         RAISE EXCEPTION '%', invalid USING ERRCODE = 'invalid_parameter_value';
     END IF;
     INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)
-    VALUES (clock_timestamp(), actor, subject, action, request_id, address, detail);
+    SELECT clock_timestamp(), actor, s.id, action, request_id, address, detail
+    FROM unnest(subjects) WITH ORDINALITY AS s (id, n) ORDER BY s.n;
 END
+$$;
+
+-- One row, as record_each.
+CREATE FUNCTION audit.record(
+    actor uuid, action text, subject uuid, request_id text, address text, detail json DEFAULT NULL
+) RETURNS void
+LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT audit.record_each(actor, action, ARRAY[subject], request_id, address, detail)
 $$;
 
 -- migrate:down

@@ -19,6 +19,7 @@ GRANT EXECUTE ON FUNCTION
     ledger.format_timestamp,
     ledger.account_object,
     audit.record,
+    audit.record_each,
     outbox.sequence_range,
     outbox.first_sequence_since,
     outbox.record,
