@@ -59,7 +59,6 @@ async def prepare(owner_url: str) -> None:
     connection = await _connect(owner_url)
     try:
         await _check_encoding(connection)
-        await _check_encoding(connection)
         for _ in range(_PREPARE_ATTEMPTS):
             if await _prepared(connection):
                 return
@@ -162,15 +161,6 @@ async def _connect(url: str) -> asyncpg.Connection:
 
 async def _check_encoding(connection: asyncpg.Connection) -> None:
     """Names and descriptions are Unicode, and PostgreSQL can't convert a database."""
-    encoding = await connection.fetchval("SHOW server_encoding")
-    if encoding != "UTF8":
-        raise MigrationError(
-            f"the database is in {encoding}; create it in UTF8: "
-            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
-        )
-
-
-async def _check_encoding(connection: asyncpg.Connection) -> None:
     encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
     if encoding != "UTF8":
         raise MigrationError(
