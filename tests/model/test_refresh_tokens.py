@@ -144,6 +144,7 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.contract("1.6.2")
+@pytest.mark.fault("I1")
 def test_every_exchange_and_use_is_as_the_rule_says(fresh_database: Callable[[], str]) -> None:
     with asyncio.Runner() as runner:
         Life.runner, Life.people = runner, runner.run(_people(fresh_database()))
