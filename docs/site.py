@@ -29,6 +29,8 @@ MENU: Final[dict[str, list[str]]] = {
         "concepts/money.md",
         "concepts/errors.md",
         "concepts/events.md",
+        "concepts/payment-requests.md",
+        "concepts/schedules.md",
         "glossary.md",
     ],
     "Reference": [

@@ -23,12 +23,15 @@ class Code(StrEnum):
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105
     INSUFFICIENT_FUNDS = "insufficient_funds"
     ACCOUNT_FROZEN = "account_frozen"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     RECEIVER_NOT_FOUND = "receiver_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     EMAIL_TAKEN = "email_taken"
     REQUEST_IN_PROGRESS = "request_in_progress"
     REPLAY_IN_PROGRESS = "replay_in_progress"
+    REQUEST_NOT_OPEN = "request_not_open"
+    SCHEDULE_NOT_ACTIVE = "schedule_not_active"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     VALIDATION_FAILED = "validation_failed"
@@ -109,6 +112,11 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         "The account is frozen.",
         "A frozen account can neither send nor receive money. Contact the operator.",
     ),
+    Code.FORBIDDEN: ErrorSpec(
+        403,
+        "You may not do this.",
+        "This operation belongs to the other party of the resource.",
+    ),
     Code.NOT_FOUND: ErrorSpec(
         404,
         "Not found.",
@@ -140,6 +148,12 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         "A replay of this webhook endpoint is running.",
         "Wait until it has answered, then send the request again.",
     ),
+    Code.REQUEST_NOT_OPEN: ErrorSpec(
+        409,
+        "The payment request is not open.",
+        "The member status_now says what became of it. No money was moved.",
+    ),
+    Code.SCHEDULE_NOT_ACTIVE: ErrorSpec(409, "The schedule has ended.", "Create a new one."),
     Code.BODY_TOO_LARGE: ErrorSpec(
         413,
         "The body is too large.",

@@ -19,6 +19,8 @@ MODELS: list[tuple[str, str, type[Struct]]] = [
     ("get", "/transactions/{id}", models.Transaction),
     ("post", "/transactions/batch", models.TransferBatch),
     ("get", "/transactions", models.Page),
+    ("get", "/payment_requests/{id}", models.PaymentRequest),
+    ("get", "/schedules/{id}", models.Schedule),
     ("get", "/events/{id}", models.Event),
     ("get", "/webhook_endpoints/{id}", models.WebhookEndpoint),
     ("post", "/webhook_endpoints/{id}/replay", models.ReplayResult),
@@ -29,6 +31,8 @@ MODELS: list[tuple[str, str, type[Struct]]] = [
 NESTED: list[tuple[str, str, tuple[str, ...], type[Struct]]] = [
     ("get", "/accounts/entries", ("data",), models.Entry),
     ("post", "/transactions/batch", ("data",), models.TransferBatchItem),
+    ("get", "/payment_requests/{id}", ("requester",), models.Requester),
+    ("get", "/schedules/{id}", ("every",), models.Interval),
     ("get", "/events/{id}", ("data",), models.EventData),
     ("get", "/events/{id}", ("request",), models.EventRequest),
     ("get", "/deliveries/{id}", ("attempts",), models.DeliveryAttempt),

@@ -73,6 +73,68 @@ class Transaction(Struct, frozen=True):
     created_at: datetime
 
 
+class Requester(Struct, frozen=True):
+    """Who asks for money. `account_id` is None for whoever merely has the id of the request."""
+
+    account_id: str | None
+    name: str | None
+
+
+class PaymentRequest(Struct, frozen=True):
+    """A request to be paid, `prq_…`.
+
+    `status`: open, paid, declined, canceled or expired. `direction`: sent or received; None for
+    whoever merely has the id of an open one without a payer.
+    """
+
+    id: str
+    status: str
+    direction: str | None
+    amount: int
+    currency: str
+    requester: Requester
+    payer_email: str | None
+    description: str | None
+    metadata: dict[str, str]
+    url: str | None
+    transaction_id: str | None
+    expires_at: datetime
+    created_at: datetime | None
+
+
+class Interval(Struct, frozen=True):
+    """`count` days, weeks or months; `unit`: day, week or month."""
+
+    unit: str
+    count: int
+
+
+class Schedule(Struct, frozen=True):
+    """A transfer that repeats, `sch_…`. `status`: active, paused or ended.
+
+    `runs` counts the occurrences that were tried; `next_at` is None unless it is active.
+    """
+
+    id: str
+    status: str
+    receiver_id: str
+    amount: int
+    currency: str
+    description: str | None
+    metadata: dict[str, str]
+    start_at: datetime
+    every: Interval | None
+    timezone: str
+    until: datetime | None
+    occurrences: int | None
+    next_at: datetime | None
+    runs: int
+    failures_in_a_row: int
+    last_transaction_id: str | None
+    last_failure_code: str | None
+    created_at: datetime
+
+
 class TransferBatchError(Struct, frozen=True):
     """Why a transfer of a batch failed: the members of the problem that it alone would get.
 

@@ -154,7 +154,7 @@ def send(transfer: SendParams, new_key: str) -> Operation[Transaction]:
     """Key and body are made once, so every attempt carries the same ones."""
     members = _without_none(transfer)
     key = str(members.pop("idempotency_key", new_key))
-    _check_key(key)
+    check_key(key)
     path = f"{_API}/transactions"
     return Operation("POST", path, Transaction, encode(members), idempotency_key=key)
 
@@ -164,7 +164,7 @@ def send_batch(
 ) -> Operation[TransferBatch]:
     """Key and body are made once, so every attempt carries the same ones."""
     key = new_key if idempotency_key is None else idempotency_key
-    _check_key(key)
+    check_key(key)
     body = encode({"mode": mode, "transactions": [_without_none(each) for each in transfers]})
     path = f"{_API}/transactions/batch"
     return Operation("POST", path, TransferBatch, body, idempotency_key=key)
@@ -211,7 +211,9 @@ def page_after(operation: Operation[Page[T]], page: Page[T]) -> Operation[Page[T
     return page_at(operation, page.next_cursor)
 
 
-def checked(prefix: Literal["txn", "evt", "whe", "whd", "ses", "key"], text: str) -> str:
+def checked(
+    prefix: Literal["txn", "evt", "whe", "whd", "ses", "key", "prq", "sch"], text: str
+) -> str:
     """The id, if it is well-formed: a malformed one is never put in a path."""
     try:
         ids.decode(prefix, text)
@@ -240,7 +242,7 @@ def parameter(name: str, value: object) -> str | int:
     return value if isinstance(value, int) else str(value)
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
     """Refuse what FinPay refuses: httpx can't even send some of these in a header."""
     if not 1 <= len(key) <= _MAX_KEY_LENGTH or any(not "!" <= symbol <= "~" for symbol in key):
         raise FinPayError(

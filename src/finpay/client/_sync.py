@@ -32,12 +32,13 @@ from finpay.client._operations import (
 )
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
+from finpay.client._sync_requests import RequestMethods
 from finpay.client._sync_transport import Pager, Transport
 from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
 from finpay.errors import Code, FinPayError
 
 
-class FinPay:
+class FinPay(RequestMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in a `with`.
 
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,

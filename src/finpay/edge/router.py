@@ -27,8 +27,9 @@ class Route:
     `access`: `authenticated` needs a token, `anonymous` and `page` have rate limits only,
     `unlimited` neither.
     `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
-    `tier` names a further rate limit, `needs_key` routes move money under an idempotency key,
-    `cached` ones may be answered from the cache. `responses` and `errors` are for OpenAPI.
+    `tier` names a further rate limit, `needs_key` routes move money under an idempotency key;
+    others may accept one, or count like them in the transaction tier. `cached` ones may be answered
+    from the cache. `responses` and `errors` are for OpenAPI.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -45,6 +46,8 @@ class Route:
     max_body_values: int = MAX_BODY_VALUES
     tier: Literal["auth", "login"] | None = None
     needs_key: bool = False
+    accepts_key: bool = False
+    in_transaction_tier: bool = False
     cached: bool = False
     errors: tuple[Code, ...] = ()
 
