@@ -28,9 +28,9 @@ _BANNED: Final = {
 }
 # The verbs of named queries. The queries of verify*.sql are checks, whose names are public.
 _VERBS: Final = (
-    "cancel|check|claim|create|delete|deregister|disable|enable|enqueue|fund|get|insert|is|lease|"
-    "list|lock|open|post|reclaim|record|register|release|replace|replay|retire|retry|revoke|rotate|"
-    "save|set|try_lock|update|verify"
+    "cancel|check|claim|create|delete|deregister|disable|enable|end|enqueue|expire|fund|get|insert|"
+    "is|lease|list|lock|open|post|reclaim|record|register|release|replace|replay|retire|retry|"
+    "revoke|rotate|save|set|try_lock|update|verify"
 )
 _QUERY: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error", "exception"})

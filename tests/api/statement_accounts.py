@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from benchmarks import statement_history
-
 from finpay import ids
 from tests.api_process import Api, User
 

@@ -16,7 +16,20 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "AND has_function_privilege('finpay_app', p.oid, 'EXECUTE')"
     )
     assert {row["name"] for row in rows} == {
+        "ledger.change_schedule",
+        "ledger.create_payment_requests",
+        "ledger.create_schedule",
+        "ledger.end_payment_request",
+        "ledger.expire_payment_requests",
+        "ledger.json_string",
+        "ledger.json_time",
+        "ledger.lease_schedules",
+        "ledger.occurrence",
         "ledger.open_account",
+        "ledger.pay_payment_request",
+        "ledger.payment_request_status_at",
+        "ledger.run_schedules",
+        "ledger.schedule_object",
         "ledger.post_transfers",
         "ledger.verify_slice",
         "ledger.type_id",
