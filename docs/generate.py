@@ -29,6 +29,7 @@ _MEANINGS: Final = {
     "FINPAY_REFRESH_TOKEN_TTL": "Seconds that a refresh token is valid.",
     "FINPAY_RATE_LIMIT_GLOBAL": "`count/seconds` or `off`: all of /api but health, per user, per "
     "address without a token.",
+    "FINPAY_RATE_LIMIT_KEY": "Requests of an API key, each transfer counted, per key.",
     "FINPAY_RATE_LIMIT_PAGES": "`count/seconds` or `off`: /docs and /openapi.json, per address.",
     "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login, register and refresh, per "
     "address; five times as many per e-mail.",

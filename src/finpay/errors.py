@@ -22,6 +22,8 @@ class Code(StrEnum):
     REFRESH_TOKEN_INVALID = "refresh_token_invalid"  # noqa: S105  a code, not a password
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105
     INSUFFICIENT_FUNDS = "insufficient_funds"
+    FORBIDDEN = "forbidden"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
     ACCOUNT_FROZEN = "account_frozen"
     NOT_FOUND = "not_found"
     RECEIVER_NOT_FOUND = "receiver_not_found"
@@ -103,6 +105,17 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         "The failed transaction is in the history under transaction_id. Send a smaller amount, or "
         "the same one after a deposit, with a new idempotency key: this response is final for its "
         "key.",
+    ),
+    Code.FORBIDDEN: ErrorSpec(
+        403,
+        "The caller may not do this.",
+        "The detail says who may: the other party, the user in a session of their own instead of "
+        "an API key, or an operator.",
+    ),
+    Code.INSUFFICIENT_SCOPE: ErrorSpec(
+        403,
+        "The API key lacks a scope.",
+        "The member scope names it. Create a key with this scope, and delete the old one.",
     ),
     Code.ACCOUNT_FROZEN: ErrorSpec(
         403,

@@ -75,6 +75,7 @@ class Settings(BaseModel):
         RateLimit(100, 900), alias="FINPAY_RATE_LIMIT_GLOBAL"
     )
     rate_limit_auth: RateLimit | None = Field(RateLimit(10, 900), alias="FINPAY_RATE_LIMIT_AUTH")
+    rate_limit_key: RateLimit | None = Field(RateLimit(1000, 60), alias="FINPAY_RATE_LIMIT_KEY")
     rate_limit_pages: RateLimit | None = Field(RateLimit(600, 900), alias="FINPAY_RATE_LIMIT_PAGES")
     rate_limit_transaction: RateLimit | None = Field(
         RateLimit(20, 60), alias="FINPAY_RATE_LIMIT_TRANSACTION"
@@ -107,6 +108,7 @@ class Settings(BaseModel):
     @field_validator(
         "rate_limit_global",
         "rate_limit_auth",
+        "rate_limit_key",
         "rate_limit_pages",
         "rate_limit_transaction",
         mode="before",

@@ -60,7 +60,11 @@ def problem(answer: HttpResponse, status: int, code: str, *, replayed: bool = Fa
 
 
 def extensions_of(code: str) -> set[str]:
-    extensions = {"insufficient_funds": {"transaction_id"}, "rate_limited": {"policy"}}
+    extensions = {
+        "insufficient_funds": {"transaction_id"},
+        "rate_limited": {"policy"},
+        "insufficient_scope": {"scope"},
+    }
     return extensions.get(code, set())
 
 

@@ -15,7 +15,8 @@ UNKNOWN_ACCOUNT: Final = ids.encode("acc", ids.new_uuid())
 class World(NamedTuple):
     """The users and the address that requests use.
 
-    `ended_token` is of a session of `exhausted` that has ended: it shows that 401 comes before 429.
+    `narrow_key` is an API key with the scope events:read alone. `ended_token` is of
+    a session of `exhausted` that has ended: it shows that 401 comes before 429.
     """
 
     strict: Strict
@@ -24,6 +25,7 @@ class World(NamedTuple):
     exhausted: User
     ended_token: str
     exhausted_address: str
+    narrow_key: str
 
 
 @dataclass
@@ -100,6 +102,16 @@ def exhausted_client_address(sent: Sent) -> None:
     sent.headers["X-Forwarded-For"] = sent.world.exhausted_address
 
 
+@fault(403, "insufficient_scope")
+def key_without_the_scope(sent: Sent) -> None:
+    sent.log_in(sent.world.narrow_key)
+
+
+@fault(403, "forbidden")
+def key_instead_of_a_session(sent: Sent) -> None:
+    sent.log_in(sent.world.narrow_key)
+
+
 @fault(413, "body_too_large")
 def too_large(sent: Sent) -> None:
     sent.suffix += b" " * 65_536
@@ -138,7 +150,7 @@ def unknown_member(sent: Sent) -> None:
 @fault(422, "validation_failed")
 def nul_in_text(sent: Sent) -> None:
     """Found by the check of texts, before the schema."""
-    for name in ("description", "email", "refresh_token", "new_password"):
+    for name in ("description", "email", "refresh_token", "new_password", "name"):
         if name in (sent.members or {}):
             sent.set(name, "a\0b")
 
@@ -186,6 +198,11 @@ def unknown_email(sent: Sent) -> None:
 @fault(401, "invalid_credentials")
 def wrong_password(sent: Sent) -> None:
     sent.set("current_password", "not this one")
+
+
+@fault(401, "invalid_credentials")
+def wrong_key_password(sent: Sent) -> None:
+    sent.set("password", "a wrong guess")
 
 
 @fault(401, "refresh_token_invalid")

@@ -1,54 +1,20 @@
-"""Accounts with a long history, written to the tables as the ledger would have written it."""
+"""Accounts with a long history."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Final
-from uuid import UUID
+from datetime import UTC, datetime
 
-import asyncpg
+from benchmarks import statement_history
 
 from finpay import ids
 from tests.api_process import Api, User
 
-FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
-STEP: Final = timedelta(seconds=60)
-
-# An entry of 5 each STEP, from a partner who pays and is paid in turns.
-_HISTORY: Final = """
-WITH made AS (
-    SELECT n, gen_random_uuid() AS id, $3::timestamptz + (n - 1) * $4::interval AS moment,
-           CASE WHEN n % 2 = 1 THEN 5 ELSE -5 END AS amount
-    FROM generate_series(1, $5::bigint) n
-), transactions AS (
-    INSERT INTO ledger.transactions (id, sender_id, receiver_id, amount, created_at,
-        sender_version, receiver_version, type, status, currency, description, metadata)
-    SELECT id, CASE WHEN amount > 0 THEN $2::uuid ELSE $1 END,
-           CASE WHEN amount > 0 THEN $1::uuid ELSE $2 END,
-           5, moment, n, n, 'transfer', 'completed', 'ZAR', 'payment ' || n, '{}'
-    FROM made
-), entries AS (
-    INSERT INTO ledger.entries (account_id, transaction_id, version, sequence, amount,
-                                balance_after, created_at)
-    SELECT a.id, m.id, m.n, m.n, m.amount * a.side, (m.n % 2) * 5 * a.side, m.moment
-    FROM made m, (VALUES ($1::uuid, 1), ($2::uuid, -1)) a (id, side)
-)
-UPDATE ledger.accounts a SET version = $5, sequence = $5, balance = ($5::bigint % 2) * 5
-WHERE a.id IN ($1, $2)
-"""
+FIRST = statement_history.FIRST
+STEP = statement_history.STEP
 
 
 async def write_history(api: Api, user: User, partner: User, entries: int) -> None:
-    """So many entries for both, the first at FIRST. An even number leaves both balances at 0."""
-    superuser = await asyncpg.connect(api.database_url)
-    try:
-        await superuser.execute(
-            _HISTORY, _uuid(user), _uuid(partner), FIRST, STEP, entries, timeout=120
-        )
-    finally:
-        await superuser.close()
-
-
-def _uuid(user: User) -> UUID:
-    return ids.decode("acc", user.account_id)
+    """So many entries for both, one each STEP from FIRST."""
+    account, other = (ids.decode("acc", each.account_id) for each in (user, partner))
+    await statement_history.write_history(api.database_url, account, other, entries)
 
 
 def written(moment: datetime) -> str:

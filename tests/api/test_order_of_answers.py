@@ -27,7 +27,9 @@ from tests.api.invalid_requests import (
     ended_session,
     exhausted_client_address,
     exhausted_user,
+    key_instead_of_a_session,
     key_of_another_request,
+    key_without_the_scope,
     limit_out_of_range,
     malformed_json,
     no_key,
@@ -42,10 +44,12 @@ from tests.api.invalid_requests import (
     unknown_path,
     unknown_refresh_token,
     wrong_charset,
+    wrong_key_password,
     wrong_method,
     wrong_password,
     wrong_type,
 )
+from tests.api.test_api_keys import key_of
 from tests.api_process import PASSWORD
 
 _NUMBERS: Final = count(1)
@@ -53,6 +57,8 @@ _NUMBERS: Final = count(1)
 
 HEAD: Final = [[unknown_path], [wrong_method]]
 TOKEN: Final = [*HEAD, [no_token, ended_session], [exhausted_user]]
+SCOPE: Final = [*TOKEN, [key_without_the_scope]]
+SESSION: Final = [*TOKEN, [key_instead_of_a_session]]
 ADDRESS: Final = [*HEAD, [exhausted_client_address]]
 BODY: Final = [[too_large], [wrong_type, wrong_charset], [malformed_json]]
 KEY: Final = [[too_large], [wrong_type, wrong_charset], [malformed_json, no_key, two_keys]]
@@ -60,15 +66,18 @@ QUERY: Final = [[bad_cursor], [limit_out_of_range, unknown_parameter]]
 
 ORDER: Final[dict[str, list[list[Fault]]]] = {
     "POST /transactions": [
-        *TOKEN, *KEY, [unknown_member, nul_in_text, unknown_parameter],
+        *SCOPE, *KEY, [unknown_member, nul_in_text, unknown_parameter],
         [key_of_another_request], [receiver_unknown, amount_over_balance],
     ],
-    "GET /transactions": [*TOKEN, *QUERY],
-    "HEAD /transactions": [*TOKEN, *QUERY],
-    "GET /accounts/entries": [*TOKEN, *QUERY],
-    "GET /accounts": [*TOKEN, [unknown_parameter]],
-    "POST /auth/password": [*TOKEN, *BODY, [common_password, nul_in_text], [wrong_password]],
-    "POST /auth/logout": [*TOKEN, [too_large]],
+    "GET /transactions": [*SCOPE, *QUERY],
+    "HEAD /transactions": [*SCOPE, *QUERY],
+    "GET /accounts/entries": [*SCOPE, *QUERY],
+    "GET /accounts": [*SCOPE, [unknown_parameter]],
+    "POST /auth/password": [*SESSION, *BODY, [common_password, nul_in_text], [wrong_password]],
+    "POST /api_keys": [
+        *SESSION, *BODY, [unknown_member, nul_in_text], [wrong_key_password],
+    ],
+    "POST /auth/logout": [*SESSION, [too_large]],
     "POST /auth/login": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [unknown_email]],
     "POST /auth/register": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [email_taken]],
     "POST /auth/refresh": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [unknown_refresh_token]],
@@ -87,6 +96,7 @@ def valid_request(world: World, route: str) -> Sent:
             "receiver_id": world.receiver.account_id, "amount": 1, "description": "",
         },
         "POST /auth/password": {"current_password": PASSWORD, "new_password": "another one"},
+        "POST /api_keys": {"name": "n", "scopes": ["account:read"], "password": PASSWORD},
         "POST /auth/logout": {},
         "POST /auth/login": {"email": world.receiver.email, "password": PASSWORD},
         "POST /auth/register": {"email": f"order{number}@example.com", "password": PASSWORD},
@@ -114,7 +124,8 @@ def world(strict: Strict) -> World:
         shut("/auth/refresh")
     assert shut("/auth/refresh").status == 429
     sender = strict.user()
-    return World(strict, sender, receiver, exhausted, ended_token, "198.18.255.1")
+    key = key_of(sender, scopes=["events:read"])["secret"]
+    return World(strict, sender, receiver, exhausted, ended_token, "198.18.255.1", key)
 
 
 def later_than(route: str, level: int) -> Iterator[Fault]:

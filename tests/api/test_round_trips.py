@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 
 from finpay.gate import redis_keys
+from tests.api.test_api_keys import key_of
 from tests.api_process import PASSWORD, Api, User, running_api
 from tests.round_trip_proxy import Recorder, recorder_before
 
@@ -77,6 +78,19 @@ def test_a_transfer_costs_one_pipeline_before_one_statement_and_one_pipeline_aft
     """The second pipeline invalidates the caches of both sides."""
     for number in range(3):
         assert wire.during(partial(alice.send, bob, 1, f"one-{number}")) == ([1, 1], 1)
+
+
+@pytest.mark.contract("1.9.4", "1.6.8")
+def test_an_api_key_costs_no_more_than_a_session(wire: Wire, alice: User, bob: User) -> None:
+    """Once this process has looked it up, and its marker is in Redis."""
+    secret = key_of(alice)["secret"]
+    server = replace(alice, client=wire.api.client(api_key=secret))
+    server.send(bob, 1, "key-warm")
+    for number in range(3):
+        assert wire.during(partial(server.send, bob, 1, f"key-{number}")) == ([1, 1], 1)
+    server.get("/accounts/entries")
+    for path in ("/accounts/entries", "/auth/me"):
+        assert wire.during(partial(server.get, path)) == ([1], 1)
 
 
 def test_a_refused_transfer_costs_no_more(wire: Wire, alice: User, bob: User) -> None:

@@ -30,10 +30,10 @@ class Sessions:
 
     ended: set[UUID] = field(default_factory=set)
     queries: int = 0
-    generations: list[int] = field(default_factory=list)
+    generations: list[int | None] = field(default_factory=list)
     before_result: Callable[[], Awaitable[None]] | None = None
 
-    async def is_active(self, session_id: UUID, _user_id: UUID, generation: int) -> bool:
+    async def is_active(self, session_id: UUID, _user_id: UUID, generation: int | None) -> bool:
         self.queries += 1
         self.generations.append(generation)
         active = session_id not in self.ended

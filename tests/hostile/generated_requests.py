@@ -19,7 +19,8 @@ NUMBERS: Final = (
     0, -1, 1, 5, 2**31, 2**53 - 1, 2**53, 2**63, 2**64, 10**30, 0.5, 1e308, -0.0, True, False, None,
 )  # fmt: skip
 NAMES: Final = (
-    "amount", "receiver_id", "receiver_email", "currency", "description", "metadata", "email", "name",
+    "amount", "receiver_id", "receiver_email", "currency", "description", "metadata", "email",
+    "name",
     "password", "refresh_token", "mode", "transactions", "url", "event_types", "since", "enabled",
     "overlap_s", "new_password", "current_password", "__proto__", "", "a/b~c",
 )  # fmt: skip
@@ -30,7 +31,8 @@ FIELDS: Final = (
     "Access-Control-Request-Method", "If-None-Match", "Forwarded", "X-HTTP-Method-Override",
 )  # fmt: skip
 VALUES: Final = (
-    "", "close", "keep-alive", "chunked", "gzip", "h2c", "100-continue", "*", "0", "5", "-1", "99999999",
+    "", "close", "keep-alive", "chunked", "gzip", "h2c", "100-continue", "*", "0", "5", "-1",
+    "99999999",
     "application/json", "text/xml", "\x80\xff", "a" * 8_000, "bytes=0-", "::1, 10.0.0.1", "a,b;c=d",
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "https://evil.example", "\t", '"',
 )  # fmt: skip

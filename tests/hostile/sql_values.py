@@ -19,7 +19,7 @@ class Array:
     lower: int = 1
 
 
-Value: TypeAlias = None | bool | int | str | bytes | UUID | Array | list["Value"]
+Value: TypeAlias = bool | int | str | bytes | UUID | Array | list["Value"] | None
 
 _INTEGERS: Final = (-(2**31), -3, -1, 0, 1, 2, 7, 99, 3_600, 10_001, 2**31 - 1)
 _BIGINTS: Final = (*_INTEGERS, -(2**63), -(10**12), 2**53 - 1, 2**53, 10**12, 2**63 - 1)

@@ -112,14 +112,12 @@ class People:
 
     async def is_active(self, person: Person) -> bool:
         principal = person.principal
-        return await self.identity.sessions.confirm(
-            principal.session_id, person.id, principal.generation
-        )
+        return await self.identity.confirm(principal.session_id, person.id, principal.generation)
 
     async def use(self, tokens: Tokens) -> bool:
         """As the gate does for an access token whose generation has no marker."""
         principal = self.principal(tokens)
-        return await self.identity.sessions.confirm(
+        return await self.identity.confirm(
             principal.session_id, principal.user_id, principal.generation
         )
 

@@ -15,8 +15,17 @@ EVT = "evt_01h455vb4pex5vsknk084sn02q"
 WHE = "whe_01h455vb4pex5vsknk084sn02q"
 WHD = "whd_01h455vb4pex5vsknk084sn02q"
 JANUARY = (date(2026, 1, 1), date(2026, 1, 31))
+KEY = "key_01h455vb4pex5vsknk084sn02q"
 SES = "ses_01h455vb4pex5vsknk084sn02q"
-LISTS = {"entries", "sessions", "events", "transactions", "webhook_endpoints", "deliveries"}
+LISTS = {
+    "entries",
+    "sessions",
+    "api_keys",
+    "events",
+    "transactions",
+    "webhook_endpoints",
+    "deliveries",
+}
 
 # method, arguments → method and path of the request, body
 CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
@@ -34,6 +43,12 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("sessions", {"limit": 5}, "GET /auth/sessions", None),
     ("end_session", {"session_id": SES}, f"DELETE /auth/sessions/{SES}", None),
     ("end_other_sessions", {}, "DELETE /auth/sessions", None),
+    ("create_api_key", {"name": "N", "scopes": ["account:read"], "password": "p",
+        "expires_at": datetime(2027, 1, 1, tzinfo=UTC)}, "POST /api_keys",
+        {"name": "N", "scopes": ["account:read"], "password": "p",
+        "expires_at": "2027-01-01T00:00:00.000000Z"}),
+    ("api_keys", {"limit": 5}, "GET /api_keys", None),
+    ("delete_api_key", {"key_id": KEY}, f"DELETE /api_keys/{KEY}", None),
     ("me", {}, "GET /auth/me", None),
     ("account", {}, "GET /accounts", None),
     ("entries", {}, "GET /accounts/entries", None),

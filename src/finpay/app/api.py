@@ -68,7 +68,7 @@ async def _open_services(
         Signer(read.jwt_secrets, read.access_token_ttl_s),
         refresh_ttl_s=read.refresh_token_ttl_s,
     )
-    gate = components.gate(read, identity.sessions.confirm)
+    gate = components.gate(read, identity.confirm)
     health = HealthMonitor(health_pool, gate, partial(_preflight, health_pool, read, on_refused))
     metrics_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     services = Services(

@@ -99,10 +99,8 @@ def traced_handler(tracer: Tracer, handle: Handle) -> Handle:
 class TracedGate(Gate):
     """Makes a client span of each round trip to Redis."""
 
-    def __init__(
-        self, tracer: Tracer, settings: Settings, confirm_session: Callable[..., Any]
-    ) -> None:
-        super().__init__(settings, confirm_session)
+    def __init__(self, tracer: Tracer, settings: Settings, confirm: Callable[..., Any]) -> None:
+        super().__init__(settings, confirm)
         self._tracer = tracer
 
     async def admit(self, admission: Admission) -> Decision:

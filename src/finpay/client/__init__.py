@@ -22,11 +22,11 @@ Inside: `_operations` and `_requests` make requests, `_responses` and `_errors` 
 from finpay.client._async import AsyncFinPay
 from finpay.client._async_transport import AsyncPager
 from finpay.client._errors import ApiError, ConnectionFailed, RequestFailed, UnexpectedResponse
+from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
     ActiveSession,
-    Balance,
-    Counterparty,
+    ApiKey,
     Delivery,
     DeliveryAttempt,
     Entry,
@@ -36,9 +36,6 @@ from finpay.client._models import (
     Health,
     Login,
     Page,
-    Statement,
-    StatementEntry,
-    StatementTotals,
     Tokens,
     Transaction,
     TransferBatch,
@@ -56,6 +53,13 @@ from finpay.client._operations import (
 )
 from finpay.client._requests import HttpResponse
 from finpay.client._session import Options
+from finpay.client._statement_models import (
+    Balance,
+    Counterparty,
+    Statement,
+    StatementEntry,
+    StatementTotals,
+)
 from finpay.client._sync import FinPay
 from finpay.client._sync_transport import Pager
 from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
@@ -65,6 +69,8 @@ __all__ = [
     "Account",
     "ActiveSession",
     "ApiError",
+    "ApiKey",
+    "ApiKeyOptions",
     "AsyncFinPay",
     "AsyncPager",
     "Balance",

@@ -9,16 +9,16 @@ import httpx
 
 from finpay.client import _identity_operations, _operations, _webhook_operations
 from finpay.client._async_transport import AsyncPager, AsyncTransport
+from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
     ActiveSession,
-    Balance,
+    ApiKey,
     Delivery,
     Entry,
     Event,
     Health,
     Login,
-    Statement,
     Tokens,
     Transaction,
     TransferBatch,
@@ -34,6 +34,7 @@ from finpay.client._operations import (
 )
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
+from finpay.client._statement_models import Balance, Statement
 from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
 from finpay.errors import Code, FinPayError
 
@@ -125,6 +126,22 @@ class AsyncFinPay:
     async def end_other_sessions(self) -> None:
         """End all sessions of the user but this one."""
         await self._call(_identity_operations.end_other_sessions())
+
+    async def create_api_key(
+        self, name: str, scopes: Sequence[str], password: str, **options: Unpack[ApiKeyOptions]
+    ) -> ApiKey:
+        """Create a key for a server of the user, with its `secret`, which is shown once."""
+        return await self._call(
+            _identity_operations.create_api_key(name, scopes, password, options)
+        )
+
+    def api_keys(self, *, limit: int | None = None) -> AsyncPager[ApiKey]:
+        """The user's API keys, newest first."""
+        return AsyncPager(self._transport, _identity_operations.api_keys(limit))
+
+    async def delete_api_key(self, key_id: str) -> None:
+        """End an API key, everywhere at once."""
+        await self._call(_identity_operations.delete_api_key(key_id))
 
     async def me(self) -> User:
         """The user who is logged in."""

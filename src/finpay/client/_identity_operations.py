@@ -1,12 +1,22 @@
-"""The operations on the user's sessions."""
+"""The operations on the user's sessions and API keys."""
 
-from typing import Final
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, TypedDict
 
-from finpay.client._models import ActiveSession, Page
-from finpay.client._operations import Operation, checked, query
+from finpay.client._models import ActiveSession, ApiKey, Page
+from finpay.client._operations import Operation, checked, json_body, parameter, query
 
+_API_KEYS: Final = "/api/v1/api_keys"
 _SESSIONS: Final = "/api/v1/auth/sessions"
 _NOTHING: Final = type(None)
+
+
+class ApiKeyOptions(TypedDict, total=False):
+    """`allowed_cidrs`: networks from which the key works. Neither: for ever, from everywhere."""
+
+    expires_at: datetime | None
+    allowed_cidrs: Sequence[str] | None
 
 
 def sessions(limit: int | None) -> Operation[Page[ActiveSession]]:
@@ -21,3 +31,27 @@ def end_session(session_id: str) -> Operation[None]:
 
 def end_other_sessions() -> Operation[None]:
     return Operation("DELETE", _SESSIONS, _NOTHING)
+
+
+def create_api_key(
+    name: str, scopes: Sequence[str], password: str, options: ApiKeyOptions
+) -> Operation[ApiKey]:
+    """Not repeatable: sent twice, it creates two."""
+    expires_at = options.get("expires_at")
+    members = {
+        "name": name,
+        "scopes": list(scopes),
+        "password": password,
+        "expires_at": None if expires_at is None else parameter("expires_at", expires_at),
+        "allowed_cidrs": options.get("allowed_cidrs"),
+    }
+    return Operation("POST", _API_KEYS, ApiKey, json_body(members), repeatable=False)
+
+
+def api_keys(limit: int | None) -> Operation[Page[ApiKey]]:
+    return Operation("GET", _API_KEYS, Page[ApiKey], params=query({"limit": limit}))
+
+
+def delete_api_key(key_id: str) -> Operation[None]:
+    """Not repeatable: the second attempt would be 404."""
+    return Operation("DELETE", f"{_API_KEYS}/{checked('key', key_id)}", _NOTHING, repeatable=False)

@@ -9,7 +9,7 @@ and `status`, `type` and their like stay `str`: an older client must not fail on
 payment that was made.
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -130,61 +130,6 @@ class Event(Struct, frozen=True):
     actor: str | None
 
 
-class Balance(Struct, frozen=True):
-    """The account after the last entry of a moment. By version, `held` and `available` are None."""
-
-    balance: int
-    held: int | None
-    available: int | None
-    version: int
-    at: datetime
-
-
-class Counterparty(Struct, frozen=True):
-    """The other party of a transaction."""
-
-    account_id: str
-    name: str | None
-
-
-class StatementEntry(Struct, frozen=True):
-    """One entry of a statement. `amount` is negative where money left the account."""
-
-    id: str
-    transaction_id: str
-    type: str
-    counterparty: Counterparty
-    description: str | None
-    amount: int
-    currency: str
-    balance_after: int
-    version: int
-    created_at: datetime
-
-
-class StatementTotals(Struct, frozen=True):
-    """Entries of one type: how many, and what came in and went out."""
-
-    count: int
-    total_in: int
-    total_out: int
-
-
-class Statement(Struct, frozen=True, rename={"start": "from", "end": "to"}):
-    """All entries of a period, oldest first. `start` and `end` are its first and last day."""
-
-    start: date
-    end: date
-    timezone: str
-    currency: str
-    opening_balance: int
-    closing_balance: int
-    entries: tuple[StatementEntry, ...]
-    total_in: int
-    total_out: int
-    totals_by_type: dict[str, StatementTotals]
-
-
 class Tokens(Struct, frozen=True):
     """The tokens of a session. The access token expires after `expires_in` seconds."""
 
@@ -215,6 +160,24 @@ class ActiveSession(Struct, frozen=True):
     last_seen_at: datetime
     expires_at: datetime
     current: bool
+
+
+class ApiKey(Struct, frozen=True):
+    """A key of a server, `key_…`. `secret` is None except when the key is new."""
+
+    id: str
+    secret: str | None
+    name: str
+    scopes: tuple[str, ...]
+    allowed_cidrs: tuple[str, ...]
+    prefix: str
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    created_at: datetime
+
+    def __repr__(self) -> str:
+        """Without the secret, so that it reaches no log."""
+        return f"ApiKey(id={self.id!r}, name={self.name!r}, prefix={self.prefix!r})"
 
 
 class Health(Struct, frozen=True):

@@ -11,19 +11,18 @@ from typing import Final, Generic, Literal, Required, TypedDict, TypeVar
 from finpay import ids
 from finpay.client._models import (
     Account,
-    Balance,
     Entry,
     Event,
     Health,
     Login,
     Page,
-    Statement,
     Tokens,
     Transaction,
     TransferBatch,
     User,
 )
 from finpay.client._requests import HttpRequest, encode, make_request
+from finpay.client._statement_models import Balance, Statement
 from finpay.errors import Code, FinPayError
 
 T = TypeVar("T")

@@ -22,11 +22,13 @@ _SESSION_ENDED: Final = frozenset({Code.REFRESH_TOKEN_INVALID, Code.REFRESH_TOKE
 class Options(TypedDict, total=False):
     """Options of FinPay and AsyncFinPay.
 
-    `timeout_s` bounds each step of one attempt (connect, write, read): 10 s, or the timeout of
-    `http`. `max_retries` (4) and `max_wait_s` (60 s of pauses) bound one call; 0 retries: none.
+    `api_key` is used instead of a login. `timeout_s` bounds each step of one attempt (connect,
+    write, read): 10 s, or the timeout of `http`. `max_retries` (4) and `max_wait_s`
+    (60 s of pauses) bound one call; 0 retries: none.
     `jitter` returns a number in [0, 1); `new_idempotency_key` returns the key of one payment.
     """
 
+    api_key: str | None
     access_token: str | None
     refresh_token: str | None
     timeout_s: float | None
@@ -59,7 +61,9 @@ class ClientSession:
             options.get("max_retries", default.max_retries),
             options.get("max_wait_s", default.max_wait_s),
         )
-        self._tokens = _TokenPair(options.get("access_token"), options.get("refresh_token"))
+        self._tokens = _TokenPair(
+            options.get("api_key") or options.get("access_token"), options.get("refresh_token")
+        )
 
     @property
     def access_token(self) -> str | None:

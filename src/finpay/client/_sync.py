@@ -9,16 +9,16 @@ from typing import Literal, Self, Unpack
 import httpx
 
 from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
     ActiveSession,
-    Balance,
+    ApiKey,
     Delivery,
     Entry,
     Event,
     Health,
     Login,
-    Statement,
     Tokens,
     Transaction,
     TransferBatch,
@@ -34,6 +34,7 @@ from finpay.client._operations import (
 )
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
+from finpay.client._statement_models import Balance, Statement
 from finpay.client._sync_transport import Pager, Transport
 from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
 from finpay.errors import Code, FinPayError
@@ -126,6 +127,20 @@ class FinPay:
     def end_other_sessions(self) -> None:
         """End all sessions of the user but this one."""
         self._call(_identity_operations.end_other_sessions())
+
+    def create_api_key(
+        self, name: str, scopes: Sequence[str], password: str, **options: Unpack[ApiKeyOptions]
+    ) -> ApiKey:
+        """Create a key for a server of the user, with its `secret`, which is shown once."""
+        return self._call(_identity_operations.create_api_key(name, scopes, password, options))
+
+    def api_keys(self, *, limit: int | None = None) -> Pager[ApiKey]:
+        """The user's API keys, newest first."""
+        return Pager(self._transport, _identity_operations.api_keys(limit))
+
+    def delete_api_key(self, key_id: str) -> None:
+        """End an API key, everywhere at once."""
+        self._call(_identity_operations.delete_api_key(key_id))
 
     def me(self) -> User:
         """The user who is logged in."""

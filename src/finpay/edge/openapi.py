@@ -72,7 +72,11 @@ def document() -> dict[str, Any]:
         "components": {
             "schemas": portable(components),
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An access token (JWT) or an API key (fpk_…).",
+                }
             },
         },
     }
@@ -157,6 +161,8 @@ def _codes(route: Route) -> list[Code]:
     codes = [*_ON_EVERY_ROUTE, *route.errors, Code.RATE_LIMITED]
     if route.access == "authenticated":
         codes.append(Code.UNAUTHENTICATED)
+        if route.scope != "any":
+            codes.append(Code.FORBIDDEN if route.scope is None else Code.INSUFFICIENT_SCOPE)
     if route.body is not None:
         codes.extend(_WITH_BODY)
     elif route.method in {"POST", "PATCH"}:

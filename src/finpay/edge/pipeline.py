@@ -3,9 +3,10 @@
 Each wait has a limit of its own: 90 ms for Redis, 4 s for a statement, 4.5 s for a transfer, 15 s
 for a body.
 
-find the route (404, 405) → token (401) → query and body, read and checked → gate: session (401),
-limits (429) → the error of the body, if it has one (413, 415, 400, 422) → key (409, 422, replay) →
-cache → handler → complete. A test holds each pair of this order.
+find the route (404, 405) → token or API key (401) → query and body, read and checked → gate:
+session (401), limits (429) → scope of the API key (403) → the error of the body, if it has one
+(413, 415, 400, 422) → key (409, 422, replay) → cache → handler → complete. A test holds each
+pair of this order.
 """
 
 import asyncio
@@ -18,9 +19,9 @@ import msgspec
 
 from finpay.db.pool import Unavailable
 from finpay.edge.access_log import RequestRecord
+from finpay.edge.authentication import Authenticator, authorise, raise_for
 from finpay.edge.handlers import transactions
 from finpay.edge.parse import ClientDisconnected, ParsedRequest, parse
-from finpay.edge.rate_limiting import rate_limited
 from finpay.edge.request import query_params
 from finpay.edge.request.client_ip import ClientIp
 from finpay.edge.request.model import Context, Request
@@ -31,7 +32,7 @@ from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, unavailable
 from finpay.gate.gate import Admission, Completion, Decision, Mode
-from finpay.gate.rate_limits import Tiers, exhausted
+from finpay.gate.rate_limits import Tiers
 from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs
 
@@ -63,6 +64,7 @@ class Pipeline:
         self._router = Router(ROUTES)
         self._client_ip = ClientIp(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
+        self._authenticator = Authenticator(services, self._tiers)
         # Tokens of requests have to be unique, not secret: a prefix of the process and a number.
         self._claim_prefix = f"{secrets.token_hex(8)}."
         self._claim_counter = count()
@@ -97,7 +99,7 @@ class Pipeline:
         if route.access == "page":
             tiers = self._tiers.for_page(request.client_ip)
             record.decision = await self._services.gate.admit_anonymous(tiers)
-            _raise_for(record.decision)
+            raise_for(record.decision)
         context = Context(request.id, request.client_ip, path_id=path_id, bearer=request.bearer)
         return await route.handler(self._services, context)
 
@@ -107,12 +109,12 @@ class Pipeline:
             # A refusal must not cost the time to read a large body.
             tiers = self._tiers.for_anonymous(request.client_ip, route.tier, None)
             record.decision = await gate.peek(tiers)
-            _raise_for(record.decision)
+            raise_for(record.decision)
         parsed = await parse(request, route)
         email = getattr(parsed.command, "email", None)
         tiers = self._tiers.for_anonymous(request.client_ip, route.tier, email)
         record.decision = await gate.admit_anonymous(tiers)
-        _raise_for(record.decision)
+        raise_for(record.decision)
         parsed.raise_error()
         response = await route.handler(
             self._services,
@@ -125,18 +127,22 @@ class Pipeline:
     async def _authenticated(
         self, request: Request, route: Route, path_id: str, record: RequestRecord
     ) -> Response:
-        principal = self._services.identity.signer.verify(_bearer(request), time.time())
+        principal = await self._authenticator.principal(request, record)
         record.user = principal.user
-        parsed = await parse(request, route, principal.account_id, self._tiers.max_transfers)
+        max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
+        parsed = await parse(request, route, principal.account_id, max_transfers)
+        if (refusal := authorise(principal, route)) is not None:
+            parsed = ParsedRequest(error=refusal)
         admission = self._admission(principal, route, parsed)
         record.decision = decision = await self._services.gate.admit(admission)
         if decision.kind == "in_progress":
             record.decision = decision = await self._wait(admission, decision)
-        _raise_for(decision)
+        raise_for(decision)
         parsed.raise_error()
         context = Context(
             request.id,
             request.client_ip,
+            request.user_agent,
             path=route.path,
             principal=principal,
             command=parsed.command,
@@ -190,8 +196,8 @@ class Pipeline:
             user_id=principal.user_id,
             generation=principal.generation,
             mode=mode,
-            tiers=self._tiers.for_user(
-                principal.user, money=route.needs_key, transfers=parsed.transfers
+            tiers=self._tiers.for_principal(
+                principal, money=route.needs_key, transfers=parsed.transfers
             ),
             token=f"{self._claim_prefix}{next(self._claim_counter)}",
             key=parsed.key,
@@ -227,30 +233,6 @@ class Pipeline:
         finally:
             await self._services.gate.complete(admission, completion)
         return response
-
-
-def _bearer(request: Request) -> str:
-    """The token of the Authorization header. 401 if there is none."""
-    token = request.bearer
-    if not token:
-        raise FinPayError(
-            Code.UNAUTHENTICATED,
-            "Log in, and send the access token as Authorization: Bearer ….",
-            headers={"WWW-Authenticate": 'Bearer realm="finpay"'},
-        )
-    return token
-
-
-def _raise_for(decision: Decision) -> None:
-    """Raises what ends a request at the gate: 401 or 429."""
-    if decision.kind == "revoked":
-        raise FinPayError(
-            Code.UNAUTHENTICATED,
-            "This session has ended. Log in again.",
-            headers={"WWW-Authenticate": 'Bearer realm="finpay", error="invalid_token"'},
-        )
-    if decision.kind == "limited":
-        raise rate_limited(exhausted(decision.limits))
 
 
 def _without_handler(decision: Decision) -> Response:

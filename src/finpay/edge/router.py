@@ -11,6 +11,7 @@ from finpay.edge.request.query_params import Parameters
 from finpay.edge.response import Response
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
+from finpay.identity.api_keys import Scope
 
 API: Final = "/api/v1"
 MAX_BODY_BYTES: Final = 64 * 1024  # far above every schema but that of a transfer batch
@@ -26,6 +27,7 @@ class Route:
 
     `access`: `authenticated` needs a token, `anonymous` and `page` have rate limits only,
     `unlimited` neither.
+    `scope` is what an API key needs; with `any` every key will do, with None no key.
     `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
     `tier` names a further rate limit, `needs_key` routes move money under an idempotency key,
     `cached` ones may be answered from the cache. `responses`, `files` (further media types of 200)
@@ -48,6 +50,7 @@ class Route:
     needs_key: bool = False
     cached: bool = False
     files: Mapping[str, str] = field(default_factory=dict)
+    scope: Scope | Literal["any"] | None = None
     errors: tuple[Code, ...] = ()
 
 

@@ -33,7 +33,8 @@ DecisionKind = Literal[
 class Admission(Struct, frozen=True):
     """What the gate has to know of one request with a token.
 
-    `generation` is that of the access token in its session. `user` and `session` are public ids.
+    `user` and `session` are public ids, `generation` is that of the access token in its session.
+    An API key stands for a session that has no generations: None.
     `token` is unique to this request: it owns the claim and the write marker. `key` and
     `fingerprint` belong to mode idempotent_write, `variant` to cached_read.
     """
@@ -42,7 +43,7 @@ class Admission(Struct, frozen=True):
     session: str
     session_id: UUID
     user_id: UUID
-    generation: int
+    generation: int | None
     mode: Mode
     tiers: Sequence[Tier]
     token: str
@@ -78,16 +79,16 @@ class Completion(Struct, frozen=True):
 
 
 class Gate:
-    """One per process. `confirm_session` reads PostgreSQL, and records the first use there."""
+    """One per process. `confirm` reads PostgreSQL, and records the first use there."""
 
     def __init__(
         self,
         settings: Settings,
-        confirm_session: Callable[[UUID, UUID, int], Awaitable[bool]],
+        confirm: Callable[[UUID, UUID, int | None], Awaitable[bool]],
     ) -> None:
         self._redis = RedisClient(settings.redis_url, _script_constants(settings))
         self._local = LocalLimits(settings.workers)
-        self._confirm_session = confirm_session
+        self._confirm = confirm
         self._tombstone_ttl_ms = settings.access_token_ttl_s * 1000
 
     async def start(self) -> None:
@@ -109,9 +110,7 @@ class Gate:
         decision = await self._admit(admission, session_confirmed=False)
         if decision.kind != "unknown":
             return decision
-        if not await self._confirm_session(
-            admission.session_id, admission.user_id, admission.generation
-        ):
+        if not await self._confirm(admission.session_id, admission.user_id, admission.generation):
             return Decision("revoked", degraded=decision.degraded)
         if not decision.degraded:
             decision = await self._admit(admission, session_confirmed=True)
@@ -201,7 +200,7 @@ class Gate:
         arguments: list[Argument] = [
             admission.mode,
             int(session_confirmed),
-            admission.generation,
+            admission.generation or 0,
             admission.token,
             admission.variant if is_read else admission.fingerprint,
             *tier_arguments(admission.tiers),

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from finpay.gate import redis_keys
+from finpay.identity.access_tokens import Principal
 from finpay.settings import RateLimit, Settings
 
 EMAIL_FACTOR: Final = 5  # failed logins of one e-mail from many addresses, per limit of one address
@@ -46,13 +47,14 @@ class Tiers:
         self._transaction = settings.rate_limit_transaction
         self._address = settings.rate_limit_auth
         self._pages = settings.rate_limit_pages
+        self._key = settings.rate_limit_key
         auth = settings.rate_limit_auth
         self._email = auth and RateLimit(auth.count * EMAIL_FACTOR, auth.window_s)
 
-    @property
-    def max_transfers(self) -> int | None:
+    def max_transfers(self, *, api_key: bool) -> int | None:
         """Transfers of one request beyond this never fit; None: there is no limit."""
-        return None if self._transaction is None else self._transaction.count
+        limit = self._key if api_key else self._transaction
+        return None if limit is None else limit.count
 
     def for_user(self, user: str, *, money: bool, transfers: int) -> list[Tier]:
         """A request counts once in the global tier; its transfers count in theirs."""
@@ -63,6 +65,21 @@ class Tiers:
             key = redis_keys.user_limit(user, "transaction")
             tiers.append(Tier("transaction", key, self._transaction, cost=transfers))
         return tiers
+
+    def for_principal(self, principal: Principal, *, money: bool, transfers: int) -> list[Tier]:
+        """An API key has one window of its own, in which each transfer counts."""
+        if principal.scopes is None:
+            return self.for_user(principal.user, money=money, transfers=transfers)
+        if self._key is None:
+            return []
+        key = redis_keys.user_limit(principal.user, principal.session)
+        return [Tier("key", key, self._key, cost=transfers if money else 1)]
+
+    def for_unknown_key(self, address: str) -> list[Tier]:
+        """An API key that this process has not seen."""
+        if self._address is None:
+            return []
+        return [Tier("auth_address", redis_keys.address_limit(address, "auth"), self._address)]
 
     def for_page(self, address: str) -> list[Tier]:
         if self._pages is None:

@@ -40,7 +40,7 @@ class Principal:
     """The authenticated caller. `user`, `account` and `session` are the public forms of the ids.
 
     `generation` is that of the refresh token issued with the access token. `expires_at` is in
-    seconds since 1970.
+    seconds since 1970. With an API key `session` is the key, which has no generation but `scopes`.
     """
 
     user_id: UUID
@@ -49,8 +49,9 @@ class Principal:
     user: str
     account: str
     session: str
-    generation: int
+    generation: int | None
     expires_at: int
+    scopes: frozenset[str] | None = None
 
 
 class Signer:

@@ -38,6 +38,11 @@ def wrong_current_password() -> FinPayError:
     )
 
 
+def wrong_password() -> FinPayError:
+    """401 where a user in a session has to give the password again."""
+    return _unauthorized(Code.INVALID_CREDENTIALS, "The password is wrong. Nothing was done.")
+
+
 def refresh_token_invalid() -> FinPayError:
     """401: unknown or expired, or its session has ended."""
     return _unauthorized(

@@ -136,7 +136,7 @@ class Sessions:
         )
         if session is None:
             raise session_ended()
-        new = RefreshToken.new(1 + max(principal.generation, session["generation"] or 0))
+        new = RefreshToken.new(1 + max(principal.generation or 0, session["generation"] or 0))
         await transaction.execute(
             _SQL.replace_refresh_tokens,
             principal.session_id,

@@ -15,6 +15,7 @@ from finpay.db.pool import Database, Record, UniqueViolation
 from finpay.errors import FinPayError, unavailable, validation_failed
 from finpay.identity import errors, passwords
 from finpay.identity.access_tokens import Principal, Signer
+from finpay.identity.api_keys import ApiKeys
 from finpay.identity.models import (
     Account,
     LoggedIn,
@@ -55,6 +56,7 @@ class Identity:
         self._database = database
         self._hasher = hasher
         self.sessions = Sessions(database, signer, refresh_ttl_s=refresh_ttl_s, clock=clock)
+        self.api_keys = ApiKeys(database)
 
     async def register(
         self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
@@ -139,6 +141,19 @@ class Identity:
                     )
                     return changed
         raise _changed_meanwhile()
+
+    async def confirm(self, session_or_key_id: UUID, user_id: UUID, generation: int | None) -> bool:
+        """Whether a session, or an API key (which has no generation), is active."""
+        if generation is None:
+            return await self.api_keys.confirm(session_or_key_id, user_id)
+        return await self.sessions.confirm(session_or_key_id, user_id, generation)
+
+    async def check_password(self, user_id: UUID, password: str, origin: RequestOrigin) -> None:
+        """FinPayError `invalid_credentials` unless it is the user's password."""
+        row = await self._database.fetch_one(_SQL.get_credentials, user_id)
+        if not (await self._hasher.verify(row and row["password_hash"], password)).ok:
+            await self._record_failed_login(user_id, origin)
+            raise errors.wrong_password()
 
     async def me(self, user_id: UUID) -> User:
         """The user. FinPayError `unauthenticated` if it was deleted."""

@@ -141,6 +141,7 @@ WHERE k.refusals IS DISTINCT FROM l.rows
 UNION ALL
 SELECT format('The audit row %s says %s of %s, which is not there.', l.id, l.action,
               CASE split_part(l.action, '.', 1) WHEN 'account' THEN 'acc:'
+                                                WHEN 'api_key' THEN 'key:'
                                                 WHEN 'session' THEN 'ses:'
                                                 WHEN 'webhook_endpoint' THEN 'whe:'
                                                 ELSE 'usr:' END || l.subject_id)
@@ -148,6 +149,7 @@ FROM audit.log l
 LEFT JOIN ledger.accounts a ON a.id = l.subject_id
 LEFT JOIN identity.users u ON u.id = l.subject_id
 LEFT JOIN identity.sessions s ON s.id = l.subject_id
+LEFT JOIN identity.api_keys k ON k.id = l.subject_id
 LEFT JOIN webhooks.endpoints w ON w.id = l.subject_id  -- deleted ones stay as rows
 WHERE l.subject_id IS NOT NULL AND l.action NOT LIKE 'transaction.%'
-  AND COALESCE(a.id, u.id, s.id, w.id) IS NULL
+  AND COALESCE(a.id, u.id, s.id, k.id, w.id) IS NULL

@@ -59,5 +59,27 @@ CREATE TABLE identity.refresh_tokens (
 -- The cleanup deletes long expired ones.
 CREATE INDEX refresh_tokens_by_expiry ON identity.refresh_tokens (expires_at);
 
+-- A key of a user's server. Only the SHA-256 of the secret is stored: it has 238 random bits. All
+-- but last_used_at and revoked_at is final, so processes may remember it.
+CREATE TABLE identity.api_keys (
+    id            uuid        NOT NULL,
+    user_id       uuid        NOT NULL,
+    secret_hash   bytea       NOT NULL,
+    prefix        text        NOT NULL,   -- the first characters of the secret
+    name          text        NOT NULL,
+    scopes        text[]      NOT NULL,
+    allowed_cidrs cidr[]      NOT NULL,   -- none: from every address
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at    timestamptz,
+    last_used_at  timestamptz,            -- up to a minute old
+    revoked_at    timestamptz,
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_keys_secret_hash_key UNIQUE (secret_hash),
+    CONSTRAINT api_keys_user_fkey FOREIGN KEY (user_id) REFERENCES identity.users (id),
+    CONSTRAINT api_keys_name_length CHECK (char_length(name) BETWEEN 1 AND 100),
+    CONSTRAINT api_keys_scopes CHECK (cardinality(scopes) > 0)
+);
+CREATE INDEX api_keys_active_by_user ON identity.api_keys (user_id, id) WHERE revoked_at IS NULL;
+
 -- migrate:down
 -- Only forward: a mistake is corrected by another migration.

@@ -12,12 +12,15 @@ CREATE TABLE audit.actions (
     CONSTRAINT actions_pkey PRIMARY KEY (action),
     CONSTRAINT actions_action CHECK (action ~ '^[a-z_]+[.][a-z_]+$'),
     CONSTRAINT actions_subject
-        CHECK (subject IN ('account', 'session', 'transaction', 'user', 'webhook_endpoint')),
+        CHECK (subject IN
+            ('account', 'api_key', 'session', 'transaction', 'user', 'webhook_endpoint')),
     CONSTRAINT actions_recorded_by CHECK (recorded_by IN ('ledger', 'app'))
 );
 INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('account.created', 'account', 'app'),
     ('account.updated', 'account', 'ledger'),
+    ('api_key.created', 'api_key', 'app'),
+    ('api_key.revoked', 'api_key', 'app'),
     ('login.failed', 'user', 'app'),
     ('password.change_failed', 'user', 'app'),
     ('password.changed', 'user', 'app'),
@@ -51,9 +54,9 @@ CREATE TRIGGER log_append_only BEFORE UPDATE OR DELETE ON audit.log
 CREATE TRIGGER log_no_truncate BEFORE TRUNCATE ON audit.log
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 
--- Adds a row for each of the subjects (null: none is named) of an action that the app records. 42501
--- for the ledger's own actions and for unknown ones, compared exactly; 22023 for texts that are too
--- long, and for actors and subjects that do not exist.
+-- Adds a row for each of the subjects (null: none is named) of an action that the app records.
+-- 42501 for the ledger's own actions and for unknown ones, compared exactly; 22023 for texts that
+-- are too long, and for actors and subjects that do not exist.
 CREATE FUNCTION audit.record_each(
     actor uuid, action text, subjects uuid[], request_id text, address text, detail json
 ) RETURNS void
@@ -83,6 +86,7 @@ BEGIN
     END;
     found := CASE known.subject
         WHEN 'account' THEN (SELECT count(*) FROM ledger.accounts a WHERE a.id = ANY (subjects))
+        WHEN 'api_key' THEN (SELECT count(*) FROM identity.api_keys k WHERE k.id = ANY (subjects))
         WHEN 'session' THEN (SELECT count(*) FROM identity.sessions s WHERE s.id = ANY (subjects))
         WHEN 'user' THEN (SELECT count(*) FROM identity.users u WHERE u.id = ANY (subjects))
         ELSE (SELECT count(*) FROM webhooks.endpoints e WHERE e.id = ANY (subjects))

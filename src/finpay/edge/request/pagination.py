@@ -64,6 +64,7 @@ EVENTS: Final = CursorCodec("events", 2)  # direction of the list, sequence reac
 ENDPOINTS: Final = CursorCodec("endpoints", 3)  # an id in three parts, see uuid_to_position
 DELIVERIES: Final = CursorCodec("deliveries", 3)
 SESSIONS: Final = CursorCodec("sessions", 3)
+API_KEYS: Final = CursorCodec("api_keys", 3)
 
 
 def uuid_to_position(value: UUID) -> tuple[int, int, int]:

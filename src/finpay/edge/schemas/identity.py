@@ -1,13 +1,23 @@
 """Schemas of sessions and API keys."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import IPv6Network, ip_network
 from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from finpay import ids
+from finpay.edge.request.query_params import parse_time
+from finpay.edge.schemas.requests import Password, check_name
+from finpay.errors import validation_failed
 from finpay.formats import Timestamp, format_timestamp
-from finpay.identity import models
+from finpay.identity import api_keys, models
+from finpay.identity.api_keys import SCOPES, ApiKeySpec, Scope
+
+MAX_NETWORKS = 20
+MAX_IPV6_PREFIX = 64  # clients are told apart by it
 
 
 class ActiveSession(Struct, frozen=True):
@@ -45,3 +55,99 @@ def active_session(row: models.Session, *, current: UUID) -> ActiveSession:
         expires_at=format_timestamp(row.expires_at),
         current=row.id == current,
     )
+
+
+class ApiKeyCreate(Struct, frozen=True, forbid_unknown_fields=True):
+    """A new API key. `password` is the user's."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, examples=["billing server"])]
+    scopes: Annotated[
+        list[Scope],
+        Meta(min_length=1, max_length=len(SCOPES), examples=[["transactions:write"]]),
+    ]
+    password: Password
+    expires_at: Annotated[str, Meta(max_length=64, examples=["2027-01-31T12:00:00Z"])] | None = None
+    allowed_cidrs: (
+        Annotated[
+            list[Annotated[str, Meta(max_length=50)]],
+            Meta(
+                max_length=MAX_NETWORKS,
+                description="Networks from which the key works; none: from every address. "
+                "IPv6 networks have a prefix of at most 64 bits.",
+                examples=[["203.0.113.0/24"]],
+            ),
+        ]
+        | None
+    ) = None
+
+    def checked(self) -> tuple[str, ApiKeySpec]:
+        check_name(self.name)
+        if len(set(self.scopes)) < len(self.scopes):
+            raise validation_failed("Name each scope once.", pointer="#/scopes")
+        networks = [_network(index, text) for index, text in enumerate(self.allowed_cidrs or ())]
+        spec = ApiKeySpec(self.name, sorted(self.scopes), networks, _expiry(self.expires_at))
+        return self.password, spec
+
+
+class ApiKey(Struct, frozen=True):
+    """An API key. `secret` is shown once, in the response that creates the key."""
+
+    id: str
+    object: Literal["api_key"]
+    secret: str | None
+    name: str
+    scopes: Sequence[str]
+    allowed_cidrs: Sequence[str]
+    prefix: Annotated[str, Meta(description="The first characters of the secret.")]
+    last_used_at: Annotated[Timestamp | None, Meta(description="Up to a minute old.")]
+    expires_at: Timestamp | None
+    created_at: Timestamp
+
+
+class ApiKeyList(Struct, frozen=True):
+    """One page of API keys."""
+
+    object: Literal["list"]
+    data: list[ApiKey]
+    has_more: bool
+    next_cursor: str | None
+
+
+def api_key(row: api_keys.ApiKey, secret: str | None = None) -> ApiKey:
+    return ApiKey(
+        id=ids.encode("key", row.id),
+        object="api_key",
+        secret=secret,
+        name=row.name,
+        scopes=row.scopes,
+        allowed_cidrs=row.allowed_cidrs,
+        prefix=row.prefix,
+        last_used_at=None if row.last_used_at is None else format_timestamp(row.last_used_at),
+        expires_at=None if row.expires_at is None else format_timestamp(row.expires_at),
+        created_at=format_timestamp(row.created_at),
+    )
+
+
+def _expiry(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = parse_time(text)
+    except ValueError as error:
+        raise validation_failed(str(error), pointer="#/expires_at") from None
+    if moment <= datetime.now(UTC):
+        raise validation_failed("A key expires in the future.", pointer="#/expires_at")
+    return moment
+
+
+def _network(index: int, text: str) -> str:
+    pointer = f"#/allowed_cidrs/{index}"
+    try:
+        network = ip_network(text)
+    except ValueError:
+        raise validation_failed(
+            "Expected a network such as 203.0.113.0/24.", pointer=pointer
+        ) from None
+    if isinstance(network, IPv6Network) and network.prefixlen > MAX_IPV6_PREFIX:
+        raise validation_failed("An IPv6 network has at most 64 bits.", pointer=pointer)
+    return str(network)

@@ -34,6 +34,7 @@ class Problem(msgspec.Struct, frozen=True):
     errors: list[FieldProblem]
     transaction_id: str | msgspec.UnsetType | None = msgspec.UNSET  # null: nothing was recorded
     policy: str | msgspec.UnsetType = msgspec.UNSET
+    scope: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def body(error: FinPayError, request_id: str) -> bytes:

@@ -57,7 +57,7 @@ class Register(Struct, frozen=True, forbid_unknown_fields=True):
     def checked(self) -> "Register":
         _check_currency(self.currency)
         email = _email(self.email, "#/email")
-        _check_name(self.name)
+        check_name(self.name)
         weakness = passwords.weakness(self.password, email=email, name=self.name)
         if weakness is not None:
             raise validation_failed(weakness, pointer="#/password")
@@ -210,7 +210,7 @@ def _email(text: str, pointer: str) -> str:
         raise validation_failed(str(error), pointer=pointer) from None
 
 
-def _check_name(name: str | None) -> None:
+def check_name(name: str | None) -> None:
     if name is not None and has_default_ignorable(name):
         raise validation_failed("A name has no invisible characters.", pointer="#/name")
 
