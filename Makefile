@@ -84,7 +84,7 @@ browser: $(SYNCED) ## Test the pages in a real browser (needs Chromium or Chrome
 	$(BIN)/pytest tests/browser $(ARGS)
 
 test-hostile: $(SYNCED) ## Send 10 000 generated hostile requests (HOSTILE_REQUESTS=n HOSTILE_SEED=m)
-	HOSTILE_REQUESTS=$(or $(HOSTILE_REQUESTS),10000) \
+	HOSTILE_REQUESTS=$(or $(HOSTILE_REQUESTS),10000) $(if $(HOSTILE_SEED),HOSTILE_SEED=$(HOSTILE_SEED)) \
 		$(BIN)/pytest tests/hostile/test_generated_requests.py $(ARGS)
 
 test-generators: $(SYNCED) ## Generate Go and Java clients and send money with them (needs JDK, Maven, Go)
