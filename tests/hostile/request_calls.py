@@ -53,7 +53,8 @@ def expire_payment_requests(rng: random.Random, _: World) -> list[Value]:
 def create_schedule(rng: random.Random, world: World) -> list[Value]:
     start_at = datetime.now(UTC) + timedelta(days=rng.randint(1, 900))
     return [
-        _origin(rng, world, rng.choice([True, False])), rng.choice(world.accounts), None, rng.choice([1, 2**53 - 1]), None, None, "{}",
+        _origin(rng, world, rng.choice([True, False])), rng.choice(world.accounts), None,
+        rng.choice([1, 2**53 - 1]), None, None, "{}",
         start_at.isoformat(), rng.choice([1, 365]), rng.choice(["day", "week", "month"]),
         rng.choice(["UTC", "Africa/Johannesburg", "CET"]), None, rng.choice([None, 1]),
         ["{}"] * 4,
