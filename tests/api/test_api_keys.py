@@ -9,7 +9,7 @@ from finpay.client import FinPay
 from finpay.identity.api_keys import SCOPES, new_secret
 from tests.api.assertions import invalid, problem
 from tests.api.conftest import Strict
-from tests.api.test_sessions import works
+from tests.api.test_sessions import is_accepted
 from tests.api_process import PASSWORD, Api, User
 
 ALL = list(SCOPES)
@@ -160,13 +160,13 @@ def test_a_refusal_for_its_scope_leaves_the_idempotency_key_free(api: Api) -> No
 def test_the_end_of_a_key_holds_on_every_process(strict: Strict) -> None:
     user, server = strict.user(), strict.api
     made, other = key_of(user), key_of(user)
-    assert works(server, made["secret"])
+    assert is_accepted(server, made["secret"])
     user.client.delete_api_key(made["id"])
-    assert not works(server, made["secret"])
+    assert not is_accepted(server, made["secret"])
     strict.redis.flushall()
-    assert not works(server, made["secret"])
-    assert works(server, other["secret"])
-    assert works(server, user.token)
+    assert not is_accepted(server, made["secret"])
+    assert is_accepted(server, other["secret"])
+    assert is_accepted(server, user.token)
     strict.redis.flushall()
     answer = user.client.request("DELETE", f"/api/v1/api_keys/{made['id']}")
     problem(answer, 404, "not_found")
@@ -206,7 +206,7 @@ def test_each_key_has_a_window_of_its_own(strict: Strict) -> None:
 def test_unknown_keys_count_in_the_tier_of_logins(strict: Strict, address: str) -> None:
     server, secret = strict.api, key_of(strict.user())["secret"]
     headers = {"X-Forwarded-For": address}
-    assert works(server, secret)
+    assert is_accepted(server, secret)
     for _ in range(4):
         problem(asked(server, new_secret(), headers=headers), 401, "unauthenticated")
     members = problem(asked(server, new_secret(), headers=headers), 429, "rate_limited")

@@ -54,7 +54,7 @@ CREATE TRIGGER log_append_only BEFORE UPDATE OR DELETE ON audit.log
 CREATE TRIGGER log_no_truncate BEFORE TRUNCATE ON audit.log
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 
--- Adds a row for each of the subjects (null: none is named) of an action that the app records. 42501
+-- Adds a row for each of the subjects (null: none) of an action that the app records. 42501
 -- for the ledger's own actions and for unknown ones, compared exactly; 22023 for texts that are too
 -- long, and for actors and subjects that do not exist.
 CREATE FUNCTION audit.record_each(
