@@ -24,6 +24,7 @@ INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('login.failed', 'user', 'app'),
     ('password.change_failed', 'user', 'app'),
     ('password.changed', 'user', 'app'),
+    ('role.changed', 'user', 'ledger'),
     ('session.created', 'session', 'app'),
     ('session.refreshed', 'session', 'app'),
     ('session.revoked', 'session', 'app'),
