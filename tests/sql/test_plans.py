@@ -207,7 +207,10 @@ async def test_who_calls_is_found_by_key(connection: Transaction) -> None:
         "get_login_by_email": ((email,), 1),
         "get_user": ((user,), 1),
         "lock_session_of_refresh_token": (("\\x" + token.hex(),), 2),
-        "get_refresh_token": (("\\x" + token.hex(), 60), 3),  # it, its session, the account
+        "get_refresh_token": (
+            ("\\x" + token.hex(), 60),
+            4,
+        ),  # it, its session, the user, the account
     }
     for name, (arguments, rows) in asked.items():
         reads = rows_read(await plan_of(connection, getattr(_IDENTITY, name), *arguments))

@@ -50,7 +50,8 @@ class Fetches(Protocol):
 
 
 async def prepare(owner_url: str) -> None:
-    """Create the roles finpay_owner and finpay_app, and the table of migrations, where absent.
+    """Create the roles finpay_owner, finpay_app and finpay_operator, and the table of migrations,
+    where absent.
 
     `owner_url` logs in as a superuser, or as a login with CREATEROLE that owns the database.
     MigrationError when the server can't be reached, the login may not do it, or the database is

@@ -1,6 +1,6 @@
--- The two roles and the place where migrations are recorded. Run by finpay.db.migrate before every
--- migration, as the login of the owner URL: a superuser, or a login with CREATEROLE that owns the
--- database or may grant CREATE on it. It changes nothing that is already right.
+-- The three roles and the place where migrations are recorded. Run by finpay.db.migrate before
+-- every migration, as the login of the owner URL: a superuser, or a login with CREATEROLE that
+-- owns the database or may grant CREATE on it. It changes nothing that is already right.
 DO $$
 DECLARE
     wanted text;
@@ -9,7 +9,7 @@ DECLARE
 BEGIN
     -- Another database of the cluster may be in here at the same moment: roles belong to all of
     -- them, and whoever is later finds the role made.
-    FOREACH wanted IN ARRAY ARRAY['finpay_owner', 'finpay_app'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['finpay_owner', 'finpay_app', 'finpay_operator'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
@@ -20,6 +20,8 @@ BEGIN
         -- A member by name, so that it may SET ROLE. Since PostgreSQL 16 the maker of a role is
         -- given ADMIN alone, which lets it grant itself the rest; a plain GRANT does that, and
         -- version 15 knows it too. A superuser needs none.
+        -- finpay_operator is taken by the login of FINPAY_DATABASE_OPERATOR_URL alone.
+        CONTINUE WHEN wanted = 'finpay_operator';
         BEGIN
             EXECUTE format('SET LOCAL ROLE %I', wanted);
             RESET ROLE;

@@ -30,6 +30,7 @@ INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('payment_request.expired', 'payment_request', 'ledger'),
     ('payment_request.paid', 'payment_request', 'ledger'),
     ('payment_request.refused', 'payment_request', 'ledger'),
+    ('role.changed', 'user', 'ledger'),
     ('schedule.created', 'schedule', 'ledger'),
     ('schedule.ended', 'schedule', 'ledger'),
     ('schedule.paused', 'schedule', 'ledger'),
