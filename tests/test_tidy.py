@@ -186,6 +186,12 @@ def test_standard_term_is_no_banned_word(tmp_path: Path, text: str) -> None:
     assert not banned_words.hits(tmp_path / "a.py")
 
 
+def test_each_migration_has_a_version_of_its_own() -> None:
+    folder = ROOT / "src/finpay/db/migrations"
+    versions = [path.name.partition("_")[0] for path in sorted(folder.glob("*.sql"))]
+    assert versions == sorted(set(versions))
+
+
 def test_no_private_attribute_of_another_package_is_used() -> None:
     used = [_name(path) for path in _files("src") if "SLF001" in path.read_text("utf-8")]
     assert not used, "ruff's SLF001 may not be disabled"
