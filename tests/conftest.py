@@ -17,6 +17,7 @@ from hypothesis import settings
 from finpay.dev.data_dir import remove_data_dir
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
+from tests.api.statement_accounts import WriteHistory, histories
 from tests.api_process import PUBLIC_URL, Api, await_ready, running_api, start_api
 from tests.servers import (
     OwnPostgres,
@@ -191,3 +192,9 @@ def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callabl
     yield start
     for running in made:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def write_history(database_url: str) -> Iterator[WriteHistory]:
+    with histories(database_url) as write:
+        yield write

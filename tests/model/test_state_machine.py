@@ -6,6 +6,7 @@ verify` finds nothing.
 """
 
 import asyncio
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -202,7 +203,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ),
             mode="atomic" if request.atomic else "independent",
             key=request.key,
-            fingerprint=repr(request).encode(),
+            fingerprint=hashlib.sha256(repr(request).encode()).digest(),
         )
 
     def transfer(self, request: Request, *, by_email: bool) -> Transfer:
@@ -214,7 +215,7 @@ class LedgerMachine(RuleBasedStateMachine):
             request.amount,
             key=request.key,
             currency=request.currency,
-            fingerprint=repr(request).encode(),
+            fingerprint=hashlib.sha256(repr(request).encode()).digest(),
         )
         if by_email:
             made = structs.replace(
