@@ -12,7 +12,7 @@ import pytest
 from finpay.db import queries
 from finpay.db.pool import Database, Transaction
 from finpay.dev.postgres import Cluster
-from finpay.ledger.batched_reads import MAX_TOGETHER
+from finpay.ledger.batched_reads import MAX_BATCH
 from tests.servers import clone_template, drop_database
 from tests.sql.ledger_fixtures import Bank, Holder, bulk, item, transfer
 from tests.sql.plans import array, nodes, plan_of, rows_read
@@ -85,7 +85,7 @@ async def test_accounts_of_users(connection: Transaction, asked: int) -> None:
     assert not reads
 
 
-@pytest.mark.parametrize("asked", [1, MAX_TOGETHER])
+@pytest.mark.parametrize("asked", [1, MAX_BATCH])
 @pytest.mark.parametrize("limit", [PAGE, 101])
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
 async def test_newest_pages(connection: Transaction, busy: Busy, asked: int, limit: int) -> None:
