@@ -38,7 +38,7 @@ async def test_full_queue_refuses_at_once_and_loses_no_accepted_transfer(bank: B
     async with bank.owner.transaction() as lock:
         await lock.execute("SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", a.account_id)
         posting = [asyncio.ensure_future(batcher.post(items[0]))]
-        await bank.until_somebody_waits()
+        await bank.until_a_statement_waits()
         started = time.monotonic()
         posting += [asyncio.ensure_future(batcher.post(item)) for item in items[1:]]
         await asyncio.sleep(0)
