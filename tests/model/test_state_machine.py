@@ -35,10 +35,10 @@ from tests.sql.ledger_fixtures import (
     REFUSALS,
     Bank,
     Holder,
-    transfer_batch,
     fresh_key,
     item,
     transfer,
+    transfer_batch,
 )
 
 # Some ten seconds; MODEL_RUNS=2000 takes ten minutes or more.

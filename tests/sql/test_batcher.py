@@ -14,11 +14,11 @@ from tests.sql.ledger_fixtures import (
     REFUSALS,
     Bank,
     Holder,
-    retry,
-    transfer_batch,
-    retry_batch,
     item,
+    retry,
+    retry_batch,
     transfer,
+    transfer_batch,
 )
 
 

@@ -10,11 +10,11 @@ from tests.sql.ledger_fixtures import (
     REFUSALS,
     REPLY,
     Bank,
-    retry,
-    transfer_batch,
-    retry_batch,
     item,
+    retry,
+    retry_batch,
     transfer,
+    transfer_batch,
 )
 
 QUOTES = '{"currency":"XXX"}'

@@ -14,7 +14,7 @@ from finpay.db.pool import Database, Transaction
 from finpay.dev.postgres import Cluster
 from finpay.ledger.batched_reads import MAX_BATCH
 from tests.servers import clone_template, drop_database
-from tests.sql.ledger_fixtures import Bank, Holder, transfer_batch, item, transfer
+from tests.sql.ledger_fixtures import Bank, Holder, item, transfer, transfer_batch
 from tests.sql.plans import array, nodes, plan_of, rows_read
 
 STEPS: Final = 10_000

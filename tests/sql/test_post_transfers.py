@@ -10,7 +10,7 @@ import pytest
 from finpay import ids
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Transfer
-from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, retry, fresh_key, transfer
+from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, fresh_key, retry, transfer
 
 # Every outcome once, in order of precedence. A name is an account; its word says what is special.
 # The sender has 100; `full` lacks 5 to the limit.

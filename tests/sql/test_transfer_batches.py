@@ -14,10 +14,10 @@ from tests.sql.ledger_fixtures import (
     LIMIT,
     Bank,
     Holder,
-    transfer_batch,
-    retry_batch,
     item,
+    retry_batch,
     transfer,
+    transfer_batch,
 )
 
 NOTHING: Final = {"transaction_id": None}
@@ -193,7 +193,7 @@ async def test_a_receiver_may_be_named_by_e_mail_in_any_of_them(bank: Bank) -> N
 
 
 async def test_chance_never_makes_or_loses_money(bank: Bank) -> None:
-    """Singles and transfer batches of both modes among five accounts, compared with the plainest ledger."""
+    """Transfers and transfer batches among five accounts, compared with the simplest ledger."""
     dice = random.Random(3)
     holders = [await bank.open(200) for _ in range(5)]
     balances = dict.fromkeys((holder.account_id for holder in holders), 200)

@@ -27,12 +27,12 @@ from finpay.ledger.verify import Check, Report, verify
 from tests.servers import clone_template, drop_database
 from tests.sql.ledger_fixtures import (
     Bank,
-    retry,
-    transfer_batch,
-    retry_batch,
     fresh_key,
     item,
+    retry,
+    retry_batch,
     transfer,
+    transfer_batch,
 )
 from tests.sql.request_traffic import request_traffic
 

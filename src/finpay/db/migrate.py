@@ -227,7 +227,7 @@ def _dbmate() -> Path:
 
 
 def _failure(output: str, errors: str) -> str:
-    """dbmate writes `Applying: file` to its output before the error of that file."""
+    """The output has `Applying: file` before the error of that file."""
     lines = [line.removeprefix("Error: ") for line in errors.splitlines() if line.strip()]
     reason = lines[0].removeprefix("pq: ") if lines else "dbmate failed without a message"
     started = re.findall(r"^Applying: (\S+)", output, re.MULTILINE)
