@@ -3,8 +3,8 @@
 --
 -- The subjects are what the traffic of test_verify.py leaves behind: the accounts :alice, :bob,
 -- :dollars and :system, the user :alice_user, the transactions :early and :late (completed, alice
--- to bob) and :failed (of alice, between the two), of :bob_user's transfer batches :many, :many_failed,
--- :many_last and :whole_last, and the id :unknown, which no row has.
+-- to bob) and :failed (of alice, between the two), of :bob_user's transfer
+-- batches :many, :many_failed, :many_last and :whole_last, and the id :unknown, which no row has.
 
 -- name: a_balance_is_one_more
 -- alice: totals, balances

@@ -184,7 +184,7 @@ def item(receiver: Holder, amount: int, **changes: Any) -> TransferItem:
 
 
 def retry_batch(request: TransferBatch, **changes: Any) -> TransferBatch:
-    """The same transfer batch once more: other ids and another request, the same key and fingerprint."""
+    """The same transfer batch once more: other ids and request, the same key and fingerprint."""
     items = [structs.replace(one, id=ids.new_uuid()) for one in request.items]
     return structs.replace(request, items=items, request_id="req_again", **changes)
 

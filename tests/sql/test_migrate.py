@@ -203,7 +203,7 @@ async def test_an_index_is_built_without_stopping_writes_and_within_limits(
 
 
 def bounded(text: str) -> bool:
-    """Whether limits stand before the first statement, or the file is one statement, which has none."""
+    """Whether limits stand before the first statement, or the file is one statement."""
     if text.startswith("-- migrate:up transaction:false\n"):
         up = re.sub(r"(?m)^--.*", "", text.partition("-- migrate:down")[0])
         return up.count(";") == 1 and " CONCURRENTLY " in up

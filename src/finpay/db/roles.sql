@@ -31,7 +31,7 @@ BEGIN
     END LOOP;
 
     -- What the app's pool sets on each connection, also for logins as this role and logins of
-    -- its members without the pool. A member that takes it by SET ROLE keeps what it logged in with.
+    -- its members without the pool. A member that uses SET ROLE keeps the settings of its login.
     IF (SELECT rolconfig FROM pg_roles WHERE rolname = 'finpay_app') IS DISTINCT FROM limits THEN
         BEGIN
             FOREACH wanted IN ARRAY limits LOOP

@@ -68,8 +68,8 @@ WHERE k.transaction_id IS NULL AND b.key IS NULL
                ELSE k.http_status <> 200 END)
 UNION ALL
 SELECT format('The %s transfer batch %s of usr:%s has %s items since %s, of which %s were '
-              'refused, but its key answers %s since %s.', b.mode, b.key, b.principal_id, b.items, b.created_at,
-              b.refused, k.http_status, k.created_at)
+              'refused, but its key answers %s since %s.', b.mode, b.key, b.principal_id,
+              b.items, b.created_at, b.refused, k.http_status, k.created_at)
 FROM ledger.transfer_batches b
 LEFT JOIN ledger.idempotency_keys k ON k.principal_id = b.principal_id AND k.key = b.key
 WHERE k.created_at IS DISTINCT FROM b.created_at
@@ -79,8 +79,8 @@ WHERE k.created_at IS DISTINCT FROM b.created_at
            ELSE k.http_status NOT IN (402, 403, 404, 422) END
 UNION ALL
 SELECT format('The %s transfer batch %s of usr:%s has the number %s since %s, but that is '
-              'txn:%s, %s since %s.', b.mode, b.key, b.principal_id, b.number, b.created_at, b.transaction_id,
-              t.status, t.created_at)
+              'txn:%s, %s since %s.', b.mode, b.key, b.principal_id, b.number,
+              b.created_at, b.transaction_id, t.status, t.created_at)
 FROM of_batches b
 LEFT JOIN ledger.transactions t ON t.id = b.transaction_id
 WHERE t.sender_id IS DISTINCT FROM b.account_id
