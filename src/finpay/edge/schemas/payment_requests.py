@@ -12,9 +12,7 @@ from finpay.edge.schemas.requests import (
     Description,
     Email,
     Metadata,
-    check_currency,
-    check_description,
-    check_metadata,
+    checked_details,
     normalised_email,
 )
 from finpay.errors import validation_failed
@@ -115,11 +113,7 @@ def _command(
     *,
     is_split: bool,
 ) -> PaymentRequestCommand:
-    if asked.currency is not None:
-        check_currency(asked.currency)
-    check_description(asked.description)
-    metadata = asked.metadata or {}
-    check_metadata(metadata)
+    metadata = checked_details(asked.currency, asked.description, asked.metadata)
     return PaymentRequestCommand(
         NewRequest(
             amounts=amounts,

@@ -61,7 +61,7 @@ class Register(Struct, frozen=True, forbid_unknown_fields=True):
     currency: Currency = "ZAR"
 
     def checked(self) -> "Register":
-        check_currency(self.currency)
+        _check_currency(self.currency)
         email = normalised_email(self.email, "#/email")
         check_name(self.name)
         weakness = passwords.weakness(self.password, email=email, name=self.name)
@@ -140,11 +140,7 @@ class TransactionCreate(Struct, frozen=True, forbid_unknown_fields=True):
     def checked(self) -> TransferCommand:
         if (self.receiver_id is None) == (self.receiver_email is None):
             raise validation_failed("Give exactly one of receiver_id and receiver_email.")
-        if self.currency is not None:
-            check_currency(self.currency)
-        check_description(self.description)
-        metadata = self.metadata or {}
-        check_metadata(metadata)
+        metadata = checked_details(self.currency, self.description, self.metadata)
         return TransferCommand(
             receiver_id=None if self.receiver_id is None else account_id(self.receiver_id),
             receiver_email=(
@@ -209,7 +205,19 @@ def check_name(name: str | None) -> None:
         raise validation_failed("A name has no invisible characters.", pointer="#/name")
 
 
-def check_description(description: str | None) -> None:
+def checked_details(
+    currency: str | None, description: str | None, metadata: dict[str, str] | None
+) -> dict[str, str]:
+    """The metadata, once all three are checked."""
+    if currency is not None:
+        _check_currency(currency)
+    _check_description(description)
+    metadata = metadata or {}
+    _check_metadata(metadata)
+    return metadata
+
+
+def _check_description(description: str | None) -> None:
     if description is not None and has_bidi_control(description):
         raise validation_failed(
             "A description has no characters that set the direction of text.",
@@ -217,14 +225,14 @@ def check_description(description: str | None) -> None:
         )
 
 
-def check_currency(code: str) -> None:
+def _check_currency(code: str) -> None:
     if not is_currency(code):
         raise validation_failed(
             "Expected a currency of ISO 4217 such as ZAR.", pointer="#/currency"
         )
 
 
-def check_metadata(metadata: dict[str, str]) -> None:
+def _check_metadata(metadata: dict[str, str]) -> None:
     problem: str | None = None
     if len(metadata) > MAX_METADATA_PAIRS:
         problem = f"At most {MAX_METADATA_PAIRS} pairs."
