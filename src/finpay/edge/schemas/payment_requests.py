@@ -27,7 +27,7 @@ _THIRTY_DAYS_S: Final = 2_592_000
 
 
 class PaymentRequestCreate(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request to be paid: by the named payer, or by whoever has its id."""
+    """A request to be paid by the named payer, or, without one, by any user who has its id."""
 
     amount: Amount
     currency: Currency | None = None
