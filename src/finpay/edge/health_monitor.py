@@ -8,6 +8,7 @@ from typing import Final
 
 from finpay.db.pool import Database, Unavailable
 from finpay.gate.gate import Gate
+from finpay.gate.known_database import DatabaseState
 from finpay.ledger import continuous_verification
 from finpay.telemetry import logs
 
@@ -15,11 +16,21 @@ CHECK_EVERY_S: Final = 0.3  # with the timeout: no response is older than one se
 WARN_EVERY_S: Final = 30.0  # while PostgreSQL is unavailable
 TIMEOUT_S: Final = 0.6
 INTEGRITY_EVERY_S: Final = 5.0  # workers verify about once a minute
+RECORD_EVERY_S: Final = 5.0  # commits of so long may be undone without being noticed
 
 _LOG: Final = logs.get()
 
-_WRITABLE: Final = """
-SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writable
+# The history is one cluster, database, table of accounts (which a restore of a dump makes anew)
+# and timeline (which a restore to a moment and each failover begin).
+_STATE: Final = """
+SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writable,
+       CASE WHEN NOT pg_is_in_recovery() THEN concat_ws(
+           '.', (SELECT system_identifier FROM pg_control_system()),
+           (SELECT oid FROM pg_database WHERE datname = current_database()),
+           to_regclass('ledger.accounts')::oid,
+           left(pg_walfile_name(pg_current_wal_lsn()), 8)) END AS history,
+       CASE WHEN NOT pg_is_in_recovery()
+            THEN pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint END AS position
 """
 
 
@@ -49,6 +60,8 @@ class HealthMonitor:
         self.draining = False
         self.integrity: continuous_verification.VerificationStatus = "unknown"
         self._integrity_due_s = 0.0
+        self._state: DatabaseState | None = None  # whose keys are in Redis; None: not known yet
+        self._record_due_s = 0.0
 
     @property
     def redis_ok(self) -> bool:
@@ -83,9 +96,12 @@ class HealthMonitor:
                 if not self._accepted:
                     await self._preflight()
                     self._accepted = True
-                row = await self._database.fetch_one(_WRITABLE)
+                row = await self._database.fetch_one(_STATE)
                 await self._check_integrity()
-            self.postgres_ok = bool(row and row["writable"])
+            assert row is not None, "a query without FROM returns one row"  # noqa: S101
+            if row["writable"]:
+                await self._check_redis(DatabaseState(row["history"], row["position"]))
+            self.postgres_ok = row["writable"]
             self.read_only = not self.postgres_ok
         except (Unavailable, TimeoutError) as error:
             self.postgres_ok = self.read_only = False
@@ -105,6 +121,16 @@ class HealthMonitor:
         elif was_ok or now_s >= self._warn_due_s:
             _LOG.warning("postgres_unavailable", read_only=self.read_only, reason=reason)
             self._warn_due_s = now_s + WARN_EVERY_S
+
+    async def _check_redis(self, state: DatabaseState) -> None:
+        """Redis must not replay answers of transfers that are not in this data."""
+        if not state.continues(self._state):
+            self._state = state if await self._gate.adopt_database(state) else None
+            return
+        self._state = state
+        if time.monotonic() >= self._record_due_s:
+            await self._gate.record_position(state)
+            self._record_due_s = time.monotonic() + RECORD_EVERY_S
 
     async def _check_integrity(self) -> None:
         if time.monotonic() >= self._integrity_due_s:
