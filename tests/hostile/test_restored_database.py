@@ -1,4 +1,4 @@
-"""Data is restored while Redis keeps its keys: no answer is replayed that the data does not have."""
+"""Data is restored while Redis keeps its keys: answers that the data lacks are not replayed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from finpay import settings
 from finpay.dev.postgres import Cluster
+from finpay.doctor.redis import check
 from finpay.gate import known_database
 from finpay.gate.known_database import DatabaseState
+from finpay.settings import Settings
 from tests.api_process import PASSWORD, Api, User, running_api
 from tests.gate.requests import open_gate
 from tests.servers import OwnValkey
@@ -78,6 +81,7 @@ async def test_keys_of_other_data_are_deleted(
     own_valkey: Callable[..., OwnValkey],
     before: DatabaseState | None,
     after: DatabaseState,
+    *,
     kept: bool,
 ) -> None:
     """Keys of other programs stay."""
@@ -108,3 +112,20 @@ async def test_a_position_is_recorded_for_the_same_data_alone(
             for state, stored in ((LATER, b"2000"), (NOW, b"2000"), (OTHER, b"2000")):
                 await gate.record_position(state)
                 assert redis.hget(known_database.KEY, "position") == stored
+
+
+@pytest.mark.fault("M4")
+async def test_the_doctor_finds_keys_of_other_data(
+    database_url: str, own_valkey: Callable[..., OwnValkey]
+) -> None:
+    url = own_valkey().url
+    read = settings.read({"DATABASE_URL": database_url, "REDIS_URL": url})
+    assert await doctor_state(read) == "ok"
+    with Redis.from_url(url) as redis:
+        redis.hset(known_database.KEY, mapping={"history": "another", "position": 1})
+    assert await doctor_state(read) == "warning"
+
+
+async def doctor_state(read: Settings) -> str:
+    results = await check(read, dev_stack=True)
+    return {result.name: result.state for result in results}["redis data"]

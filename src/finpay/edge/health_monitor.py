@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from finpay.db.data_state import read_data_state
 from finpay.db.pool import Database, Unavailable
 from finpay.gate.gate import Gate
 from finpay.gate.known_database import DatabaseState
@@ -19,19 +20,6 @@ INTEGRITY_EVERY_S: Final = 5.0  # workers verify about once a minute
 RECORD_EVERY_S: Final = 5.0  # commits of so long may be undone without being noticed
 
 _LOG: Final = logs.get()
-
-# The history is one cluster, database, table of accounts (which a restore of a dump makes anew)
-# and timeline (which a restore to a moment and each failover begin).
-_STATE: Final = """
-SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writable,
-       CASE WHEN NOT pg_is_in_recovery() THEN concat_ws(
-           '.', (SELECT system_identifier FROM pg_control_system()),
-           (SELECT oid FROM pg_database WHERE datname = current_database()),
-           to_regclass('ledger.accounts')::oid,
-           left(pg_walfile_name(pg_current_wal_lsn()), 8)) END AS history,
-       CASE WHEN NOT pg_is_in_recovery()
-            THEN pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint END AS position
-"""
 
 
 class PreflightRefused(Exception):
@@ -96,12 +84,11 @@ class HealthMonitor:
                 if not self._accepted:
                     await self._preflight()
                     self._accepted = True
-                row = await self._database.fetch_one(_STATE)
+                data = await read_data_state(self._database)
                 await self._check_integrity()
-            assert row is not None, "a query without FROM returns one row"  # noqa: S101
-            if row["writable"]:
-                await self._check_redis(DatabaseState(row["history"], row["position"]))
-            self.postgres_ok = row["writable"]
+            if data.writable and data.history and data.position:
+                await self._check_redis(DatabaseState(data.history, data.position))
+            self.postgres_ok = data.writable
             self.read_only = not self.postgres_ok
         except (Unavailable, TimeoutError) as error:
             self.postgres_ok = self.read_only = False

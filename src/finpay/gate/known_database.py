@@ -6,7 +6,7 @@ answers Redis still has. Then all keys are deleted; each can be restored from Po
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -67,6 +67,15 @@ async def adopt(redis: Runner, state: DatabaseState) -> None:
         _LOG.warning("redis_cleared", keys=deleted, reason="its keys belong to other data")
 
 
+async def read(redis: Redis) -> DatabaseState | None:
+    """The data that the keys belong to; None: not known."""
+    history, position = await redis.hmget(KEY, ["history", "position"])
+    if history is None or position is None:
+        return None
+    text = history.decode() if isinstance(history, bytes) else history
+    return DatabaseState(text, int(position))
+
+
 async def _delete_all(redis: Runner) -> int:
     deleted = cursor = 0
     while True:  # ends: a scan visits each key that exists throughout once
@@ -78,21 +87,16 @@ async def _delete_all(redis: Runner) -> int:
 
 
 async def _record(state: DatabaseState, redis: Redis) -> Any:
-    return await cast(
-        "Awaitable[Any]", redis.eval(_RECORD, 1, KEY, state.history, str(state.position))
-    )
+    return await redis.eval(_RECORD, 1, KEY, state.history, str(state.position))
 
 
 async def _store(state: DatabaseState, redis: Redis) -> None:
-    fields = {"history": state.history, "position": state.position}
-    await cast("Awaitable[int]", redis.hset(KEY, mapping=fields))
+    await redis.hset(KEY, mapping={"history": state.history, "position": state.position})
 
 
-async def _scan(cursor: int, redis: Redis) -> tuple[int, list[bytes]]:
-    found: tuple[int, list[bytes]] = await redis.scan(cursor, match="fp:*", count=KEYS_PER_SCAN)
-    return found
+async def _scan(cursor: int, redis: Redis) -> tuple[int, list[Any]]:
+    return await redis.scan(cursor, match="fp:*", count=KEYS_PER_SCAN)
 
 
-async def _unlink(keys: list[bytes], redis: Redis) -> int:
-    deleted: int = await redis.unlink(*keys)
-    return deleted
+async def _unlink(keys: list[Any], redis: Redis) -> int:
+    return await redis.unlink(*keys)
