@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 import psutil
 
-from benchmarks.stack import Knobs, Stack, stack
+from benchmarks.stack import BenchStack, Tuning, running_stack
 from benchmarks.statement_history import write_history
 from benchmarks.users import PASSWORD
 from finpay import ids
@@ -30,7 +30,7 @@ PERIODS: Final = {
 }
 
 
-def measure(running: Stack, token: str, kind: str) -> dict[str, float]:
+def measure(running: BenchStack, token: str, kind: str) -> dict[str, float]:
     """One statement."""
     (process,) = (
         child
@@ -66,19 +66,19 @@ def _cpu_s(process: psutil.Process) -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _postgres_s(running: Stack) -> float:
+def _postgres_s(running: BenchStack) -> float:
     server = psutil.Process(running.postgres.pid)
     return sum(_cpu_s(each) for each in (server, *server.children()))
 
 
-def _register(running: Stack, name: str) -> Login:
+def _register(running: BenchStack, name: str) -> Login:
     with FinPay(running.url) as client:
         return client.register(f"{name}@example.com", PASSWORD, name=name)
 
 
 def main() -> None:
     """Prints one line of JSON for each statement."""
-    with stack(Knobs(workers=1)) as running:
+    with running_stack(Tuning(workers=1)) as running:
         user, partner = (_register(running, name) for name in ("one", "two"))
         account, other = (ids.decode("acc", each.account.id) for each in (user, partner))
         asyncio.run(write_history(running.database_url, account, other, ENTRIES))

@@ -59,6 +59,8 @@ _MEANINGS: Final = {
     "`0`: none.",
     "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs in "
     "addition to the new one, unless the rotation sets a time.",
+    "FINPAY_PUBLIC_URL": "Where people reach this service: links of payment requests begin with "
+    "it. Without it they have no link and no QR code.",
     "FINPAY_LOG_LEVEL": "`debug`, `info`, `warning` or `error`.",
 }
 

@@ -30,6 +30,8 @@ MENU: Final[dict[str, list[str]]] = {
         "concepts/statements.md",
         "concepts/errors.md",
         "concepts/events.md",
+        "concepts/payment-requests.md",
+        "concepts/schedules.md",
         "glossary.md",
     ],
     "Reference": [

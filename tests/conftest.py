@@ -17,7 +17,8 @@ from hypothesis import settings
 from finpay.dev.data_dir import remove_data_dir
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
-from tests.api_process import Api, await_ready, running_api, start_api
+from tests.api.statement_accounts import WriteHistory, histories
+from tests.api_process import PUBLIC_URL, Api, await_ready, running_api, start_api
 from tests.servers import (
     OwnPostgres,
     OwnValkey,
@@ -167,7 +168,9 @@ def api(
     database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
     """The API of this pytest worker, with rate limits off."""
-    with running_api(tmp_path_factory.mktemp("api"), database_url, redis_url) as running:
+    settings = {"FINPAY_PUBLIC_URL": PUBLIC_URL}
+    folder = tmp_path_factory.mktemp("api")
+    with running_api(folder, database_url, redis_url, **settings) as running:
         yield running
 
 
@@ -189,3 +192,9 @@ def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callabl
     yield start
     for running in made:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def write_history(database_url: str) -> Iterator[WriteHistory]:
+    with histories(database_url) as write:
+        yield write

@@ -36,12 +36,14 @@ class World:
     emails: Sequence[str]
     newcomers: list[UUID]  # users without an account
     keys: list[str] = field(default_factory=list)
+    requests: list[UUID] = field(default_factory=list)
+    schedules: list[tuple[UUID, UUID]] = field(default_factory=list)  # account, id
 
 
 def transfers(rng: random.Random, world: World) -> list[Value]:
     """Arguments of ledger.post_transfers: up to four requests."""
-    everybody = [*world.accounts, *world.system_accounts]
-    accounts = sorted(rng.sample(everybody, rng.randint(1, min(6, len(everybody)))))
+    all_accounts = [*world.accounts, *world.system_accounts]
+    accounts = sorted(rng.sample(all_accounts, rng.randint(1, min(6, len(all_accounts)))))
     modes = [rng.choice(["one", "one", "independent", "atomic"]) for _ in range(rng.randint(1, 4))]
     sizes = [1 if mode == "one" else rng.randint(1, 3) for mode in modes]
     items = range(sum(sizes))

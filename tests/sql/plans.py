@@ -23,8 +23,10 @@ async def plan_of(connection: Transaction, query: str, *args: object) -> dict[st
     )
     values = ", ".join(value for (value,) in quoted)
     for _ in range(CALLS):
-        ((told,),) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({values})")
-    plan: dict[str, Any] = json.loads(told)[0]["Plan"]
+        ((explained,),) = await connection.fetch(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({values})"
+        )
+    plan: dict[str, Any] = json.loads(explained)[0]["Plan"]
     return plan
 
 

@@ -16,7 +16,20 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "AND has_function_privilege('finpay_app', p.oid, 'EXECUTE')"
     )
     assert {row["name"] for row in rows} == {
+        "ledger.change_schedule",
+        "ledger.create_payment_requests",
+        "ledger.create_schedule",
+        "ledger.end_payment_request",
+        "ledger.expire_payment_requests",
+        "ledger.json_string",
+        "ledger.json_time",
+        "ledger.lease_schedules",
+        "ledger.occurrence",
         "ledger.open_account",
+        "ledger.pay_payment_request",
+        "ledger.payment_request_status_at",
+        "ledger.run_schedules",
+        "ledger.schedule_object",
         "ledger.post_transfers",
         "ledger.verify_slice",
         "ledger.type_id",
@@ -52,7 +65,7 @@ async def test_every_function_is_guarded(bank: Bank) -> None:
         "SELECT p.oid::regproc::text AS name, p.proconfig AS settings, p.prosecdef, "
         "       has_function_privilege('finpay_app', p.oid, 'EXECUTE') AS for_the_app, "
         "       p.proowner::regrole::text AS owner, "
-        "       has_function_privilege('public', p.oid, 'EXECUTE') AS for_everybody "
+        "       has_function_privilege('public', p.oid, 'EXECUTE') AS for_public "
         "FROM pg_proc p WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_)'"
     )
     assert len(rows) > 5
@@ -63,7 +76,7 @@ async def test_every_function_is_guarded(bank: Bank) -> None:
         else:
             assert "search_path=pg_catalog, pg_temp" in (row["settings"] or []), row["name"]
         assert row["owner"] == "finpay_owner", row["name"]
-        assert not row["for_everybody"], row["name"]
+        assert not row["for_public"], row["name"]
 
 
 async def test_a_new_function_can_be_executed_by_its_owner_alone(bank: Bank) -> None:

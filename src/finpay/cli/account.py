@@ -104,12 +104,17 @@ def _set_status(
 
 def _target(account: str) -> str:
     """The account id, or the e-mail address as it is stored."""
+    if "@" not in account.replace("＠", "@"):
+        return account
+    return stored_email(account)
+
+
+def stored_email(text: str) -> str:
+    """An e-mail address in the form in which it is stored."""
     from finpay.errors import validation_failed
     from finpay.identity import emails
 
-    if "@" not in account.replace("＠", "@"):
-        return account
     try:
-        return emails.normalise(account.strip())
+        return emails.normalise(text.strip())
     except ValueError as error:
         raise validation_failed(str(error)) from None

@@ -22,11 +22,15 @@ Inside: `_operations` and `_requests` make requests, `_responses` and `_errors` 
 from finpay.client._async import AsyncFinPay
 from finpay.client._async_transport import AsyncPager
 from finpay.client._errors import ApiError, ConnectionFailed, RequestFailed, UnexpectedResponse
+from finpay.client._identity_models import (
+    ActiveSession,
+    ApiKey,
+    Login,
+    Tokens,
+)
 from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
-    ActiveSession,
-    ApiKey,
     Delivery,
     DeliveryAttempt,
     Entry,
@@ -34,9 +38,11 @@ from finpay.client._models import (
     EventData,
     EventRequest,
     Health,
-    Login,
+    Interval,
     Page,
-    Tokens,
+    PaymentRequest,
+    Requester,
+    Schedule,
     Transaction,
     TransferBatch,
     TransferBatchError,
@@ -50,6 +56,13 @@ from finpay.client._operations import (
     SendParams,
     TransactionFilters,
     TransferParams,
+)
+from finpay.client._request_operations import (
+    Every,
+    PaymentRequestFilters,
+    RequestParams,
+    ScheduleParams,
+    SplitParams,
 )
 from finpay.client._requests import HttpResponse
 from finpay.client._session import Options
@@ -86,17 +99,26 @@ __all__ = [
     "EventData",
     "EventFilters",
     "EventRequest",
+    "Every",
     "FieldError",
     "FinPay",
     "FinPayError",
     "Health",
     "HttpResponse",
+    "Interval",
     "Login",
     "Options",
     "Page",
     "Pager",
+    "PaymentRequest",
+    "PaymentRequestFilters",
     "RequestFailed",
+    "RequestParams",
+    "Requester",
+    "Schedule",
+    "ScheduleParams",
     "SendParams",
+    "SplitParams",
     "Statement",
     "StatementEntry",
     "StatementTotals",

@@ -8,18 +8,21 @@ from typing import Literal, Self, Unpack
 import httpx
 
 from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client._async_requests import AsyncRequestMethods
 from finpay.client._async_transport import AsyncPager, AsyncTransport
+from finpay.client._identity_models import (
+    ActiveSession,
+    ApiKey,
+    Login,
+    Tokens,
+)
 from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
-    ActiveSession,
-    ApiKey,
     Delivery,
     Entry,
     Event,
     Health,
-    Login,
-    Tokens,
     Transaction,
     TransferBatch,
     User,
@@ -39,7 +42,7 @@ from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUp
 from finpay.errors import Code, FinPayError
 
 
-class AsyncFinPay:
+class AsyncFinPay(AsyncRequestMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in an `async with`.
 
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,

@@ -9,14 +9,16 @@ from datetime import UTC, date, datetime
 from typing import Final, Generic, Literal, Required, TypedDict, TypeVar
 
 from finpay import ids
+from finpay.client._identity_models import (
+    Login,
+    Tokens,
+)
 from finpay.client._models import (
     Account,
     Entry,
     Event,
     Health,
-    Login,
     Page,
-    Tokens,
     Transaction,
     TransferBatch,
     User,
@@ -180,7 +182,7 @@ def send(transfer: SendParams, new_key: str) -> Operation[Transaction]:
     """Key and body are made once, so every attempt carries the same ones."""
     members = _without_none(transfer)
     key = str(members.pop("idempotency_key", new_key))
-    _check_key(key)
+    check_key(key)
     path = f"{_API}/transactions"
     return Operation("POST", path, Transaction, encode(members), idempotency_key=key)
 
@@ -190,7 +192,7 @@ def send_batch(
 ) -> Operation[TransferBatch]:
     """Key and body are made once, so every attempt carries the same ones."""
     key = new_key if idempotency_key is None else idempotency_key
-    _check_key(key)
+    check_key(key)
     body = encode({"mode": mode, "transactions": [_without_none(each) for each in transfers]})
     path = f"{_API}/transactions/batch"
     return Operation("POST", path, TransferBatch, body, idempotency_key=key)
@@ -237,7 +239,9 @@ def page_after(operation: Operation[Page[T]], page: Page[T]) -> Operation[Page[T
     return page_at(operation, page.next_cursor)
 
 
-def checked(prefix: Literal["txn", "evt", "whe", "whd", "ses", "key"], text: str) -> str:
+def checked(
+    prefix: Literal["txn", "evt", "whe", "whd", "ses", "key", "prq", "sch"], text: str
+) -> str:
     """The id, if it is well-formed: a malformed one is never put in a path."""
     try:
         ids.decode(prefix, text)
@@ -266,7 +270,7 @@ def parameter(name: str, value: object) -> str | int:
     return value if isinstance(value, int) else str(value)
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
     """Refuse what FinPay refuses: httpx can't even send some of these in a header."""
     if not 1 <= len(key) <= _MAX_KEY_LENGTH or any(not "!" <= symbol <= "~" for symbol in key):
         raise FinPayError(

@@ -9,17 +9,19 @@ from typing import Literal, Self, Unpack
 import httpx
 
 from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client._identity_models import (
+    ActiveSession,
+    ApiKey,
+    Login,
+    Tokens,
+)
 from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
-    ActiveSession,
-    ApiKey,
     Delivery,
     Entry,
     Event,
     Health,
-    Login,
-    Tokens,
     Transaction,
     TransferBatch,
     User,
@@ -35,12 +37,13 @@ from finpay.client._operations import (
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
 from finpay.client._statement_models import Balance, Statement
+from finpay.client._sync_requests import RequestMethods
 from finpay.client._sync_transport import Pager, Transport
 from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
 from finpay.errors import Code, FinPayError
 
 
-class FinPay:
+class FinPay(RequestMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in a `with`.
 
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,

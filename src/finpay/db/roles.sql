@@ -1,15 +1,15 @@
--- The two roles and the place where migrations are recorded. Run by finpay.db.migrate before every
--- migration, as the login of the owner URL: a superuser, or a login with CREATEROLE that owns the
--- database or may grant CREATE on it. It changes nothing that is already right.
+-- The three roles and the place where migrations are recorded. Run by finpay.db.migrate before
+-- every migration, as the login of the owner URL: a superuser, or a login with CREATEROLE that
+-- owns the database or may grant CREATE on it. It changes nothing that is already right.
 DO $$
 DECLARE
     wanted text;
     limits CONSTANT text[] := ARRAY['statement_timeout=3500ms', 'lock_timeout=3000ms',
                                     'idle_in_transaction_session_timeout=5000ms'];
 BEGIN
-    -- Another database of the cluster may be in here at the same moment: roles belong to all of
-    -- them, and whoever is later finds the role made.
-    FOREACH wanted IN ARRAY ARRAY['finpay_owner', 'finpay_app'] LOOP
+    -- Another database of the cluster may run this at the same moment: roles belong to all of
+    -- them, and the later session finds that the role exists.
+    FOREACH wanted IN ARRAY ARRAY['finpay_owner', 'finpay_app', 'finpay_operator'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
@@ -20,6 +20,8 @@ BEGIN
         -- A member by name, so that it may SET ROLE. Since PostgreSQL 16 the maker of a role is
         -- given ADMIN alone, which lets it grant itself the rest; a plain GRANT does that, and
         -- version 15 knows it too. A superuser needs none.
+        -- finpay_operator is taken by the login of FINPAY_DATABASE_OPERATOR_URL alone.
+        CONTINUE WHEN wanted = 'finpay_operator';
         BEGIN
             EXECUTE format('SET LOCAL ROLE %I', wanted);
             RESET ROLE;
@@ -28,8 +30,8 @@ BEGIN
         END;
     END LOOP;
 
-    -- What the app's pool sets on each connection, also for whoever logs in as this role or is let
-    -- in by it without the pool. A member that takes it by SET ROLE keeps what it logged in with.
+    -- What the app's pool sets on each connection, also for logins as this role and logins of
+    -- its members without the pool. A member that uses SET ROLE keeps the settings of its login.
     IF (SELECT rolconfig FROM pg_roles WHERE rolname = 'finpay_app') IS DISTINCT FROM limits THEN
         BEGIN
             FOREACH wanted IN ARRAY limits LOOP
@@ -37,12 +39,12 @@ BEGIN
                                split_part(wanted, '=', 1), split_part(wanted, '=', 2));
             END LOOP;
         EXCEPTION WHEN insufficient_privilege THEN
-            NULL;  -- made by somebody who did not give us ADMIN; the pool sets them all the same
+            NULL;  -- this login has no ADMIN option on the role; the pool sets them as well
         END;
     END IF;
 
-    -- The app needs no temporary tables and no large objects, and may store neither. Where the
-    -- database or its functions belong to somebody else, it may; no function of FinPay reads them.
+    -- The app needs no temporary tables and no large objects, and may store neither. Where this
+    -- login does not own the database, it can't be refused; no function of FinPay reads them.
     IF has_database_privilege('finpay_app', current_database(), 'TEMPORARY') THEN
         BEGIN
             EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC, finpay_app',

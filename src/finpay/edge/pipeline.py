@@ -184,7 +184,7 @@ class Pipeline:
     def _admission(self, principal: Principal, route: Route, parsed: ParsedRequest) -> Admission:
         mode: Mode = "count_only"
         variant = ""
-        if parsed.error is None and route.needs_key:
+        if parsed.error is None and parsed.key:
             mode = "idempotent_write"
         elif parsed.error is None and route.cached and "cursor" not in parsed.query:
             mode = "cached_read"
@@ -197,7 +197,9 @@ class Pipeline:
             generation=principal.generation,
             mode=mode,
             tiers=self._tiers.for_principal(
-                principal, money=route.needs_key, transfers=parsed.transfers
+                principal,
+                money=route.needs_key or route.in_transaction_tier,
+                transfers=parsed.transfers,
             ),
             token=f"{self._claim_prefix}{next(self._claim_counter)}",
             key=parsed.key,

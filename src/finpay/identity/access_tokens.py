@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
-from typing import Any, Final
+from typing import Any, Final, Literal, cast, get_args
 from uuid import UUID
 
 import jwt
@@ -29,10 +29,13 @@ CLOCK_SKEW_S: Final = 1_200
 MAX_CACHED: Final = 10_000  # about 11 MB; more users than a process serves in a token's lifetime
 MAX_TOKEN_LENGTH: Final = 1_024  # ours have fewer than 400; longer ones are not parsed
 
-_REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "gen", "iat", "exp", "jti")
+_REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "gen", "role", "iat", "exp", "jti")
 _HEADER: Final[Mapping[str, Any]] = {"alg": ALGORITHM, "typ": TYPE}
 # Decoders ignore padding and the last bits of a signature, so a changed text could still verify.
 _CANONICAL: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
+
+
+Role = Literal["user", "operator", "auditor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Principal:
     generation: int | None
     expires_at: int
     scopes: frozenset[str] | None = None
+    role: Role = "user"
 
 
 class Signer:
@@ -74,6 +78,7 @@ class Signer:
         now: float,
         *,
         generation: int = 0,
+        role: Role = "user",
         ttl_s: int | None = None,
     ) -> str:
         """A token for one session of one user. It expires after `ttl_s` if its session does."""
@@ -84,6 +89,7 @@ class Signer:
             "acc": ids.encode("acc", account_id),
             "sid": ids.encode("ses", session_id),
             "gen": generation,
+            "role": role,
             "iat": int(now),
             "exp": int(now) + (self.ttl_s if ttl_s is None else ttl_s),
             "jti": token_urlsafe(12),  # two tokens of one second differ
@@ -165,8 +171,16 @@ def _principal(claims: Mapping[str, Any], now: float) -> Principal:
         account=claims["acc"],
         session=claims["sid"],
         generation=claims["gen"],
+        role=_role(claims["role"]),
         expires_at=claims["exp"],
     )
+
+
+def _role(claim: object) -> Role:
+    for role in get_args(Role):
+        if claim == role:
+            return cast("Role", role)
+    raise ValueError("not a role")
 
 
 def _uuid(prefix: ids.Prefix, claim: object) -> UUID:

@@ -29,7 +29,7 @@ WITH registered AS (
     SELECT $6, id, 0, clock_timestamp() + make_interval(secs => $7) FROM session
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
-       a.version, a.created_at
+       a.version, a.created_at, 'user' AS role
 FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9) a
 
 -- name: record_registration
@@ -47,7 +47,7 @@ FROM ledger.accounts a WHERE a.id = $2
 -- A session for a user whose password hash is still the one that was verified; otherwise no row.
 -- The lock makes a concurrent password change wait, which then revokes this session too.
 WITH verified AS (
-    SELECT id, email, name, created_at FROM identity.users
+    SELECT id, email, name, created_at, role FROM identity.users
     WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE
 ), session AS (
     INSERT INTO identity.sessions (id, user_id, refresh_key, device, address)
@@ -58,6 +58,7 @@ WITH verified AS (
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
        a.version, a.created_at,
+       u.role,
        audit.record(u.id, 'session.created', s.id, $6, $7)
 FROM verified u CROSS JOIN session s JOIN ledger.accounts a ON a.user_id = u.id
 
@@ -103,14 +104,15 @@ WHERE id = (SELECT session_id FROM identity.refresh_tokens WHERE hash = $1) FOR 
 -- name: get_refresh_token
 -- Read after the session was locked, so of two concurrent exchanges of one token the second sees
 -- the first. $2: seconds that a token is answered after its successor was first used.
-SELECT t.session_id, s.user_id, a.id AS account_id, s.refresh_key, t.generation, t.expires_at,
+SELECT t.session_id, s.user_id, a.id AS account_id, u.role,
+       s.refresh_key, t.generation, t.expires_at,
        s.ended_at IS NOT NULL AS ended,
        LEAST(t.expires_at, s.expires_at) <= clock_timestamp() AS expired,
        COALESCE(t.successor_used_at + make_interval(secs => $2) <= clock_timestamp(), false)
            AS reused,
        extract(epoch FROM s.expires_at - clock_timestamp())::float8 AS session_ends_in_s
 FROM identity.refresh_tokens t JOIN identity.sessions s ON s.id = t.session_id
-JOIN ledger.accounts a ON a.user_id = s.user_id
+JOIN identity.users u ON u.id = s.user_id JOIN ledger.accounts a ON a.user_id = u.id
 WHERE t.hash = $1
 
 -- name: insert_successor

@@ -15,7 +15,7 @@ from uuid import UUID
 from finpay.db import queries
 from finpay.db.pool import Database, Executor
 from finpay.identity import refresh_tokens
-from finpay.identity.access_tokens import Principal, Signer
+from finpay.identity.access_tokens import Principal, Role, Signer
 from finpay.identity.errors import refresh_token_invalid, session_ended
 from finpay.identity.models import (
     PasswordChanged,
@@ -53,6 +53,8 @@ class Sessions:
         account_id: UUID,
         session_id: UUID,
         refresh: RefreshToken,
+        *,
+        role: Role = "user",
         session_ends_in_s: float | None = None,
     ) -> Tokens:
         """A new access token with the refresh token, for the response.
@@ -68,6 +70,7 @@ class Sessions:
             session_id,
             self._clock(),
             generation=refresh.generation,
+            role=role,
             ttl_s=ttl_s,
         )
         return Tokens(access, refresh.text, ttl_s)
@@ -109,7 +112,12 @@ class Sessions:
                 _SQL.record_refresh, user_id, session_id, origin.request_id, origin.address
             )
         return self.tokens(
-            user_id, found["account_id"], session_id, new, found["session_ends_in_s"]
+            user_id,
+            found["account_id"],
+            session_id,
+            new,
+            role=found["role"],
+            session_ends_in_s=found["session_ends_in_s"],
         )
 
     async def _rotate(
@@ -149,7 +157,8 @@ class Sessions:
             principal.account_id,
             principal.session_id,
             new,
-            session["ends_in_s"],
+            role=principal.role,
+            session_ends_in_s=session["ends_in_s"],
         )
         return PasswordChanged(tokens, revoked)
 
@@ -164,7 +173,7 @@ class Sessions:
         """Whether it was an active session of this user, which is revoked now."""
         async with self._database.transaction() as transaction:
             revoked = await _revoke(transaction, session_id, user_id, reason)
-            await _record(transaction, user_id, revoked, reason, origin, actor_id=user_id)
+            await record_revoked(transaction, user_id, revoked, reason, origin, actor_id=user_id)
         return bool(revoked)
 
     async def revoke_others(self, principal: Principal, origin: RequestOrigin) -> list[UUID]:
@@ -181,7 +190,7 @@ async def _revoke_others(
         _SQL.revoke_other_sessions, principal.session_id, user_id, reason
     )
     revoked: list[UUID] = [row["id"] for row in rows]
-    await _record(transaction, user_id, revoked, reason, origin, actor_id=user_id)
+    await record_revoked(transaction, user_id, revoked, reason, origin, actor_id=user_id)
     return revoked
 
 
@@ -191,7 +200,7 @@ async def _revoke_reused(
     reason = "refresh_token_reused"
     revoked = await _revoke(transaction, session_id, user_id, reason)
     # No actor: the client may be the user or a thief.
-    await _record(transaction, user_id, revoked, reason, origin, actor_id=None)
+    await record_revoked(transaction, user_id, revoked, reason, origin, actor_id=None)
 
 
 async def _revoke(
@@ -201,7 +210,7 @@ async def _revoke(
     return [row["id"] for row in rows]
 
 
-async def _record(
+async def record_revoked(
     transaction: Executor,
     user_id: UUID,
     revoked: Sequence[UUID],

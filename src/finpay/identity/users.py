@@ -215,7 +215,7 @@ class Identity:
         """From a row with the user's columns, then the account's."""
         user = User(*row[:_USER_COLUMNS])
         account = Account(*row[_USER_COLUMNS : _USER_COLUMNS + _ACCOUNT_COLUMNS])
-        tokens = self.sessions.tokens(user.id, account.id, session_id, refresh)
+        tokens = self.sessions.tokens(user.id, account.id, session_id, refresh, role=row["role"])
         return LoggedIn(user, account, tokens)
 
 

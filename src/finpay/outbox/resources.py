@@ -51,7 +51,10 @@ class Session(Struct, frozen=True):
     object: Literal["session"]
     created_at: Timestamp
     ended_at: Timestamp | None
-    reason: Literal["logout", "password_changed", "refresh_token_reused", "revoked"] | None
+    reason: (
+        Literal["logout", "password_changed", "refresh_token_reused", "revoked", "role_changed"]
+        | None
+    )
 
 
 class WebhookEndpoint(Struct, frozen=True):

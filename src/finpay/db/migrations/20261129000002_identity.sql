@@ -10,10 +10,12 @@ CREATE TABLE identity.users (
     email         text        NOT NULL,
     name          text,
     password_hash text        NOT NULL,   -- argon2id, with its parameters and salt
+    role          text        NOT NULL DEFAULT 'user',   -- finpay_app may not write it
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_email_key UNIQUE (email),
     CONSTRAINT users_email_length CHECK (char_length(email) BETWEEN 3 AND 254),
-    CONSTRAINT users_name_length CHECK (char_length(name) <= 100)
+    CONSTRAINT users_name_length CHECK (char_length(name) <= 100),
+    CONSTRAINT users_role CHECK (role IN ('user', 'operator', 'auditor'))
 );
 
 -- One row per login. A revoked session stays revoked, and none outlives expires_at, whatever is
@@ -34,7 +36,8 @@ CREATE TABLE identity.sessions (
     CONSTRAINT sessions_refresh_key_length CHECK (octet_length(refresh_key) = 32),
     CONSTRAINT sessions_end CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
     CONSTRAINT sessions_end_reason
-        CHECK (end_reason IN ('logout', 'password_changed', 'refresh_token_reused', 'revoked')),
+        CHECK (end_reason IN
+            ('logout', 'password_changed', 'refresh_token_reused', 'revoked', 'role_changed')),
     CONSTRAINT sessions_device_length CHECK (char_length(device) <= 200)
 );
 -- The list of active sessions; a password change revokes the user's other ones.

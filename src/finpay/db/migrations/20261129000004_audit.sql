@@ -12,8 +12,8 @@ CREATE TABLE audit.actions (
     CONSTRAINT actions_pkey PRIMARY KEY (action),
     CONSTRAINT actions_action CHECK (action ~ '^[a-z_]+[.][a-z_]+$'),
     CONSTRAINT actions_subject
-        CHECK (subject IN
-            ('account', 'api_key', 'session', 'transaction', 'user', 'webhook_endpoint')),
+        CHECK (subject IN ('account', 'api_key', 'payment_request', 'schedule', 'session',
+                           'transaction', 'user', 'webhook_endpoint')),
     CONSTRAINT actions_recorded_by CHECK (recorded_by IN ('ledger', 'app'))
 );
 INSERT INTO audit.actions (action, subject, recorded_by) VALUES
@@ -24,6 +24,18 @@ INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('login.failed', 'user', 'app'),
     ('password.change_failed', 'user', 'app'),
     ('password.changed', 'user', 'app'),
+    ('payment_request.canceled', 'payment_request', 'ledger'),
+    ('payment_request.created', 'payment_request', 'ledger'),
+    ('payment_request.declined', 'payment_request', 'ledger'),
+    ('payment_request.expired', 'payment_request', 'ledger'),
+    ('payment_request.paid', 'payment_request', 'ledger'),
+    ('payment_request.refused', 'payment_request', 'ledger'),
+    ('role.changed', 'user', 'ledger'),
+    ('schedule.created', 'schedule', 'ledger'),
+    ('schedule.ended', 'schedule', 'ledger'),
+    ('schedule.paused', 'schedule', 'ledger'),
+    ('schedule.refused', 'schedule', 'ledger'),
+    ('schedule.resumed', 'schedule', 'ledger'),
     ('session.created', 'session', 'app'),
     ('session.refreshed', 'session', 'app'),
     ('session.revoked', 'session', 'app'),

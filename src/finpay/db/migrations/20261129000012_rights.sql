@@ -9,6 +9,10 @@ SET LOCAL statement_timeout = '60s';
 GRANT USAGE ON SCHEMA identity, ledger, audit, outbox, webhooks TO finpay_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA identity, ledger, audit, outbox, webhooks TO finpay_app;
 GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA identity, webhooks TO finpay_app;
+-- All of a user but the role: stolen app credentials make no operators.
+REVOKE INSERT, UPDATE ON identity.users FROM finpay_app;
+GRANT INSERT (id, email, name, password_hash), UPDATE (email, name, password_hash)
+    ON identity.users TO finpay_app;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA identity, ledger, audit, outbox, webhooks FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
