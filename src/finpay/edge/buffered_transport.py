@@ -10,7 +10,8 @@ LINGER_S: Final = 2.0  # for what the client still sends to arrive, and its own 
 class BufferedTransport:
     """Head and body of a response leave together: two system calls cost 7 µs more than one.
 
-    The part of asyncio.Transport that uvicorn's protocol uses. `flush` sends at once. While
+    The part of asyncio.Transport that uvicorn's protocol uses. `flush` sends at once;
+    `flushed_bytes` counts what was passed on, the bytes in the write buffer included. While
     `expects_input`, `close` ends only our direction, and for LINGER_S the protocol drops what
     arrives: a socket closed with unread bytes is reset, and the reset discards the response.
     """
@@ -26,6 +27,7 @@ class BufferedTransport:
         self._expects_input = expects_input
         self._buffer: list[bytes] = []
         self._linger: asyncio.TimerHandle | None = None
+        self.flushed_bytes = 0
         self.get_extra_info = transport.get_extra_info
         self.get_write_buffer_size = transport.get_write_buffer_size
         self.pause_reading = transport.pause_reading
@@ -40,6 +42,7 @@ class BufferedTransport:
         if self._buffer:
             data = b"".join(self._buffer)
             self._buffer.clear()
+            self.flushed_bytes += len(data)
             self._transport.write(data)
 
     def is_closing(self) -> bool:
