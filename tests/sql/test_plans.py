@@ -14,7 +14,7 @@ from finpay.db.pool import Database, Transaction
 from finpay.dev.postgres import Cluster
 from finpay.ledger.batched_reads import MAX_TOGETHER
 from tests.servers import clone_template, drop_database
-from tests.sql.ledger_fixtures import Bank, Holder, bulk, item, transfer
+from tests.sql.ledger_fixtures import Bank, Holder, bulk, hold, item, transfer
 from tests.sql.plans import array, nodes, plan_of, rows_read
 
 STEPS: Final = 10_000
@@ -267,6 +267,9 @@ async def _fill(url: str) -> Busy:
         await bank.post(*items, *fails)
     for _ in range(BULKS // BATCH):
         await bank.post(*(bulk(other, item(busy, 1)) for _ in range(BATCH)))
+    payer, shop = await bank.open(2_000), await bank.open()
+    for _ in range(2_000 // BATCH):  # so that the table is long enough for an index
+        await bank.post(*(hold(payer, shop, 1) for _ in range(BATCH)))
     await bank.close()
     await _open_many(url)
     return Busy(url, busy, middle.id, middle.key)

@@ -25,20 +25,30 @@ from finpay.ledger import administration
 from finpay.ledger import verify as proof
 from finpay.ledger.verify import Check, Report, verify
 from tests.servers import clone_template, drop_database
-from tests.sql.ledger_fixtures import Bank, again, bulk, bulk_again, fresh_key, item, transfer
+from tests.sql.ledger_fixtures import (
+    Bank,
+    Holder,
+    again,
+    bulk,
+    bulk_again,
+    capture,
+    fresh_key,
+    hold,
+    item,
+    operation,
+    refund,
+    transfer,
+    void,
+)
 from tests.sql.request_traffic import request_traffic
 
 MOVED_S: Final = 10.0  # for one transfer, on a busy machine
 
+CORRUPTION_FILES: Final = (
+    "corruptions.sql", "corruptions_of_requests.sql", "corruptions_of_operations.sql", "corruptions_of_transfer_batches.sql",
+)  # fmt: skip
 CORRUPTIONS: Final = Queries(
-    "".join(
-        Path(__file__).with_name(name).read_text("utf-8")
-        for name in (
-            "corruptions.sql",
-            "corruptions_of_transfer_batches.sql",
-            "corruptions_of_requests.sql",
-        )
-    ),
+    "".join(Path(__file__).with_name(name).read_text("utf-8") for name in CORRUPTION_FILES),
     "corruptions.sql",
 )
 
@@ -79,7 +89,7 @@ async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
         "ok": True,
         "checks": [{"name": check.name, "ok": True, "violations": []} for check in report.checks],
     }
-    assert len(report.checks) == 18
+    assert len(report.checks) == 21
 
 
 async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> None:
@@ -169,7 +179,8 @@ def _with_subjects(change: str, traffic: Traffic) -> str:
 
 
 def _public_ids(subject: UUID) -> list[str]:
-    return [ids.encode(prefix, subject) for prefix in ("acc", "txn", "usr", "prq", "sch")]
+    prefixes: tuple[ids.Prefix, ...] = ("acc", "txn", "usr", "prq", "sch", "hld", "wdr")
+    return [ids.encode(prefix, subject) for prefix in prefixes]
 
 
 async def _spoil(url: str, change: str) -> None:
@@ -224,6 +235,7 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
     await bank.post(transfer(alice, bob, 1), many, whole, none, refused, transfer(alice, bob, 2))
     await bank.post(bulk_again(many), bulk_again(whole, fingerprint=b"another"))
     requests = await request_traffic(bank, alice, bob)
+    held = await _operations(bank, alice, bob, crowd)
     late = transfer(alice, bob, 7)
     await bank.post(late)
     system = await bank.row(
@@ -245,4 +257,30 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         "late": late.id,
         "stranger": ids.new_uuid(),
         **requests,
+        **held,
     }
+
+
+async def _operations(
+    bank: Bank, alice: Holder, bob: Holder, crowd: list[Holder]
+) -> dict[str, UUID]:
+    """Holds in every state, refunds in part and in full, withdrawals, and refusals of each."""
+    opened = await bank.hold(alice, bob, 20)
+    part, voided = await bank.hold(alice, bob, 9), await bank.hold(bob, alice, 4)
+    captured = await bank.hold(bob, alice, 8)
+    paid, back = transfer(alice, bob, 6), transfer(bob, alice, 7)
+    await bank.post(
+        capture(bob, part.id, 3, final=False), capture(alice, captured.id, 5), paid, back,
+        void(alice, voided.id), capture(bob, part.id, 100), void(alice, opened.id),
+    )  # fmt: skip
+    refunded, whole = refund(bob, paid.id, 2), refund(alice, back.id)
+    await bank.post(refunded, whole, refund(bob, paid.id, 5), refund(crowd[0], paid.id))
+    withdrawal = operation("withdrawal", bob, amount=11, metadata='{"iban":"ZA1"}')
+    canceled = operation("withdrawal", bob, amount=2)
+    await bank.post(withdrawal, canceled, hold(alice, bob, 10**9))
+    await bank.post(operation("cancel", bob, target=canceled.id))
+    return {
+        "opened": opened.id, "part": part.id, "voided": voided.id, "captured": captured.id,
+        "paid": paid.id, "back": back.id, "refund": refunded.id, "withdrawal": withdrawal.id,
+        "canceled": canceled.id,
+    }  # fmt: skip

@@ -8,7 +8,7 @@ import msgspec
 from finpay.edge.portable_schema import portable
 from finpay.edge.router import API, Route
 from finpay.edge.routes import ROUTES
-from finpay.edge.schemas import problems, requests, webhooks
+from finpay.edge.schemas import money_requests, problems, requests, webhooks
 from finpay.errors import ERROR_SPECS, Code
 
 _ON_EVERY_ROUTE: Final = (Code.INTERNAL_ERROR, Code.UNAVAILABLE, Code.OVERLOADED)
@@ -21,12 +21,23 @@ _WITH_BODY: Final = (
 # The docs page fills these in; they work against `finpay dev`.
 _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
     requests.Login: {"email": "alice@finpay.dev", "password": "password123"},
-    requests.TransactionCreate: {
+    money_requests.TransactionCreate: {
         "receiver_email": "bob@finpay.dev",
         "amount": 2500,
         "description": "Lunch",
     },
-    requests.TransferBatchCreate: {
+    money_requests.HoldCreate: {
+        "receiver_email": "bob@finpay.dev",
+        "amount": 2500,
+        "expires_in": 3600,
+    },
+    money_requests.CaptureCreate: {"amount": 2000},
+    money_requests.RefundCreate: {"amount": 500},
+    money_requests.WithdrawalCreate: {
+        "amount": 2500,
+        "destination": {"bank": "Example Bank", "account": "62001234567"},
+    },
+    money_requests.TransferBatchCreate: {
         "mode": "independent",
         "transactions": [
             {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},

@@ -130,7 +130,7 @@ class Pipeline:
         principal = await self._authenticator.principal(request, record)
         record.user = principal.user
         max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
-        parsed = await parse(request, route, principal.account_id, max_transfers)
+        parsed = await parse(request, route, principal.account_id, max_transfers, path_id)
         if (refusal := authorise(principal, route)) is not None:
             parsed = ParsedRequest(error=refusal)
         admission = self._admission(principal, route, parsed)
@@ -198,7 +198,7 @@ class Pipeline:
             mode=mode,
             tiers=self._tiers.for_principal(
                 principal,
-                money=route.needs_key or route.in_transaction_tier,
+                money=(route.needs_key and route.counts_transfers) or route.in_transaction_tier,
                 transfers=parsed.transfers,
             ),
             token=f"{self._claim_prefix}{next(self._claim_counter)}",

@@ -10,24 +10,27 @@ from finpay.edge.handlers import (
     docs,
     events,
     health,
+    holds,
     metrics,
     payment_requests,
+    refunds,
     schedules,
     sessions,
     statements,
     transactions,
     transfer_batches,
     webhook_endpoints,
+    withdrawals,
 )
 from finpay.edge.request import query_params as q
 from finpay.edge.router import API, Route
-from finpay.edge.schemas import identity, requests, responses, webhooks
+from finpay.edge.schemas import identity, money_requests, requests, responses, webhooks
 from finpay.edge.schemas import payment_requests as request_schemas
 from finpay.edge.schemas import schedules as schedule_schemas
 from finpay.errors import Code
 from finpay.identity.resources import User
 from finpay.ledger.payment_requests import PaymentRequest, Status
-from finpay.ledger.resources import Account, Transaction
+from finpay.ledger.resources import Account, Hold, Transaction, Withdrawal
 from finpay.ledger.schedules import Schedule
 from finpay.outbox.resources import Event
 from finpay.statements.resources import Balance, Statement
@@ -39,18 +42,30 @@ MAX_BATCH_VALUES: Final = 40_000
 _TIMES: Final[q.Parameters] = {"created_from": q.CREATED_FROM, "created_to": q.CREATED_TO}
 _TRANSACTION_FILTERS: Final[q.Parameters] = {
     "direction": q.one_of("sent", "received"),
-    "status": q.one_of("pending", "completed", "failed", "reversed"),
+    "status": q.one_of("completed", "failed", "reversed"),
     **_TIMES,
     "amount_min": q.AMOUNT_MIN,
     "amount_max": q.AMOUNT_MAX,
     "counterparty_id": q.ACCOUNT_ID,
     "idempotency_key": q.IDEMPOTENCY_KEY,
 }
-_TRANSFER_ERRORS: Final = (
-    Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_INVALID, Code.INSUFFICIENT_FUNDS,
-    Code.ACCOUNT_FROZEN, Code.RECEIVER_NOT_FOUND, Code.REQUEST_IN_PROGRESS,
-    Code.IDEMPOTENCY_KEY_REUSE, Code.SAME_ACCOUNT, Code.RECEIVER_UNAVAILABLE,
-    Code.CURRENCY_MISMATCH, Code.BALANCE_LIMIT,
+_KEY_ERRORS: Final = (
+    Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_INVALID, Code.REQUEST_IN_PROGRESS,
+    Code.IDEMPOTENCY_KEY_REUSE,
+)  # fmt: skip
+_HOLD_ERRORS: Final = (
+    *_KEY_ERRORS, Code.ACCOUNT_FROZEN, Code.SAME_ACCOUNT, Code.RECEIVER_NOT_FOUND,
+    Code.RECEIVER_UNAVAILABLE, Code.CURRENCY_MISMATCH, Code.PRECONDITION_FAILED,
+    Code.LIMIT_EXCEEDED, Code.INSUFFICIENT_FUNDS,
+)  # fmt: skip
+_TRANSFER_ERRORS: Final = (*_HOLD_ERRORS, Code.BALANCE_LIMIT)
+_CAPTURE_ERRORS: Final = (
+    *_KEY_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.ACCOUNT_FROZEN, Code.HOLD_NOT_OPEN,
+    Code.SENDER_UNAVAILABLE, Code.AMOUNT_TOO_LARGE, Code.BALANCE_LIMIT,
+)  # fmt: skip
+_REFUND_ERRORS: Final = (
+    *_KEY_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.ACCOUNT_FROZEN, Code.NOT_REFUNDABLE,
+    Code.RECEIVER_UNAVAILABLE, Code.AMOUNT_TOO_LARGE, Code.INSUFFICIENT_FUNDS, Code.BALANCE_LIMIT,
 )  # fmt: skip
 _OPTIONAL_KEY_ERRORS: Final = (
     Code.IDEMPOTENCY_KEY_INVALID, Code.IDEMPOTENCY_KEY_REUSE, Code.REQUEST_IN_PROGRESS,
@@ -110,12 +125,12 @@ ROUTES: Final = (
           parameters={"from": q.FROM_DATE, "to": q.TO_DATE, "timezone": q.TIMEZONE,
                       "format": q.one_of("json", "csv", "pdf")}),
     Route("POST", f"{API}/transactions", transactions.create, "createTransaction", "Send money",
-          {201: Transaction}, body=requests.TransactionCreate, needs_key=True,
+          {201: Transaction}, body=money_requests.TransactionCreate, needs_key=True,
           errors=_TRANSFER_ERRORS, scope="transactions:write"),
     Route("POST", f"{API}/transactions/batch", transfer_batches.create, "createTransferBatch",
           "Send up to 1 000 transfers under one key",
           {200: responses.TransferBatch, 201: responses.TransferBatch},
-          body=requests.TransferBatchCreate, needs_key=True, max_body_bytes=MAX_BATCH_BYTES,
+          body=money_requests.TransferBatchCreate, needs_key=True, max_body_bytes=MAX_BATCH_BYTES,
           max_body_values=MAX_BATCH_VALUES, errors=_TRANSFER_ERRORS, scope="transactions:write"),
     Route("GET", f"{API}/transactions", transactions.list_, "listTransactions",
           "List transactions, newest first", {200: responses.TransactionList}, cached=True,
@@ -124,6 +139,52 @@ ROUTES: Final = (
     Route("GET", f"{API}/transactions/{{id}}", transactions.retrieve, "retrieveTransaction",
           "Retrieve a transaction", {200: Transaction}, errors=(Code.NOT_FOUND,),
           scope="transactions:read"),
+    Route("POST", f"{API}/transactions/{{id}}/refunds", refunds.create, "createRefund",
+          "Refund a transfer to its sender", {201: Transaction}, body=money_requests.RefundCreate,
+          body_optional=True, needs_key=True, id_prefix="txn", errors=_REFUND_ERRORS,
+          scope="transactions:write"),
+    Route("POST", f"{API}/holds", holds.create, "createHold", "Reserve money for a receiver",
+          {201: Hold}, body=money_requests.HoldCreate, needs_key=True, errors=_HOLD_ERRORS,
+          scope="holds:write"),
+    Route("GET", f"{API}/holds", holds.list_, "listHolds", "List holds, newest first",
+          {200: responses.HoldList}, errors=(Code.CURSOR_INVALID,),
+          parameters={"limit": q.LIMIT, "cursor": q.HOLDS_CURSOR,
+                      "direction": q.one_of("sent", "received"),
+                      "status": q.one_of("open", "captured", "voided", "expired"),
+                      "counterparty_id": q.ACCOUNT_ID, **_TIMES},
+          scope="transactions:read"),
+    Route("GET", f"{API}/holds/{{id}}", holds.retrieve, "retrieveHold", "Retrieve a hold",
+          {200: Hold}, errors=(Code.NOT_FOUND,),
+          scope="transactions:read"),
+    Route("POST", f"{API}/holds/{{id}}/capture", holds.capture, "captureHold",
+          "Move money of a hold to its receiver", {201: Transaction},
+          body=money_requests.CaptureCreate, body_optional=True, needs_key=True, id_prefix="hld",
+          errors=_CAPTURE_ERRORS,
+          scope="holds:write"),
+    Route("POST", f"{API}/holds/{{id}}/void", holds.void, "voidHold",
+          "Release what is left of a hold", {200: Hold}, body=money_requests.NoMembers,
+          body_optional=True, needs_key=True, counts_transfers=False, id_prefix="hld",
+          errors=(*_KEY_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.HOLD_NOT_OPEN),
+          scope="holds:write"),
+    Route("POST", f"{API}/withdrawals", withdrawals.create, "createWithdrawal",
+          "Ask to pay money out", {201: Withdrawal}, body=money_requests.WithdrawalCreate,
+          needs_key=True, errors=(*_KEY_ERRORS, Code.ACCOUNT_FROZEN, Code.LIMIT_EXCEEDED,
+                                  Code.INSUFFICIENT_FUNDS),
+          scope="withdrawals:write"),
+    Route("GET", f"{API}/withdrawals", withdrawals.list_, "listWithdrawals",
+          "List withdrawals, newest first", {200: responses.WithdrawalList},
+          parameters={"limit": q.LIMIT, "cursor": q.WITHDRAWALS_CURSOR,
+                      "status": q.one_of("pending", "completed", "rejected", "canceled")},
+          errors=(Code.CURSOR_INVALID,),
+          scope="transactions:read"),
+    Route("GET", f"{API}/withdrawals/{{id}}", withdrawals.retrieve, "retrieveWithdrawal",
+          "Retrieve a withdrawal", {200: Withdrawal}, errors=(Code.NOT_FOUND,),
+          scope="transactions:read"),
+    Route("POST", f"{API}/withdrawals/{{id}}/cancel", withdrawals.cancel, "cancelWithdrawal",
+          "Cancel a pending withdrawal", {200: Withdrawal}, body=money_requests.NoMembers,
+          body_optional=True, needs_key=True, counts_transfers=False, id_prefix="wdr",
+          errors=(*_KEY_ERRORS, Code.NOT_FOUND, Code.WITHDRAWAL_NOT_PENDING),
+          scope="withdrawals:write"),
     Route("POST", f"{API}/payment_requests", payment_requests.create, "createPaymentRequest",
           "Ask for money", {201: PaymentRequest}, body=request_schemas.PaymentRequestCreate,
           accepts_key=True, in_transaction_tier=True, errors=_REQUEST_ERRORS,

@@ -1,6 +1,7 @@
 -- name: list_accounts_of_users
-SELECT user_id, id, balance, held, currency, status, version, sequence, created_at
-FROM ledger.accounts WHERE user_id = ANY($1::uuid[])
+SELECT user_id, id, balance, held, currency, status, version, sequence,
+       ledger.limits_object(a)::text AS limits, created_at
+FROM ledger.accounts a WHERE user_id = ANY($1::uuid[])
 
 -- name: list_entries
 -- Newest first, before a version; one more than asked tells whether there are more.
@@ -16,7 +17,7 @@ LIMIT $5
 -- The account's history, newest first: two index ranges (what moved, what failed) merged by
 -- sequence. $2 and $3 are the cursor, $4 and $5 the floor; a branch stops at the page's length.
 WITH steps AS (
-    (SELECT e.transaction_id, e.version AS entry_version, e.sequence, e.balance_after
+    (SELECT e.transaction_id, e.version AS entry_version, e.sequence, e.balance_after, e.held_after
      FROM ledger.entries e JOIN ledger.transactions t ON t.id = e.transaction_id
      WHERE e.account_id = $1 AND e.version < $2 AND e.version >= $4
        AND $7 IS DISTINCT FROM 'failed'  -- known without a look at each
@@ -29,7 +30,7 @@ WITH steps AS (
        AND ($12::uuid IS NULL OR ($12 <> $1 AND $12 IN (t.sender_id, t.receiver_id)))
      ORDER BY e.version DESC LIMIT $13)
     UNION ALL
-    (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
+    (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after, f.held_after
      FROM ledger.failed_transactions f JOIN ledger.transactions t ON t.id = f.transaction_id
      WHERE f.account_id = $1 AND f.sequence < $3 AND f.sequence >= $5
        AND COALESCE($7, 'failed') = 'failed'
@@ -45,6 +46,8 @@ WITH steps AS (
 )
 SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency, t.description,
        t.metadata, t.failure_code, t.created_at, s.entry_version, s.sequence, s.balance_after,
+       COALESCE(s.held_after, 0) AS held_after, t.origin_type, t.origin_id, t.scheduled_for,
+       COALESCE(t.refunded_amount, 0) AS refunded_amount,
        a.sequence AS account_sequence
 FROM ledger.accounts a  -- so that an empty page still tells the account's sequence
 LEFT JOIN (steps s JOIN ledger.transactions t ON t.id = s.transaction_id) ON true
@@ -57,17 +60,19 @@ ORDER BY s.sequence DESC
 -- the planner would rather read the whole table once.
 SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency, t.description,
        t.metadata, t.failure_code, t.created_at, s.entry_version, s.sequence, s.balance_after,
+       COALESCE(s.held_after, 0) AS held_after, t.origin_type, t.origin_id, t.scheduled_for,
+       COALESCE(t.refunded_amount, 0) AS refunded_amount,
        a.sequence AS account_sequence, asked.place
 FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS asked (account_id, most, place)
 CROSS JOIN LATERAL (
     SELECT sequence FROM ledger.accounts WHERE id = asked.account_id OFFSET 0
 ) a
 LEFT JOIN LATERAL (
-    (SELECT e.transaction_id, e.version AS entry_version, e.sequence, e.balance_after
+    (SELECT e.transaction_id, e.version AS entry_version, e.sequence, e.balance_after, e.held_after
      FROM ledger.entries e
      WHERE e.account_id = asked.account_id ORDER BY e.version DESC LIMIT asked.most)
     UNION ALL
-    (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after
+    (SELECT f.transaction_id, f.version + 1, f.sequence, f.balance_after, f.held_after
      FROM ledger.failed_transactions f
      WHERE f.account_id = asked.account_id ORDER BY f.sequence DESC LIMIT asked.most)
     ORDER BY sequence DESC LIMIT asked.most
@@ -83,7 +88,9 @@ SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency,
        t.metadata, t.failure_code, t.created_at,
        COALESCE(e.version, f.version + 1) AS entry_version,
        COALESCE(e.sequence, f.sequence) AS sequence,
-       COALESCE(e.balance_after, f.balance_after) AS balance_after
+       COALESCE(e.balance_after, f.balance_after) AS balance_after,
+       COALESCE(e.held_after, f.held_after, 0) AS held_after, t.origin_type, t.origin_id,
+       t.scheduled_for, COALESCE(t.refunded_amount, 0) AS refunded_amount
 FROM ledger.transactions t
 LEFT JOIN ledger.entries e ON e.account_id = $2
     AND e.version = CASE $2 WHEN t.sender_id THEN t.sender_version
@@ -105,5 +112,6 @@ SELECT outcomes::text[], http_statuses, answers, stored_fingerprints, transactio
        sender_sequences,
        item_outcomes::text[], receiver_users, receiver_sequences, queued
 FROM ledger.post_transfers(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+    $22
 )

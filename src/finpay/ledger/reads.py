@@ -17,7 +17,10 @@ _END: Final = 2**63 - 1  # beyond every version and sequence: the first page
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user's account. Amounts in minor units; `sequence` counts what its owner can see."""
+    """A user's account. Amounts in minor units; `sequence` counts what its owner can see.
+
+    `limits` is JSON.
+    """
 
     id: UUID
     balance: int
@@ -26,6 +29,7 @@ class Account:
     status: str
     version: int
     sequence: int
+    limits: str
     created_at: datetime
 
 
@@ -59,6 +63,11 @@ class AccountTransaction:
     entry_version: int
     sequence: int
     balance_after: int
+    held_after: int
+    origin_type: str | None
+    origin_id: UUID | None
+    scheduled_for: datetime | None
+    refunded_amount: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def _schemas(name: str, template: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "type": "object",
         "properties": {
             "object": _subject(event_type, template),
-            "previous": _exactly(event_type.previous),
+            "previous": _exactly(event_type.previous, event_type.optional_previous),
         },
         "required": ["object", "previous"],
     }
@@ -95,10 +95,10 @@ def _subject(event_type: EventType, template: str) -> dict[str, Any]:
     return {"allOf": [shape, {"properties": dict(event_type.constraints)}]}
 
 
-def _exactly(members: Mapping[str, Any]) -> dict[str, Any]:
+def _exactly(members: Mapping[str, Any], optional: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": dict(members),
+        "properties": {**members, **optional},
         "required": list(members),
         "additionalProperties": False,
     }

@@ -13,9 +13,9 @@ from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
-from finpay.edge.schemas import problems
+from finpay.edge.schemas import problems, templates
 from finpay.edge.schemas.payment_requests import PaymentRequestCommand, PaymentRequestList
-from finpay.edge.schemas.responses import encode, transfer_template
+from finpay.edge.schemas.responses import encode
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.ledger import payment_requests
@@ -108,8 +108,13 @@ async def pay(services: Services, context: Context) -> Response:
     )
     reply = ""
     if row is not None:  # what is asked for never changes
-        reply = transfer_template(
-            transaction_id, row.amount, caller.account, row.description, row.metadata.encode()
+        reply = templates.transfer(
+            transaction_id,
+            row.amount,
+            caller.account,
+            row.description,
+            row.metadata.encode(),
+            origin=f'"{context.path_id}"',
         )
     payment = Payment(transaction_id, reply, _REFUSAL_TEMPLATES, _own_refusals(context))
     result = await payment_requests.pay(

@@ -11,15 +11,15 @@ from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
-from finpay.edge.schemas import problems, responses
-from finpay.edge.schemas.requests import TransferCommand
+from finpay.edge.schemas import problems, responses, templates
+from finpay.edge.schemas.money_requests import TransferCommand
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.gate.gate import Completion
 from finpay.identity.access_tokens import Principal
 from finpay.ledger import reads, resources
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import PostingResult, Transfer
+from finpay.ledger.posting import Operation, PostingResult, Transfer
 
 _CODE: Final = re.compile(rb'"code":"(\w+)"')
 _TRANSACTION_ID: Final = re.compile(rb'^{"id":"(txn_\w{26})"|"transaction_id":"(txn_\w{26})"')
@@ -29,7 +29,10 @@ _ID_WITHIN_BYTES: Final = 1_024  # at the begin of a transaction, or in a proble
 async def create(services: Services, context: Context) -> Response:
     """Posts one transfer. The response is what the ledger stored with the key."""
     transfer = _transfer(context, context.command)
-    result = await services.batcher.post(transfer)
+    conditional = context.command.has_precondition
+    result = await services.batcher.post(
+        _with_precondition(transfer, context.command) if conditional else transfer
+    )
     first = result.transaction_id == transfer.id
     return response_to(result, context, first=first)
 
@@ -117,6 +120,16 @@ async def _history(
     )
 
 
+def _with_precondition(transfer: Transfer, command: TransferCommand) -> Operation:
+    """The same transfer as an operation, as plain transfers have no preconditions."""
+    return Operation(
+        mode=transfer.mode,
+        if_version=command.if_version,
+        if_balance_gte=command.if_balance_gte,
+        **msgspec.structs.asdict(transfer),
+    )
+
+
 def _transfer(context: Context, command: TransferCommand) -> Transfer:
     transaction_id = ids.new_uuid()
     metadata = msgspec.json.encode(command.metadata)
@@ -133,7 +146,7 @@ def _transfer(context: Context, command: TransferCommand) -> Transfer:
         fingerprint=context.fingerprint,
         request_id=context.request_id,
         address=context.client_ip,
-        reply=responses.transfer_template(
+        reply=templates.transfer(
             transaction_id, command.amount, context.caller.account, command.description, metadata
         ),
     )

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from finpay import ids
 from finpay.edge.request.query_params import parse_time
-from finpay.edge.schemas.requests import Password, check_name
+from finpay.edge.schemas.fields import Password, check_name
 from finpay.errors import validation_failed
 from finpay.formats import Timestamp, format_timestamp
 from finpay.identity import api_keys, models

@@ -13,7 +13,7 @@ from finpay.formats import MinorUnits, Timestamp, format_timestamp
 from finpay.identity import models
 from finpay.identity.resources import User, user
 from finpay.ledger import reads
-from finpay.ledger.resources import Account, Transaction, account, entry_id
+from finpay.ledger.resources import Account, Hold, Transaction, Withdrawal, account, entry_id
 from finpay.outbox.resources import Event
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -68,6 +68,36 @@ class TransactionList(Struct, frozen=True):
     data: list[Transaction]
     has_more: bool
     next_cursor: str | None
+
+
+class HoldList(Struct, frozen=True):
+    """One page of holds."""
+
+    object: Literal["list"]
+    data: list[Hold]
+    has_more: bool
+    next_cursor: str | None
+
+
+class WithdrawalList(Struct, frozen=True):
+    """One page of withdrawals."""
+
+    object: Literal["list"]
+    data: list[Withdrawal]
+    has_more: bool
+    next_cursor: str | None
+
+
+class StoredAnswer(Struct, frozen=True):
+    """The answer that is stored with an idempotency key. `body` is its text, byte for byte."""
+
+    object: Literal["idempotency_key"]
+    key: str
+    http_status: int
+    content_type: str
+    body: str
+    transaction_id: str | None
+    created_at: Timestamp
 
 
 class TransferBatchItem(Struct, frozen=True):
@@ -165,28 +195,6 @@ def entry(row: reads.Entry, currency: str) -> Entry:
         balance_after=row.balance_after,
         version=row.version,
         created_at=format_timestamp(row.created_at),
-    )
-
-
-def transfer_template(
-    transaction_id: UUID,
-    amount: int,
-    sender: str,
-    description: str | None,
-    metadata: bytes,
-) -> str:
-    """The body of a completed transfer, for PostgreSQL's format().
-
-    Equal to the encoding of Transaction, byte for byte; a test compares them. The ledger fills in
-    the placeholders: currency, receiver, balance after, time.
-    """
-    text = _encode(description).decode().replace("%", "%%")
-    details = metadata.decode().replace("%", "%%")
-    return (
-        f'{{"id":"{ids.encode("txn", transaction_id)}","object":"transaction","type":"transfer",'
-        f'"status":"completed","direction":"sent","amount":{amount},"currency":"%1$s",'
-        f'"sender_id":"{sender}","receiver_id":"%2$s","description":{text},"metadata":{details},'
-        '"balance_after":%3$s,"failure_code":null,"created_at":"%4$s"}'
     )
 
 

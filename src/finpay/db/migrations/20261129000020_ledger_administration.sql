@@ -35,6 +35,7 @@ AS $$
         'id', account.public_id, 'object', 'account', 'balance', account.balance,
         'available', account.balance - account.held, 'held', account.held,
         'currency', account.currency, 'status', account.status, 'version', account.version,
+        'limits', ledger.limits_object(account),
         'created_at', ledger.format_timestamp(account.created_at))
 $$;
 

@@ -22,6 +22,8 @@ GRANT EXECUTE ON FUNCTION
     ledger.type_id,
     ledger.format_timestamp,
     ledger.account_object,
+    ledger.limits_object,
+    ledger.effective_limits,
     audit.record,
     audit.record_each,
     outbox.sequence_range,

@@ -1,0 +1,41 @@
+"""Holds and withdrawals as the client reads them: see _models.py."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class Hold(Struct, frozen=True):
+    """Money reserved for a receiver, `hld_…`, from the caller's side.
+
+    `status`: open, captured, voided or expired. `remaining` can still be captured.
+    """
+
+    id: str
+    status: str
+    direction: str
+    amount: int
+    captured_amount: int
+    remaining: int
+    currency: str
+    sender_id: str
+    receiver_id: str
+    description: str | None
+    metadata: dict[str, str]
+    expires_at: datetime
+    created_at: datetime
+
+
+class Withdrawal(Struct, frozen=True):
+    """Money to be paid out, `wdr_…`. `status`: pending, completed, rejected or canceled."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    destination: dict[str, str]
+    description: str | None
+    reference: str | None
+    reason: str | None
+    transaction_id: str | None
+    created_at: datetime
