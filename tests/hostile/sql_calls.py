@@ -106,11 +106,26 @@ def _key(rng: random.Random, world: World) -> str:
 def open_account(rng: random.Random, world: World) -> list[Value]:
     """A newcomer's account, at most times; its user leaves the list when it is opened."""
     user = rng.choice(world.newcomers) if world.newcomers else ids.new_uuid()
-    return [ids.new_uuid(), user, rng.choice(_CURRENCIES)]
+    limits = [rng.choice([None, 500, 10**9]) for _ in range(2)]
+    return [ids.new_uuid(), user, rng.choice(_CURRENCIES), *limits]
 
 
 def verify_slice(rng: random.Random, _: World) -> list[Value]:
     return [rng.choice([0, 1, 3_600]), rng.choice([0, 60, 3_600]), rng.choice([1, 7, 10_000])]
+
+
+def expire_holds(rng: random.Random, _: World) -> list[Value]:
+    return [rng.choice([1, 500, 10_000])]
+
+
+def change_limits(rng: random.Random, world: World) -> list[Value]:
+    limits = [rng.choice([None, 1, 10**6]), rng.choice([None, 1, 10**6])]
+    owner = rng.choice(world.owners)
+    return [owner, True, limits[0], rng.choice([True, False]), limits[1], "req_hostile", None]
+
+
+def apply_pending_limits(rng: random.Random, _: World) -> list[Value]:
+    return [rng.choice([1, 100])]
 
 
 def audit_record(rng: random.Random, world: World) -> list[Value]:
@@ -144,6 +159,9 @@ def prune(rng: random.Random, world: World) -> list[Value]:
 CALLS: Final[dict[str, Callable[[random.Random, World], list[Value]]]] = {
     "audit.record": audit_record,
     "audit.record_each": audit_record_each,
+    "ledger.apply_pending_limits": apply_pending_limits,
+    "ledger.change_limits": change_limits,
+    "ledger.expire_holds": expire_holds,
     "ledger.open_account": open_account,
     "ledger.post_transfers": transfers,
     "ledger.verify_slice": verify_slice,

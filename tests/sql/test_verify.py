@@ -89,7 +89,7 @@ async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
         "ok": True,
         "checks": [{"name": check.name, "ok": True, "violations": []} for check in report.checks],
     }
-    assert len(report.checks) == 21
+    assert len(report.checks) == 22
 
 
 async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> None:

@@ -67,6 +67,7 @@ async def _open_services(
         Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
         Signer(read.jwt_secrets, read.access_token_ttl_s),
         refresh_ttl_s=read.refresh_token_ttl_s,
+        limits=read.limits_of,
     )
     gate = components.gate(read, identity.confirm)
     health = HealthMonitor(health_pool, gate, partial(_preflight, health_pool, read, on_refused))

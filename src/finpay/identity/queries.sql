@@ -30,7 +30,7 @@ WITH registered AS (
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
        a.version, ledger.limits_object(a)::text, a.created_at, 'user' AS role
-FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9) a
+FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9, $13, $14) a
 
 -- name: record_registration
 -- The user's event stores no e-mail address and no name. They are read when the event is encoded,

@@ -1,6 +1,8 @@
-"""Holds as one of their parties reads them. The ledger makes and changes them: see posting.py."""
+"""Holds as one of their parties reads them, and their expiry. The ledger makes and changes them:
+see posting.py.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -8,6 +10,8 @@ from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Database
+
+EXPIRE_AT_ONCE: Final = 500  # rows of one commit, which holds the locks of their accounts
 
 _SQL: Final = queries.load("finpay.ledger", "holds.sql")
 _LAST: Final = UUID(int=2**128 - 1)  # above every id: the first page
@@ -63,3 +67,19 @@ async def page(
         limit,
     )
     return [Hold(*row) for row in rows]
+
+
+async def expire(database: Database, wake: Callable[[], None]) -> int:
+    """Expires what is due, in commits of their own. Returns the number of rows: a hold has two.
+
+    `wake` is called after a commit that left webhooks to deliver.
+    """
+    total = 0
+    while True:
+        row = await database.fetch_one(_SQL.expire_holds, EXPIRE_AT_ONCE)
+        assert row is not None, "a function with OUT parameters returns one row"  # noqa: S101
+        if row["queued"]:
+            wake()
+        if not row["expired"]:
+            return total
+        total += row["expired"]

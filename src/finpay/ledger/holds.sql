@@ -23,3 +23,6 @@ WHERE h.account_id = $1 AND h.id < $2
   AND ($7::timestamptz IS NULL OR h.created_at < $7)
 ORDER BY h.id DESC
 LIMIT $8
+
+-- name: expire_holds
+SELECT expired, queued FROM ledger.expire_holds($1)

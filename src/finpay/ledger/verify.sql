@@ -168,7 +168,8 @@ JOIN (
 LEFT JOIN ledger.accounts s ON s.id = t.actor_account
 WHERE e.type <> CASE t.status WHEN 'failed' THEN 'transaction.failed'
                               ELSE 'transaction.completed' END
-   OR e.actor_id IS DISTINCT FROM CASE e.account_id WHEN t.actor_account THEN s.user_id END
+   OR (e.actor_id IS DISTINCT FROM CASE e.account_id WHEN t.actor_account THEN s.user_id END
+       AND NOT (t.type IN ('withdrawal', 'refund') AND e.actor_id IS NULL))
    OR e.created_at <> t.created_at
 UNION ALL
 SELECT CASE WHEN a.id IS NULL

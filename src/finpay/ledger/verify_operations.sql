@@ -107,6 +107,36 @@ WHERE w.id IS NULL
    OR (w.status = 'completed') <> (w.reference IS NOT NULL)
    OR (w.status = 'rejected') <> (w.reason IS NOT NULL)
 
+-- name: references
+-- Every deposit and every completed withdrawal has its own reference, and no reference is for
+-- nothing: it waits for an approval, or belongs to one payment of its currency.
+SELECT format('The %s reference %s in %s is for txn:%s and the approval apr:%s, which is %s.',
+              r.space, r.reference, r.currency, r.transaction_id, r.approval_id, p.status)
+           AS sentence
+FROM ledger.payment_references r
+LEFT JOIN ledger.transactions t ON t.id = r.transaction_id
+LEFT JOIN ledger.approvals p ON p.id = r.approval_id
+WHERE CASE WHEN r.transaction_id IS NOT NULL
+           THEN t.type::text IS DISTINCT FROM r.space OR t.currency <> r.currency
+           ELSE p.reference IS DISTINCT FROM r.reference OR p.status = 'approved' END
+UNION ALL
+SELECT format('The %s txn:%s has %s references.', t.type, t.id, COALESCE(r.number, 0))
+FROM ledger.transactions t
+LEFT JOIN (
+    SELECT transaction_id, count(*) AS number FROM ledger.payment_references
+    GROUP BY transaction_id
+) r ON r.transaction_id = t.id
+WHERE (t.type IN ('deposit', 'withdrawal')) <> (COALESCE(r.number, 0) = 1)
+UNION ALL
+SELECT format('The approval apr:%s of %s is %s by usr:%s with txn:%s of %s.', p.id, p.amount,
+              p.status, p.decided_by, t.id, t.amount)
+FROM ledger.approvals p
+LEFT JOIN ledger.transactions t ON t.id = p.transaction_id
+WHERE (p.status = 'approved') <> (t.id IS NOT NULL)
+   OR (p.status = 'pending') <> (p.decided_by IS NULL)
+   OR p.decided_by = p.requested_by AND p.status = 'approved'
+   OR t.amount <> p.amount OR t.currency <> p.currency OR t.type::text <> p.action
+
 -- name: limits
 -- What an account sent today is what it paid, held and asked to withdraw, less what was released of
 -- that. Captures count as part of their holds.

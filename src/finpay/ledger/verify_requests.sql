@@ -46,10 +46,13 @@ LEFT JOIN ledger.accounts s
     ON s.id = CASE WHEN t.origin_type = 'hold' OR t.type = 'withdrawal' THEN t.receiver_id
                    ELSE t.sender_id END
 LEFT JOIN ledger.accounts system ON system.currency = t.currency AND system.user_id IS NULL
+LEFT JOIN identity.users o ON o.id = k.principal_id
 WHERE k.principal_id IS DISTINCT FROM CASE t.origin_type WHEN 'schedule' THEN t.origin_id
                                            ELSE COALESCE(s.user_id, s.id) END
-      -- An operator refunds as well, under a key of the system account.
-      AND NOT (t.type = 'refund' AND k.principal_id = system.id)
+      -- An operator acts under an own key, or under one of the system account.
+      AND NOT (t.type IN ('deposit', 'withdrawal', 'refund')
+               AND COALESCE(o.id, CASE k.principal_id WHEN system.id THEN system.id END)
+                   IS NOT NULL)
    OR k.http_status <> CASE t.status WHEN 'failed' THEN 402 ELSE 201 END
    OR k.created_at <> t.created_at
 UNION ALL
@@ -66,12 +69,13 @@ LEFT JOIN ledger.schedules c ON c.id = k.principal_id
 LEFT JOIN (
     SELECT DISTINCT actor_id, created_at FROM audit.log
     WHERE action IN ('hold.created', 'hold.voided', 'withdrawal.created', 'withdrawal.canceled',
-                     'payment_request.created', 'schedule.created')
+                     'payment_request.created', 'schedule.created', 'withdrawal.rejected',
+                     'approval.requested', 'approval.rejected', 'account.updated')
 ) l ON l.actor_id = k.principal_id AND l.created_at = k.created_at
 WHERE k.transaction_id IS NULL AND b.key IS NULL
   AND (COALESCE(u.id, s.id, c.id) IS NULL
-       OR CASE WHEN s.id IS NOT NULL THEN k.http_status NOT IN (200, 202, 422)
-               WHEN k.http_status IN (200, 201) THEN l.actor_id IS NULL
+       OR CASE WHEN s.id IS NOT NULL THEN k.http_status NOT IN (200, 402, 403, 404, 409, 422)
+               WHEN k.http_status IN (200, 201, 202) THEN l.actor_id IS NULL
                ELSE k.http_status NOT IN (402, 403, 404, 409, 412, 422) END)
 UNION ALL
 SELECT format('The %s bulk %s of usr:%s has %s items since %s, of which %s were refused, but its '
@@ -139,8 +143,9 @@ LEFT JOIN ledger.accounts s
 WHERE l.action LIKE 'transaction.%'  -- another object may have been given the same id
   AND (l.action <> CASE t.status WHEN 'failed' THEN 'transaction.failed'
                                  ELSE 'transaction.completed' END
+       -- An operator is another user, or nobody on the command line.
        OR (l.actor_id IS DISTINCT FROM s.user_id
-           AND NOT (t.type = 'refund' AND l.actor_id IS NULL))
+           AND t.type NOT IN ('deposit', 'withdrawal', 'refund'))
        OR l.created_at <> t.created_at)
 UNION ALL
 SELECT format('usr:%s was refused %s transfers at %s, and the audit log tells of %s.',
@@ -152,15 +157,20 @@ FROM (
     FROM ledger.idempotency_keys k
     LEFT JOIN ledger.schedules c ON c.id = k.principal_id
     LEFT JOIN ledger.accounts o ON o.id = c.account_id
+    -- The command line has no user, and keys of the system account.
     LEFT JOIN ledger.transfer_batches b ON b.principal_id = k.principal_id AND b.key = k.key
     WHERE CASE WHEN b.key IS NULL THEN k.transaction_id IS NULL AND k.http_status >= 400
                ELSE b.refused > 0 END
     GROUP BY COALESCE(o.user_id, k.principal_id), k.created_at
 ) k
 FULL JOIN (
-    SELECT actor_id, created_at, count(*) AS rows FROM audit.log
-    WHERE action IN ('transaction.refused', 'payment_request.refused', 'schedule.refused')
-    GROUP BY actor_id, created_at
+    SELECT COALESCE(l.actor_id, k.principal_id) AS actor_id, l.created_at, count(*) AS rows
+    FROM audit.log l
+    LEFT JOIN ledger.idempotency_keys k
+        ON l.actor_id IS NULL AND k.created_at = l.created_at
+        AND l.request_id = 'operator:' || k.key
+    WHERE l.action IN ('transaction.refused', 'payment_request.refused', 'schedule.refused')
+    GROUP BY COALESCE(l.actor_id, k.principal_id), l.created_at
 ) l ON l.actor_id = k.principal_id AND l.created_at = k.created_at
 WHERE k.refusals IS DISTINCT FROM l.rows
 UNION ALL

@@ -120,7 +120,11 @@ CREATE TABLE ledger.holds (
     receiver_id     uuid        NOT NULL,
     amount          bigint      NOT NULL,
     captured_amount bigint      NOT NULL DEFAULT 0,
+    -- Of the account, when it was made and when it was closed: the second null while it is open.
+    opened_sequence bigint      NOT NULL,
+    closed_sequence bigint,
     created_at      timestamptz NOT NULL,
+    closed_at       timestamptz,
     expires_at      timestamptz NOT NULL,
     status          ledger.hold_status NOT NULL,
     currency        text        NOT NULL,
@@ -139,7 +143,10 @@ CREATE TABLE ledger.withdrawals (
     id             uuid        NOT NULL,
     transaction_id uuid,                  -- of a completed one
     amount         bigint      NOT NULL,
+    opened_sequence bigint     NOT NULL,  -- as of a hold
+    closed_sequence bigint,
     created_at     timestamptz NOT NULL,
+    closed_at      timestamptz,
     status         ledger.withdrawal_status NOT NULL,
     currency       text        NOT NULL,
     description    text,

@@ -100,6 +100,77 @@ BEGIN
 END
 $$;
 
+-- Expires rows of holds whose time has come, at most so many of the given accounts, whose rows are
+-- locked: each gets its event under the next sequences. Per account: what is released of what it has
+-- on hold, what is given back to its limit today, and the number of events. `only_sent`: rows of
+-- senders alone.
+CREATE FUNCTION ledger.expire_rows(
+    account_ids uuid[], sequences bigint[], subscribed uuid[], moment timestamptz, most integer,
+    only_sent boolean,
+    OUT released bigint[], OUT given_back bigint[], OUT counts bigint[], OUT queued integer
+)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+    today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
+    expired_accounts  uuid[];
+    expired_sequences bigint[];
+BEGIN
+    WITH due AS MATERIALIZED (
+        SELECT d.account_id, d.id, row_number() OVER (PARTITION BY d.account_id
+                                                      ORDER BY d.expires_at, d.id) AS n
+        FROM (SELECT h.account_id, h.id, h.expires_at FROM ledger.holds h
+              WHERE h.status = 'open' AND h.expires_at <= moment
+                AND h.account_id = ANY (account_ids)
+                AND (h.account_id = h.sender_id OR NOT only_sent)
+              ORDER BY h.expires_at, h.account_id LIMIT most) d
+    ), expired AS (
+        UPDATE ledger.holds h
+        SET status = 'expired', closed_at = moment, closed_sequence = a.sequence + d.n
+        FROM due d
+        JOIN unnest(account_ids, sequences) AS a (id, sequence) ON a.id = d.account_id
+        WHERE h.account_id = d.account_id AND h.id = d.id
+        RETURNING h.account_id, h.id, h.closed_sequence, h.captured_amount,
+                  h.amount - h.captured_amount AS remaining, h.account_id = h.sender_id AS is_sent,
+                  (h.created_at AT TIME ZONE 'UTC')::date = today AS is_of_today
+    ), recorded AS (
+        INSERT INTO outbox.events (account_id, sequence, hold_id, created_at, type, data, previous)
+        SELECT e.account_id, e.closed_sequence, e.id, moment, 'hold.expired',
+               ledger.hold_state('expired', e.captured_amount),
+               ('{"status":"open","remaining":' || e.remaining || '}')::json
+        FROM expired e
+    ), per_account AS (
+        SELECT e.account_id, COALESCE(sum(e.remaining) FILTER (WHERE e.is_sent), 0) AS released,
+               COALESCE(sum(e.remaining) FILTER (WHERE e.is_sent AND e.is_of_today), 0)
+                   AS given_back,
+               count(*) AS number
+        FROM expired e GROUP BY e.account_id
+    )
+    SELECT array_agg(COALESCE(p.released, 0)::bigint ORDER BY a.n),
+           array_agg(COALESCE(p.given_back, 0)::bigint ORDER BY a.n),
+           array_agg(COALESCE(p.number, 0) ORDER BY a.n)
+    INTO released, given_back, counts
+    FROM unnest(account_ids) WITH ORDINALITY AS a (id, n)
+    LEFT JOIN per_account p ON p.account_id = a.id;
+
+    queued := 0;
+    IF subscribed IS NOT NULL THEN
+        SELECT array_agg(a.id), array_agg(n) INTO expired_accounts, expired_sequences
+        FROM unnest(account_ids, sequences, counts) AS a (id, sequence, number)
+        CROSS JOIN LATERAL generate_series(a.sequence + 1, a.sequence + a.number) n
+        WHERE a.id = ANY (subscribed);
+        IF expired_accounts IS NOT NULL THEN
+            queued := webhooks.enqueue(
+                expired_accounts, expired_sequences,
+                array_fill('hold.expired'::text, ARRAY[cardinality(expired_accounts)]));
+        END IF;
+    END IF;
+END
+$$;
+
 -- Releases the expired holds of senders who are short of money for this batch, so that no payment
 -- is refused for money that is theirs again: their own rows alone. The worker expires the others.
 CREATE FUNCTION ledger.release_expired(
@@ -109,19 +180,14 @@ CREATE FUNCTION ledger.release_expired(
 )
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
 AS $$
 DECLARE
-    today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
-    short uuid[];
-    hold  record;
-    s     integer;
-    expired_accounts  uuid[] := '{}';
-    expired_sequences bigint[] := '{}';
+    max_rows CONSTANT integer := 10000;  -- far more than are due while a worker runs
+    short    integer[];
+    expired  record;
 BEGIN
     queued := 0;
-    SELECT array_agg(account_ids[w.sender]) INTO short
+    SELECT array_agg(w.sender) INTO short
     FROM (
         SELECT q.sender, sum((SELECT sum(a) FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
                    AS wanted
@@ -134,33 +200,16 @@ BEGIN
     IF short IS NULL THEN
         RETURN;
     END IF;
-    FOR hold IN
-        UPDATE ledger.holds h SET status = 'expired'
-        WHERE h.account_id = ANY (short) AND h.sender_id = h.account_id
-          AND h.status = 'open' AND h.expires_at <= moment
-        RETURNING h.account_id, h.id, h.captured_amount, h.amount - h.captured_amount AS remaining,
-                  h.created_at
-    LOOP
-        s := array_position(account_ids, hold.account_id);
-        helds[s] := helds[s] - hold.remaining;
-        sequences[s] := sequences[s] + 1;
-        IF (hold.created_at AT TIME ZONE 'UTC')::date = today THEN
-            sents[s] := GREATEST(sents[s] - hold.remaining, 0);
-        END IF;
-        INSERT INTO outbox.events (account_id, sequence, hold_id, created_at, type, data, previous)
-        VALUES (hold.account_id, sequences[s], hold.id, moment, 'hold.expired',
-                ledger.hold_state('expired', hold.captured_amount),
-                json_build_object('status', 'open', 'remaining', hold.remaining));
-        expired_accounts  := expired_accounts || hold.account_id;
-        expired_sequences := expired_sequences || sequences[s];
+    expired := ledger.expire_rows(
+        (SELECT array_agg(account_ids[s] ORDER BY n) FROM unnest(short) WITH ORDINALITY x (s, n)),
+        (SELECT array_agg(sequences[s] ORDER BY n) FROM unnest(short) WITH ORDINALITY x (s, n)),
+        subscribed, moment, max_rows, true);
+    queued := expired.queued;
+    FOR i IN 1 .. cardinality(short) LOOP
+        helds[short[i]]     := helds[short[i]] - expired.released[i];
+        sents[short[i]]     := GREATEST(sents[short[i]] - expired.given_back[i], 0);
+        sequences[short[i]] := sequences[short[i]] + expired.counts[i];
     END LOOP;
-    IF expired_accounts && subscribed THEN
-        SELECT webhooks.enqueue(array_agg(e.account), array_agg(e.sequence),
-                                array_agg('hold.expired'::text))
-        INTO queued
-        FROM unnest(expired_accounts, expired_sequences) AS e (account, sequence)
-        WHERE e.account = ANY (subscribed);
-    END IF;
 END
 $$;
 
@@ -213,25 +262,29 @@ DECLARE
     queued integer := 0;
 BEGIN
     IF 'hold' = ANY (modes) THEN
-        INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, created_at,
-                                  expires_at, status, currency, description, metadata)
+        INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
+                                  created_at, expires_at, status, currency, description, metadata)
         SELECT account_ids[side.account], o.id, account_ids[o.sender], account_ids[o.receiver],
-               o.amount, moment, moment + make_interval(secs => expiries[o.request]), 'open',
+               o.amount, side.sequence, moment, moment + make_interval(secs => expiries[o.request]), 'open',
                own_currencies[o.sender], descriptions[o.item], metadata[o.item]::json
         FROM unnest(operations) AS o
-        CROSS JOIN LATERAL (VALUES (o.sender), (o.receiver)) AS side (account)
+        CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence),
+                                   (o.receiver, o.receiver_sequence)) AS side (account, sequence)
         WHERE o.mode = 'hold';
     END IF;
     IF modes && ARRAY['capture', 'void'] THEN
         UPDATE ledger.holds h
-        SET captured_amount = c.taken, status = c.status::ledger.hold_status
+        SET captured_amount = c.taken, status = c.status::ledger.hold_status,
+            closed_at = CASE WHEN c.status <> 'open' THEN moment END,
+            closed_sequence = CASE WHEN c.status <> 'open' THEN side.sequence END
         FROM (
             SELECT DISTINCT ON (o.sender, o.id) o.*
             FROM unnest(operations) AS o
             WHERE o.mode IN ('capture', 'void')
             ORDER BY o.sender, o.id, o.item DESC
         ) c
-        CROSS JOIN LATERAL (VALUES (c.sender), (c.receiver)) AS side (account)
+        CROSS JOIN LATERAL (VALUES (c.sender, c.sender_sequence),
+                                   (c.receiver, c.receiver_sequence)) AS side (account, sequence)
         WHERE h.account_id = account_ids[side.account] AND h.id = c.id;
     END IF;
     IF 'refund' = ANY (modes) THEN
@@ -244,14 +297,15 @@ BEGIN
         WHERE t.id = c.id;
     END IF;
     IF 'withdrawal' = ANY (modes) THEN
-        INSERT INTO ledger.withdrawals (account_id, id, amount, created_at, status, currency,
-                                        description, destination)
-        SELECT account_ids[o.sender], o.id, o.amount, moment, 'pending', own_currencies[o.sender],
+        INSERT INTO ledger.withdrawals (account_id, id, amount, opened_sequence, created_at,
+                                        status, currency, description, destination)
+        SELECT account_ids[o.sender], o.id, o.amount, o.sender_sequence, moment, 'pending', own_currencies[o.sender],
                descriptions[o.item], metadata[o.item]::json
         FROM unnest(operations) AS o WHERE o.mode = 'withdrawal';
     END IF;
     IF 'cancel' = ANY (modes) THEN
-        UPDATE ledger.withdrawals w SET status = 'canceled'
+        UPDATE ledger.withdrawals w
+        SET status = 'canceled', closed_at = moment, closed_sequence = o.sender_sequence
         FROM unnest(operations) AS o
         WHERE o.mode = 'cancel' AND w.account_id = account_ids[o.sender] AND w.id = o.id;
     END IF;
