@@ -84,6 +84,7 @@ class Identity:
                     new_key(),
                     origin.user_agent,
                     origin.address,
+                    *self._limits(currency),
                 )
                 await transaction.execute(
                     _SQL.record_registration,

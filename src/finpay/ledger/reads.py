@@ -80,7 +80,10 @@ class HistoryPosition:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list of transactions may be narrowed to; None means everything."""
+    """What a list of transactions may be narrowed to; None means everything.
+
+    `origin` is a type and an id, `metadata` a key and its value.
+    """
 
     direction: str | None = None
     status: str | None = None
@@ -89,15 +92,22 @@ class Filters:
     amount_min: int | None = None
     amount_max: int | None = None
     counterparty_id: UUID | None = None
+    type: str | None = None
+    origin: tuple[str, UUID] | None = None
+    metadata: tuple[str, str] | None = None
     idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A page, and the account's sequence when it was read."""
+    """A page, and the account's sequence when it was read.
+
+    `scanned_to`: the page may be short because no more rows were read than up to here.
+    """
 
     steps: Sequence[AccountTransaction]
     sequence: int
+    scanned_to: HistoryPosition | None = None
 
 
 async def accounts_of_users(database: Database, users: Sequence[UUID]) -> list[Account | None]:
@@ -143,13 +153,10 @@ async def history(
         before = HistoryPosition(
             min(before.version, end.version), min(before.sequence, end.sequence)
         )
+    bounds = account_id, before.version, before.sequence, floor.version, floor.sequence
     rows = await database.fetch(
         _SQL.list_transactions,
-        account_id,
-        before.version,
-        before.sequence,
-        floor.version,
-        floor.sequence,
+        *bounds,
         filters.direction,
         filters.status,
         filters.created_from,
@@ -157,10 +164,23 @@ async def history(
         filters.amount_min,
         filters.amount_max,
         filters.counterparty_id,
+        filters.type,
+        *(filters.origin or (None, None)),
+        *(filters.metadata or (None, None)),
         limit,
     )
     steps = [_step(row) for row in rows if row["id"] is not None]
-    return History(steps, rows[0]["account_sequence"])
+    scanned_to = None if len(steps) == limit else await _scanned_position(database, bounds)
+    if scanned_to is not None:
+        steps = [step for step in steps if step.sequence >= scanned_to.sequence]
+    return History(steps, rows[0]["account_sequence"], scanned_to)
+
+
+async def _scanned_position(
+    database: Database, bounds: tuple[UUID, int, int, int, int]
+) -> HistoryPosition | None:
+    row = await database.fetch_one(_SQL.get_scanned_position, *bounds)
+    return None if row is None else HistoryPosition(row["version"], row["sequence"])
 
 
 async def newest(

@@ -3,7 +3,7 @@
 import msgspec
 
 from finpay import ids
-from finpay.edge.handlers import operations
+from finpay.edge.handlers import dry_runs, operations
 from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
@@ -18,6 +18,8 @@ _ABSENT = FinPayError(Code.NOT_FOUND, "You have no hold with this id.")
 
 async def create(services: Services, context: Context) -> Response:
     """Reserves money for a receiver."""
+    if context.parameters.get("dry_run"):
+        return await dry_runs.of_payment(services, context, "hold")
     command = context.command
     hold_id = ids.new_uuid()
     metadata = msgspec.json.encode(command.metadata)

@@ -3,7 +3,7 @@
 import msgspec
 
 from finpay import ids
-from finpay.edge.handlers import operations
+from finpay.edge.handlers import dry_runs, operations
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
 from finpay.edge.schemas import templates
@@ -17,6 +17,8 @@ async def create(services: Services, context: Context) -> Response:
     """Gives money back to the sender of a transfer. The response is the refund."""
     command = context.command
     target = context.path_uuid("txn", _ABSENT)
+    if context.parameters.get("dry_run"):
+        return await dry_runs.of_refund(services, context, target)
     transaction_id = ids.new_uuid()
     metadata = msgspec.json.encode(command.metadata or {})
     reply = templates.refund(

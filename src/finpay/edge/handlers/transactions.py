@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from finpay import ids
+from finpay.edge.handlers import dry_runs
 from finpay.edge.handlers.accounts import no_account
 from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination
@@ -28,6 +29,8 @@ _ID_WITHIN_BYTES: Final = 1_024  # at the begin of a transaction, or in a proble
 
 async def create(services: Services, context: Context) -> Response:
     """Posts one transfer. The response is what the ledger stored with the key."""
+    if context.parameters.get("dry_run"):
+        return await dry_runs.of_payment(services, context, "transfer")
     transfer = _transfer(context, context.command)
     conditional = context.command.has_precondition
     result = await services.batcher.post(
@@ -64,6 +67,7 @@ async def list_(services: Services, context: Context) -> Response:
         resource=lambda row: resources.transaction(row, caller.account_id),
         codec=pagination.TRANSACTIONS,
         position=lambda row: (row.entry_version, row.sequence),
+        scanned_to=found.scanned_to and (found.scanned_to.version, found.scanned_to.sequence),
     )
     response.sequence = found.sequence
     return response

@@ -13,7 +13,15 @@ from finpay.formats import MinorUnits, Timestamp, format_timestamp
 from finpay.identity import models
 from finpay.identity.resources import User, user
 from finpay.ledger import reads
-from finpay.ledger.resources import Account, Hold, Transaction, Withdrawal, account, entry_id
+from finpay.ledger.resources import (
+    Account,
+    Hold,
+    Limits,
+    Transaction,
+    Withdrawal,
+    account,
+    entry_id,
+)
 from finpay.outbox.resources import Event
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -98,6 +106,19 @@ class StoredAnswer(Struct, frozen=True):
     body: str
     transaction_id: str | None
     created_at: Timestamp
+
+
+class DryRun(Struct, frozen=True):
+    """What would become of a payment now. `outcome`: completed, or the code of the refusal, of which
+    the balances are those of now."""
+
+    object: Literal["dry_run"]
+    outcome: str
+    amount: MinorUnits
+    currency: str
+    balance_after: MinorUnits
+    available_after: MinorUnits
+    limits: Limits
 
 
 class TransferBatchItem(Struct, frozen=True):
