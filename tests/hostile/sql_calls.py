@@ -128,6 +128,15 @@ def apply_pending_limits(rng: random.Random, _: World) -> list[Value]:
     return [rng.choice([1, 100])]
 
 
+def dry_run(rng: random.Random, world: World) -> list[Value]:
+    mode = rng.choice(["transfer", "hold", "refund"])
+    amount = rng.choice([1, 500, 10**9])
+    receiver = rng.choice([*world.accounts, ids.new_uuid()])
+    target = ids.new_uuid() if mode == "refund" else None
+    conditions = [rng.choice([None, 0, 7]) for _ in range(2)]
+    return [mode, rng.choice(world.accounts), amount, "ZAR", receiver, None, target, *conditions]
+
+
 def audit_record(rng: random.Random, world: World) -> list[Value]:
     owner = rng.choice(world.owners)
     subject = rng.choice([None, owner, rng.choice(world.accounts)])
@@ -161,6 +170,7 @@ CALLS: Final[dict[str, Callable[[random.Random, World], list[Value]]]] = {
     "audit.record_each": audit_record_each,
     "ledger.apply_pending_limits": apply_pending_limits,
     "ledger.change_limits": change_limits,
+    "ledger.dry_run": dry_run,
     "ledger.expire_holds": expire_holds,
     "ledger.open_account": open_account,
     "ledger.post_transfers": transfers,

@@ -2,7 +2,7 @@
 --
 -- The subjects are what the operations of test_verify.py leave behind: the holds :opened and :part
 -- (of alice to bob, 3 of 9 captured), :voided and :captured (of bob to alice, 5 of 8), the
--- transfers :paid (2 of 6 refunded by :refund) and :back (reversed), and the withdrawals
+-- transfers :purchase (2 of 6 refunded by :refund) and :back (reversed), and the withdrawals
 -- :withdrawal (pending) and :canceled of bob.
 
 -- name: an_account_holds_one_more
@@ -47,11 +47,11 @@ UPDATE ledger.holds SET expires_at = expires_at + interval '1 second'
 WHERE id = :opened AND account_id = :bob;
 
 -- name: one_more_was_refunded_than_moved
--- paid: refunds
-UPDATE ledger.transactions SET refunded_amount = refunded_amount + 1 WHERE id = :paid;
+-- purchase: refunds
+UPDATE ledger.transactions SET refunded_amount = refunded_amount + 1 WHERE id = :purchase;
 
 -- name: a_refund_names_another_transaction
--- paid: refunds
+-- purchase: refunds
 UPDATE ledger.transactions SET origin_id = :early WHERE id = :refund;
 
 -- name: a_refund_has_no_origin
@@ -59,21 +59,21 @@ UPDATE ledger.transactions SET origin_id = :early WHERE id = :refund;
 UPDATE ledger.transactions SET origin_id = NULL, origin_type = NULL WHERE id = :refund;
 
 -- name: a_transaction_refunded_in_part_is_reversed
--- paid: refunds
-UPDATE ledger.transactions SET status = 'reversed' WHERE id = :paid;
+-- purchase: refunds
+UPDATE ledger.transactions SET status = 'reversed' WHERE id = :purchase;
 
 -- name: a_reversed_transaction_is_completed
 -- back: refunds
 UPDATE ledger.transactions SET status = 'completed' WHERE id = :back;
 
 -- name: a_refund_goes_the_wrong_way
--- refund: entries, parties, events, idempotency_keys, audit
+-- refund: entries, parties, events
 UPDATE ledger.transactions SET sender_id = receiver_id, receiver_id = sender_id WHERE id = :refund;
 
 -- name: a_refund_is_not_told_to_the_payer
 -- alice: refunds, sequences
 DELETE FROM outbox.events
-WHERE account_id = :alice AND transaction_id = :paid AND type = 'transaction.refunded';
+WHERE account_id = :alice AND transaction_id = :purchase AND type = 'transaction.refunded';
 
 -- name: a_pending_withdrawal_is_rejected_without_a_reason
 -- withdrawal: holds, withdrawals, limits

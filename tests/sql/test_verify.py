@@ -27,25 +27,21 @@ from finpay.ledger.verify import Check, Report, verify
 from tests.servers import clone_template, drop_database
 from tests.sql.ledger_fixtures import (
     Bank,
-    Holder,
     again,
     bulk,
     bulk_again,
-    capture,
     fresh_key,
-    hold,
     item,
-    operation,
-    refund,
     transfer,
-    void,
 )
+from tests.sql.operation_traffic import operation_traffic
 from tests.sql.request_traffic import request_traffic
 
 MOVED_S: Final = 10.0  # for one transfer, on a busy machine
 
 CORRUPTION_FILES: Final = (
-    "corruptions.sql", "corruptions_of_requests.sql", "corruptions_of_operations.sql", "corruptions_of_transfer_batches.sql",
+    "corruptions.sql", "corruptions_of_requests.sql", "corruptions_of_operations.sql",
+    "corruptions_of_transfer_batches.sql",
 )  # fmt: skip
 CORRUPTIONS: Final = Queries(
     "".join(Path(__file__).with_name(name).read_text("utf-8") for name in CORRUPTION_FILES),
@@ -235,7 +231,7 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
     await bank.post(transfer(alice, bob, 1), many, whole, none, refused, transfer(alice, bob, 2))
     await bank.post(bulk_again(many), bulk_again(whole, fingerprint=b"another"))
     requests = await request_traffic(bank, alice, bob)
-    held = await _operations(bank, alice, bob, crowd)
+    held = await operation_traffic(bank, alice, bob, crowd[0])
     late = transfer(alice, bob, 7)
     await bank.post(late)
     system = await bank.row(
@@ -259,28 +255,3 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         **requests,
         **held,
     }
-
-
-async def _operations(
-    bank: Bank, alice: Holder, bob: Holder, crowd: list[Holder]
-) -> dict[str, UUID]:
-    """Holds in every state, refunds in part and in full, withdrawals, and refusals of each."""
-    opened = await bank.hold(alice, bob, 20)
-    part, voided = await bank.hold(alice, bob, 9), await bank.hold(bob, alice, 4)
-    captured = await bank.hold(bob, alice, 8)
-    paid, back = transfer(alice, bob, 6), transfer(bob, alice, 7)
-    await bank.post(
-        capture(bob, part.id, 3, final=False), capture(alice, captured.id, 5), paid, back,
-        void(alice, voided.id), capture(bob, part.id, 100), void(alice, opened.id),
-    )  # fmt: skip
-    refunded, whole = refund(bob, paid.id, 2), refund(alice, back.id)
-    await bank.post(refunded, whole, refund(bob, paid.id, 5), refund(crowd[0], paid.id))
-    withdrawal = operation("withdrawal", bob, amount=11, metadata='{"iban":"ZA1"}')
-    canceled = operation("withdrawal", bob, amount=2)
-    await bank.post(withdrawal, canceled, hold(alice, bob, 10**9))
-    await bank.post(operation("cancel", bob, target=canceled.id))
-    return {
-        "opened": opened.id, "part": part.id, "voided": voided.id, "captured": captured.id,
-        "paid": paid.id, "back": back.id, "refund": refunded.id, "withdrawal": withdrawal.id,
-        "canceled": canceled.id,
-    }  # fmt: skip

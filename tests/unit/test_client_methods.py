@@ -22,7 +22,8 @@ SES = "ses_01h455vb4pex5vsknk084sn02q"
 PRQ = "prq_01h455vb4pex5vsknk084sn02q"
 SCH = "sch_01h455vb4pex5vsknk084sn02q"
 LISTS = {
-    "holds", "withdrawals", "entries", "sessions", "api_keys", "events", "transactions", "payment_requests", "schedules",
+    "holds", "withdrawals", "entries", "sessions", "api_keys", "events", "transactions", "payment_requests",
+    "schedules",
     "webhook_endpoints", "deliveries",
 }  # fmt: skip
 

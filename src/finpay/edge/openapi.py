@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from finpay.edge.portable_schema import portable
+from finpay.edge.request.query_params import Cursor, Pair, Parameter
 from finpay.edge.router import API, Route
 from finpay.edge.routes import ROUTES
 from finpay.edge.schemas import money_requests, problems, requests, webhooks
@@ -127,15 +128,7 @@ def _tag(route: Route) -> str:
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "in": "query",
-            "required": parameter.required,
-            "schema": portable(parameter.schema),
-        }
-        for name, parameter in route.parameters.items()
-    ]
+    found = [_query_parameter(name, parameter) for name, parameter in route.parameters.items()]
     if "{id}" in route.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
     if route.needs_key:
@@ -150,6 +143,13 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _query_parameter(name: str, parameter: Parameter | Cursor | Pair) -> dict[str, Any]:
+    found = {"name": name, "in": "query", "required": parameter.required}
+    if isinstance(parameter, Pair):
+        found |= {"style": "deepObject", "explode": True}
+    return found | {"schema": portable(parameter.schema)}
 
 
 def _responses(route: Route) -> dict[str, Any]:

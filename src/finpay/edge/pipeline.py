@@ -40,6 +40,7 @@ MAX_SMALL_BODY_BYTES: Final = 2_048  # of a request without a token: longer than
 WAIT_S: Final = 2.0  # of a request for the response to the first one with the same key
 MIN_POLL_S: Final = 0.01
 MAX_POLL_S: Final = 0.2
+_NO_KEY: Final = "change "  # before the token of a write without a key; no key has a space
 MAX_WAITING: Final = 64  # per process; further copies are 409 at once
 
 _LOG: Final = logs.get()
@@ -184,7 +185,8 @@ class Pipeline:
     def _admission(self, principal: Principal, route: Route, parsed: ParsedRequest) -> Admission:
         mode: Mode = "count_only"
         variant = ""
-        if parsed.error is None and parsed.key:
+        token = f"{self._claim_prefix}{next(self._claim_counter)}"
+        if parsed.error is None and (parsed.key or route.marks_cache):
             mode = "idempotent_write"
         elif parsed.error is None and route.cached and "cursor" not in parsed.query:
             mode = "cached_read"
@@ -201,8 +203,8 @@ class Pipeline:
                 money=(route.needs_key and route.counts_transfers) or route.in_transaction_tier,
                 transfers=parsed.transfers,
             ),
-            token=f"{self._claim_prefix}{next(self._claim_counter)}",
-            key=parsed.key,
+            token=token,
+            key=parsed.key or f"{_NO_KEY}{token}",
             fingerprint=parsed.fingerprint,
             variant=variant,
         )

@@ -33,7 +33,8 @@ class Route:
     `tier` names a further rate limit, `needs_key` routes change money under an idempotency key;
     others may accept one, or count like them in the transaction tier; with `counts_transfers` false
     they don't count there. `id_prefix` is the kind of the id in the path where a malformed one is
-    refused before the key. `cached` ones may be answered from the cache. `responses`, `files`
+    refused before the key. `cached` ones may be answered from the cache; those with `marks_cache`
+    change what is cached without a key. `responses`, `files`
     (further media types of 200) and `errors` are for OpenAPI.
     """
 
@@ -56,6 +57,7 @@ class Route:
     counts_transfers: bool = True
     id_prefix: Prefix | None = None
     cached: bool = False
+    marks_cache: bool = False
     files: Mapping[str, str] = field(default_factory=dict)
     scope: Scope | Literal["any"] | None = None
     errors: tuple[Code, ...] = ()

@@ -40,8 +40,8 @@ class Identity:
     """Users and sessions, as the edge needs them. One per process.
 
     The edge normalises e-mail addresses (`emails.normalise`) and checks the password of a
-    registration (`passwords.weakness`), because it knows the pointers of both. `limits` are those of
-    a new account in a currency: of one payment, and of a day.
+    registration (`passwords.weakness`), because it knows the pointers of both. `limits` are those
+    of a new account in a currency: of one payment, and of a day.
     """
 
     def __init__(

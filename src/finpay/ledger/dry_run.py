@@ -1,4 +1,4 @@
-"""What would become of a payment, by the rules of ledger.post_transfers, without locks or effects."""
+"""What would become of a payment, by the rules of ledger.post_transfers. Nothing happens."""
 
 from dataclasses import dataclass
 from typing import Final, Literal

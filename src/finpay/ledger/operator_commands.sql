@@ -1,5 +1,5 @@
--- Each command begins with its origin: operator (null on the command line), key, fingerprint, request
--- id, address, and the amount above which a second operator has to approve.
+-- Each command begins with its origin: operator (null on the command line), key, fingerprint,
+-- request id, address, and the amount above which a second operator has to approve.
 
 -- name: create_deposit
 SELECT outcome, answer FROM ledger.deposit(

@@ -77,6 +77,10 @@ class HistoryPosition:
     version: int = _END
     sequence: int = _END
 
+    @property
+    def values(self) -> tuple[int, int]:
+        return self.version, self.sequence
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -108,6 +112,23 @@ class History:
     steps: Sequence[AccountTransaction]
     sequence: int
     scanned_to: HistoryPosition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The answer stored with an idempotency key."""
+
+    key: str
+    http_status: int
+    answer: str
+    transaction_id: UUID | None
+    created_at: datetime
+
+
+async def stored_answer(database: Database, user_id: UUID, key: str) -> StoredAnswer | None:
+    """What the user's key stands for, or None."""
+    row = await database.fetch_one(_SQL.get_idempotency_key, user_id, key)
+    return None if row is None else StoredAnswer(*row)
 
 
 async def accounts_of_users(database: Database, users: Sequence[UUID]) -> list[Account | None]:

@@ -129,9 +129,12 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "account.updated": EventType(
         Account,
-        "The operator froze or unfroze the account. Not sent when only the balance changed: "
-        "see transaction.completed.",
-        previous={"status": {"enum": ["active", "frozen"]}},
+        "The operator froze or unfroze the account, or its limits changed. Not sent when only the "
+        "balance changed: see transaction.completed.",
+        optional_previous={
+            "status": {"enum": ["active", "frozen"]},
+            "limits": {"type": "object"},
+        },
     ),
     "hold.captured": EventType(
         Hold,

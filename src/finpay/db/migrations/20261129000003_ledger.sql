@@ -133,6 +133,8 @@ CREATE TABLE ledger.holds (
     CONSTRAINT holds_pkey PRIMARY KEY (account_id, id),
     CONSTRAINT holds_captured CHECK (captured_amount BETWEEN 0 AND amount)
 ) WITH (fillfactor = 80);
+-- Operators know a hold by its id alone.
+CREATE INDEX holds_of_senders ON ledger.holds (id) WHERE account_id = sender_id;
 -- The rows to expire, oldest first, of all accounts or of one.
 CREATE INDEX holds_due ON ledger.holds (expires_at, account_id) WHERE status = 'open';
 

@@ -54,6 +54,7 @@ RETURN CASE outcome
     WHEN 'withdrawal_not_pending' THEN 409
     WHEN 'approval_not_pending' THEN 409
     WHEN 'schedule_not_active' THEN 409
+    WHEN 'reference_taken' THEN 409
     WHEN 'precondition_failed' THEN 412
     ELSE 422
 END::smallint;

@@ -101,9 +101,9 @@ END
 $$;
 
 -- Expires rows of holds whose time has come, at most so many of the given accounts, whose rows are
--- locked: each gets its event under the next sequences. Per account: what is released of what it has
--- on hold, what is given back to its limit today, and the number of events. `only_sent`: rows of
--- senders alone.
+-- locked: each gets its event under the next sequences. Per account: what is released of what it
+-- has on hold, what is given back to its limit today, and the number of events. `only_sent`: rows
+-- of senders alone.
 CREATE FUNCTION ledger.expire_rows(
     account_ids uuid[], sequences bigint[], subscribed uuid[], moment timestamptz, most integer,
     only_sent boolean,
@@ -265,7 +265,8 @@ BEGIN
         INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
                                   created_at, expires_at, status, currency, description, metadata)
         SELECT account_ids[side.account], o.id, account_ids[o.sender], account_ids[o.receiver],
-               o.amount, side.sequence, moment, moment + make_interval(secs => expiries[o.request]), 'open',
+               o.amount, side.sequence, moment,
+               moment + make_interval(secs => expiries[o.request]), 'open',
                own_currencies[o.sender], descriptions[o.item], metadata[o.item]::json
         FROM unnest(operations) AS o
         CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence),
@@ -299,7 +300,8 @@ BEGIN
     IF 'withdrawal' = ANY (modes) THEN
         INSERT INTO ledger.withdrawals (account_id, id, amount, opened_sequence, created_at,
                                         status, currency, description, destination)
-        SELECT account_ids[o.sender], o.id, o.amount, o.sender_sequence, moment, 'pending', own_currencies[o.sender],
+        SELECT account_ids[o.sender], o.id, o.amount, o.sender_sequence, moment, 'pending',
+               own_currencies[o.sender],
                descriptions[o.item], metadata[o.item]::json
         FROM unnest(operations) AS o WHERE o.mode = 'withdrawal';
     END IF;

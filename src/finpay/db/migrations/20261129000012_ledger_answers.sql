@@ -13,6 +13,7 @@ CREATE TYPE ledger.answers AS (
 -- A text as a JSON string, or null.
 CREATE FUNCTION ledger.json_string(value text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 RETURN COALESCE(to_json(value)::text, 'null');
 
 -- Adds the answers that are not stored yet. The template of a reply is filled with: 1 currency,
@@ -98,7 +99,7 @@ BEGIN
                                     ELSE item.received_balance - item.received_held END,
                     CASE WHEN item.sent_sequence IS NULL
                          THEN COALESCE(target.amount, item.amount) ELSE item.amount END,
-                    ledger.json_string(target.description),
+                    COALESCE(to_json(target.description)::text, 'null'),
                     target.metadata, target.taken, ledger.format_timestamp(target.created_at),
                     ledger.format_timestamp(COALESCE(
                         target.expires_at, moment + make_interval(secs => expiries[q]))));

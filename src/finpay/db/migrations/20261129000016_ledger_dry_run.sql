@@ -37,6 +37,7 @@ DECLARE
     daily   bigint;
     holds   boolean;
     within  boolean;
+    unknowns integer;
     effect  ledger.operation_effect;
 BEGIN
     IF (mode IN ('transfer', 'hold', 'refund')
@@ -49,6 +50,12 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the caller is not a user account'
             USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF caller.held > 0 THEN  -- money of expired holds may be spent before a worker releases it
+        caller.held := caller.held - COALESCE((
+            SELECT sum(h.amount - h.captured_amount) FROM ledger.holds h
+            WHERE h.account_id = caller.id AND h.sender_id = caller.id AND h.status = 'open'
+              AND h.expires_at <= moment), 0);
     END IF;
     SELECT * INTO unknown FROM ledger.dry_run_receivers d
     WHERE d.account_id = of_account AND d.day = today;
@@ -105,7 +112,11 @@ BEGIN
             SET day = today, receivers = CASE
                 WHEN d.day <> today THEN excluded.receivers
                 WHEN d.receivers @> excluded.receivers THEN d.receivers
-                ELSE d.receivers || excluded.receivers END;
+                ELSE d.receivers || excluded.receivers END
+        RETURNING cardinality(d.receivers) INTO unknowns;
+        IF unknowns > max_unknown THEN  -- several at once
+            outcome := 'exhausted';
+        END IF;
     END IF;
 END
 $$;

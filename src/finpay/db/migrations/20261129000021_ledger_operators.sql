@@ -49,7 +49,7 @@ CREATE TYPE ledger.operator_origin AS (
     fingerprint    bytea,
     request_id     text,
     address        text,
-    approval_above bigint  -- the amount above which a second operator has to approve; null: none
+    approval_above jsonb  -- by currency, the amount above which a second operator has to approve
 );
 
 CREATE TYPE ledger.operator_action AS (
@@ -67,10 +67,11 @@ CREATE TYPE ledger.operator_result AS (
     answer         text,
     fingerprint    bytea,
     transaction_id uuid,
-    user_id        uuid  -- whose account changed; null: none
+    users          uuid[]  -- whose accounts changed
 );
 
--- 22023 for an origin that can't be.
+-- 22023 for an origin that can't be. Commands under one key wait for each other: those about other
+-- currencies lock other accounts.
 CREATE FUNCTION ledger.check_operator_origin(origin ledger.operator_origin) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -83,6 +84,8 @@ BEGIN
         RAISE EXCEPTION 'a key, fingerprint, request id or address is not valid'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(
+        COALESCE(origin.operator_id::text, '') || ' ' || origin.key, 0));
 END
 $$;
 
@@ -140,6 +143,30 @@ BEGIN
                                          key, fingerprint, answer)
     VALUES (COALESCE(origin.operator_id, system_id), result.transaction_id, moment,
             result.http_status, origin.key, origin.fingerprint, result.answer);
+    RETURN result;
+END
+$$;
+
+-- The answer of a command about something that is not there. An operator's is stored with the key;
+-- on the command line it has no currency, and so no account whose key it could be.
+CREATE FUNCTION ledger.unknown_result(origin ledger.operator_origin, outcome ledger.outcome)
+RETURNS ledger.operator_result
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    result ledger.operator_result;
+BEGIN
+    IF origin.operator_id IS NOT NULL THEN
+        result := ledger.stored_operator_result(origin, NULL);
+    END IF;
+    IF result.outcome IS NULL THEN
+        result.outcome     := outcome;
+        result.http_status := ledger.http_status(outcome, 'operator');
+        IF origin.operator_id IS NOT NULL THEN
+            result := ledger.store_operator_result(result, origin, NULL, NULL, clock_timestamp());
+        END IF;
+    END IF;
     RETURN result;
 END
 $$;

@@ -69,17 +69,16 @@ BEGIN
     IF ((action.amount BETWEEN 1 AND 9007199254740991 OR action.amount IS NULL)
         AND (action.amount IS NOT NULL OR action.action <> 'deposit')
         AND char_length(COALESCE(action.description, '')) <= 500
-        AND (char_length(action.reference) BETWEEN 1 AND 100) = (action.action <> 'refund')
+        AND (COALESCE(char_length(action.reference), 0) BETWEEN 1 AND 100)
+            = (action.action <> 'refund')
         AND new_id IS NOT NULL) IS NOT TRUE THEN
         RAISE EXCEPTION 'an amount, reference or description is not valid'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     parties := ledger.parties_of_action(action);
     IF parties.currency IS NULL THEN
-        result.outcome := CASE action.action WHEN 'deposit' THEN 'receiver_not_found'
-                                             ELSE 'not_found' END;
-        result.http_status := 404;
-        RETURN result;  -- without a currency there is no key space
+        RETURN ledger.unknown_result(origin, CASE action.action
+            WHEN 'deposit' THEN 'receiver_not_found'::ledger.outcome ELSE 'not_found' END);
     END IF;
     system_id := ledger.system_account(parties.currency);
     PERFORM FROM ledger.accounts a
@@ -106,8 +105,8 @@ BEGIN
             OR origin.operator_id IN (sender.user_id, receiver.user_id) THEN 'forbidden'
         WHEN withdrawal.status <> 'pending' THEN 'withdrawal_not_pending'
         WHEN refunded.type NOT IN ('transfer', 'deposit', 'withdrawal') THEN 'not_refundable'
-        WHEN taken.reference IS NOT NULL AND taken.approval_id IS DISTINCT FROM approval.id
-            THEN 'reference_taken'
+        WHEN taken.transaction_id IS NOT NULL OR taken.approval_id <> approval.id
+            OR (taken.approval_id IS NOT NULL AND approval.id IS NULL) THEN 'reference_taken'
         WHEN sender.user_id IS NOT NULL AND sender.status = 'frozen' AND refunded.id IS NULL
             THEN 'sender_unavailable'
         WHEN receiver.user_id IS NOT NULL AND receiver.status = 'frozen'
@@ -118,7 +117,7 @@ BEGIN
         WHEN receiver.user_id IS NOT NULL AND receiver.balance > 9007199254740991 - amount
             THEN 'balance_limit'
         WHEN origin.operator_id IS NOT NULL AND approval.id IS NULL
-            AND amount > origin.approval_above THEN 'approval_required'
+            AND amount > (origin.approval_above ->> parties.currency)::bigint THEN 'approval_required'
         ELSE 'completed' END;
     result.http_status := ledger.http_status(result.outcome::ledger.outcome, action.action);
 
@@ -150,7 +149,7 @@ BEGIN
         END IF;
         PERFORM ledger.finish_action(action, withdrawal, refunded, amount, new_id, moment);
         result.transaction_id := new_id;
-        result.user_id := COALESCE(sender.user_id, receiver.user_id);
+        result.users := array_remove(ARRAY[sender.user_id, receiver.user_id], NULL);
         result.answer := ledger.operator_transaction(moved, action.reference);
     ELSE
         members := CASE result.outcome
@@ -170,22 +169,27 @@ $$;
 CREATE FUNCTION ledger.take_reference(
     of_currency text, of_space text, of_reference text, of_transaction uuid, of_approval uuid
 ) RETURNS void
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     INSERT INTO ledger.payment_references AS r (currency, space, reference, transaction_id,
                                                 approval_id)
     VALUES (of_currency, of_space, of_reference, of_transaction, of_approval)
     ON CONFLICT (currency, space, reference) DO UPDATE
         SET transaction_id = excluded.transaction_id, approval_id = excluded.approval_id
-        WHERE r.transaction_id IS NULL
+        WHERE r.transaction_id IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the reference belongs to another payment' USING ERRCODE = 'XX001';
+    END IF;
+END
 $$;
 
 -- What a movement of money ends: the withdrawal that it pays, or a part of the transaction that it
 -- refunds, with the events about it.
 CREATE FUNCTION ledger.finish_action(
     action ledger.operator_action, withdrawal ledger.withdrawals, refunded ledger.transactions,
-    amount bigint, of_transaction uuid, moment timestamptz
+    of_amount bigint, of_transaction uuid, moment timestamptz
 ) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -209,8 +213,8 @@ BEGIN
                 'status', 'pending', 'reference', NULL, 'transaction_id', NULL), moment);
     ELSIF action.action = 'refund' THEN
         UPDATE ledger.transactions t
-        SET refunded_amount = COALESCE(t.refunded_amount, 0) + amount,
-            status = CASE WHEN COALESCE(t.refunded_amount, 0) + amount = t.amount
+        SET refunded_amount = COALESCE(t.refunded_amount, 0) + of_amount,
+            status = CASE WHEN COALESCE(t.refunded_amount, 0) + of_amount = t.amount
                           THEN 'reversed'::ledger.transaction_status ELSE t.status END
         WHERE t.id = refunded.id RETURNING * INTO refunded;
         FOREACH party IN ARRAY ARRAY[refunded.sender_id, refunded.receiver_id] LOOP

@@ -64,9 +64,7 @@ BEGIN
     END IF;
     SELECT * INTO withdrawal FROM ledger.withdrawals w WHERE w.id = of_withdrawal;
     IF NOT FOUND THEN
-        result.outcome := 'not_found';
-        result.http_status := 404;
-        RETURN result;
+        RETURN ledger.unknown_result(origin, 'not_found');
     END IF;
     system_id := ledger.system_account(withdrawal.currency);
     PERFORM FROM ledger.accounts a WHERE a.id IN (withdrawal.account_id, system_id)
@@ -99,7 +97,7 @@ BEGIN
         INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address)
         VALUES (moment, origin.operator_id, withdrawal.id, 'withdrawal.rejected',
                 origin.request_id, origin.address);
-        result.user_id := owner.user_id;
+        result.users := ARRAY[owner.user_id];
         result.answer := ledger.withdrawal_object(withdrawal)::text;
     END IF;
     RETURN ledger.store_operator_result(
@@ -128,9 +126,7 @@ BEGIN
     SELECT * INTO hold FROM ledger.holds h
     WHERE h.id = of_hold AND h.account_id = h.sender_id;
     IF NOT FOUND THEN
-        result.outcome := 'not_found';
-        result.http_status := 404;
-        RETURN result;
+        RETURN ledger.unknown_result(origin, 'not_found');
     END IF;
     system_id := ledger.system_account(hold.currency);
     PERFORM FROM ledger.accounts a WHERE a.id IN (hold.sender_id, hold.receiver_id, system_id)
@@ -172,7 +168,7 @@ BEGIN
         INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address)
         VALUES (moment, origin.operator_id, hold.id, 'hold.voided', origin.request_id,
                 origin.address);
-        result.user_id := (SELECT a.user_id FROM ledger.accounts a WHERE a.id = hold.sender_id);
+        result.users := parties;
         result.answer := json_build_object(
             'id', ledger.type_id('hld', hold.id), 'object', 'hold', 'status', 'voided',
             'amount', hold.amount, 'captured_amount', hold.captured_amount,
@@ -210,9 +206,7 @@ BEGIN
     END IF;
     SELECT * INTO approval FROM ledger.approvals p WHERE p.id = of_approval FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        result.outcome := 'not_found';
-        result.http_status := 404;
-        RETURN result;
+        RETURN ledger.unknown_result(origin, 'not_found');
     END IF;
     action := ROW(approval.action, approval.account_id, approval.target_id, approval.amount,
                   approval.reference, approval.description);

@@ -164,9 +164,7 @@ BEGIN
     END IF;
     SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account AND a.user_id IS NOT NULL;
     IF NOT FOUND THEN
-        result.outcome := 'not_found';
-        result.http_status := 404;
-        RETURN result;
+        RETURN ledger.unknown_result(origin, 'not_found');
     END IF;
     system_id := ledger.system_account(account.currency);
     PERFORM FROM ledger.accounts a WHERE a.id IN (of_account, system_id)
@@ -194,7 +192,7 @@ BEGIN
         VALUES (moment, origin.operator_id, of_account, 'account.updated', origin.request_id,
                 origin.address, json_build_object('limits', ledger.limits_object(account),
                                                   'previous', former));
-        result.user_id := account.user_id;
+        result.users := ARRAY[account.user_id];
         result.answer := ledger.account_object(account)::text;
     END IF;
     RETURN ledger.store_operator_result(result, origin, system_id, NULL, moment);

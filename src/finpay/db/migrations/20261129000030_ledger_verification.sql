@@ -65,8 +65,12 @@ BEGIN
         (t.id IS NULL, 'is missing'),
         (t.amount NOT BETWEEN 1 AND 9007199254740991, 'has an amount that clients can not read'),
         (t.id IS NOT NULL AND (
-            s.id IS NULL OR r.user_id IS NULL OR t.sender_id = t.receiver_id
-            OR (s.user_id IS NULL) <> (t.type = 'funding')
+            s.id IS NULL OR r.id IS NULL OR t.sender_id = t.receiver_id
+            OR CASE t.type
+               WHEN 'refund' THEN s.user_id IS NULL AND r.user_id IS NULL
+               WHEN 'withdrawal' THEN s.user_id IS NULL OR r.user_id IS NOT NULL
+               ELSE r.user_id IS NULL
+                   OR (s.user_id IS NULL) <> (t.type IN ('funding', 'deposit')) END
             OR s.currency <> t.currency OR r.currency <> t.currency),
          'has parties that can not trade'),
         (CASE WHEN t.status IN ('completed', 'reversed')

@@ -67,7 +67,7 @@ async def list_(services: Services, context: Context) -> Response:
         resource=lambda row: resources.transaction(row, caller.account_id),
         codec=pagination.TRANSACTIONS,
         position=lambda row: (row.entry_version, row.sequence),
-        scanned_to=found.scanned_to and (found.scanned_to.version, found.scanned_to.sequence),
+        scanned_to=None if found.scanned_to is None else found.scanned_to.values,
     )
     response.sequence = found.sequence
     return response

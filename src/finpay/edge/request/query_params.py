@@ -64,6 +64,7 @@ class Pair:
     """A parameter `name[key]=value`, one pair of an object of texts. Its value is (key, value)."""
 
     schema: Mapping[str, Any]
+    required: bool = False
 
 
 Parameters = Mapping[str, Parameter | Cursor | Pair]
@@ -140,9 +141,7 @@ def _name_and_key(name: str) -> tuple[str, str | None]:
     return (name, None) if found is None else (found[1], found[2])
 
 
-def _value(
-    name: str, text: str, parameter: Parameter | Cursor | Pair, account: UUID | None
-) -> Any:
+def _value(name: str, text: str, parameter: Parameter | Cursor | Pair, account: UUID | None) -> Any:
     assert not isinstance(parameter, Pair)  # noqa: S101  its value is known already
     if isinstance(parameter, Cursor):
         assert account is not None  # noqa: S101  every list belongs to an account
@@ -234,6 +233,7 @@ ACCOUNT_ID: Final = Parameter(
 IDEMPOTENCY_KEY: Final = Parameter(
     _idempotency_key, {"type": "string", "pattern": "^[!-~]{1,255}$"}
 )
+REQUIRED_KEY: Final = Parameter(_idempotency_key, IDEMPOTENCY_KEY.schema, required=True)
 ORIGIN: Final = Parameter(
     _origin, {"type": "string", "pattern": "^(hld|prq|sch|wdr|txn)_[0-7][0-9a-hjkmnp-tv-z]{25}$"}
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from finpay.edge.schemas.fields import (
     AccountId,
@@ -33,6 +33,9 @@ IfVersion = Annotated[
 IfBalance = Annotated[
     int, Meta(ge=0, le=MAX_AMOUNT, description="Refuse unless the balance is at least this.")
 ]
+
+
+Limit = Annotated[int, Meta(ge=1, le=MAX_AMOUNT, description="Minor units; null: no limit.")]
 
 
 class TransferCommand(Struct, frozen=True, gc=False):
@@ -190,6 +193,22 @@ class WithdrawalCreate(Struct, frozen=True, forbid_unknown_fields=True):
         check_description(self.description)
         check_metadata(self.destination, "#/destination", MAX_DESTINATION_PAIRS)
         return self
+
+
+class LimitsChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits to change: what is not sent stays."""
+
+    single: Limit | UnsetType | None = UNSET
+    daily: Limit | UnsetType | None = UNSET
+
+
+class AccountUpdate(Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be changed of an account. Lower limits count at once, higher ones after a day."""
+
+    limits: LimitsChange
+
+    def checked(self) -> LimitsChange:
+        return self.limits
 
 
 def _transfer(

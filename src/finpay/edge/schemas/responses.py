@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from finpay import ids
-from finpay.edge.schemas.problems import Problem
+from finpay.edge.schemas.problems import CONTENT_TYPE, Problem
 from finpay.formats import MinorUnits, Timestamp, format_timestamp
 from finpay.identity import models
 from finpay.identity.resources import User, user
@@ -109,8 +109,8 @@ class StoredAnswer(Struct, frozen=True):
 
 
 class DryRun(Struct, frozen=True):
-    """What would become of a payment now. `outcome`: completed, or the code of the refusal, of which
-    the balances are those of now."""
+    """What would become of a payment now. `outcome`: completed, or the code of the refusal. The
+    balances are those after it; of a refusal those of now."""
 
     object: Literal["dry_run"]
     outcome: str
@@ -215,6 +215,19 @@ def entry(row: reads.Entry, currency: str) -> Entry:
         currency=currency,
         balance_after=row.balance_after,
         version=row.version,
+        created_at=format_timestamp(row.created_at),
+    )
+
+
+def stored_answer(row: reads.StoredAnswer) -> StoredAnswer:
+    transaction_id = row.transaction_id
+    return StoredAnswer(
+        object="idempotency_key",
+        key=row.key,
+        http_status=row.http_status,
+        content_type="application/json" if row.http_status < 400 else CONTENT_TYPE.decode(),
+        body=row.answer,
+        transaction_id=None if transaction_id is None else ids.encode("txn", transaction_id),
         created_at=format_timestamp(row.created_at),
     )
 
