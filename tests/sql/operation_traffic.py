@@ -1,4 +1,4 @@
-"""Holds, refunds, withdrawals and operators' actions among the traffic that the proof is tried on."""
+"""Holds, refunds, withdrawals and operators among the traffic that the proof is tried on."""
 
 from uuid import UUID
 

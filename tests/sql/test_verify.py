@@ -230,8 +230,8 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
     refused = bulk(alice, item(alice, 1), item(dollars, 1))
     await bank.post(transfer(alice, bob, 1), many, whole, none, refused, transfer(alice, bob, 2))
     await bank.post(bulk_again(many), bulk_again(whole, fingerprint=b"another"))
-    requests = await request_traffic(bank, alice, bob)
-    held = await operation_traffic(bank, alice, bob, crowd[0])
+    named = await request_traffic(bank, alice, bob)
+    named |= await operation_traffic(bank, alice, bob, crowd[0])
     late = transfer(alice, bob, 7)
     await bank.post(late)
     system = await bank.row(
@@ -252,6 +252,5 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         "failed": failed.id,
         "late": late.id,
         "stranger": ids.new_uuid(),
-        **requests,
-        **held,
+        **named,
     }

@@ -22,9 +22,8 @@ SES = "ses_01h455vb4pex5vsknk084sn02q"
 PRQ = "prq_01h455vb4pex5vsknk084sn02q"
 SCH = "sch_01h455vb4pex5vsknk084sn02q"
 LISTS = {
-    "holds", "withdrawals", "entries", "sessions", "api_keys", "events", "transactions", "payment_requests",
-    "schedules",
-    "webhook_endpoints", "deliveries",
+    "holds", "withdrawals", "entries", "sessions", "api_keys", "events", "transactions",
+    "payment_requests", "schedules", "webhook_endpoints", "deliveries",
 }  # fmt: skip
 
 # method, arguments → method and path of the request, body
@@ -105,6 +104,13 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("withdrawal", {"withdrawal_id": WDR}, f"GET /withdrawals/{WDR}", None),
     ("withdrawals", {}, "GET /withdrawals", None),
     ("cancel_withdrawal", {"withdrawal_id": WDR}, f"POST /withdrawals/{WDR}/cancel", {}),
+    ("dry_run_send", {"amount": 1, "receiver_id": "acc_b", "idempotency_key": "key"},
+        "POST /transactions", {"amount": 1, "receiver_id": "acc_b"}),
+    ("dry_run_hold", {"amount": 1, "receiver_id": "acc_b", "expires_in": 60}, "POST /holds",
+        {"amount": 1, "receiver_id": "acc_b", "expires_in": 60}),
+    ("dry_run_refund", {"transaction_id": TXN}, f"POST /transactions/{TXN}/refunds", {}),
+    ("idempotency_key", {"key": "key"}, "GET /idempotency_keys", None),
+    ("update_limits", {"daily": None}, "PATCH /accounts", {"limits": {"daily": None}}),
     ("event", {"event_id": EVT}, f"GET /events/{EVT}", None),
     ("events", {}, "GET /events", None),
     ("health", {}, "GET /health", None),

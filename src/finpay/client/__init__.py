@@ -52,11 +52,12 @@ from finpay.client._models import (
     User,
     WebhookEndpoint,
 )
-from finpay.client._money_models import Hold, Withdrawal
+from finpay.client._money_models import DryRun, Hold, StoredAnswer, Withdrawal
 from finpay.client._money_operations import (
     CaptureParams,
     HoldFilters,
     HoldParams,
+    LimitsUpdate,
     RefundParams,
     WithdrawalFilters,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "Delivery",
     "DeliveryAttempt",
     "DeliveryFilters",
+    "DryRun",
     "Entry",
     "EntryFilters",
     "Event",
@@ -121,6 +123,7 @@ __all__ = [
     "HttpResponse",
     "Interval",
     "Limits",
+    "LimitsUpdate",
     "Login",
     "Options",
     "Page",
@@ -139,6 +142,7 @@ __all__ = [
     "Statement",
     "StatementEntry",
     "StatementTotals",
+    "StoredAnswer",
     "Tokens",
     "Transaction",
     "TransactionFilters",

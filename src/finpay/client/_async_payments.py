@@ -9,12 +9,13 @@ from typing import Literal, Unpack
 
 from finpay.client import _money_operations, _operations
 from finpay.client._async_transport import AsyncPager, AsyncTransport
-from finpay.client._models import Transaction, TransferBatch
-from finpay.client._money_models import Hold, Withdrawal
+from finpay.client._models import Account, Transaction, TransferBatch
+from finpay.client._money_models import DryRun, Hold, StoredAnswer, Withdrawal
 from finpay.client._money_operations import (
     CaptureParams,
     HoldFilters,
     HoldParams,
+    LimitsUpdate,
     RefundParams,
     WithdrawalFilters,
 )
@@ -104,3 +105,23 @@ class AsyncPayments:
         return await self._call(
             _money_operations.cancel_withdrawal(withdrawal_id, idempotency_key, key)
         )
+
+    async def dry_run_send(self, **transfer: Unpack[SendParams]) -> DryRun:
+        """What would become of a transfer now. Nothing happens."""
+        return await self._call(_money_operations.dry_run("/transactions", transfer))
+
+    async def dry_run_hold(self, **hold: Unpack[HoldParams]) -> DryRun:
+        """What would become of a hold now. Nothing happens."""
+        return await self._call(_money_operations.dry_run("/holds", hold))
+
+    async def dry_run_refund(self, transaction_id: str, **refund: Unpack[RefundParams]) -> DryRun:
+        """What would become of a refund now. Nothing happens."""
+        return await self._call(_money_operations.dry_run_refund(transaction_id, refund))
+
+    async def idempotency_key(self, key: str) -> StoredAnswer:
+        """The answer that a key stands for, if its response was lost."""
+        return await self._call(_money_operations.idempotency_key(key))
+
+    async def update_limits(self, **limits: Unpack[LimitsUpdate]) -> Account:
+        """Lower a limit at once, or raise it after 24 hours; None is no limit."""
+        return await self._call(_money_operations.update_limits(limits))

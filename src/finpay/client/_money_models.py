@@ -4,6 +4,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from finpay.client._models import Limits
+
 
 class Hold(Struct, frozen=True):
     """Money reserved for a receiver, `hld_…`, from the caller's side.
@@ -37,5 +39,30 @@ class Withdrawal(Struct, frozen=True):
     description: str | None
     reference: str | None
     reason: str | None
+    transaction_id: str | None
+    created_at: datetime
+
+
+class DryRun(Struct, frozen=True):
+    """What would become of a payment now.
+
+    `outcome`: completed, or the code of the refusal; then the balances are those of now.
+    """
+
+    outcome: str
+    amount: int
+    currency: str
+    balance_after: int
+    available_after: int
+    limits: Limits
+
+
+class StoredAnswer(Struct, frozen=True):
+    """The answer that an idempotency key stands for. `body` is its text, byte for byte."""
+
+    key: str
+    http_status: int
+    content_type: str
+    body: str
     transaction_id: str | None
     created_at: datetime

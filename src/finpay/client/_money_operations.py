@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal, TypedDict, TypeVar
 
-from finpay.client._models import Page, Transaction
-from finpay.client._money_models import Hold, Withdrawal
+from finpay.client._models import Account, Page, Transaction
+from finpay.client._money_models import DryRun, Hold, StoredAnswer, Withdrawal
 from finpay.client._operations import Operation, SendParams, check_key, checked, query, without_none
 from finpay.client._requests import encode
 
@@ -53,6 +53,13 @@ class WithdrawalFilters(TypedDict, total=False):
 
     status: Literal["pending", "completed", "rejected", "canceled"] | None
     limit: int | None
+
+
+class LimitsUpdate(TypedDict, total=False):
+    """Limits to change: what is not given stays, None is no limit."""
+
+    single: int | None
+    daily: int | None
 
 
 def create_hold(hold: HoldParams, new_key: str) -> Operation[Hold]:
@@ -110,6 +117,26 @@ def withdrawal(withdrawal_id: str) -> Operation[Withdrawal]:
 
 def withdrawals(filters: WithdrawalFilters) -> Operation[Page[Withdrawal]]:
     return Operation("GET", f"{_API}/withdrawals", Page[Withdrawal], params=query(filters))
+
+
+def dry_run(path: str, payment: Mapping[str, object]) -> Operation[DryRun]:
+    """Of the payment that a POST to this path would make. It needs no key."""
+    members = without_none(payment)
+    members.pop("idempotency_key", None)
+    return Operation("POST", f"{_API}{path}", DryRun, encode(members), params={"dry_run": "true"})
+
+
+def dry_run_refund(transaction_id: str, params: RefundParams) -> Operation[DryRun]:
+    return dry_run(f"/transactions/{checked('txn', transaction_id)}/refunds", params)
+
+
+def idempotency_key(key: str) -> Operation[StoredAnswer]:
+    check_key(key)
+    return Operation("GET", f"{_API}/idempotency_keys", StoredAnswer, params={"key": key})
+
+
+def update_limits(limits: LimitsUpdate) -> Operation[Account]:
+    return Operation("PATCH", f"{_API}/accounts", Account, encode({"limits": limits}))
 
 
 def _post(path: str, result: type[T], members: Mapping[str, object], key: object) -> Operation[T]:

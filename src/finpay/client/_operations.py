@@ -110,13 +110,20 @@ class EventFilters(EntryFilters, total=False):
 
 
 class TransactionFilters(EntryFilters, total=False):
-    """Amounts are inclusive, in minor units; `idempotency_key` finds only the caller's own."""
+    """Amounts are inclusive, in minor units; `idempotency_key` finds only the caller's own.
+
+    `origin`: the id of a hold, request, schedule, withdrawal or refunded transaction. `metadata`:
+    one pair, compared exactly.
+    """
 
     direction: Literal["sent", "received"] | None
     status: Literal["completed", "failed", "reversed"] | None
     amount_min: int | None
     amount_max: int | None
     counterparty_id: str | None
+    type: Literal["transfer", "funding", "deposit", "withdrawal", "refund"] | None
+    origin: str | None
+    metadata: Mapping[str, str] | None
     idempotency_key: str | None
 
 
@@ -208,8 +215,10 @@ def transaction(transaction_id: str) -> Operation[Transaction]:
 
 
 def transactions(filters: TransactionFilters) -> Operation[Page[Transaction]]:
+    others = {name: value for name, value in filters.items() if name != "metadata"}
+    pairs = {f"metadata[{key}]": text for key, text in (filters.get("metadata") or {}).items()}
     path = f"{_API}/transactions"
-    return Operation("GET", path, Page[Transaction], params=query(filters))
+    return Operation("GET", path, Page[Transaction], params=query({**others, **pairs}))
 
 
 def event(event_id: str) -> Operation[Event]:

@@ -96,10 +96,12 @@ def _subject(event_type: EventType, template: str) -> dict[str, Any]:
 
 
 def _exactly(members: Mapping[str, Any], optional: Mapping[str, Any]) -> dict[str, Any]:
+    at_least_one = {"minProperties": 1} if optional and not members else {}
     return {
         "type": "object",
         "properties": {**members, **optional},
         "required": list(members),
+        **at_least_one,
         "additionalProperties": False,
     }
 

@@ -117,7 +117,8 @@ BEGIN
         WHEN receiver.user_id IS NOT NULL AND receiver.balance > 9007199254740991 - amount
             THEN 'balance_limit'
         WHEN origin.operator_id IS NOT NULL AND approval.id IS NULL
-            AND amount > (origin.approval_above ->> parties.currency)::bigint THEN 'approval_required'
+            AND amount > (origin.approval_above ->> parties.currency)::bigint
+            THEN 'approval_required'
         ELSE 'completed' END;
     result.http_status := ledger.http_status(result.outcome::ledger.outcome, action.action);
 
