@@ -171,7 +171,7 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         " refunded.",
     ),
     Code.REFERENCE_TAKEN: ErrorSpec(
-        422,
+        409,
         "The reference was used before.",
         "A reference belongs to one payment for ever: see transaction_id. Check whether this "
         "payment was recorded already.",

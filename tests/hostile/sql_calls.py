@@ -50,8 +50,8 @@ class World:
 
 def transfers(rng: random.Random, world: World) -> list[Value]:
     """Arguments of ledger.post_transfers: up to four requests."""
-    everybody = [*world.accounts, *world.system_accounts]
-    accounts = sorted(rng.sample(everybody, rng.randint(1, min(6, len(everybody)))))
+    all_accounts = [*world.accounts, *world.system_accounts]
+    accounts = sorted(rng.sample(all_accounts, rng.randint(1, min(6, len(all_accounts)))))
     modes = [rng.choice(_MODES) for _ in range(rng.randint(1, 4))]
     sizes = [rng.randint(1, 3) if mode in _BATCHES else 1 for mode in modes]
     of_items = [mode for mode, size in zip(modes, sizes, strict=True) for _ in range(size)]

@@ -101,7 +101,7 @@ async def make_world(bank: Bank) -> World:
 
 
 async def as_the_app(url: str) -> asyncpg.Connection:
-    """A session of finpay_app that has put objects of its own in the place of the ledger's."""
+    """A session of finpay_app that has put objects of its own in the position of the ledger's."""
     connection = await asyncpg.connect(url, statement_cache_size=0)
     await connection.execute("""
         SET SESSION AUTHORIZATION finpay_app;
@@ -190,11 +190,11 @@ class Run:
             if mode in {"capture", "refund"}:
                 await self._count_operation(mode, UUID(str(made[i])))
                 continue
-            place = receivers[i]
+            position = receivers[i]
             receiver = (
                 self.world.accounts[list(self.world.emails).index(str(emails[i]))]
-                if place is None
-                else accounts[int(str(place)) - 1]
+                if position is None
+                else accounts[int(str(position)) - 1]
             )
             sender = accounts[int(str(senders[owners[i]])) - 1]
             self._move(sender, receiver, int(str(amounts[i])))

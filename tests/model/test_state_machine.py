@@ -31,7 +31,15 @@ from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import PostingResult, Transfer, TransferBatch
 from finpay.ledger.verify import verify
 from tests.model.ledger import LIMIT, Account, BatchRequest, Ledger, Request
-from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder, bulk, fresh_key, item, transfer
+from tests.sql.ledger_fixtures import (
+    REFUSALS,
+    Bank,
+    Holder,
+    fresh_key,
+    item,
+    transfer,
+    transfer_batch,
+)
 
 # Some ten seconds; MODEL_RUNS=2000 takes ten minutes or more.
 RUNS: Final = int(os.environ.get("MODEL_RUNS", "30"))
@@ -189,7 +197,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if isinstance(request, Request):
             return self.transfer(request, by_email=by_email)
         transfers = [self.transfer(each, by_email=by_email) for each in request.items]
-        return bulk(
+        return transfer_batch(
             self.holders[request.sender],
             *(
                 item(

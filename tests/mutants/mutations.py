@@ -168,10 +168,11 @@ MUTANTS: Final = (
            "                may_have_run |= error.may_have_run",
            "                may_have_run = error.may_have_run", SQL),
     # Reads that share a statement.
-    Mutant("the page of another account", READS, "pages[place - 1] =",
-           "pages[place % len(pages)] =", f"{SQL}/test_reader.py"),
+    Mutant("the page of another account", READS, "pages[number - 1] =",
+           "pages[number % len(pages)] =", f"{SQL}/test_batched_reads.py"),
     Mutant("accounts in any order", READS, "[found.get(user) for user in users]",
-           "[*found.values(), *[None] * (len(users) - len(found))]", f"{SQL}/test_reader.py"),
+           "[*found.values(), *[None] * (len(users) - len(found))]",
+           f"{SQL}/test_batched_reads.py"),
     # The gate.
     Mutant("any request may end a claim", GATE_LUA, "stored == 'C' .. token",
            "string.sub(stored, 1, 1) == 'C'", GATE),

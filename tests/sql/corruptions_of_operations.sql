@@ -27,7 +27,7 @@ DELETE FROM ledger.holds WHERE id = :opened AND account_id = :alice;
 
 -- name: a_hold_belongs_to_a_third_account
 -- opened: holds
-UPDATE ledger.holds SET account_id = :stranger WHERE id = :opened AND account_id = :bob;
+UPDATE ledger.holds SET account_id = :unknown WHERE id = :opened AND account_id = :bob;
 
 -- name: one_more_was_captured_than_moved
 -- part: holds

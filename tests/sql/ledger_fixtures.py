@@ -142,7 +142,7 @@ class Bank:
         (row,) = await self.app.fetch(query, *args)
         return row
 
-    async def until_somebody_waits(self) -> None:
+    async def until_a_statement_waits(self) -> None:
         """Until a statement in this database waits for a lock."""
         async with asyncio.timeout(10):
             while not await self.count(
@@ -177,15 +177,15 @@ def transfer(sender: Holder, receiver: Holder, amount: int, **changes: Any) -> T
     return structs.replace(plain, **changes)
 
 
-def again(item: Transfer, **changes: Any) -> Transfer:
+def retry(item: Transfer, **changes: Any) -> Transfer:
     """The same request once more: another id and request, the same key and fingerprint."""
     return structs.replace(item, id=ids.new_uuid(), request_id="req_again", **changes)
 
 
-def bulk(
+def transfer_batch(
     sender: Holder, *items: TransferItem, mode: Mode = "independent", **changes: Any
 ) -> TransferBatch:
-    """A well-formed bulk with a key of its own; `changes` are fields of TransferBatch."""
+    """A well-formed transfer batch with a key of its own; `changes` are fields of TransferBatch."""
     plain = TransferBatch(
         sender_id=sender.account_id,
         mode=mode,
@@ -199,7 +199,7 @@ def bulk(
 
 
 def item(receiver: Holder, amount: int, **changes: Any) -> TransferItem:
-    """One transfer of a bulk; `changes` are fields of TransferItem."""
+    """One transfer of a transfer batch; `changes` are fields of TransferItem."""
     plain = TransferItem(
         id=ids.new_uuid(),
         receiver_id=receiver.account_id,
@@ -213,8 +213,8 @@ def item(receiver: Holder, amount: int, **changes: Any) -> TransferItem:
     return structs.replace(plain, **changes)
 
 
-def bulk_again(request: TransferBatch, **changes: Any) -> TransferBatch:
-    """The same bulk once more: other ids and another request, the same key and fingerprint."""
+def retry_batch(request: TransferBatch, **changes: Any) -> TransferBatch:
+    """The same transfer batch once more: other ids and request, the same key and fingerprint."""
     items = [structs.replace(one, id=ids.new_uuid()) for one in request.items]
     return structs.replace(request, items=items, request_id="req_again", **changes)
 

@@ -83,7 +83,7 @@ async def test_every_function_is_guarded(bank: Bank) -> None:
         "SELECT p.oid::regproc::text AS name, p.proconfig AS settings, p.prosecdef, "
         "       has_function_privilege('finpay_app', p.oid, 'EXECUTE') AS for_the_app, "
         "       p.proowner::regrole::text AS owner, "
-        "       has_function_privilege('public', p.oid, 'EXECUTE') AS for_everybody "
+        "       has_function_privilege('public', p.oid, 'EXECUTE') AS for_public "
         "FROM pg_proc p WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_)'"
     )
     assert len(rows) > 5
@@ -94,7 +94,7 @@ async def test_every_function_is_guarded(bank: Bank) -> None:
         else:
             assert "search_path=pg_catalog, pg_temp" in (row["settings"] or []), row["name"]
         assert row["owner"] == "finpay_owner", row["name"]
-        assert not row["for_everybody"], row["name"]
+        assert not row["for_public"], row["name"]
 
 
 async def test_a_new_function_can_be_executed_by_its_owner_alone(bank: Bank) -> None:

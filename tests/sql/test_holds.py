@@ -10,13 +10,13 @@ from finpay.outbox.resources import Event
 from tests.sql.ledger_fixtures import (
     Bank,
     Holder,
-    bulk,
     capture,
     hold,
     item,
     operation,
     refund,
     transfer,
+    transfer_batch,
     void,
 )
 
@@ -166,9 +166,9 @@ async def test_payments_holds_and_withdrawals_count_in_the_daily_limit(bank: Ban
 async def test_items_of_a_batch_count_one_by_one_and_refunds_nowhere(bank: Bank) -> None:
     a, b = await bank.open(1_000), await bank.open(100)
     await bank.limit(a, daily=100)
-    (posted,) = await bank.post(bulk(a, item(b, 60), item(b, 50), item(b, 40)))
+    (posted,) = await bank.post(transfer_batch(a, item(b, 60), item(b, 50), item(b, 40)))
     assert posted.items == ["completed", "limit_exceeded", "completed"]
-    (atomic,) = await bank.post(bulk(b, item(a, 1), item(a, 1_000), mode="atomic"))
+    (atomic,) = await bank.post(transfer_batch(b, item(a, 1), item(a, 1_000), mode="atomic"))
     assert atomic.outcome == "insufficient_funds"
     assert await _sent_today(bank, b) == 0
     given = transfer(b, a, 10)

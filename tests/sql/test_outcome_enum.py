@@ -44,7 +44,7 @@ async def test_every_stored_status_is_that_of_its_error(
 
 
 def test_every_refusal_has_its_error() -> None:
-    """A duplicate has the stored answer, and reuse is told at the edge."""
+    """A duplicate has the stored answer, and the edge answers reuse."""
     apart = {
         Outcome.COMPLETED,
         Outcome.APPROVAL_REQUIRED,

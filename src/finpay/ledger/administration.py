@@ -22,7 +22,7 @@ from finpay.money import MAX_AMOUNT, Money
 
 Status = Literal["active", "frozen"]
 
-MAX_REASON_LENGTH: Final = 500  # it is read in the audit log, beside others
+MAX_REASON_LENGTH: Final = 500  # one line of the audit log
 
 _SQL: Final = queries.load("finpay.ledger", "administration.sql")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")  # as X-Idempotency-Key

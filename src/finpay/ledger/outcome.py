@@ -1,4 +1,4 @@
-"""What can become of a request, in order of precedence, and the error that each refusal is.
+"""The outcomes of a request, in order of precedence, and the error of each refusal.
 
 The same list stands in SQL as `ledger.outcome`; a test compares the two.
 """
@@ -10,7 +10,7 @@ from finpay.errors import Code
 
 
 class Outcome(StrEnum):
-    """One per item of a batch. A request that is wrong in two ways gets the first."""
+    """One per item of a batch. A request with two faults gets the first."""
 
     IDEMPOTENCY_KEY_REUSE = "idempotency_key_reuse"
     DUPLICATE = "duplicate"
@@ -134,4 +134,4 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
         "The receiver's balance would pass 9007199254740991 minor units. Nothing was sent.",
     ),
 }
-"""Refusals that the ledger decides and stores: their error code and their detail."""
+"""Refusals that the ledger decides and stores: their error code and detail."""

@@ -22,7 +22,7 @@ class Transfer(Struct, frozen=True, gc=False):
 
     `amount` is in minor units. Exactly one of `receiver_id` and `receiver_email` is set.
     `currency` None means the sender's. `metadata` is a JSON object as text. `reply` is the body of
-    the answer, a format() string with four places: currency, receiver, balance after, time.
+    the answer, a format() string with four positions: currency, receiver, balance after, time.
     """
 
     id: UUID
@@ -50,7 +50,7 @@ class Transfer(Struct, frozen=True, gc=False):
 
 
 class TransferItem(Struct, frozen=True, gc=False):
-    """One transfer of a bulk: what a Transfer has of its own."""
+    """One transfer of a transfer batch: the fields of a Transfer that differ by item."""
 
     id: UUID
     receiver_id: UUID | None
@@ -63,7 +63,7 @@ class TransferItem(Struct, frozen=True, gc=False):
 
 
 class TransferBatch(Struct, frozen=True):
-    """Many transfers of one sender under one key: each for itself, or all or none."""
+    """Many transfers of one sender under one key: independent, or all or none."""
 
     sender_id: UUID
     mode: Mode
@@ -115,12 +115,13 @@ _NO_OPERATION: Final = Operation("transfer", UUID(int=0), UUID(int=0), "", b"", 
 
 
 class PostingResult(Struct, frozen=True):
-    """What became of one request.
+    """The result of one request.
 
-    `answer` is the stored body, byte for byte; `fingerprint` is what its key belongs to,
-    `transaction_id` what was recorded under it, None for bulks. `sender_sequence` is None where the
-    sender did not change; `receivers` are the users whose accounts did, and their last sequences.
-    `items` are the outcomes of a bulk, in its order: None for what was not done or taken back.
+    `answer` is the stored body, byte for byte; `fingerprint` is that of the key's first request;
+    `transaction_id` is the transaction recorded under the key, None for transfer batches.
+    `sender_sequence` is None where the sender did not change; `receivers` are the users whose
+    accounts changed, and their last sequences. `items` are the outcomes of the items, in order:
+    None for one that was not tried or was reverted.
     """
 
     outcome: Outcome
@@ -141,8 +142,8 @@ async def post(
 ) -> list[PostingResult]:
     """Posts the batch in one statement and one commit. Results are in the order of `requests`.
 
-    `refusals` are two bodies per Outcome, for a transfer and for an item of a bulk. `wake` is
-    called after a commit that left webhooks to deliver.
+    `refusals` are two bodies per Outcome, for a transfer and for an item of a transfer batch.
+    `wake` is called after a commit that left webhooks to deliver.
     """
     items = [item for request in requests for item in request.items]
     emails = [item.receiver_email for item in items]
@@ -151,11 +152,11 @@ async def post(
     receivers = [item.receiver_id for item in items]
     accounts = {account.int: account for account in senders + receivers if account is not None}
     numbers = sorted(accounts)
-    places = dict(zip(numbers, range(1, len(numbers) + 1), strict=True))
+    positions = dict(zip(numbers, range(1, len(numbers) + 1), strict=True))
     row = await database.fetch_one(
         _SQL.post_transfers,
         [accounts[number] for number in numbers],
-        [places[sender.int] for sender in senders],
+        [positions[sender.int] for sender in senders],
         [request.key for request in requests],
         [request.fingerprint for request in requests],
         [request.request_id for request in requests],
@@ -164,7 +165,7 @@ async def post(
         [len(request.items) for request in requests],
         *_operation_arguments(requests),
         [item.id for item in items],
-        [None if receiver is None else places[receiver.int] for receiver in receivers],
+        [None if receiver is None else positions[receiver.int] for receiver in receivers],
         emails if any(emails) else None,
         [item.amount for item in items],
         [item.currency for item in items],
@@ -200,8 +201,8 @@ def _posted(requests: Sequence[Posting], row: Record) -> list[PostingResult]:
     outcomes, users, sequences = row[6:9]
     results: list[PostingResult] = []
     first = 0
-    for request, told in zip(requests, of_requests, strict=True):
-        outcome, http_status, answer, fingerprint, transaction_id, sender_sequence = told
+    for request, columns in zip(requests, of_requests, strict=True):
+        outcome, http_status, answer, fingerprint, transaction_id, sender_sequence = columns
         last = first + len(request.items)
         # Sequences only grow, so the last of a user is the one that stays.
         receivers = dict(zip(users[first:last], sequences[first:last], strict=True))

@@ -4,7 +4,7 @@ SELECT user_id, id, balance, held, currency, status, version, sequence,
 FROM ledger.accounts a WHERE user_id = ANY($1::uuid[])
 
 -- name: list_entries
--- Newest first, before a version; one more than asked tells whether there are more.
+-- Newest first, before a version; one more than the page shows whether there are more.
 SELECT e.account_id, e.transaction_id, e.version, e.amount, e.balance_after, e.created_at
 FROM ledger.entries e
 WHERE e.account_id = $1 AND e.version < $2
@@ -24,7 +24,7 @@ WITH steps AS (
            ORDER BY version DESC LIMIT 10000) e
      CROSS JOIN LATERAL (
          SELECT * FROM ledger.transactions WHERE id = e.transaction_id OFFSET 0) t
-     WHERE $7 IS DISTINCT FROM 'failed'  -- known without a look at each
+     WHERE $7 IS DISTINCT FROM 'failed'  -- known without reading each
        AND ($6::text IS NULL OR (e.amount < 0) = ($6 = 'sent'))
        AND ($7::text IS NULL OR t.status::text = $7)
        AND ($8::timestamptz IS NULL OR e.created_at >= $8)
@@ -61,7 +61,7 @@ SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency,
        COALESCE(s.held_after, 0) AS held_after, t.origin_type, t.origin_id, t.scheduled_for,
        COALESCE(t.refunded_amount, 0) AS refunded_amount,
        a.sequence AS account_sequence
-FROM ledger.accounts a  -- so that an empty page still tells the account's sequence
+FROM ledger.accounts a  -- so that an empty page still has the account's sequence
 LEFT JOIN (steps s JOIN ledger.transactions t ON t.id = s.transaction_id) ON true
 WHERE a.id = $1
 ORDER BY s.sequence DESC
@@ -97,8 +97,8 @@ SELECT t.id, t.type, t.status, t.sender_id, t.receiver_id, t.amount, t.currency,
        t.metadata, t.failure_code, t.created_at, s.entry_version, s.sequence, s.balance_after,
        COALESCE(s.held_after, 0) AS held_after, t.origin_type, t.origin_id, t.scheduled_for,
        COALESCE(t.refunded_amount, 0) AS refunded_amount,
-       a.sequence AS account_sequence, asked.place
-FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS asked (account_id, most, place)
+       a.sequence AS account_sequence, asked.number
+FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS asked (account_id, most, number)
 CROSS JOIN LATERAL (
     SELECT sequence FROM ledger.accounts WHERE id = asked.account_id OFFSET 0
 ) a
@@ -115,7 +115,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT * FROM ledger.transactions WHERE id = s.transaction_id OFFSET 0
 ) t ON true
-ORDER BY asked.place, s.sequence DESC
+ORDER BY asked.number, s.sequence DESC
 
 -- name: get_transaction
 -- One transaction as one of its parties sees it; a failed one is its sender's alone.
@@ -136,7 +136,7 @@ LEFT JOIN ledger.failed_transactions f
 WHERE t.id = $1 AND COALESCE(e.version, f.version) IS NOT NULL
 
 -- name: get_history_range_of_key
--- What the user's own idempotency key made: a transaction, or a range of the history.
+-- The transaction or the range of the history that the user's own idempotency key made.
 SELECT k.transaction_id, b.version_from, b.sequence_from, b.version_to, b.sequence_to
 FROM ledger.idempotency_keys k
 LEFT JOIN ledger.transfer_batches b ON b.principal_id = k.principal_id AND b.key = k.key

@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class AccountTransaction:
-    """A transaction as one of its parties sees it, at its place in that party's history."""
+    """A transaction as one of its parties sees it, with its position in that party's history."""
 
     id: UUID
     type: str
@@ -167,7 +167,7 @@ async def history(
     """Newest first, at most `limit`, all before a position."""
     floor = HistoryPosition(0, 0)
     if filters.idempotency_key is not None:
-        found = await _place_of_key(database, user_id, account_id, filters.idempotency_key)
+        found = await _range_of_key(database, user_id, account_id, filters.idempotency_key)
         if found is None:
             return History([], 0)
         floor, end = found
@@ -208,34 +208,36 @@ async def newest(
     database: Database, accounts: Sequence[UUID], limits: Sequence[int]
 ) -> list[History | None]:
     """The newest page of each account, in their order, without filters, at most so many steps each;
-    None for an account that is not there."""
+    None for an unknown account."""
     rows = await database.fetch(_SQL.list_first_pages, accounts, limits)
     pages: list[History | None] = [None] * len(accounts)
-    for place, group in groupby(rows, key=itemgetter("place")):
+    for number, group in groupby(rows, key=itemgetter("number")):
         of_one = list(group)
         steps = [_step(row) for row in of_one if row["id"] is not None]
-        pages[place - 1] = History(steps, of_one[0]["account_sequence"])
+        pages[number - 1] = History(steps, of_one[0]["account_sequence"])
     return pages
 
 
 async def transaction(
     database: Database, transaction_id: UUID, account_id: UUID
 ) -> AccountTransaction | None:
-    """One transaction for one of its parties; None for everybody else."""
+    """One transaction for one of its parties; None for other accounts."""
     row = await database.fetch_one(_SQL.get_transaction, transaction_id, account_id)
     return None if row is None else _step(row)
 
 
-async def _place_of_key(
+async def _range_of_key(
     database: Database, user_id: UUID, account_id: UUID, key: str
 ) -> tuple[HistoryPosition, HistoryPosition] | None:
-    """Between which positions of the history the key's transactions stand: from, and before."""
+    """The range of the history that the key made: its first position, and the one after it."""
     row = await database.fetch_one(_SQL.get_history_range_of_key, user_id, key)
     if row is None:
         return None
-    transaction_id, *bulk = row
+    transaction_id, *batch = row
     if transaction_id is None:
-        return None if bulk[0] is None else (HistoryPosition(*bulk[:2]), HistoryPosition(*bulk[2:]))
+        if batch[0] is None:
+            return None
+        return HistoryPosition(*batch[:2]), HistoryPosition(*batch[2:])
     only = await transaction(database, transaction_id, account_id)
     if only is None:
         return None

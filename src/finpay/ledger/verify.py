@@ -88,12 +88,12 @@ async def _check(view: Transaction, name: str, query: str) -> Check:
 
 
 def with_public_ids(sentence: str) -> str:
-    """`txn:018f…` as SQL writes it becomes `txn_01h4…` as everybody else does."""
+    """`txn:018f…` as SQL writes it becomes the public id `txn_01h4…`."""
     return _ID.sub(_public_id, sentence)
 
 
 def _public_id(found: re.Match[str]) -> str:
     prefix, uuid = found.groups()
     if uuid is None:
-        return "nobody" if prefix == "usr" else "nothing"
+        return "no user" if prefix == "usr" else "nothing"
     return encode(cast("Prefix", prefix), UUID(uuid))

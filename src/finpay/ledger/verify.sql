@@ -138,7 +138,7 @@ JOIN ledger.accounts a ON a.id = e.account_id AND a.user_id IS NULL
 WHERE e.sequence <> e.version
 
 -- name: events
--- What happened to a user's account and what was told of it are the same, number by number.
+-- The steps of a user's account and its events are the same, number by number.
 SELECT format('The number %s of acc:%s is txn:%s in its history and txn:%s in its events.',
               COALESCE(h.sequence, e.sequence), COALESCE(h.account_id, e.account_id),
               h.transaction_id, e.transaction_id) AS sentence
@@ -184,7 +184,7 @@ LEFT JOIN ledger.accounts a ON a.id = e.account_id AND a.user_id IS NOT NULL
 WHERE a.id IS NULL
    OR (e.transaction_id IS NULL) = (e.type LIKE 'transaction.%')
    OR (e.hold_id IS NULL) = (e.type LIKE 'hold.%')
-   -- whoever did not cause it is not told whose request it was
+   -- only the event of the user who caused it names the request
    OR (e.actor_id IS NULL AND COALESCE(e.request_id, e.idempotency_key) IS NOT NULL)
 
 -- name: failures
@@ -264,7 +264,7 @@ WHERE s.id IS NULL
    OR r.currency <> t.currency
 
 -- name: owners
--- Every user has one account, and no account belongs to somebody who isn't there.
+-- Every user has one account, and no account belongs to an unknown user.
 SELECT CASE WHEN a.id IS NULL THEN format('usr:%s has no account.', u.id)
             ELSE format('acc:%s belongs to usr:%s, who is not there.', a.id, a.user_id)
        END AS sentence

@@ -1,10 +1,10 @@
--- What has to be true of what is told of requests: their keys and the audit log. Behind verify.sql,
--- whose words at the top are true of these checks too.
+-- The rules of the records of requests: their keys and the audit log. Checked after verify.sql,
+-- whose comment at the top holds for these checks too.
 
 -- name: idempotency_keys
--- Every transaction has one key, of the one who sent it, with the status that it ended in. The key
--- of a bulk has those of a range of its sender's history.
-WITH of_bulks AS (
+-- Every transaction has one key, of its sender, with the status that it ended in. The key of a
+-- transfer batch has those of a range of its sender's history.
+WITH of_batches AS (
     SELECT b.principal_id, b.key, b.created_at, b.mode, a.id AS account_id, n AS number,
            h.transaction_id, h.version
     FROM ledger.transfer_batches b
@@ -22,7 +22,7 @@ FROM ledger.transactions t
 LEFT JOIN (
     SELECT transaction_id, count(*) AS keys
     FROM (SELECT transaction_id FROM ledger.idempotency_keys
-          UNION ALL SELECT transaction_id FROM of_bulks) named
+          UNION ALL SELECT transaction_id FROM of_batches) named
     GROUP BY transaction_id
 ) k ON k.transaction_id = t.id
 WHERE COALESCE(k.keys, 0) <> 1
@@ -78,9 +78,9 @@ WHERE k.transaction_id IS NULL AND b.key IS NULL
                WHEN k.http_status IN (200, 201, 202) THEN l.actor_id IS NULL
                ELSE k.http_status NOT IN (402, 403, 404, 409, 412, 422) END)
 UNION ALL
-SELECT format('The %s bulk %s of usr:%s has %s items since %s, of which %s were refused, but its '
-              'key answers %s since %s.', b.mode, b.key, b.principal_id, b.items, b.created_at,
-              b.refused, k.http_status, k.created_at)
+SELECT format('The %s transfer batch %s of usr:%s has %s items since %s, of which %s were '
+              'refused, but its key answers %s since %s.', b.mode, b.key, b.principal_id,
+              b.items, b.created_at, b.refused, k.http_status, k.created_at)
 FROM ledger.transfer_batches b
 LEFT JOIN ledger.idempotency_keys k ON k.principal_id = b.principal_id AND k.key = b.key
 WHERE k.created_at IS DISTINCT FROM b.created_at
@@ -89,37 +89,38 @@ WHERE k.created_at IS DISTINCT FROM b.created_at
            WHEN b.refused = 0 THEN k.http_status <> 201
            ELSE k.http_status NOT IN (402, 403, 404, 422) END
 UNION ALL
-SELECT format('The %s bulk %s of usr:%s has the number %s since %s, but that is txn:%s, %s since '
-              '%s.', b.mode, b.key, b.principal_id, b.number, b.created_at, b.transaction_id,
-              t.status, t.created_at)
-FROM of_bulks b
+SELECT format('The %s transfer batch %s of usr:%s has the number %s since %s, but that is '
+              'txn:%s, %s since %s.', b.mode, b.key, b.principal_id, b.number,
+              b.created_at, b.transaction_id, t.status, t.created_at)
+FROM of_batches b
 LEFT JOIN ledger.transactions t ON t.id = b.transaction_id
 WHERE t.sender_id IS DISTINCT FROM b.account_id
    OR t.created_at IS DISTINCT FROM b.created_at
    OR (b.mode = 'atomic' AND t.status = 'failed')
 UNION ALL
-SELECT format('The bulk %s of usr:%s has the entries %s to %s, but the first of its %s is %s.',
+SELECT format('The transfer batch %s of usr:%s has the entries %s to %s, but the first of its %s '
+              'is %s.',
               b.key, b.principal_id, b.version_from, b.version_to - 1, i.entries, i.first)
 FROM ledger.transfer_batches b
 LEFT JOIN (
     SELECT principal_id, key, count(version) AS entries, min(version) AS first
-    FROM of_bulks GROUP BY principal_id, key
+    FROM of_batches GROUP BY principal_id, key
 ) i ON i.principal_id = b.principal_id AND i.key = b.key
 WHERE COALESCE(i.entries, 0) <> b.version_to - b.version_from
    OR i.first <> b.version_from
 UNION ALL
-SELECT format('The event %s of acc:%s tells the key %s, but the key of txn:%s is %s.',
+SELECT format('The event %s of acc:%s names the key %s, but the key of txn:%s is %s.',
               e.sequence, e.account_id, e.idempotency_key, t.id, k.key)
 FROM ledger.transactions t
 JOIN outbox.events e ON e.transaction_id = t.id AND e.type <> 'transaction.refunded'
     AND e.account_id = CASE WHEN t.origin_type = 'hold' THEN t.receiver_id ELSE t.sender_id END
     AND e.actor_id IS NOT NULL
 JOIN (SELECT transaction_id, key FROM ledger.idempotency_keys
-      UNION ALL SELECT transaction_id, key FROM of_bulks) k ON k.transaction_id = t.id
+      UNION ALL SELECT transaction_id, key FROM of_batches) k ON k.transaction_id = t.id
 WHERE e.idempotency_key IS DISTINCT FROM CASE t.origin_type WHEN 'schedule' THEN NULL ELSE k.key END
 
 -- name: audit
--- Every transaction and every refusal has one audit row, and no row tells of what isn't there.
+-- Every transaction and every refusal has one audit row, and each row has a known subject.
 SELECT CASE WHEN t.id IS NULL
             THEN format('There is no transaction txn:%s, but %s audit rows of it.',
                         l.subject_id, l.rows)
@@ -148,7 +149,7 @@ WHERE l.action LIKE 'transaction.%'  -- another object may have been given the s
            AND t.type NOT IN ('deposit', 'withdrawal', 'refund'))
        OR l.created_at <> t.created_at)
 UNION ALL
-SELECT format('usr:%s was refused %s transfers at %s, and the audit log tells of %s.',
+SELECT format('usr:%s was refused %s transfers at %s, and the audit log has %s of them.',
               COALESCE(k.principal_id, l.actor_id), COALESCE(k.refusals, 0),
               COALESCE(k.created_at, l.created_at), COALESCE(l.rows, 0))
 FROM (
