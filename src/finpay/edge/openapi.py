@@ -132,17 +132,20 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     if "{id}" in route.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
     if route.needs_key:
-        schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
-        found.append(
-            {
-                "name": "X-Idempotency-Key",
-                "in": "header",
-                "required": True,
-                "description": "New for each payment, the same when it is retried.",
-                "schema": schema,
-            }
-        )
+        found.append(_key_parameter(has_dry_run="dry_run" in route.parameters))
     return found
+
+
+def _key_parameter(*, has_dry_run: bool) -> dict[str, Any]:
+    """It is required, but OpenAPI can't say that a dry run needs none."""
+    needed = " Required, but for a dry run." if has_dry_run else ""
+    return {
+        "name": "X-Idempotency-Key",
+        "in": "header",
+        "required": not has_dry_run,
+        "description": f"New for each payment, the same when it is retried.{needed}",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
 
 
 def _query_parameter(name: str, parameter: Parameter | Cursor | Pair) -> dict[str, Any]:
