@@ -17,6 +17,7 @@ from tests.api.assertions import (
     transaction,
 )
 from tests.api_process import Api, User
+from tests.backdating import end_hold
 
 HOLD_MEMBERS: Final = [
     "id", "object", "status", "direction", "amount", "captured_amount", "remaining", "currency",
@@ -176,8 +177,7 @@ def test_a_malformed_id_is_not_found_before_its_key_is_read(api: Api) -> None:
 def test_from_its_time_on_a_hold_is_expired_whoever_reads_it(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
     made = make_hold(alice, bob, 100, expires_in=60)
-    age = "UPDATE ledger.holds SET expires_at = now() WHERE id = $1"
-    api.owner(lambda database: database.execute(age, _uuid(made["id"])))
+    end_hold(api.database_url, made["id"])
     for user in (alice, bob):
         seen = hold(user.get(f"/holds/{made['id']}"))
         assert (seen["status"], seen["remaining"]) == ("expired", 0)

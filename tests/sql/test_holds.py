@@ -7,6 +7,7 @@ import pytest
 
 from finpay.outbox import events
 from finpay.outbox.resources import Event
+from tests.sql.hold_fixtures import end_holds, hold_since_yesterday
 from tests.sql.ledger_fixtures import (
     Bank,
     Holder,
@@ -181,9 +182,7 @@ async def test_items_of_a_batch_count_one_by_one_and_refunds_nowhere(bank: Bank)
 async def test_what_was_held_on_another_day_is_not_given_back(bank: Bank) -> None:
     a, b = await bank.open(1_000), await bank.open()
     old = await bank.hold(a, b, 30)
-    await bank.owner.execute(
-        "UPDATE ledger.holds SET created_at = created_at - interval '1 day' WHERE id = $1", old.id
-    )
+    await hold_since_yesterday(bank, old.id)
     await bank.owner.execute(
         "UPDATE ledger.accounts SET sent_on = sent_on - 1 WHERE id = $1", a.account_id
     )
@@ -195,7 +194,7 @@ async def test_what_was_held_on_another_day_is_not_given_back(bank: Bank) -> Non
 async def test_a_hold_expires_for_a_sender_who_is_short_of_money(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     request = await bank.hold(a, b, 90)
-    await bank.owner.execute("UPDATE ledger.holds SET expires_at = now() WHERE id = $1", request.id)
+    await end_holds(bank, request.id)
     assert await bank.outcome(transfer(a, b, 5)) == "completed"
     assert await bank.held(a) == 90, "nothing is released before it is needed"
     assert await bank.outcome(capture(b, request.id)) == "hold_not_open"

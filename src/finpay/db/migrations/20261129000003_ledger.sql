@@ -214,6 +214,23 @@ CREATE TRIGGER transactions_fixed_columns BEFORE UPDATE OF
     id, sender_id, receiver_id, amount, currency, type, created_at, origin_id, origin_type
     ON ledger.transactions
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER holds_fixed_columns BEFORE UPDATE OF
+    account_id, id, sender_id, receiver_id, amount, currency, opened_sequence, created_at,
+    expires_at, description, metadata
+    ON ledger.holds
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER holds_no_delete BEFORE DELETE ON ledger.holds
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER holds_no_truncate BEFORE TRUNCATE ON ledger.holds
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER withdrawals_fixed_columns BEFORE UPDATE OF
+    account_id, id, amount, currency, opened_sequence, created_at, destination
+    ON ledger.withdrawals
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER withdrawals_no_delete BEFORE DELETE ON ledger.withdrawals
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER withdrawals_no_truncate BEFORE TRUNCATE ON ledger.withdrawals
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER transactions_no_delete BEFORE DELETE ON ledger.transactions
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER transactions_no_truncate BEFORE TRUNCATE ON ledger.transactions
