@@ -178,12 +178,15 @@ def api(
 def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
     """Call it for another API, stopped after the test: `serve(FINPAY_WORKERS="2")`.
 
-    Settings may include DATABASE_URL and REDIS_URL; `ready=False` does not wait.
+    Settings may include DATABASE_URL and REDIS_URL; `ready=False` does not wait. Another database
+    has a database of its own in Redis: an API that starts deletes the keys of other data.
     """
     made: list[Api] = []
 
     def start(*, ready: bool = True, **settings: str) -> Api:
-        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url} | settings
+        own_redis = f"{redis_url.rpartition('/')[0]}/{1 + next(_NUMBERS) % 15}"
+        redis = own_redis if "DATABASE_URL" in settings else redis_url
+        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis} | settings
         made.append(start_api(tmp_path, urls.pop("DATABASE_URL"), urls.pop("REDIS_URL"), **urls))
         if ready:
             await_ready(made[-1])

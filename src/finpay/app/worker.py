@@ -38,9 +38,9 @@ from finpay.webhooks.status_server import StatusServer
 from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
 
 VERIFY_POLL_S: Final = 5.0  # how soon a worker notices that no other one verifies the ledger
-SCHEDULES_PAUSE_S: Final = 0.5  # between two looks for schedules that are due
-EXPIRY_PAUSE_S: Final = 1.0  # between two looks for holds and payment requests whose time is over
-LIMITS_PAUSE_S: Final = 5.0  # between two looks for raised limits whose day is over
+SCHEDULES_PAUSE_S: Final = 0.5  # between two checks for schedules that are due
+EXPIRY_PAUSE_S: Final = 1.0  # between two checks for holds and payment requests that have expired
+LIMITS_PAUSE_S: Final = 5.0  # between two checks for raised limits whose day is over
 RETRY_PAUSE_S: Final = 1.0  # between attempts to reach PostgreSQL at the start
 MAX_FILES: Final = 16_384  # 512 connections in use, and idle ones for 4 s each
 LOG_PAUSE_S: Final = 5.0  # between two lines of the log for the same reason

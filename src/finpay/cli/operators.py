@@ -77,5 +77,5 @@ async def _change(database: "Database", email: str, role: "Role") -> "RoleChange
 
 
 async def _never(*_: object) -> bool:
-    """Nobody is admitted."""
+    """Confirms no session: this gate only ends sessions."""
     return False

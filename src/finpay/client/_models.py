@@ -99,7 +99,7 @@ class Transaction(Struct, frozen=True):
 
 
 class Requester(Struct, frozen=True):
-    """Who asks for money. `account_id` is None for whoever merely has the id of the request."""
+    """Who asks for money. `account_id` is None for a caller who is no party of the request."""
 
     account_id: str | None
     name: str | None
@@ -109,7 +109,7 @@ class PaymentRequest(Struct, frozen=True):
     """A request to be paid, `prq_…`.
 
     `status`: open, paid, declined, canceled or expired. `direction`: sent or received; None for
-    whoever merely has the id of an open one without a payer.
+    a caller who is no party of it.
     """
 
     id: str

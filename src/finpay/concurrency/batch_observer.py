@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 RecordOutcome: TypeAlias = Callable[[str], None]
 
@@ -19,14 +19,19 @@ class NoObserver:
     """The observer without tracing."""
 
     def item(self, _: object) -> AbstractContextManager[RecordOutcome]:
-        return nullcontext(_ignore)
+        return _IGNORED_ITEM
 
     def batch(self, _: Sequence[object], __: int) -> AbstractContextManager[None]:
-        return nullcontext()
+        return _IGNORED_BATCH
 
 
 def _ignore(_: str) -> None:
     pass
 
 
-NO_OBSERVER = NoObserver()
+# Context managers without state: one for all items, as each transfer enters it.
+_IGNORED_ITEM: Final = nullcontext(_ignore)
+_IGNORED_BATCH: Final = nullcontext()
+
+
+NO_OBSERVER: Final = NoObserver()

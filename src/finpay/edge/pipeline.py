@@ -143,7 +143,6 @@ class Pipeline:
         context = Context(
             request.id,
             request.client_ip,
-            request.user_agent,
             path=route.path,
             principal=principal,
             command=parsed.command,

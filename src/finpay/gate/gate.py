@@ -12,7 +12,8 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from finpay.gate import redis_keys
+from finpay.gate import known_database, redis_keys
+from finpay.gate.known_database import DatabaseState
 from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, parse_report, tier_arguments
 from finpay.gate.redis_client import Argument, RedisClient, RedisUnavailable
 from finpay.settings import Settings
@@ -100,6 +101,19 @@ class Gate:
     async def ping(self) -> None:
         """Notices that Redis is unavailable while no request uses it."""
         await self._redis.ping()
+
+    async def adopt_database(self, state: DatabaseState) -> bool:
+        """Deletes what Redis has of other data. False while Redis is unavailable."""
+        try:
+            await known_database.adopt(self._redis, state)
+        except RedisUnavailable:
+            return False
+        return True
+
+    async def record_position(self, state: DatabaseState) -> None:
+        """Lets a later process notice that the data was restored to an earlier state."""
+        with suppress(RedisUnavailable):
+            await known_database.record(self._redis, state)
 
     @property
     def redis_down(self) -> bool:

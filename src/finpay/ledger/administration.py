@@ -7,7 +7,6 @@ account's currency; the same key with the same arguments answers what was answer
 
 import hashlib
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -64,7 +63,7 @@ class _Account:
 async def fund(database: Database, target: str, amount: int, key: str) -> Funding:
     """Moves `amount` minor units from the outside world to the account of `target`.
 
-    `target` is acc_… or an e-mail. FinPayError: validation_failed, not_found,
+    `target` is acc_… or an e-mail as it is stored. FinPayError: validation_failed, not_found,
     idempotency_key_reuse, receiver_unavailable, balance_limit, unavailable.
     """
     check_key(key)
@@ -85,7 +84,7 @@ async def set_status(
 ) -> StatusChange:
     """Freezes or unfreezes the account of `target`, for a reason that the audit log keeps.
 
-    `target` is acc_… or an e-mail. FinPayError: validation_failed, not_found,
+    `target` is acc_… or an e-mail as it is stored. FinPayError: validation_failed, not_found,
     idempotency_key_reuse, unavailable.
     """
     check_key(key)
@@ -112,7 +111,7 @@ def check_key(key: str) -> None:
 
 async def _account(database: Database, target: str) -> _Account:
     if "@" in target:
-        row = await database.fetch_one(_SQL.get_account_by_email, _as_stored(target))
+        row = await database.fetch_one(_SQL.get_account_by_email, target)
     else:
         try:
             account_id = ids.decode("acc", target)
@@ -124,12 +123,6 @@ async def _account(database: Database, target: str) -> _Account:
     if row is None:
         raise _not_found(target)
     return _Account(*row)
-
-
-def _as_stored(email: str) -> str:
-    """How registration spells an e-mail."""
-    lower = unicodedata.normalize("NFKC", email.strip()).lower()
-    return unicodedata.normalize("NFKC", lower)
 
 
 def _fingerprint(*request: object) -> bytes:

@@ -53,7 +53,7 @@ _PAYMENT_REQUEST_EVENTS: Final = {
     ),
     "payment_request.created": EventType(
         PaymentRequest,
-        "Somebody asked for money. Sent to the requester, and to the payer who was named by an "
+        "A user asked for money. Sent to the requester, and to the payer who was named by an "
         "e-mail address.",
         {**_OPEN, **_UNPAID},
     ),

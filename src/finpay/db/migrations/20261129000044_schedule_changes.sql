@@ -216,7 +216,7 @@ BEGIN
 END
 $$;
 
--- Members of a schedule as the API shows them, for what an event tells of before.
+-- Members of a schedule as the API shows them, for the member `previous` of an event.
 CREATE FUNCTION ledger.schedule_members(schedule ledger.schedules, names text[]) RETURNS json
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -35,8 +35,8 @@ $$;
 
 -- Runs due occurrences: their transfers, with keys of the schedules, and what becomes of the
 -- schedules, in one commit under the locks of the accounts. An occurrence that was run already, or
--- is not due, or whose schedule is not active, is left out, so that each is run exactly once
--- whatever is killed and whoever asks. Returns the number of runs. `refusals`: see
+-- is not due, or whose schedule is not active, is left out, so that each is run exactly once,
+-- whatever is killed and however many workers run it. Returns the number of runs. `refusals`: see
 -- ledger.post_transfers.
 CREATE FUNCTION ledger.run_schedules(
     account_ids     uuid[],

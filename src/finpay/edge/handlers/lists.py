@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from finpay.edge.request.model import Context
-from finpay.edge.request.pagination import DEFAULT_LIMIT, CursorCodec, link
+from finpay.edge.request.pagination import DEFAULT_LIMIT, CursorCodec, link, position_to_uuid
 from finpay.edge.response import Response
 from finpay.edge.schemas.responses import encode
 
@@ -15,6 +16,12 @@ def limit_of(context: Context) -> int:
     """The length of the page that was asked for."""
     limit: int = context.parameters.get("limit", DEFAULT_LIMIT)
     return limit
+
+
+def id_before(context: Context) -> UUID | None:
+    """Of a list that is ordered by id: the last id of the page before; None on the first page."""
+    position = context.parameters.get("cursor")
+    return None if position is None else position_to_uuid(position)
 
 
 def list_response(

@@ -98,20 +98,14 @@ async def qr(services: Services, context: Context) -> Response:
 
 async def pay(services: Services, context: Context) -> Response:
     """Posts the transfer that the request asks for. The response is what the ledger stored."""
-    caller = context.caller
     transaction_id = ids.new_uuid()
-    row = await payment_requests.get(
-        services.database,
-        request_id(context),
-        account_id=caller.account_id,
-        user_id=caller.user_id,
-    )
+    row = await _row(services, context)
     reply = ""
     if row is not None:  # what is asked for never changes
         reply = templates.transfer(
             transaction_id,
             row.amount,
-            caller.account,
+            context.caller.account,
             row.description,
             row.metadata.encode(),
             origin=f'"{context.path_id}"',
@@ -170,14 +164,18 @@ def _own_refusals(context: Context) -> list[str]:
     ]
 
 
-async def _visible(services: Services, context: Context) -> RequestRow:
+async def _row(services: Services, context: Context) -> RequestRow | None:
     caller = context.caller
-    row = await payment_requests.get(
+    return await payment_requests.get(
         services.database,
         request_id(context),
         account_id=caller.account_id,
         user_id=caller.user_id,
     )
+
+
+async def _visible(services: Services, context: Context) -> RequestRow:
+    row = await _row(services, context)
     if row is None or row.caller is None:
         raise no_request()
     return row

@@ -72,6 +72,18 @@ def normalised_email(text: str, pointer: str) -> str:
         raise validation_failed(str(error), pointer=pointer) from None
 
 
+def checked_details(
+    currency: str | None, description: str | None, metadata: dict[str, str] | None
+) -> dict[str, str]:
+    """The metadata, once all three are checked."""
+    if currency is not None:
+        check_currency(currency)
+    check_description(description)
+    metadata = metadata or {}
+    check_metadata(metadata)
+    return metadata
+
+
 def check_currency(code: str) -> None:
     if not is_currency(code):
         raise validation_failed(

@@ -17,7 +17,7 @@ from finpay.identity import api_keys, models
 from finpay.identity.api_keys import SCOPES, ApiKeySpec, Scope
 
 MAX_NETWORKS = 20
-MAX_IPV6_PREFIX = 64  # clients are told apart by it
+MAX_IPV6_PREFIX = 64  # one client has a whole /64
 
 
 class ActiveSession(Struct, frozen=True):

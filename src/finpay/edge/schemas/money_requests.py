@@ -14,9 +14,9 @@ from finpay.edge.schemas.fields import (
     Email,
     Metadata,
     account_id,
-    check_currency,
     check_description,
     check_metadata,
+    checked_details,
     inside,
     normalised_email,
 )
@@ -219,11 +219,7 @@ def _transfer(
 ) -> TransferCommand:
     if (body.receiver_id is None) == (body.receiver_email is None):
         raise validation_failed("Give exactly one of receiver_id and receiver_email.")
-    if body.currency is not None:
-        check_currency(body.currency)
-    check_description(body.description)
-    metadata = body.metadata or {}
-    check_metadata(metadata)
+    metadata = checked_details(body.currency, body.description, body.metadata)
     email = body.receiver_email
     return TransferCommand(
         receiver_id=None if body.receiver_id is None else account_id(body.receiver_id),
