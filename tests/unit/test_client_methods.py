@@ -23,7 +23,7 @@ PRQ = "prq_01h455vb4pex5vsknk084sn02q"
 SCH = "sch_01h455vb4pex5vsknk084sn02q"
 LISTS = {
     "holds", "withdrawals", "entries", "sessions", "api_keys", "events", "transactions",
-    "payment_requests", "schedules", "webhook_endpoints", "deliveries",
+    "logged_requests", "payment_requests", "schedules", "webhook_endpoints", "deliveries",
 }  # fmt: skip
 
 # method, arguments → method and path of the request, body
@@ -48,6 +48,8 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
         "expires_at": "2027-01-01T00:00:00.000000Z"}),
     ("api_keys", {"limit": 5}, "GET /api_keys", None),
     ("delete_api_key", {"key_id": KEY}, f"DELETE /api_keys/{KEY}", None),
+    ("logged_requests", {"limit": 5}, "GET /requests", None),
+    ("logged_request", {"request_id": "order-17"}, "GET /requests/order-17", None),
     ("me", {}, "GET /auth/me", None),
     ("account", {}, "GET /accounts", None),
     ("entries", {}, "GET /accounts/entries", None),

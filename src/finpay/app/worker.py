@@ -131,6 +131,7 @@ def _background_jobs(
     yield _every(LIMITS_PAUSE_S, partial(limits.apply_pending, database))
     prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
     yield _every(cleanup.PAUSE_S, prune)
+    yield _every(cleanup.PAUSE_S, partial(cleanup.prune_requests, database))
 
 
 async def _run_schedules(database: Database, wake: Callable[[], None]) -> None:

@@ -25,6 +25,7 @@ from finpay.client._errors import ApiError, ConnectionFailed, RequestFailed, Une
 from finpay.client._identity_models import (
     ActiveSession,
     ApiKey,
+    LoggedRequest,
     Login,
     Tokens,
 )
@@ -124,6 +125,7 @@ __all__ = [
     "Interval",
     "Limits",
     "LimitsUpdate",
+    "LoggedRequest",
     "Login",
     "Options",
     "Page",

@@ -14,6 +14,7 @@ from finpay.client._async_transport import AsyncPager, AsyncTransport
 from finpay.client._identity_models import (
     ActiveSession,
     ApiKey,
+    LoggedRequest,
     Login,
     Tokens,
 )
@@ -142,6 +143,14 @@ class AsyncFinPay(AsyncPayments, AsyncRequestMethods):
     async def delete_api_key(self, key_id: str) -> None:
         """End an API key, everywhere at once."""
         await self._call(_identity_operations.delete_api_key(key_id))
+
+    def logged_requests(self, *, limit: int | None = None) -> AsyncPager[LoggedRequest]:
+        """The user's requests of the last seven days, newest first; under load a part of them."""
+        return AsyncPager(self._transport, _identity_operations.logged_requests(limit))
+
+    async def logged_request(self, request_id: str) -> LoggedRequest:
+        """A request of the user by the `request_id` of an error, or the X-Request-Id."""
+        return await self._call(_identity_operations.logged_request(request_id))
 
     async def me(self) -> User:
         """The user who is logged in."""

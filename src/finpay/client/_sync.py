@@ -12,6 +12,7 @@ from finpay.client import _identity_operations, _operations, _webhook_operations
 from finpay.client._identity_models import (
     ActiveSession,
     ApiKey,
+    LoggedRequest,
     Login,
     Tokens,
 )
@@ -141,6 +142,14 @@ class FinPay(Payments, RequestMethods):
     def delete_api_key(self, key_id: str) -> None:
         """End an API key, everywhere at once."""
         self._call(_identity_operations.delete_api_key(key_id))
+
+    def logged_requests(self, *, limit: int | None = None) -> Pager[LoggedRequest]:
+        """The user's requests of the last seven days, newest first; under load a part of them."""
+        return Pager(self._transport, _identity_operations.logged_requests(limit))
+
+    def logged_request(self, request_id: str) -> LoggedRequest:
+        """A request of the user by the `request_id` of an error, or the X-Request-Id."""
+        return self._call(_identity_operations.logged_request(request_id))
 
     def me(self) -> User:
         """The user who is logged in."""

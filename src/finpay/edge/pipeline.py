@@ -129,7 +129,7 @@ class Pipeline:
         self, request: Request, route: Route, path_id: str, record: RequestRecord
     ) -> Response:
         principal = await self._authenticator.principal(request, record)
-        record.user = principal.user
+        record.principal = principal
         max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
         parsed = await parse(request, route, principal.account_id, max_transfers, path_id)
         if (refusal := authorise(principal, route)) is not None:
