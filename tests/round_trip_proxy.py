@@ -3,7 +3,7 @@
 It parses no protocol, so its count does not depend on what a driver believes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -40,12 +40,14 @@ class Recorder(TcpProxy):
             name: len(trips.requests) for name, trips in self._connections.items()
         }
 
-    def trips(self, *, but_on_lines_with: bytes = b"\0no such text\0") -> list[bytes]:
-        """The requests since `start_counting`, without connections that sent the given text."""
+    def trips(self, *, but_on_connections_with: Sequence[bytes] = ()) -> list[bytes]:
+        """The requests since `start_counting`, without connections that sent one of the texts."""
         return [
             request
             for name, trips in list(self._connections.items())
-            if not any(but_on_lines_with in request for request in trips.requests)
+            if not any(
+                text in request for text in but_on_connections_with for request in trips.requests
+            )
             for request in trips.requests[self._counted_from.get(name, 0) :]
         ]
 

@@ -22,6 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from finpay.money import parse_amounts
+
+CurrencyAmounts = tuple[tuple[str, int], ...]
+
 DEVELOPMENT_SECRET: Final = "finpay-development-secret-never-in-production"  # noqa: S105
 MIN_SECRET_BYTES: Final = 32  # RFC 7518 §3.2: an HS256 key is at least as long as its hash
 
@@ -101,6 +105,9 @@ class Settings(BaseModel):
     event_retention_s: int = Field(7_776_000, alias="FINPAY_EVENT_RETENTION", ge=86_400)
     integrity_interval_s: int = Field(60, alias="FINPAY_INTEGRITY_INTERVAL", ge=0, le=86_400)
     public_url: str | None = Field(None, alias="FINPAY_PUBLIC_URL")
+    limit_single: CurrencyAmounts = Field((), alias="FINPAY_LIMIT_SINGLE")
+    limit_daily: CurrencyAmounts = Field((), alias="FINPAY_LIMIT_DAILY")
+    approval_above: CurrencyAmounts = Field((), alias="FINPAY_APPROVAL_ABOVE")
     worker_port: int = Field(0, alias="FINPAY_WORKER_PORT", ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", alias="FINPAY_LOG_LEVEL"
@@ -124,6 +131,11 @@ class Settings(BaseModel):
         if match is None:
             raise ValueError("expected count/seconds such as 100/900, or off")
         return RateLimit(int(match[1]), int(match[2]))
+
+    @field_validator("limit_single", "limit_daily", "approval_above", mode="before")
+    @classmethod
+    def _amounts(cls, value: Any) -> Any:
+        return parse_amounts(value) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -180,6 +192,10 @@ class Settings(BaseModel):
         if self.production and DEVELOPMENT_SECRET in self.jwt_secrets:
             raise ValueError("FINPAY_JWT_SECRET has to be set in production")
         return self
+
+    def limits_of(self, currency: str) -> tuple[int | None, int | None]:
+        """The limits of a new account: of one payment, and of a day. None: no limit."""
+        return dict(self.limit_single).get(currency), dict(self.limit_daily).get(currency)
 
     @property
     def production(self) -> bool:

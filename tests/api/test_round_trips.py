@@ -17,8 +17,9 @@ from tests.api.test_api_keys import key_of
 from tests.api_process import PASSWORD, Api, User, running_api
 from tests.round_trip_proxy import Recorder, recorder_before
 
-# A query of the health monitor, which has its own connection and belongs to no request.
-PROBE: Final = b"pg_is_in_recovery"
+# Queries that belong to no request: of the health monitor and of the request log. They have
+# connections of their own.
+BACKGROUND: Final = (b"pg_is_in_recovery", b"INSERT INTO identity.requests")
 CALL: Final = b"EVALSHA"
 
 
@@ -36,7 +37,7 @@ class Wire:
         self.postgres.start_counting()
         work()
         pipelines = [trip.count(CALL) for trip in self.redis.trips() if CALL in trip]
-        return pipelines, len(self.postgres.trips(but_on_lines_with=PROBE))
+        return pipelines, len(self.postgres.trips(but_on_connections_with=BACKGROUND))
 
 
 @pytest.fixture(scope="module")

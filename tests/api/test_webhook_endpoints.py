@@ -41,7 +41,7 @@ def test_a_new_endpoint_is_returned_with_its_secret(user: User) -> None:
 
 def test_only_the_patterns_of_the_event_types_are_accepted(user: User) -> None:
     patterns = event_types.patterns()
-    shown = made(user, event_types=[*patterns, *patterns])
+    shown = made(user, event_types=[*patterns, *patterns[:20]])
     assert shown["event_types"] == patterns, "each once"
     for wrong in ("", "transaction", "transaction.", "transaction.x", "*.*", "t*", "Transaction.*"):
         with sending(wrong):

@@ -188,7 +188,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (result.http_status, result.answer) == (first.http_status, first.answer)
             assert result.fingerprint == first.fingerprint
 
-    async def post_concurrently(self, postings: list[posting.Posting]) -> list[PostingResult]:
+    async def post_concurrently(self, postings: Sequence[posting.Posting]) -> list[PostingResult]:
         return await asyncio.gather(*map(self.environment.batcher.post, postings))
 
     def posting(

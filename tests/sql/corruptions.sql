@@ -65,11 +65,11 @@ UPDATE ledger.entries SET created_at = created_at + interval '1 microsecond'
 WHERE account_id = :alice AND transaction_id = :late;
 
 -- name: a_transaction_is_one_more
--- late: entries
+-- late: entries, limits
 UPDATE ledger.transactions SET amount = amount + 1 WHERE id = :late;
 
 -- name: a_transaction_is_gone
--- late: double_entry, idempotency_keys, audit
+-- late: double_entry, limits, idempotency_keys, audit
 DELETE FROM ledger.transactions WHERE id = :late;
 
 -- name: a_transaction_names_the_next_entry_of_its_sender
@@ -92,12 +92,8 @@ UPDATE ledger.transactions SET sender_version = 1 WHERE id = :failed;
 -- failed: failures
 UPDATE ledger.transactions SET receiver_version = 1 WHERE id = :failed;
 
--- name: a_completed_transaction_calls_itself_pending
--- late: double_entry
-UPDATE ledger.transactions SET status = 'pending' WHERE id = :late;
-
 -- name: a_failed_transaction_calls_itself_completed
--- failed: double_entry, events, failures, idempotency_keys, audit
+-- failed: double_entry, events, failures, limits, idempotency_keys, audit
 UPDATE ledger.transactions
 SET status = 'completed', failure_code = NULL, sender_version = 1, receiver_version = 1
 WHERE id = :failed;
@@ -107,7 +103,7 @@ WHERE id = :failed;
 UPDATE ledger.transactions SET currency = 'USD' WHERE id = :late;
 
 -- name: a_transfer_calls_itself_funding
--- late: parties
+-- late: limits, parties
 UPDATE ledger.transactions SET type = 'funding' WHERE id = :late;
 
 -- name: a_failed_transaction_has_an_unknown_receiver
@@ -324,10 +320,10 @@ UPDATE ledger.idempotency_keys SET http_status = 402 WHERE transaction_id = :lat
 -- failed: idempotency_keys
 UPDATE ledger.idempotency_keys SET http_status = 201 WHERE transaction_id = :failed;
 
--- name: a_key_of_a_refusal_says_it_failed
--- alice_user: idempotency_keys
-UPDATE ledger.idempotency_keys SET http_status = 402
-WHERE transaction_id IS NULL AND principal_id = :alice_user;
+-- name: a_key_of_a_refusal_says_it_is_done
+-- alice_user: idempotency_keys, audit
+UPDATE ledger.idempotency_keys SET http_status = 200
+WHERE transaction_id IS NULL AND principal_id = :alice_user AND http_status = 422;
 
 -- name: a_key_of_the_operator_says_it_is_done
 -- system: idempotency_keys

@@ -6,7 +6,6 @@ import asyncpg
 import pytest
 
 from finpay import ids
-from finpay.ledger.outcome import Outcome
 from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, retry, transfer
 
 
@@ -65,7 +64,7 @@ async def test_refused_neighbours_change_nothing(bank: Bank) -> None:
     # The two that share a key go into batches of their own: the batcher sees to that.
     outcomes = await bank.outcomes(*list(items)[1:])
     assert outcomes == list(items.values())[1:]
-    assert set(outcomes) | {"duplicate"} == set(Outcome)
+    assert len({*outcomes, "duplicate"}) == len(items) - 2
     balances = [await bank.balance(h) for h in (a, b, frozen, dollars, full)]
     assert balances == [100, 0, 100, 100, LIMIT]
     assert (await bank.account(a))["version"] == 5  # funded, 10, 1, 2 sent, 13 received

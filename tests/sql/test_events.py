@@ -47,7 +47,7 @@ async def test_each_side_has_an_event_of_its_own(bank: Bank) -> None:
         "sent",
         "received",
     )
-    own = {"direction": None, "balance_after": None}
+    own = {"direction": None, "balance_after": None, "available_after": None}
     assert sent["data"]["object"] | own == received["data"]["object"] | own
     assert sent["request"] == {"id": "req_test", "idempotency_key": item.key}
     assert sent["actor"] == ids.encode("usr", a.user_id)
@@ -86,7 +86,7 @@ async def test_a_later_status_changes_no_event(bank: Bank) -> None:
 async def test_a_status_change_has_the_whole_account(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     await bank.post(transfer(a, b, 1))
-    await bank.hold(a, 9)
+    await bank.hold(a, b, 9)
     await bank.freeze(a)
     event = await latest_event(bank, a)
     assert event["type"] == "account.updated"
@@ -96,6 +96,7 @@ async def test_a_status_change_has_the_whole_account(bank: Bank) -> None:
             "id": a.public_id, "object": "account", "balance": 99, "available": 90, "held": 9,
             "currency": "ZAR", "status": "frozen", "version": 2,
             "created_at": account["created_at"].isoformat().replace("+00:00", "Z"),
+            "limits": event["data"]["object"]["limits"],
         },
         "previous": {"status": "active"},
     }  # fmt: skip

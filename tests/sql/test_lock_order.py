@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from finpay import ids
 from finpay.db.pool import Unavailable
 from tests.sql.ledger_fixtures import Bank, Holder, transfer
 
@@ -17,8 +18,16 @@ LOCK: Final = "SELECT FROM ledger.accounts WHERE id = $1 FOR NO KEY UPDATE NOWAI
 
 @pytest.fixture
 async def others(database_url: str) -> AsyncIterator[Bank]:
-    """A connection for every client, so that all are in the database at once."""
+    """A connection for every client, so that all are in the database at once.
+
+    Each has made its plans, which takes longer than a call: the first calls would make each other
+    wait for all of them.
+    """
     others = Bank(database_url, size=CLIENTS)
+    receiver = ids.new_uuid()
+    senders = [await others.open() for _ in range(CLIENTS)]
+    nobody = Holder(receiver, receiver, "")
+    await asyncio.gather(*(others.post(transfer(sender, nobody, 1)) for sender in senders))
     yield others
     await others.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 from finpay import ids
 from finpay.ledger.posting import Transfer
-from tests.sql.ledger_fixtures import Bank, Holder, transfer
+from tests.sql.ledger_fixtures import Bank, Holder, operation, transfer
 from tests.sql.schedule_fixtures import ask, plan
 
 # Everything in these goes through functions. The column is one to try an UPDATE on.
@@ -22,6 +22,12 @@ TABLES: Final = {
     "ledger.payment_requests": "status",
     "ledger.schedules": "status",
     "ledger.verification_state": "violations",
+    "ledger.account_limits": "ceiling_daily",
+    "ledger.approvals": "status",
+    "ledger.dry_run_receivers": "day",
+    "ledger.payment_references": "reference",
+    "ledger.holds": "captured_amount",
+    "ledger.withdrawals": "amount",
     "audit.actions": "recorded_by",
     "audit.log": "action",
     "outbox.event_types": "recorded_by",
@@ -81,6 +87,10 @@ FINAL: Final = (
     "ledger.transactions SET currency = 'USD'",
     "ledger.transactions SET type = 'funding'",
     "ledger.transactions SET created_at = now()",
+    "ledger.holds SET amount = 1",
+    "ledger.holds SET expires_at = now()",
+    "ledger.withdrawals SET amount = 1",
+    "ledger.withdrawals SET destination = '{}'",
     "ledger.payment_requests SET amount = 1",
     "ledger.payment_requests SET payer_email = 'x'",
     "ledger.schedules SET receiver_id = gen_random_uuid()",
@@ -88,7 +98,14 @@ FINAL: Final = (
     "audit.log SET action = 'x'",
     "audit.log SET actor_id = NULL",
 )
-KEPT: Final = ("ledger.entries", "ledger.failed_transactions", "ledger.transactions", "audit.log")
+KEPT: Final = (
+    "ledger.entries",
+    "ledger.failed_transactions",
+    "ledger.holds",
+    "ledger.transactions",
+    "ledger.withdrawals",
+    "audit.log",
+)
 REFUSED: Final = asyncpg.InsufficientPrivilegeError
 INVALID: Final = asyncpg.InvalidParameterValueError
 
@@ -118,6 +135,8 @@ async def posted(bank: Bank) -> Transfer:
     assert await bank.outcomes(item, transfer(a, b, 1_000)) == ["completed", "insufficient_funds"]
     await plan(bank, a, b, due_days=-1)
     await ask(bank, a, b)
+    await bank.hold(a, b, 1)
+    await bank.post(operation("withdrawal", a, amount=1))
     return item
 
 

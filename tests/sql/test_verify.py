@@ -34,19 +34,17 @@ from tests.sql.ledger_fixtures import (
     transfer,
     transfer_batch,
 )
+from tests.sql.operation_traffic import operation_traffic
 from tests.sql.request_traffic import request_traffic
 
 MOVED_S: Final = 10.0  # for one transfer, on a busy machine
 
+CORRUPTION_FILES: Final = (
+    "corruptions.sql", "corruptions_of_requests.sql", "corruptions_of_operations.sql",
+    "corruptions_of_transfer_batches.sql",
+)  # fmt: skip
 CORRUPTIONS: Final = Queries(
-    "".join(
-        Path(__file__).with_name(name).read_text("utf-8")
-        for name in (
-            "corruptions.sql",
-            "corruptions_of_transfer_batches.sql",
-            "corruptions_of_requests.sql",
-        )
-    ),
+    "".join(Path(__file__).with_name(name).read_text("utf-8") for name in CORRUPTION_FILES),
     "corruptions.sql",
 )
 
@@ -87,7 +85,7 @@ async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
         "ok": True,
         "checks": [{"name": check.name, "ok": True, "violations": []} for check in report.checks],
     }
-    assert len(report.checks) == 18
+    assert len(report.checks) == 22
 
 
 async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> None:
@@ -177,7 +175,8 @@ def _with_subjects(change: str, traffic: Traffic) -> str:
 
 
 def _public_ids(subject: UUID) -> list[str]:
-    return [ids.encode(prefix, subject) for prefix in ("acc", "txn", "usr", "prq", "sch")]
+    prefixes: tuple[ids.Prefix, ...] = ("acc", "txn", "usr", "prq", "sch", "hld", "wdr")
+    return [ids.encode(prefix, subject) for prefix in prefixes]
 
 
 async def _spoil(url: str, change: str) -> None:
@@ -231,7 +230,8 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
     refused = transfer_batch(alice, item(alice, 1), item(dollars, 1))
     await bank.post(transfer(alice, bob, 1), many, whole, none, refused, transfer(alice, bob, 2))
     await bank.post(retry_batch(many), retry_batch(whole, fingerprint=b"another"))
-    requests = await request_traffic(bank, alice, bob)
+    named = await request_traffic(bank, alice, bob)
+    named |= await operation_traffic(bank, alice, bob, others[0])
     late = transfer(alice, bob, 7)
     await bank.post(late)
     system = await bank.row(
@@ -252,5 +252,5 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         "failed": failed.id,
         "late": late.id,
         "unknown": ids.new_uuid(),
-        **requests,
+        **named,
     }

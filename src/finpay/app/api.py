@@ -19,6 +19,7 @@ from finpay.edge.schemas.problems import refusal_templates
 from finpay.edge.services import Services
 from finpay.identity.access_tokens import Signer
 from finpay.identity.passwords import Hasher
+from finpay.identity.request_log import RequestLog
 from finpay.identity.users import Identity
 from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
@@ -61,13 +62,14 @@ async def _open_services(
         read.database_url, size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS
     )
     health_pool = Database(read.database_url, size=1)
-    notify_pool = Database(read.database_url, size=1)
-    notifier = Notifier(notify_pool)
+    background_pool = Database(read.database_url, size=1)
+    notifier = Notifier(background_pool)
     identity = Identity(
         database,
         Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
         Signer(read.jwt_secrets, read.access_token_ttl_s),
         refresh_ttl_s=read.refresh_token_ttl_s,
+        limits=read.limits_of,
     )
     gate = components.gate(read, identity.confirm)
     health = HealthMonitor(health_pool, gate, partial(_preflight, health_pool, read, on_refused))
@@ -81,6 +83,7 @@ async def _open_services(
         pdf=PdfMaker(metrics_folder),
         notifier=notifier,
         identity=identity,
+        request_log=RequestLog(background_pool),
         gate=gate,
         health=health,
         openapi=openapi.encoded(),
@@ -89,13 +92,14 @@ async def _open_services(
     async with AsyncExitStack() as stack:
         stack.callback(components.close)
         stack.callback(identity.close)
-        for pool in (database, ledger, health_pool, notify_pool):
+        for pool in (database, ledger, health_pool, background_pool):
             stack.push_async_callback(pool.close)
         await gate.start()
         stack.push_async_callback(gate.close)
         await health.start()
         stack.push_async_callback(health.close)
         stack.push_async_callback(notifier.close)
+        await stack.enter_async_context(services.request_log)
         stack.push_async_callback(services.batcher.drain)
         _tune_garbage_collection()
         yield services

@@ -40,7 +40,7 @@ def revoke(email: _Email, *, as_json: AsJson = False) -> None:
 
 
 def _set_role(email: str, role: "Role", *, as_json: bool) -> None:
-    from finpay.cli.account import stored_email
+    from finpay.cli.arguments import stored_email
 
     address = stored_email(email)
     change = run_as_owner(lambda db: _change(db, address, role), "", as_json=as_json)

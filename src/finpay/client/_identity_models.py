@@ -39,6 +39,23 @@ class ActiveSession(Struct, frozen=True):
     current: bool
 
 
+class LoggedRequest(Struct, frozen=True):
+    """A request of the user of the last seven days. `id` is its X-Request-Id.
+
+    `duration_ms` is in milliseconds; `session_id` or `api_key_id` is None.
+    """
+
+    id: str
+    method: str
+    route: str
+    status: int
+    code: str | None
+    duration_ms: float
+    session_id: str | None
+    api_key_id: str | None
+    created_at: datetime
+
+
 class ApiKey(Struct, frozen=True):
     """A key of a server, `key_…`. `secret` is None except when the key is new."""
 

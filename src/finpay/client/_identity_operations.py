@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, TypedDict
+from urllib.parse import quote
 
 from finpay.client._identity_models import (
     ActiveSession,
     ApiKey,
+    LoggedRequest,
 )
 from finpay.client._models import (
     Page,
@@ -14,6 +16,7 @@ from finpay.client._models import (
 from finpay.client._operations import Operation, checked, json_body, parameter, query
 
 _API_KEYS: Final = "/api/v1/api_keys"
+_REQUESTS: Final = "/api/v1/requests"
 _SESSIONS: Final = "/api/v1/auth/sessions"
 _NOTHING: Final = type(None)
 
@@ -61,3 +64,11 @@ def api_keys(limit: int | None) -> Operation[Page[ApiKey]]:
 def delete_api_key(key_id: str) -> Operation[None]:
     """Not repeatable: the second attempt would be 404."""
     return Operation("DELETE", f"{_API_KEYS}/{checked('key', key_id)}", _NOTHING, repeatable=False)
+
+
+def logged_requests(limit: int | None) -> Operation[Page[LoggedRequest]]:
+    return Operation("GET", _REQUESTS, Page[LoggedRequest], params=query({"limit": limit}))
+
+
+def logged_request(request_id: str) -> Operation[LoggedRequest]:
+    return Operation("GET", f"{_REQUESTS}/{quote(request_id, safe='')}", LoggedRequest)

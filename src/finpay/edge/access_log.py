@@ -12,6 +12,8 @@ from finpay.edge.request.model import Request
 from finpay.edge.response import Response
 from finpay.gate.gate import Decision
 from finpay.gate.rate_limits import LimitState
+from finpay.identity.access_tokens import Principal
+from finpay.identity.request_log import RequestLog
 from finpay.telemetry import logs, metrics
 
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
@@ -41,7 +43,7 @@ class RequestRecord:
     """What is known of a request so far, for its log line."""
 
     route: str = "none"
-    user: str | None = None
+    principal: Principal | None = None
     decision: Decision | None = None
 
     @property
@@ -50,9 +52,13 @@ class RequestRecord:
 
 
 class AccessLog:
-    """Collects the requests of one event-loop tick: one write of the log, one count per series."""
+    """Collects the requests of one event-loop tick: one write of the log, one count per series.
 
-    def __init__(self) -> None:
+    Those of users go to the request log too, which they read.
+    """
+
+    def __init__(self, request_log: RequestLog) -> None:
+        self._request_log = request_log
         self._lines: list[AccessLogLine] = []
         self._durations_s: dict[tuple[str, str, int], list[float]] = {}
         self._decisions: dict[str, int] = {}
@@ -65,9 +71,19 @@ class AccessLog:
         method = request.method if request.method in _METHODS else "other"
         series = (method, record.route, response.status)
         self._durations_s.setdefault(series, []).append(duration_s)
-        decision = record.decision
+        decision, principal = record.decision, record.principal
         if decision is not None:
             self._decisions[decision.kind] = self._decisions.get(decision.kind, 0) + 1
+        if principal is not None:
+            self._request_log.add(
+                principal,
+                request_id=request.id,
+                method=method,
+                route=record.route,
+                status=response.status,
+                code=response.code,
+                duration_s=duration_s,
+            )
         if not self._lines:
             self._loop.call_soon(self._flush)
         self._lines.append(
@@ -76,7 +92,7 @@ class AccessLog:
                 event="request",
                 request_id=request.id,
                 trace_id=request.trace_id,
-                user_id=record.user,
+                user_id=None if principal is None else principal.user,
                 method=method,
                 route=record.route,
                 status=response.status,

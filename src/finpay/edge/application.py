@@ -103,7 +103,7 @@ class Application:
     def _start(self, services: Services) -> None:
         self._handle = self._instrument(Pipeline(services, self._in_flight).handle)
         self._headers = HeaderWriter(services.settings.cors_origins)
-        self._access_log = AccessLog()
+        self._access_log = AccessLog(services.request_log)
         self._health = services.health
 
 

@@ -179,6 +179,16 @@ class Gate:
                 "complete", keys, [admission.token, stored, int(completion.outcome_known)]
             )
 
+    async def is_claimed(self, user: str, key: str) -> bool:
+        """Whether a request with this key is in progress. Without Redis: not that we know."""
+        try:
+            claimed: int = await self._redis.call(
+                "is_claimed", [redis_keys.idempotency_key(user, key)], []
+            )
+        except RedisUnavailable:
+            return False
+        return bool(claimed)
+
     async def store_read(
         self, admission: Admission, generation: str, sequence: int, payload: bytes
     ) -> None:

@@ -13,3 +13,15 @@ WITH old AS (
     FOR UPDATE SKIP LOCKED
 )
 DELETE FROM identity.refresh_tokens t USING old WHERE t.hash = old.hash RETURNING t.session_id
+
+-- name: delete_old_requests
+-- $1: days for which they are shown; $2: maximum number of rows.
+WITH old AS (
+    SELECT user_id, created_at, number FROM identity.requests
+    WHERE created_at < now() - make_interval(days => $1)
+    ORDER BY created_at LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM identity.requests r USING old
+WHERE (r.user_id, r.created_at, r.number) = (old.user_id, old.created_at, old.number)
+RETURNING 1 AS deleted

@@ -40,7 +40,8 @@ class Identity:
     """Users and sessions, as the edge needs them. One per process.
 
     The edge normalises e-mail addresses (`emails.normalise`) and checks the password of a
-    registration (`passwords.weakness`), because it knows the pointers of both.
+    registration (`passwords.weakness`), because it knows the pointers of both. `limits` are those
+    of a new account in a currency: of one payment, and of a day.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Identity:
         signer: Signer,
         *,
         refresh_ttl_s: int,
+        limits: Callable[[str], tuple[int | None, int | None]] = lambda _: (None, None),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.signer = signer
@@ -57,6 +59,7 @@ class Identity:
         self._hasher = hasher
         self.sessions = Sessions(database, signer, refresh_ttl_s=refresh_ttl_s, clock=clock)
         self.api_keys = ApiKeys(database)
+        self._limits = limits
 
     async def register(
         self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
@@ -81,6 +84,7 @@ class Identity:
                     new_key(),
                     origin.user_agent,
                     origin.address,
+                    *self._limits(currency),
                 )
                 await transaction.execute(
                     _SQL.record_registration,

@@ -66,7 +66,7 @@ async def fund(database: Database, target: str, amount: int, key: str) -> Fundin
     `target` is acc_… or an e-mail as it is stored. FinPayError: validation_failed, not_found,
     idempotency_key_reuse, receiver_unavailable, balance_limit, unavailable.
     """
-    _check_key(key)
+    check_key(key)
     if not 1 <= amount <= MAX_AMOUNT:
         raise validation_failed(
             f"The amount has to be 1 to {MAX_AMOUNT} minor units, and it is {amount}."
@@ -87,7 +87,7 @@ async def set_status(
     `target` is acc_… or an e-mail as it is stored. FinPayError: validation_failed, not_found,
     idempotency_key_reuse, unavailable.
     """
-    _check_key(key)
+    check_key(key)
     reason = reason.strip()
     if not 1 <= len(reason) <= MAX_REASON_LENGTH or not reason.isprintable():
         raise validation_failed(
@@ -101,7 +101,8 @@ async def set_status(
     return replace(msgspec.json.decode(answer, type=StatusChange), repeated=repeated)
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
+    """FinPayError validation_failed unless it can be an idempotency key."""
     if not _KEY.fullmatch(key):
         raise validation_failed(
             "The key has to be 1 to 255 visible ASCII characters without spaces."

@@ -1,7 +1,7 @@
 """One call of ledger.post_transfers: typed in, typed out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
@@ -10,7 +10,9 @@ from finpay.db import queries
 from finpay.db.pool import Database, Record
 from finpay.ledger.outcome import Outcome
 
-Mode = Literal["one", "independent", "atomic"]
+Mode = Literal[
+    "transfer", "independent", "atomic", "hold", "capture", "void", "refund", "withdrawal", "cancel"
+]
 
 _SQL = queries.load("finpay.ledger")
 
@@ -39,7 +41,7 @@ class Transfer(Struct, frozen=True, gc=False):
 
     @property
     def mode(self) -> Mode:
-        return "one"
+        return "transfer"
 
     @property
     def items(self) -> "Sequence[Transfer]":
@@ -72,7 +74,44 @@ class TransferBatch(Struct, frozen=True):
     address: str | None
 
 
-Posting: TypeAlias = Transfer | TransferBatch
+class Operation(Struct, frozen=True, gc=False):
+    """A request of one item that is more than a plain transfer.
+
+    `sender_id` is the account of who acts: of a capture, a void and a refund it is the receiver of
+    what they are about, the `target`. `amount` None: all that is left of it. `metadata` of a
+    withdrawal is its destination. `if_version` and `if_balance_gte` are preconditions. `id` is that
+    of the transaction, hold or withdrawal that it makes. For `reply` see ledger.compose_answers.
+    """
+
+    mode: Mode
+    id: UUID
+    sender_id: UUID
+    key: str
+    fingerprint: bytes
+    request_id: str
+    address: str | None
+    reply: str
+    receiver_id: UUID | None = None
+    receiver_email: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    description: str | None = None
+    metadata: str = "{}"
+    target: UUID | None = None
+    expires_in_s: int | None = None
+    final: bool | None = None
+    if_version: int | None = None
+    if_balance_gte: int | None = None
+
+    @property
+    def items(self) -> "Sequence[Operation]":
+        """It is a request of one item."""
+        return (self,)
+
+
+Posting: TypeAlias = Transfer | TransferBatch | Operation
+
+_NO_OPERATION: Final = Operation("transfer", UUID(int=0), UUID(int=0), "", b"", "", None, "")
 
 
 class PostingResult(Struct, frozen=True):
@@ -124,6 +163,7 @@ async def post(
         [request.address for request in requests],
         [request.mode for request in requests],
         [len(request.items) for request in requests],
+        *_operation_arguments(requests),
         [item.id for item in items],
         [None if receiver is None else positions[receiver.int] for receiver in receivers],
         emails if any(emails) else None,
@@ -138,6 +178,22 @@ async def post(
     if row["queued"]:
         wake()
     return _posted(requests, row)
+
+
+def _operation_arguments(requests: Sequence[Posting]) -> Sequence[list[Any] | None]:
+    """Targets, expiries, finals and preconditions; None where no request is an operation."""
+    if not any(type(request) is Operation for request in requests):
+        return (None,) * 5
+    operations = [
+        request if isinstance(request, Operation) else _NO_OPERATION for request in requests
+    ]
+    return [
+        [each.target for each in operations],
+        [each.expires_in_s for each in operations],
+        [each.final for each in operations],
+        [each.if_version for each in operations],
+        [each.if_balance_gte for each in operations],
+    ]
 
 
 def _posted(requests: Sequence[Posting], row: Record) -> list[PostingResult]:

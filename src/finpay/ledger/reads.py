@@ -17,7 +17,10 @@ _END: Final = 2**63 - 1  # beyond every version and sequence: the first page
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user's account. Amounts in minor units; `sequence` counts what its owner can see."""
+    """A user's account. Amounts in minor units; `sequence` counts what its owner can see.
+
+    `limits` is JSON.
+    """
 
     id: UUID
     balance: int
@@ -26,6 +29,7 @@ class Account:
     status: str
     version: int
     sequence: int
+    limits: str
     created_at: datetime
 
 
@@ -59,6 +63,11 @@ class AccountTransaction:
     entry_version: int
     sequence: int
     balance_after: int
+    held_after: int
+    origin_type: str | None
+    origin_id: UUID | None
+    scheduled_for: datetime | None
+    refunded_amount: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +77,17 @@ class HistoryPosition:
     version: int = _END
     sequence: int = _END
 
+    @property
+    def values(self) -> tuple[int, int]:
+        return self.version, self.sequence
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list of transactions may be narrowed to; None means everything."""
+    """What a list of transactions may be narrowed to; None means everything.
+
+    `origin` is a type and an id, `metadata` a key and its value.
+    """
 
     direction: str | None = None
     status: str | None = None
@@ -80,15 +96,39 @@ class Filters:
     amount_min: int | None = None
     amount_max: int | None = None
     counterparty_id: UUID | None = None
+    type: str | None = None
+    origin: tuple[str, UUID] | None = None
+    metadata: tuple[str, str] | None = None
     idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A page, and the account's sequence when it was read."""
+    """A page, and the account's sequence when it was read.
+
+    `scanned_to`: the page may be short because no more rows were read than up to here.
+    """
 
     steps: Sequence[AccountTransaction]
     sequence: int
+    scanned_to: HistoryPosition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The answer stored with an idempotency key."""
+
+    key: str
+    http_status: int
+    answer: str
+    transaction_id: UUID | None
+    created_at: datetime
+
+
+async def stored_answer(database: Database, user_id: UUID, key: str) -> StoredAnswer | None:
+    """What the user's key stands for, or None."""
+    row = await database.fetch_one(_SQL.get_idempotency_key, user_id, key)
+    return None if row is None else StoredAnswer(*row)
 
 
 async def accounts_of_users(database: Database, users: Sequence[UUID]) -> list[Account | None]:
@@ -134,13 +174,10 @@ async def history(
         before = HistoryPosition(
             min(before.version, end.version), min(before.sequence, end.sequence)
         )
+    bounds = account_id, before.version, before.sequence, floor.version, floor.sequence
     rows = await database.fetch(
         _SQL.list_transactions,
-        account_id,
-        before.version,
-        before.sequence,
-        floor.version,
-        floor.sequence,
+        *bounds,
         filters.direction,
         filters.status,
         filters.created_from,
@@ -148,10 +185,23 @@ async def history(
         filters.amount_min,
         filters.amount_max,
         filters.counterparty_id,
+        filters.type,
+        *(filters.origin or (None, None)),
+        *(filters.metadata or (None, None)),
         limit,
     )
     steps = [_step(row) for row in rows if row["id"] is not None]
-    return History(steps, rows[0]["account_sequence"])
+    scanned_to = None if len(steps) == limit else await _scanned_position(database, bounds)
+    if scanned_to is not None:
+        steps = [step for step in steps if step.sequence >= scanned_to.sequence]
+    return History(steps, rows[0]["account_sequence"], scanned_to)
+
+
+async def _scanned_position(
+    database: Database, bounds: tuple[UUID, int, int, int, int]
+) -> HistoryPosition | None:
+    row = await database.fetch_one(_SQL.get_scanned_position, *bounds)
+    return None if row is None else HistoryPosition(row["version"], row["sequence"])
 
 
 async def newest(

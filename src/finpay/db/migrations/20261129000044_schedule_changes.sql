@@ -91,7 +91,7 @@ BEGIN
         result.outcome := (ARRAY['account_frozen', 'same_account', 'receiver_not_found',
                                  'currency_mismatch'])[refused];
         result.http_status := ledger.http_status(
-            result.outcome::ledger.outcome, 'one');
+            result.outcome::ledger.outcome, 'transfer');
         result.answer := refusals[refused];
         RETURN ledger.store_result(result, origin, 'schedule.refused', moment);
     END IF;

@@ -91,9 +91,10 @@ BEGIN
 
     posted := ledger.post_batch(
         parties, ARRAY[array_position(parties, caller.id)], ARRAY[origin.key],
-        ARRAY[origin.fingerprint], ARRAY[origin.request_id], ARRAY[origin.address], ARRAY['one'],
-        ARRAY[1], ARRAY[transaction_id], ARRAY[array_position(parties, request.requester_id)], NULL,
-        ARRAY[request.amount], ARRAY[request.currency], ARRAY[request.description],
+        ARRAY[origin.fingerprint], ARRAY[origin.request_id], ARRAY[origin.address],
+        ARRAY['transfer'], ARRAY[1], NULL, NULL, NULL, NULL, NULL, ARRAY[transaction_id],
+        ARRAY[array_position(parties, request.requester_id)], NULL, ARRAY[request.amount],
+        ARRAY[request.currency], ARRAY[request.description],
         ARRAY[request.metadata::text], ARRAY[reply], refusals,
         NULL, 'payment_request', ARRAY[request.id], NULL);
     IF posted.outcomes[1] = 'completed' THEN

@@ -32,16 +32,20 @@ def list_response(
     resource: Callable[[Row], Any],
     codec: CursorCodec,
     position: Callable[[Row], tuple[int, ...]],
+    scanned_to: tuple[int, ...] | None = None,
 ) -> Response:
     """The first `limit` of `rows`; one row more says that there is a next page.
 
-    `resource` makes what is shown of a row, `position` where the next page begins after it.
+    `resource` makes what is shown of a row, `position` where the next page begins after it. A short
+    page with `scanned_to` goes on there: no more rows were read for it.
     """
     limit = limit_of(context)
     page = rows[:limit]
     cursor = None
     if len(rows) > limit:
         cursor = codec.write(context.caller.account_id, *position(page[-1]))
+    elif scanned_to is not None:
+        cursor = codec.write(context.caller.account_id, *scanned_to)
     body = encode(schema("list", [resource(row) for row in page], cursor is not None, cursor))
     path = context.path.replace("{id}", context.path_id)
     return Response(200, body, headers=link(path, context.query, cursor))

@@ -1,7 +1,7 @@
 """Handlers of /payment_requests."""
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -13,9 +13,9 @@ from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
-from finpay.edge.schemas import problems
+from finpay.edge.schemas import problems, templates
 from finpay.edge.schemas.payment_requests import PaymentRequestCommand, PaymentRequestList
-from finpay.edge.schemas.responses import encode, transfer_template
+from finpay.edge.schemas.responses import encode
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.ledger import payment_requests
@@ -23,7 +23,6 @@ from finpay.ledger.outcome import Outcome
 from finpay.ledger.payment_requests import Payment, RequestRow, payment_url, resource
 
 SVG: Final = b"image/svg+xml"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REFUSALS: Final = (Outcome.ACCOUNT_FROZEN, Outcome.CURRENCY_MISMATCH)
 _REFUSAL_TEMPLATES: Final = problems.refusal_templates()
 _END_REFUSALS: Final = {
@@ -102,12 +101,13 @@ async def pay(services: Services, context: Context) -> Response:
     row = await _row(services, context)
     reply = ""
     if row is not None:  # what is asked for never changes
-        reply = transfer_template(
+        reply = templates.transfer(
             transaction_id,
             row.amount,
             context.caller.account,
             row.description,
             row.metadata.encode(),
+            origin=f'"{context.path_id}"',
         )
     payment = Payment(transaction_id, reply, _REFUSAL_TEMPLATES, _own_refusals(context))
     result = await payment_requests.pay(
@@ -197,15 +197,14 @@ def _svg(url: str) -> bytes:
 
 
 def _position(row: RequestRow) -> tuple[int, ...]:
-    microseconds = (row.created_at - _EPOCH) // timedelta(microseconds=1)
-    return microseconds, *pagination.uuid_to_position(row.id)
+    return (
+        pagination.moment_to_position(row.created_at),
+        *pagination.uuid_to_position(row.id),
+    )
 
 
 def _before(position: tuple[int, int, int, int]) -> tuple[datetime, UUID]:
-    """The position that `_position` made. 400 for a moment that is none."""
+    """The position that `_position` made."""
     microseconds, *parts = position
-    try:
-        moment = _EPOCH + timedelta(microseconds=microseconds)
-    except OverflowError:
-        raise FinPayError(Code.CURSOR_INVALID, "Send next_cursor back unchanged.") from None
+    moment = pagination.position_to_moment(microseconds)
     return moment, pagination.position_to_uuid((parts[0], parts[1], parts[2]))

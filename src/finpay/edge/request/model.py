@@ -20,7 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_USER_AGENT: Final = 200
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # W3C trace-context: version 00, a trace id and a parent id that are not all zeros, flags.
 _TRACEPARENT: Final = re.compile(
     r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII
@@ -130,7 +130,7 @@ class Context(Struct, frozen=True):
 
 def _request_id(given: bytes) -> str:
     text = given.decode("latin-1")
-    return text if _REQUEST_ID.fullmatch(text) else ids.new_request_id()
+    return text if REQUEST_ID.fullmatch(text) else ids.new_request_id()
 
 
 def _trace_id(given: bytes) -> str | None:

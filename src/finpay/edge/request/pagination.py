@@ -5,6 +5,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -17,6 +18,7 @@ _CHECK_BYTES: Final = 6
 _PART: Final = (1 << 42) - 1
 # A client can compute the checksum of a cursor, so its numbers are checked to fit a bigint too.
 _MAX_POSITION: Final = 2**63 - 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,7 @@ class CursorCodec:
             or not all(0 <= part <= _MAX_POSITION for part in position)
             or self.write(account, *position) != text
         ):
-            raise FinPayError(
-                Code.CURSOR_INVALID, "Send next_cursor back unchanged, to the same list."
-            )
+            raise _invalid()
         return position
 
     def _checksum(self, account: UUID, body: bytes) -> bytes:
@@ -67,6 +67,9 @@ SESSIONS: Final = CursorCodec("sessions", 3)
 API_KEYS: Final = CursorCodec("api_keys", 3)
 PAYMENT_REQUESTS: Final = CursorCodec("requests", 4)  # microseconds since 1970, an id
 SCHEDULES: Final = CursorCodec("schedules", 3)
+HOLDS: Final = CursorCodec("holds", 3)
+WITHDRAWALS: Final = CursorCodec("withdrawals", 3)
+LOGGED_REQUESTS: Final = CursorCodec("logged", 2)  # microseconds since 1970, a number
 
 
 def uuid_to_position(value: UUID) -> tuple[int, int, int]:
@@ -78,6 +81,23 @@ def position_to_uuid(position: tuple[int, int, int]) -> UUID:
     """The id at a position. Numbers that `uuid_to_position` never returns are truncated."""
     high, middle, low = position
     return UUID(int=(high << 84 | (middle & _PART) << 42 | low & _PART) & (1 << 128) - 1)
+
+
+def moment_to_position(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def position_to_moment(microseconds: int) -> datetime:
+    """The moment at a position; 400 for one that no calendar has."""
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise _invalid() from None
+
+
+def _invalid() -> FinPayError:
+    return FinPayError(Code.CURSOR_INVALID, "Send next_cursor back unchanged, to the same list.")
 
 
 def link(path: str, query: Mapping[str, str], cursor: str | None) -> dict[str, str]:

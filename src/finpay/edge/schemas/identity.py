@@ -10,10 +10,10 @@ from msgspec import Meta, Struct
 
 from finpay import ids
 from finpay.edge.request.query_params import parse_time
-from finpay.edge.schemas.requests import Password, check_name
+from finpay.edge.schemas.fields import Password, check_name
 from finpay.errors import validation_failed
 from finpay.formats import Timestamp, format_timestamp
-from finpay.identity import api_keys, models
+from finpay.identity import api_keys, models, request_log
 from finpay.identity.api_keys import SCOPES, ApiKeySpec, Scope
 
 MAX_NETWORKS = 20
@@ -111,6 +111,45 @@ class ApiKeyList(Struct, frozen=True):
     data: list[ApiKey]
     has_more: bool
     next_cursor: str | None
+
+
+class LoggedRequest(Struct, frozen=True):
+    """A request of the user. `session_id` or `api_key_id`: what it was authenticated with."""
+
+    id: Annotated[str, Meta(description="Its X-Request-Id.")]
+    object: Literal["request"]
+    method: str
+    route: Annotated[str, Meta(examples=["/api/v1/transactions/{id}"])]
+    status: int
+    code: Annotated[str | None, Meta(description="Of a problem.")]
+    duration_ms: float
+    session_id: str | None
+    api_key_id: str | None
+    created_at: Timestamp
+
+
+class LoggedRequestList(Struct, frozen=True):
+    """One page of requests."""
+
+    object: Literal["list"]
+    data: list[LoggedRequest]
+    has_more: bool
+    next_cursor: str | None
+
+
+def logged_request(row: request_log.LoggedRequest) -> LoggedRequest:
+    return LoggedRequest(
+        id=row.request_id,
+        object="request",
+        method=row.method,
+        route=row.route,
+        status=row.status,
+        code=row.code,
+        duration_ms=row.duration_us / 1000,
+        session_id=None if row.session_id is None else ids.encode("ses", row.session_id),
+        api_key_id=None if row.api_key_id is None else ids.encode("key", row.api_key_id),
+        created_at=format_timestamp(row.created_at),
+    )
 
 
 def api_key(row: api_keys.ApiKey, secret: str | None = None) -> ApiKey:

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from finpay.edge.schemas.requests import (
+from finpay.edge.schemas.fields import (
     Amount,
     Currency,
     Description,

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from finpay.edge.request.query_params import parse_time
-from finpay.edge.schemas.requests import (
+from finpay.edge.schemas.fields import (
     AccountId,
     Amount,
     Currency,
