@@ -89,7 +89,7 @@ def test_the_receiver_is_named_as_in_a_transfer(api: Api) -> None:
             invalid(post(alice, "/holds", **body), f"#/{name}")
 
 
-@pytest.mark.contract("8.1.3")
+@pytest.mark.contract("7.4.1", "8.1.3")
 def test_a_hold_is_refused_as_a_transfer_is(api: Api) -> None:
     alice, bob, dollars = api.user(100), api.user(), api.user(currency="USD")
     rows: list[tuple[dict[str, object], int, str]] = [
@@ -97,6 +97,7 @@ def test_a_hold_is_refused_as_a_transfer_is(api: Api) -> None:
         ({"receiver_id": UNKNOWN_ACCOUNT}, 404, "receiver_not_found"),
         ({"receiver_id": dollars.account_id}, 422, "currency_mismatch"),
         ({"receiver_id": bob.account_id, "if_version": 7}, 412, "precondition_failed"),
+        ({"receiver_id": bob.account_id, "if_balance_gte": 101}, 412, "precondition_failed"),
         ({"receiver_id": bob.account_id, "amount": 101}, 402, "insufficient_funds"),
     ]
     for body, status, code in rows:
@@ -181,8 +182,9 @@ def test_from_its_time_on_a_hold_is_expired_whoever_reads_it(api: Api) -> None:
     for user in (alice, bob):
         seen = hold(user.get(f"/holds/{made['id']}"))
         assert (seen["status"], seen["remaining"]) == ("expired", 0)
-    refused = problem(post(bob, f"/holds/{made['id']}/capture"), 409, "hold_not_open")
-    assert refused["status_now"] == "expired"
+    for operation in ("capture", "void"):
+        refused = problem(post(bob, f"/holds/{made['id']}/{operation}"), 409, "hold_not_open")
+        assert refused["status_now"] == "expired"
     assert [each["id"] for each in _list(alice, status="expired")] == [made["id"]]
     assert _list(alice, status="open") == []
 
@@ -209,8 +211,3 @@ def test_the_list_is_newest_first_and_filtered(api: Api) -> None:
 def _list(user: User, **filters: object) -> Any:
     return user.get("/holds", **filters).json()["data"]
 
-
-def _uuid(text: str) -> Any:
-    from finpay import ids
-
-    return ids.decode("hld", text)

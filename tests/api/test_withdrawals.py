@@ -62,6 +62,23 @@ def test_a_destination_is_in_no_event_and_no_audit_row(api: Api) -> None:
         "SELECT answer AS row FROM ledger.idempotency_keys WHERE principal_id = $1", alice.uuid
     )
     assert not [row for row in (*rows, *stored) if DESTINATION["account"] in row["row"]]
+    assert DESTINATION["account"] not in api.log.read_text()
+
+
+@pytest.mark.contract("10.1.2", "1.3.2")
+def test_the_list_is_newest_first_and_filtered(api: Api) -> None:
+    alice, bob = api.user(1_000), api.user(10)
+    made = [
+        withdrawal(post(alice, "/withdrawals", amount=n, destination={}), 201)["id"]
+        for n in (1, 2, 3)
+    ]
+    withdrawal(post(bob, "/withdrawals", amount=1, destination={}), 201)
+    assert [each.id for each in alice.client.withdrawals(limit=2)] == made[::-1]
+    withdrawal(post(alice, f"/withdrawals/{made[1]}/cancel"))
+    pending = alice.get("/withdrawals", status="pending").json()["data"]
+    assert [each["id"] for each in pending] == [made[2], made[0]]
+    invalid(alice.get("/withdrawals", status="open"), "status", kind="parameter")
+    assert alice.get("/withdrawals", cursor="x").status == 400
 
 
 @pytest.mark.contract("10.1.1")

@@ -179,6 +179,19 @@ async def test_what_is_refused_counts_as_a_failure(
     assert (await event_types(bank, alice))[-1] == "schedule.failed"
 
 
+@pytest.mark.contract("7.8.2", "11.2.5")
+async def test_a_run_counts_in_the_limit_and_one_above_it_is_a_failure(
+    bank: Bank, alice: Holder, bob: Holder
+) -> None:
+    await bank.limit(alice, daily=15)
+    due = await plan(bank, alice, bob, due_days=1.5)
+    await run_due(bank)
+    await run_due(bank)
+    now = await schedule(bank, due)
+    assert (now["runs"], now["last_failure_code"]) == (2, "limit_exceeded")
+    assert (await bank.account(alice))["sent_today"] == 10
+
+
 @pytest.mark.contract("11.2.5")
 async def test_a_full_receiver_is_a_failure(bank: Bank, alice: Holder) -> None:
     full = await bank.open(LIMIT)
