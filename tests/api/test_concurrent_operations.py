@@ -1,4 +1,4 @@
-"""Concurrent holds, refunds and payment requests over two processes: exact books, documented answers.
+"""Concurrent holds, refunds and payment requests over two processes: exact, as documented.
 
 Each test sends its requests at once, on a connection each, and takes a few seconds at most.
 """
@@ -75,7 +75,7 @@ async def test_one_of_captures_and_voids_wins(pair: Api) -> None:
     for round_ in range(10):
         hold = make_hold(alice, shop, 10)
         path = f"/holds/{hold['id']}"
-        calls = [(shop, f"{path}/capture", {}), (shop, f"{path}/void", {})] * 4
+        calls: list[Call] = [(shop, f"{path}/capture", {}), (shop, f"{path}/void", {})] * 4
         answers = await send_all(pair, f"end-{round_}", calls)
         counted = outcomes(answers)
         assert counted["hold_not_open"] == 7
@@ -120,7 +120,7 @@ async def test_one_of_payments_cancellations_and_declines_wins(pair: Api) -> Non
     for round_ in range(10):
         asked = ask(alice, 10, payer_email=bob.email)
         path = f"/payment_requests/{asked['id']}"
-        calls = [(bob, f"{path}/pay", {}), (alice, f"{path}/cancel", {})] * 3
+        calls: list[Call] = [(bob, f"{path}/pay", {}), (alice, f"{path}/cancel", {})] * 3
         calls += [(bob, f"{path}/decline", {})] * 3
         counted = outcomes(await send_all(pair, f"request-{round_}", calls))
         assert counted["request_not_open"] == 8
