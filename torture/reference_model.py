@@ -60,7 +60,7 @@ def in_order(ledger: LedgerSnapshot) -> Iterator[tuple[Transaction | None, list[
             for step in steps:
                 queues[step.account].popleft()
                 accounts.append(step.account)
-            yield (transactions[first.transaction] if isinstance(first, Entry) else None), steps
+            yield (transactions.get(first.transaction) if isinstance(first, Entry) else None), steps
     rest = [queue[0] for queue in queues.values() if queue]
     if rest:
         yield None, rest
