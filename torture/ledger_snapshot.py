@@ -158,7 +158,7 @@ class LedgerMonitor:
         self._last = deadlocks
 
     def check_totals(self, users: int, everything: int, lowest: int) -> None:
-        """The users have the total, the system accounts owe it, and no user has less than 0 available."""
+        """The users have the total, the system accounts owe it, none has less than 0 available."""
         self.reads += 1
         if (users, everything) != (self.total, 0) or lowest < 0:
             self.impossible.append(

@@ -58,70 +58,65 @@ def requests() -> list[MoneyRequest]:
     return [*made, refused]
 
 
+_TRANSACTIONS: Final = [
+    Transaction(CAPTURED, "completed", ALICE, BOB, 5, "h1", "hold", UUID(int=21)),
+    Transaction(REFUNDED, "completed", BOB, ALICE, 10, "r1", "transaction", PAID),
+    Transaction(ANSWERED, "completed", BOB, ALICE, 4, "q1", "payment_request", UUID(int=23)),
+    Transaction(RUN, "completed", ALICE, BOB, 3, "s1", "schedule", UUID(int=24), NOON),
+]
+_ENTRIES: Final = [
+    Entry(ALICE, 11, CAPTURED, -5, 65, 15),
+    Entry(BOB, 11, CAPTURED, 5, 135),
+    Entry(ALICE, 14, REFUNDED, 10, 75),
+    Entry(BOB, 14, REFUNDED, -10, 125),
+    Entry(ALICE, 18, ANSWERED, 4, 79),
+    Entry(BOB, 18, ANSWERED, -4, 121),
+    Entry(ALICE, 20, RUN, -3, 76),
+    Entry(BOB, 20, RUN, 3, 124),
+]
+_STEPS: Final = [
+    HeldStep(ALICE, 10, HOLD, "hold.created", 20, "open"),
+    HeldStep(ALICE, 12, HOLD, "hold.captured", 5, "open"),
+    HeldStep(ALICE, 13, HOLD, "hold.voided", 5, "voided"),
+    HeldStep(ALICE, 15, WITHDRAWAL, "withdrawal.created", 7, "pending"),
+    HeldStep(ALICE, 16, WITHDRAWAL, "withdrawal.canceled", 7, "canceled"),
+]
+_OBJECTS: Final = [
+    LedgerObject("hold", HOLD, ALICE, BOB, 20, 5, "voided", "h1"),
+    LedgerObject("withdrawal", WITHDRAWAL, ALICE, None, 7, 0, "canceled", "w1"),
+    LedgerObject("payment_request", ASKED, ALICE, BOB, 4, 0, "paid", "q1"),
+    LedgerObject("schedule", PLANNED, ALICE, BOB, 3, 1, "ended", "s1"),
+]
+_BALANCES: Final = {ALICE: 76, BOB: 124}
+
+
 def honest() -> RunData:
     """`corrupted_run.honest` with the operations after it."""
     run = corrupted_run.honest()
-    of_hold = UUID(int=21)
-    transactions = [
+    before = [
         replace(one, refunded=10) if one.id == PAID else one for one in run.ledger.transactions
-    ] + [
-        Transaction(CAPTURED, "completed", ALICE, BOB, 5, "h1", "hold", of_hold),
-        Transaction(REFUNDED, "completed", BOB, ALICE, 10, "r1", "transaction", PAID),
-        Transaction(ANSWERED, "completed", BOB, ALICE, 4, "q1", "payment_request", UUID(int=23)),
-        Transaction(RUN, "completed", ALICE, BOB, 3, "s1", "schedule", UUID(int=24), NOON),
     ]
-    entries = [
-        *run.ledger.entries,
-        Entry(ALICE, 11, CAPTURED, -5, 65, 15),
-        Entry(BOB, 11, CAPTURED, 5, 135),
-        Entry(ALICE, 14, REFUNDED, 10, 75),
-        Entry(BOB, 14, REFUNDED, -10, 125),
-        Entry(ALICE, 18, ANSWERED, 4, 79),
-        Entry(BOB, 18, ANSWERED, -4, 121),
-        Entry(ALICE, 20, RUN, -3, 76),
-        Entry(BOB, 20, RUN, 3, 124),
-    ]
-    steps = [
-        HeldStep(ALICE, 10, HOLD, "hold.created", 20, "open"),
-        HeldStep(ALICE, 12, HOLD, "hold.captured", 5, "open"),
-        HeldStep(ALICE, 13, HOLD, "hold.voided", 5, "voided"),
-        HeldStep(ALICE, 15, WITHDRAWAL, "withdrawal.created", 7, "pending"),
-        HeldStep(ALICE, 16, WITHDRAWAL, "withdrawal.canceled", 7, "canceled"),
-    ]
-    objects = [
-        LedgerObject("hold", HOLD, ALICE, BOB, 20, 5, "voided", "h1"),
-        LedgerObject("withdrawal", WITHDRAWAL, ALICE, None, 7, 0, "canceled", "w1"),
-        LedgerObject("payment_request", ASKED, ALICE, BOB, 4, 0, "paid", "q1"),
-        LedgerObject("schedule", PLANNED, ALICE, BOB, 3, 1, "ended", "s1"),
-    ]
-    balances = {ALICE: 76, BOB: 124}
-    accounts = [
-        Account(one.id, one.public_id, one.is_system, balances.get(one.id, one.balance))
-        for one in run.ledger.accounts
-    ]
-    new = [one.id for one in transactions if one.origin is not None]
     ledger = replace(
         run.ledger,
-        accounts=accounts,
-        transactions=transactions,
-        entries=entries,
-        audit=[*run.ledger.audit, *((one, "transaction.completed") for one in new)],
+        accounts=[
+            Account(one.id, one.public_id, one.is_system, _BALANCES.get(one.id, one.balance))
+            for one in run.ledger.accounts
+        ],
+        transactions=[*before, *_TRANSACTIONS],
+        entries=[*run.ledger.entries, *_ENTRIES],
+        audit=[*run.ledger.audit, *((one.id, "transaction.completed") for one in _TRANSACTIONS)],
         events=[
             *run.ledger.events,
-            *(
-                (entry.account, entry.sequence, entry.transaction, "transaction.completed")
-                for entry in entries
-                if entry.transaction in new
-            ),
+            *((e.account, e.sequence, e.transaction, "transaction.completed") for e in _ENTRIES),
         ],
-        other_events=[(step.account, step.sequence, step.type) for step in steps],
-        held_steps=steps,
-        objects=objects,
+        other_events=[(step.account, step.sequence, step.type) for step in _STEPS],
+        held_steps=_STEPS,
+        objects=_OBJECTS,
     )
     return replace(
         run,
         requests=[*run.requests, *requests()],
         ledger=ledger,
-        api_balances={NAMES[account]: balance for account, balance in balances.items()},
+        api_balances={NAMES[account]: balance for account, balance in _BALANCES.items()},
         delivered=frozenset(due_deliveries(ledger, run.wallets)),
     )
