@@ -1,8 +1,9 @@
 """The clients' side of a run: every request before it is sent, and every answer.
 
 A money request is one body under one key, or an operation without a key. Two of them may share a
-key (a resend with a changed body); the ledger may carry out one of them at most. Each item has a mark, which is its
-transaction's description, so that its effect is found without the ledger's own bookkeeping.
+key (a resend with a changed body); the ledger may carry out one of them at most. Each item has a
+mark, which is its transaction's description, so that its effect is found without the ledger's own
+bookkeeping.
 """
 
 import time

@@ -189,8 +189,9 @@ BEGIN
     queued := 0;
     SELECT array_agg(w.sender) INTO short
     FROM (
-        SELECT q.sender, sum((SELECT sum(a) FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
-                   AS wanted
+        -- An operation without an amount wants all that is left of its target: enough to look.
+        SELECT q.sender, sum((SELECT sum(COALESCE(a, 9007199254740991))
+                              FROM unnest(amounts[q.last - q.size + 1 : q.last]) a)) AS wanted
         FROM (SELECT r.sender, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last
               FROM unnest(senders, sizes) WITH ORDINALITY AS r (sender, size, n)) q
         WHERE helds[q.sender] > 0
