@@ -1,4 +1,4 @@
-"""The model of holds, refunds, withdrawals, payment requests and schedules, on that of transfers."""
+"""The model of holds, refunds, withdrawals, requests and schedules, on that of transfers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
