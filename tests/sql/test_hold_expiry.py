@@ -64,9 +64,11 @@ async def test_what_expires_on_its_day_is_given_back_to_the_limit(bank: Bank) ->
     a, b = await bank.open(100), await bank.open()
     today, yesterday = await bank.hold(a, b, 10), await bank.hold(a, b, 20)
     await hold_since_yesterday(bank, yesterday.id)
+    await bank.post(transfer(a, b, 25))
+    assert (await bank.account(a))["sent_today"] == 35
     await end_holds(bank, today.id, yesterday.id)
     await expire(bank)
-    assert (await bank.account(a))["sent_today"] == 20
+    assert (await bank.account(a))["sent_today"] == 25
 
 
 async def test_a_hold_that_was_closed_meanwhile_stays_closed(bank: Bank) -> None:

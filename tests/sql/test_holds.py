@@ -183,9 +183,6 @@ async def test_what_was_held_on_another_day_is_not_given_back(bank: Bank) -> Non
     a, b = await bank.open(1_000), await bank.open()
     old = await bank.hold(a, b, 30)
     await hold_since_yesterday(bank, old.id)
-    await bank.owner.execute(
-        "UPDATE ledger.accounts SET sent_on = sent_on - 1 WHERE id = $1", a.account_id
-    )
     await bank.post(transfer(a, b, 5))
     await bank.post(void(b, old.id))
     assert await _sent_today(bank, a) == 5
@@ -202,6 +199,15 @@ async def test_a_hold_expires_for_a_sender_who_is_short_of_money(bank: Bank) -> 
     assert await bank.held(a) == 0
     assert (await _events(bank, a))[-2].type == "hold.expired"
     assert [event.type for event in await _events(bank, b)].count("hold.expired") == 0
+
+
+async def test_a_refund_of_all_that_is_left_takes_money_of_expired_holds(bank: Bank) -> None:
+    a, b, c = await bank.open(100), await bank.open(), await bank.open()
+    paid = transfer(a, b, 100)
+    await bank.post(paid)
+    await end_holds(bank, (await bank.hold(b, c, 90)).id)
+    assert await bank.outcome(refund(b, paid.id)) == "completed"
+    assert (await bank.balance(a), await bank.held(b)) == (100, 0)
 
 
 async def _sent_today(bank: Bank, holder: Holder) -> int:
