@@ -11,7 +11,7 @@ from finpay.ledger import holds
 from finpay.ledger.outcome import Outcome
 from finpay.outbox import events
 from tests.sql.hold_fixtures import end_holds, hold_since_yesterday
-from tests.sql.ledger_fixtures import Bank, Holder, capture, refund, transfer, void
+from tests.sql.ledger_fixtures import Bank, Holder, capture, transfer, void
 
 
 def _no_wake() -> None:
@@ -126,21 +126,6 @@ async def test_money_of_expired_holds_is_spent_while_they_expire(bank: Bank) -> 
     assert set(outcomes) == {Outcome.COMPLETED}
     await expire(bank)
     assert (await bank.balance(a), await bank.held(a)) == (0, 0)
-
-
-@pytest.mark.contract("8.3.2")
-@pytest.mark.parametrize("amount", [10, None])
-async def test_a_refund_is_paid_with_money_of_an_expired_hold(
-    bank: Bank, amount: int | None
-) -> None:
-    """Also where it names no amount and gives back all that is left."""
-    a, b = await bank.open(10), await bank.open()
-    paid = transfer(a, b, 10)
-    await bank.post(paid)
-    hold = await bank.hold(b, a, 10)
-    await end_holds(bank, hold.id)
-    assert await bank.outcome(refund(b, paid.id, amount)) == "completed"
-    assert (await bank.balance(b), await bank.held(b), await bank.balance(a)) == (0, 0, 10)
 
 
 async def _end(bank: Bank, hold_id: UUID) -> int:
