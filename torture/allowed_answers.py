@@ -6,6 +6,7 @@ from typing import Final
 from finpay.errors import ERROR_SPECS, Code
 from tests.support.raw_http import Response
 from torture.history import BATCHES, MoneyRequest, Read
+from torture.operations import SUCCESS
 
 # The outcome stays open with these: the request may be retried.
 _RETRY_LATER: Final = frozenset(
@@ -23,7 +24,7 @@ def violation(request: MoneyRequest, response: Response) -> str:
     if response.status < 300:
         if not request.may_succeed:
             return f"{request.key}: {response.status} where {sorted(request.refusals)} was due"
-        expected = 200 if request.mode == "independent" else 201
+        expected = _success(request)
         documented = response.status == expected and response.json()
         return "" if documented else _describe(request.key, response)
     return _refusal_violation(request.key, response, request.refusals)
@@ -41,15 +42,17 @@ def impossible_balances(response: Response, total: int) -> Iterator[str]:
     if response.status != 200:
         return
     found = response.json()
-    balances = [transaction["balance_after"] for transaction in found.get("data", [])]
-    for balance in [*balances, found.get("balance", 0)]:
+    balances = [one["balance_after"] for one in found.get("data", []) if "balance_after" in one]
+    for balance in [*balances, found.get("balance", 0), found.get("available", 0)]:
         if not 0 <= balance <= total:
             yield f"a wallet was shown a balance of {balance}; all wallets have {total}"
 
 
 def acknowledged(request: MoneyRequest, response: Response) -> Iterator[tuple[str, str, str]]:
-    """Transactions that exist according to an answer: (mark, id, status)."""
+    """Transactions that exist according to an answer: (mark, id, status); not of operations."""
     found = response.json()
+    if request.operation is not None:
+        return
     if response.status >= 400:
         if found.get("transaction_id"):
             yield request.items[0].mark, found["transaction_id"], "failed"
@@ -72,6 +75,12 @@ def refused(request: MoneyRequest, response: Response) -> Iterator[str]:
         for result in response.json().get("data", []):
             if result["status"] == "failed":
                 yield request.items[result["index"]].mark
+
+
+def _success(request: MoneyRequest) -> int:
+    if request.operation is not None:
+        return SUCCESS[request.operation.kind]
+    return 200 if request.mode == "independent" else 201
 
 
 def _refusal_violation(what: str, response: Response, allowed: frozenset[Code]) -> str:

@@ -13,7 +13,7 @@ from uuid import UUID
 from finpay import ids
 from finpay.errors import Code
 from tests.support.raw_http import Response
-from torture import allowed_answers
+from torture import allowed_answers, operation_checks
 from torture.history import Item, MoneyRequest
 from torture.ledger_snapshot import LedgerSnapshot, Transaction
 from torture.reference_model import model_differences
@@ -43,9 +43,13 @@ class RunData:
 
     @property
     def transfers(self) -> Iterator[Transaction]:
-        """Transactions of users; funding has no mark."""
+        """Transfers that users sent themselves; funding has no mark."""
         systems = {account.id for account in self.ledger.accounts if account.is_system}
-        return (one for one in self.ledger.transactions if one.sender not in systems)
+        return (
+            one
+            for one in self.ledger.transactions
+            if one.sender not in systems and one.origin is None
+        )
 
     @property
     def items(self) -> dict[str, tuple[MoneyRequest, Item]]:
@@ -54,7 +58,10 @@ class RunData:
 
 def lost(run: RunData) -> Iterator[str]:
     """A transaction of an answer that the ledger does not have, or has with another status."""
-    known = {ids.encode("txn", one.id): (one.mark, one.status) for one in run.ledger.transactions}
+    known = {
+        ids.encode("txn", one.id): (one.mark, "completed" if one.moved else one.status)
+        for one in run.ledger.transactions
+    }
     for request in run.requests:
         for mark, transaction, status in {
             acknowledged
@@ -64,6 +71,8 @@ def lost(run: RunData) -> Iterator[str]:
         }:
             if known.get(transaction) != (mark, status):
                 yield f"{mark} was answered {status} as {transaction}: {known.get(transaction)}"
+    yield from operation_checks.lost(run.requests, run.ledger)
+    yield from operation_checks.missing_runs(run.ledger)
 
 
 def duplicated(run: RunData) -> Iterator[str]:
@@ -81,6 +90,7 @@ def duplicated(run: RunData) -> Iterator[str]:
         for key, done in bodies.items()
         if len(done) > 1
     )
+    yield from operation_checks.duplicated(run.requests, run.ledger)
 
 
 def phantom(run: RunData) -> Iterator[str]:
@@ -95,22 +105,26 @@ def phantom(run: RunData) -> Iterator[str]:
         requested = (run.wallets[request.wallet], item.receiver, item.amount)
         if requested != (accounts.get(one.sender), accounts.get(one.receiver), one.amount):
             yield f"{one.mark} was requested as {requested} and is {one}"
+    yield from operation_checks.phantom(run.requests, run.ledger)
 
 
 def refused_but_applied(run: RunData) -> Iterator[str]:
     """An item that was refused for good, and moved money."""
-    applied = {one.mark for one in run.transfers if one.status == "completed"}
+    applied = {one.mark for one in run.transfers if one.moved}
     for request in run.requests:
         for response in request.responses:
             if allowed_answers.is_final(response):
                 for mark in allowed_answers.refused(request, response):
                     if mark in applied:
                         yield f"{mark} was refused: {response.status} {response.code}"
+    yield from operation_checks.refused_but_applied(run.requests, run.ledger)
 
 
 def divergent_replays(run: RunData) -> Iterator[str]:
     """An answer that differs from the first final one to its request, in status or in any byte."""
     for request in run.requests:
+        if not request.has_key:
+            continue
         first: Response | None = None
         for response in request.responses:
             if not allowed_answers.is_final(response) or response.code == Code.VALIDATION_FAILED:
@@ -150,10 +164,10 @@ def impossible_reads(run: RunData) -> Iterator[str]:
 def orphans(run: RunData) -> Iterator[str]:
     """A transaction without its audit row, events or deliveries; or one of these without it."""
     accounts = {account.id: account for account in run.ledger.accounts}
-    expected_audit = {(one.id, f"transaction.{one.status}") for one in run.ledger.transactions}
+    status = {one.id: "completed" if one.moved else one.status for one in run.ledger.transactions}
+    expected_audit = {(one, f"transaction.{of_one}") for one, of_one in status.items()}
     yield from _unequal("audit row", expected_audit, run.ledger.audit)
     users = [entry for entry in run.ledger.entries if not accounts[entry.account].is_system]
-    status = {one.id: one.status for one in run.ledger.transactions}
     expected = {
         (one.account, one.sequence, one.transaction, f"transaction.{status.get(one.transaction)}")
         for one in users
@@ -202,13 +216,14 @@ def run_checks(run: RunData) -> dict[str, list[str]]:
 
 
 def due_deliveries(ledger: LedgerSnapshot, wallets: Sequence[str]) -> set[tuple[int, str]]:
-    """What the webhook receiver has to get: (wallet, transaction) of each wallet's history."""
+    """What the webhook receiver has to get: (wallet, transaction) of each wallet's history, and
+    (wallet, type and sequence) of each event about something else."""
     numbers = {account: number for number, account in enumerate(wallets)}
     of_account = {account.id: numbers.get(account.public_id) for account in ledger.accounts}
+    named = [(entry.account, ids.encode("txn", entry.transaction)) for entry in ledger.entries]
+    named += [(account, f"{type_} {n}") for account, n, type_ in ledger.other_events]
     return {
-        (number, ids.encode("txn", entry.transaction))
-        for entry in ledger.entries
-        if (number := of_account[entry.account]) is not None
+        (number, name) for account, name in named if (number := of_account[account]) is not None
     }
 
 

@@ -18,7 +18,7 @@ class Deliveries(WebhookReceiver):
 
     def __init__(self) -> None:
         super().__init__(self._accept)
-        self.transactions: set[tuple[int, str]] = set()  # wallet, transaction
+        self.received: set[tuple[int, str]] = set()  # as checker.due_deliveries has them
         self.differing: list[str] = []
         self._bodies: dict[str, bytes] = {}  # the first body of each webhook-id
 
@@ -26,11 +26,11 @@ class Deliveries(WebhookReceiver):
         return f"http://127.0.0.1:{self.port}/wallets/{wallet}"
 
     async def await_all(self, expected: Iterable[tuple[int, str]], limit_s: float) -> None:
-        """Until all expected transactions were delivered, or the time is over."""
+        """Until all that is expected was delivered, or the time is over."""
         missing = set(expected)
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
-                while not missing <= self.transactions:
+                while not missing <= self.received:
                     await asyncio.sleep(POLL_S)
 
     def _accept(self, request: Request) -> bytes:
@@ -38,7 +38,9 @@ class Deliveries(WebhookReceiver):
         if self._bodies.setdefault(request.id, request.body) != request.body:
             self.differing.append(f"{request.id} was delivered with two bodies")
         event = msgspec.json.decode(request.body)
-        if event["type"].startswith("transaction."):
-            wallet = int(request.path.rpartition("/")[2])
-            self.transactions.add((wallet, event["data"]["object"]["id"]))
+        wallet = int(request.path.rpartition("/")[2])
+        if event["type"] in {"transaction.completed", "transaction.failed"}:
+            self.received.add((wallet, event["data"]["object"]["id"]))
+        else:
+            self.received.add((wallet, f"{event['type']} {event['sequence']}"))
         return _ACCEPTED

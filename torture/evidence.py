@@ -15,9 +15,12 @@ from torture.cluster import API_CONNECTIONS, WORKER_CONNECTIONS, ask_valkey
 from torture.context import RunContext
 from torture.history import MoneyRequest
 from torture.http_client import Client
+from torture.ledger_snapshot import LedgerSnapshot
 
 RESOLVE_LIMIT_S: Final = 30.0
 DELIVERY_LIMIT_S: Final = 60.0
+WORKER_LIMIT_S: Final = 15.0  # a killed worker's leases of schedules end after 15 s at most
+POLL_S: Final = 0.5
 CLAIM_LIMIT_S: Final = 10.5  # a claim is freed within 10 s after its process exited
 
 # Counts the keys that are claimed and not completed. No request is in flight at that time.
@@ -34,22 +37,48 @@ async def collect(context: RunContext) -> RunData:
     context.progress(f"Resending {len(history.requests)} requests …")
     still_open = await clients.resolve(RESOLVE_LIMIT_S)
     context.progress("Waiting for webhooks …")
-    due = due_deliveries(await ledger_snapshot.read(context.database), wallets)
-    await context.deliveries.await_all(due, DELIVERY_LIMIT_S)
+    overdue = await _await_workers(context.database)
+    ledger, received = await _await_webhooks(context, wallets)
     context.progress("Checking …")
     return RunData(
         api_balances=dict([balance async for balance in _api_balances(context)]),
-        leftovers=[sentence async for sentence in _leftovers(context, still_open)],
+        leftovers=[sentence async for sentence in _leftovers(context, still_open, overdue)],
         requests=history.requests,
-        ledger=await ledger_snapshot.read(context.database),
+        ledger=ledger,
         wallets=wallets,
         total=clients.total,
         impossible_reads=context.monitor.impossible + history.impossible_reads,
         undocumented_answers=history.undocumented_answers,
         verifier_failures=[sentence async for sentence in _verifier_failures(context.database)],
-        delivered=frozenset(context.deliveries.transactions),
+        delivered=received,
         differing_deliveries=context.deliveries.differing,
     )
+
+
+async def _await_workers(database: Database) -> dict[str, int]:
+    """What is still overdue after the time that a worker needs after the faults."""
+    until = time.monotonic() + WORKER_LIMIT_S
+    while overdue := await ledger_snapshot.overdue(database):
+        if time.monotonic() > until:
+            break
+        await asyncio.sleep(POLL_S)
+    return overdue
+
+
+async def _await_webhooks(
+    context: RunContext, wallets: list[str]
+) -> tuple[LedgerSnapshot, frozenset[tuple[int, str]]]:
+    """The ledger, and what was delivered before it was read. Holds expire meanwhile, so it is read
+    again until nothing new is due, or the time is over."""
+    until = time.monotonic() + DELIVERY_LIMIT_S
+    ledger = await ledger_snapshot.read(context.database)
+    while True:
+        due = due_deliveries(ledger, wallets)
+        await context.deliveries.await_all(due, max(0.1, until - time.monotonic()))
+        received = frozenset(context.deliveries.received)
+        ledger = await ledger_snapshot.read(context.database)
+        if due_deliveries(ledger, wallets) == due or time.monotonic() > until:
+            return ledger, received
 
 
 async def _api_balances(context: RunContext) -> AsyncIterator[tuple[str, int]]:
@@ -64,7 +93,11 @@ async def _api_balances(context: RunContext) -> AsyncIterator[tuple[str, int]]:
     client.reset()
 
 
-async def _leftovers(context: RunContext, still_open: list[MoneyRequest]) -> AsyncIterator[str]:
+async def _leftovers(
+    context: RunContext, still_open: list[MoneyRequest], overdue: dict[str, int]
+) -> AsyncIterator[str]:
+    for name, number in overdue.items():
+        yield f"{number} {name} are overdue by more than 5 s"
     for request in still_open:
         yield f"{request.key} has no final answer after {RESOLVE_LIMIT_S:.0f} s"
     if claimed := await _count_claimed(context.cluster.valkey.port):
@@ -86,7 +119,7 @@ async def _count_claimed(port: int) -> int:
     while (claimed := int((await ask_valkey(port, command)).removeprefix(":"))) > 0:
         if time.monotonic() > until:
             break
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(POLL_S)
     return claimed
 
 

@@ -1,8 +1,9 @@
 """The clients' side of a run: every request before it is sent, and every answer.
 
-A money request is one body under one key. Two of them may share a key (a resend with a changed
-body); the ledger may carry out one of them at most. Each item has a mark, which is its
-transaction's description, so that its effect is found without the ledger's own bookkeeping.
+A money request is one body under one key, or an operation without a key. Two of them may share a
+key (a resend with a changed body); the ledger may carry out one of them at most. Each item has a
+mark, which is its transaction's description, so that its effect is found without the ledger's own
+bookkeeping.
 """
 
 import time
@@ -15,12 +16,13 @@ import msgspec
 
 from finpay.errors import Code
 from tests.support.raw_http import Response
+from torture.operations import Operation
 
 TRANSFERS: Final = "/api/v1/transactions"
 BATCHES: Final = "/api/v1/transactions/batch"
 
-# Answers that count as failed requests: retry later, or a bug.
-_UNSUCCESSFUL: Final = frozenset({409, 429, 500, 503})
+# Answers that count as failed requests: retry later, or a bug. Another 409 is a decision.
+_UNSUCCESSFUL: Final = frozenset({429, 500, 503})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,15 @@ class MoneyRequest:
     refusals: frozenset[Code]
     may_succeed: bool = True
     mode: str = ""  # of a batch
+    operation: Operation | None = None  # then there are no items
+    has_key: bool = True
     recorded: bool = False
     attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def mark(self) -> str:
+        """That of its first item, or of its operation."""
+        return self.operation.mark if self.operation is not None else self.items[0].mark
 
     @property
     def responses(self) -> list[Response]:
@@ -115,13 +124,18 @@ class History:
         response = attempt.response
         self._write(
             response=request.key,
-            mark=request.items[0].mark,
+            mark=request.mark,
             status=response.status if response else 0,
             body=response.body.decode(errors="replace") if response else attempt.reason,
         )
 
     def add_sample(self, attempt: Attempt) -> None:
-        ok = attempt.response is not None and attempt.response.status not in _UNSUCCESSFUL
+        response = attempt.response
+        ok = (
+            response is not None
+            and response.status not in _UNSUCCESSFUL
+            and response.code != Code.REQUEST_IN_PROGRESS
+        )
         self.samples.append(Sample(attempt.at_s, attempt.took_s, ok))
         if attempt.reason == "TimeoutError":
             self.timeouts += 1

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -23,11 +24,12 @@ class Account:
     public_id: str
     is_system: bool
     balance: int
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One row of the ledger. `mark` is its description: the mark of its item."""
+    """One row of the ledger. `mark` is its description: the mark of its item, or of its origin."""
 
     id: UUID
     status: str
@@ -35,6 +37,15 @@ class Transaction:
     receiver: UUID
     amount: int
     mark: str | None
+    origin: str | None = None  # the kind of what it came of
+    origin_id: UUID | None = None
+    scheduled_for: datetime | None = None
+    refunded: int = 0
+
+    @property
+    def moved(self) -> bool:
+        """Whether it moved money; a refund that reverses it is a transaction of its own."""
+        return self.status in {"completed", "reversed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,34 @@ class Entry:
     transaction: UUID
     amount: int
     balance_after: int
+    held_after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldStep:
+    """An event that changed what an account has on hold. `amount` is what was captured so far; of
+    a new object its whole amount."""
+
+    account: UUID
+    sequence: int
+    object: str
+    type: str
+    amount: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerObject:
+    """A hold, withdrawal, payment request or schedule. `taken`: captured, or the number of runs."""
+
+    kind: str
+    id: str
+    owner: UUID
+    other: UUID | None
+    amount: int
+    taken: int
+    status: str
+    mark: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +96,9 @@ class LedgerSnapshot:
     entries: Sequence[Entry]
     audit: Sequence[tuple[UUID, str]]  # transaction, action
     events: Sequence[tuple[UUID, int, UUID, str]]  # account, sequence, transaction, type
+    other_events: Sequence[tuple[UUID, int, str]] = ()
+    held_steps: Sequence[HeldStep] = ()
+    objects: Sequence[LedgerObject] = ()
 
 
 async def read(database: Database) -> LedgerSnapshot:
@@ -68,7 +110,16 @@ async def read(database: Database) -> LedgerSnapshot:
             [Entry(*row) for row in await view.fetch(_SQL.list_history)],
             [tuple(row) for row in await view.fetch(_SQL.list_audit_rows)],
             [tuple(row) for row in await view.fetch(_SQL.list_events)],
+            [tuple(row) for row in await view.fetch(_SQL.list_other_events)],
+            [HeldStep(*row) for row in await view.fetch(_SQL.list_held_steps)],
+            [LedgerObject(*row) for row in await view.fetch(_SQL.list_objects)],
         )
+
+
+async def overdue(database: Database) -> dict[str, int]:
+    """What a worker should have expired or run, by its name."""
+    row = await database.fetch_one(_SQL.count_overdue)
+    return {} if row is None else {name: number for name, number in row.items() if number}
 
 
 async def sessions(database: Database) -> tuple[int, int]:
@@ -107,10 +158,10 @@ class LedgerMonitor:
         self._last = deadlocks
 
     def check_totals(self, users: int, everything: int, lowest: int) -> None:
-        """The users have the total, the system accounts owe it, and no user is below 0."""
+        """The users have the total, the system accounts owe it, none has less than 0 available."""
         self.reads += 1
         if (users, everything) != (self.total, 0) or lowest < 0:
             self.impossible.append(
                 f"read {self.reads}: the users have {users} of {self.total}, all accounts sum to "
-                f"{everything}, the lowest balance is {lowest}"
+                f"{everything}, the least available is {lowest}"
             )

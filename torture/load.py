@@ -12,6 +12,7 @@ from tests.support.raw_http import NoResponse, Response
 from torture import allowed_answers
 from torture.history import Attempt, History, MoneyRequest, Read
 from torture.http_client import Client
+from torture.operations import Targets
 from torture.workload import Wallet, Workload
 
 CLIENTS: Final = 32
@@ -35,8 +36,13 @@ class LoadClients:
     think_s: float = THINK_S
     cuts_due: int = 0  # connections to cut when the response to a money POST begins
     cuts: int = 0
+    targets: Targets = field(init=False)
     _stopping: bool = False
     _keys: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        accounts = (wallet.account for wallet in self.wallets)
+        self.targets = Targets({account: n for n, account in enumerate(accounts)})
 
     async def run(self) -> None:
         """Until `stop`. Every request that was sent gets its response or fails."""
@@ -84,7 +90,9 @@ class LoadClients:
         own = number % len(self.wallets)
         client = Client(self.ports, number // len(self.wallets) % len(self.ports))
         random = Random(f"pace {self.seed} {number}")  # noqa: S311
-        workload = Workload(self.seed, number, own, self.wallets, self.history, self._keys[own])
+        workload = Workload(
+            self.seed, number, own, self.wallets, self.history, self.targets, self._keys[own]
+        )
         while not self._stopping:
             request = workload.next_request()
             if isinstance(request, Read):
@@ -98,7 +106,9 @@ class LoadClients:
         client.reset()
 
     async def _send(self, client: Client, request: MoneyRequest) -> Response | None:
-        headers = self._headers(request.wallet) | {"X-Idempotency-Key": request.key}
+        headers = self._headers(request.wallet)
+        if request.has_key:
+            headers |= {"X-Idempotency-Key": request.key}
         attempt = await _attempt(
             client.request("POST", request.path, headers, request.body, cut=self._take_cut)
         )
@@ -106,6 +116,8 @@ class LoadClients:
         response = attempt.response
         if response is not None and (found := allowed_answers.violation(request, response)):
             self.history.undocumented_answers.append(found)
+        if response is not None:
+            self.targets.learn(request.operation, request.wallet, response)
         return response
 
     async def _read(self, client: Client, read: Read) -> Response | None:

@@ -14,6 +14,10 @@ WALLETS: Final = 8
 BALANCE: Final = 100_000  # minor units each
 TOTAL: Final = WALLETS * BALANCE
 
+SUBSCRIBED: Final = [
+    "transaction.*", "hold.*", "withdrawal.*", "payment_request.*", "schedule.*"
+]  # fmt: skip
+
 
 class NotReady(DevError):
     """The API failed before the first fault."""
@@ -33,9 +37,9 @@ async def register(ports: Sequence[int]) -> tuple[Wallet, ...]:
 
 
 async def subscribe(ports: Sequence[int], wallet: Wallet, url: str) -> None:
-    """Subscribes `url` to the transactions of the wallet."""
+    """Subscribes `url` to the transactions and operations of the wallet."""
     client = Client(ports)
-    body = {"url": url, "event_types": ["transaction.*"]}
+    body = {"url": url, "event_types": SUBSCRIBED}
     await _post(client, "/api/v1/webhook_endpoints", body, wallet.token)
     client.reset()
 

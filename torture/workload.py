@@ -1,4 +1,4 @@
-"""What a client sends next: mostly transfers, sometimes an invalid request or a known key."""
+"""What a client sends next: transfers and operations, now and then a refused one or a known key."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,6 +7,8 @@ from typing import Final
 
 from finpay.errors import Code
 from torture.history import BATCHES, TRANSFERS, History, Item, MoneyRequest, Read
+from torture.operation_workload import OperationWorkload
+from torture.operations import Targets
 
 MAX_AMOUNT: Final = 2_000  # a wallet has 100 000: most transfers are covered
 TOO_MUCH: Final = 10**12
@@ -15,7 +17,8 @@ MAX_ITEMS: Final = 12  # per batch
 UNKNOWN_ACCOUNT: Final = "acc_00000000000000000000000000"
 
 # In per cent; other reads take the rest.
-_TRANSFER, _BATCH, _REFUSED, _RESEND, _BALANCE = 50, 8, 8, 12, 12
+_TRANSFER, _BATCH, _OPERATION, _REFUSED, _RESEND, _BALANCE = 24, 5, 40, 5, 12, 8
+_LISTS: Final = (TRANSFERS, "/api/v1/holds", "/api/v1/withdrawals", "/api/v1/payment_requests")
 _REFUSALS: Final = (
     Code.INSUFFICIENT_FUNDS,
     Code.SAME_ACCOUNT,
@@ -43,6 +46,7 @@ class Workload:
     own: int
     wallets: tuple[Wallet, ...]
     history: History
+    targets: Targets
     sent: list[str] = field(default_factory=list)  # keys of all clients of this wallet
     random: Random = field(init=False)
     _count: int = 0
@@ -57,15 +61,24 @@ class Workload:
             return self._new(self._transfer())
         if (percent := percent - _TRANSFER) < _BATCH:
             return self._new(self._batch())
-        if (percent := percent - _BATCH) < _REFUSED:
+        if (percent := percent - _BATCH) < _OPERATION:
+            return self._new(self._operations().next_request(self._key()))
+        if (percent := percent - _OPERATION) < _REFUSED:
             return self._new(self._refused())
         if (percent := percent - _REFUSED) < _RESEND and self.sent:
             return self._resend()
-        return Read("/api/v1/accounts" if percent - _RESEND < _BALANCE else TRANSFERS, self.own)
+        if percent - _RESEND < _BALANCE:
+            return Read("/api/v1/accounts", self.own)
+        return Read(self.random.choice(_LISTS), self.own)
 
     def _new(self, request: MoneyRequest) -> MoneyRequest:
         self.sent.append(request.key)
         return request
+
+    def _operations(self) -> OperationWorkload:
+        accounts = tuple(wallet.account for wallet in self.wallets)
+        emails = tuple(wallet.email for wallet in self.wallets)
+        return OperationWorkload(self.own, accounts, emails, self.random, self.targets)
 
     def _transfer(self) -> MoneyRequest:
         key = self._key()
@@ -104,7 +117,7 @@ class Workload:
         keys = self.sent[-RECENT:] if self.random.random() < 0.7 else self.sent
         known = self.history.by_key[self.random.choice(keys)]
         first = known[0]
-        if self.random.random() < 0.5 or not first.may_succeed:
+        if self.random.random() < 0.5 or not first.may_succeed or first.operation is not None:
             return first
         if len(known) > 1:
             return known[1]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final
 
+import httpx
 import pytest
 from redis import Redis
 
@@ -99,3 +100,29 @@ def address() -> str:
     """A client address without earlier requests, from the range of benchmarks (RFC 2544)."""
     number = next(_NUMBERS)
     return f"198.18.{number // 250}.{number % 250 + 1}"
+
+
+@pytest.fixture(scope="session")
+def pair(
+    database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """One API of two processes for tests of concurrent money."""
+    folder = tmp_path_factory.mktemp("pair")
+    with running_api(folder, database_url, redis_url, FINPAY_WORKERS="2") as api:
+        yield api
+
+
+@pytest.fixture
+def sound(pair: Api) -> Iterator[None]:
+    """Checks after every test: no deadlock, no retried batch, and `ledger verify` is ok."""
+    before = troubles(pair)
+    yield
+    assert troubles(pair) == before
+    pair.verify()
+
+
+def troubles(api: Api) -> tuple[int, list[str]]:
+    deadlocks = api.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    metrics = httpx.get(f"{api.url}/metrics", trust_env=False).text.splitlines()
+    retries = [line for line in metrics if line.startswith("finpay_ledger_batch_retries_total")]
+    return int(deadlocks[0]["deadlocks"]), retries

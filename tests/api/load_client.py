@@ -1,6 +1,7 @@
 """Many clients at once, each with its own connection of tests/support/raw_http.py."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -23,6 +24,14 @@ class Connection(raw_http.Connection):
         """A transfer and its answer. TimeoutError after SLOWEST_S."""
         async with asyncio.timeout(SLOWEST_S):
             answer = await self.exchange(transfer(sender, receiver, key, amount))
+        return HttpResponse(answer.status, httpx.Headers(dict(answer.headers)), answer.body)
+
+    async def post(self, user: User, path: str, key: str, **members: object) -> HttpResponse:
+        """A money POST of the user and its answer. TimeoutError after SLOWEST_S."""
+        headers = {"Authorization": f"Bearer {user.token}", "X-Idempotency-Key": key}
+        body = json.dumps(members).encode()
+        async with asyncio.timeout(SLOWEST_S):
+            answer = await self.exchange(raw_http.request("POST", f"/api/v1{path}", headers, body))
         return HttpResponse(answer.status, httpx.Headers(dict(answer.headers)), answer.body)
 
     async def vanish(self, part: bytes, after_s: float) -> None:

@@ -2,43 +2,18 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-import httpx
 import pytest
 from redis import Redis
 
 from finpay.client import HttpResponse
 from tests.api.load_client import Connection, open_connections, transfer
-from tests.api_process import Api, User, running_api
+from tests.api_process import Api, User
 
-
-@pytest.fixture(scope="module")
-def pair(
-    database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Api]:
-    """One API of two processes for all tests of this file."""
-    folder = tmp_path_factory.mktemp("pair")
-    with running_api(folder, database_url, redis_url, FINPAY_WORKERS="2") as api:
-        yield api
-
-
-@pytest.fixture(autouse=True)
-def sound(pair: Api) -> Iterator[None]:
-    """Checks after every test: no deadlock, no retried batch, and `ledger verify` is ok."""
-    before = troubles(pair)
-    yield
-    assert troubles(pair) == before
-    pair.verify()
-
-
-def troubles(api: Api) -> tuple[int, list[str]]:
-    deadlocks = api.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-    metrics = httpx.get(f"{api.url}/metrics", trust_env=False).text.splitlines()
-    retries = [line for line in metrics if line.startswith("finpay_ledger_batch_retries_total")]
-    return int(deadlocks[0]["deadlocks"]), retries
+pytestmark = pytest.mark.usefixtures("sound")
 
 
 def statuses(answers: list[HttpResponse]) -> Counter[int]:

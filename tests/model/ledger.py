@@ -1,4 +1,4 @@
-"""A model of the ledger in ninety lines of Python: its rules, without SQL, locks and batches."""
+"""A model of transfers in a hundred lines of Python: the rules, without SQL, locks and batches."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -9,12 +9,28 @@ LIMIT: Final = 2**53 - 1
 
 @dataclass
 class Account:
-    """One user's account. `history` has all steps that its owner can see, oldest first."""
+    """One user's account. `history` has all steps that its owner can see, oldest first.
+
+    `held` is without holds whose time is over; `sent` is what counts in the daily limit.
+    """
 
     currency: str = "ZAR"
     balance: int = 0
+    held: int = 0
+    sent: int = 0
+    limit_single: int | None = None
+    limit_daily: int | None = None
     frozen: bool = False
     history: list[tuple[str, int, int]] = field(default_factory=list)  # kind, amount, balance after
+
+    @property
+    def available(self) -> int:
+        return self.balance - self.held
+
+    def is_over_limit(self, amount: int) -> bool:
+        """Whether a payment of the amount would exceed one of its limits."""
+        limits = (self.limit_single, amount), (self.limit_daily, self.sent + amount)
+        return any(limit is not None and used > limit for limit, used in limits)
 
     def move(self, kind: str, amount: int) -> None:
         self.balance += amount
@@ -84,6 +100,7 @@ class Ledger:
     def _execute(self, request: Request) -> str:
         outcome = self._decide(request)
         if outcome == "completed":
+            self.accounts[request.sender].sent += request.amount
             self.accounts[request.sender].move("sent", -request.amount)
             self.accounts[request.receiver].move("received", request.amount)
         elif outcome == "insufficient_funds":
@@ -104,7 +121,9 @@ class Ledger:
             return "receiver_unavailable"
         if {receiver.currency, request.currency or sender.currency} != {sender.currency}:
             return "currency_mismatch"
-        if request.amount > sender.balance:
+        if sender.is_over_limit(request.amount):
+            return "limit_exceeded"
+        if request.amount > sender.available:
             return "insufficient_funds"
         return "balance_limit" if receiver.balance + request.amount > LIMIT else "completed"
 

@@ -174,19 +174,26 @@ class LedgerMachine(RuleBasedStateMachine):
         """Posts all at once, so that they share a commit batch; the model posts one by one."""
         postings = [self.posting(request, by_email=by_email) for request in requests]
         results = self.environment.do(self.post_concurrently(postings))
-        for request, result in zip(requests, results, strict=True):
+        for request, made, result in zip(requests, postings, results, strict=True):
             if isinstance(request, BatchRequest):
                 outcome, items = self.model.post_batch(request)
                 assert result.items == items
                 self.environment.seen.update(f"batch item {item}" for item in items)
             else:
                 outcome = self.model.post(request)
+                items = [outcome]
             assert result.outcome == outcome
             self.environment.seen[outcome] += 1
+            self.note_transfers(made, items)
         for request, result in zip(requests, results, strict=True):
             first = self.first_results.setdefault((request.sender, request.key), result)
             assert (result.http_status, result.answer) == (first.http_status, first.answer)
             assert result.fingerprint == first.fingerprint
+
+    def note_transfers(
+        self, made: Transfer | TransferBatch, outcomes: Sequence[str | None]
+    ) -> None:
+        """For machines that refund them."""
 
     async def post_concurrently(self, postings: Sequence[posting.Posting]) -> list[PostingResult]:
         return await asyncio.gather(*map(self.environment.batcher.post, postings))

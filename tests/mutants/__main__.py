@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from tests.mutants.apply import copied_tree, replace_once
-from tests.mutants.mutations import MUTANTS, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.mutations import MUTANTS
 
 AT_ONCE: Final = int(os.environ.get("WORKERS", "2"))
 LIMIT_S: Final = 300

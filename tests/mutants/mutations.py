@@ -1,7 +1,9 @@
 """The planted bugs: what is changed into what, and where it has to be noticed."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from tests.mutants.mutant import Mutant
+from tests.mutants.operation_mutations import OPERATION_MUTANTS
 
 _MIGRATIONS: Final = "src/finpay/db/migrations/20261129"
 OUTCOMES: Final = f"{_MIGRATIONS}000007_ledger_outcomes.sql"
@@ -30,17 +32,6 @@ _RECEIVER_LIMIT: Final = (
 SQL: Final = "tests/sql"
 GATE: Final = "tests/gate"
 API: Final = "tests/api"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`old`, which stands once in `path`, becomes `new`; the tests under `tests` must fail."""
-
-    name: str
-    path: str
-    old: str
-    new: str
-    tests: str
 
 
 MUTANTS: Final = (
@@ -231,4 +222,5 @@ MUTANTS: Final = (
            f"{API}/test_concurrent_money.py"),
     Mutant("copies count again", PIPELINE, "msgspec.structs.replace(admission, tiers=())",
            "admission", f"{API}/test_rate_limits.py"),
+    *OPERATION_MUTANTS,
 )  # fmt: skip

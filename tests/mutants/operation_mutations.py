@@ -1,0 +1,175 @@
+"""Planted bugs of holds, refunds, withdrawals, limits, expiry, requests, schedules, statements."""
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+_MIGRATIONS: Final = "src/finpay/db/migrations/20261129"
+OUTCOMES: Final = f"{_MIGRATIONS}000007_ledger_outcomes.sql"
+DECISIONS: Final = f"{_MIGRATIONS}000008_ledger_decisions.sql"
+DECIDE: Final = f"{_MIGRATIONS}000009_ledger_decide_batch.sql"
+OPERATIONS: Final = f"{_MIGRATIONS}000010_ledger_operations.sql"
+LIMITS: Final = f"{_MIGRATIONS}000011_ledger_limits.sql"
+POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
+EXPIRY: Final = f"{_MIGRATIONS}000015_ledger_expiry.sql"
+ACTIONS: Final = f"{_MIGRATIONS}000022_ledger_operator_actions.sql"
+LIMIT_CHANGES: Final = f"{_MIGRATIONS}000024_ledger_limit_changes.sql"
+REQUEST_CHANGES: Final = f"{_MIGRATIONS}000042_payment_request_changes.sql"
+SCHEDULES: Final = f"{_MIGRATIONS}000043_schedules.sql"
+SCHEDULE_CHANGES: Final = f"{_MIGRATIONS}000044_schedule_changes.sql"
+PAYMENTS: Final = f"{_MIGRATIONS}000045_payment_request_payments.sql"
+RUNS: Final = f"{_MIGRATIONS}000046_schedule_runs.sql"
+STATEMENTS: Final = f"{_MIGRATIONS}000050_ledger_statements.sql"
+CSV: Final = "src/finpay/statements/csv_stream.py"
+RUNNER: Final = "src/finpay/ledger/schedule_runner.py"
+VERIFY: Final = "src/finpay/ledger/verify_operations.sql"
+
+HOLD_TESTS: Final = "tests/sql/test_holds.py"
+OUTCOME_TESTS: Final = "tests/sql/test_operation_outcomes.py"
+EXPIRY_TESTS: Final = "tests/sql/test_hold_expiry.py"
+RACE_TESTS: Final = "tests/sql/test_operation_races.py"
+RUN_TESTS: Final = "tests/sql/test_schedule_runs.py"
+REQUEST_TESTS: Final = "tests/api/test_payment_requests.py"
+PAYMENT_TESTS: Final = "tests/api/test_payments_of_requests.py"
+SCHEDULE_TESTS: Final = "tests/api/test_schedules.py"
+LIMIT_TESTS: Final = "tests/api/test_limits.py"
+OPERATOR_TESTS: Final = "tests/sql/test_operator_outcomes.py"
+
+OPERATION_MUTANTS: Final = (
+    # Holds and refunds.
+    Mutant("a capture leaves its hold open", DECISIONS,
+           "CASE WHEN effect.released = remaining THEN 'captured' ELSE 'open' END", "'open'",
+           HOLD_TESTS),
+    Mutant("a void keeps the money on hold", DECISIONS,
+           "target.is_open);\n        effect.released   := remaining;\n"
+           "        effect.given_back := remaining;\n        effect.status     := 'voided';",
+           "target.is_open);\n        effect.status     := 'voided';", HOLD_TESTS),
+    Mutant("the second capture of a batch sees the first state", DECIDE,
+           "targets[t] := target;", "", RACE_TESTS),
+    Mutant("a refund is taken from the payer", DECISIONS, "mode NOT IN ('capture', 'void');",
+           "mode NOT IN ('capture', 'void', 'refund');", HOLD_TESTS),
+    Mutant("a frozen receiver captures", OUTCOMES,
+           "WHEN is_sender THEN 'forbidden'\n    WHEN caller_frozen THEN 'account_frozen'\n"
+           "    WHEN NOT is_open", "WHEN is_sender THEN 'forbidden'\n    WHEN NOT is_open",
+           OUTCOME_TESTS),
+    Mutant("a frozen payer's hold is captured", OUTCOMES,
+           "WHEN sender_frozen THEN 'sender_unavailable'", "WHEN false THEN 'sender_unavailable'",
+           RACE_TESTS),
+    Mutant("any transaction is refunded", OPERATIONS, "t.status::text, t.type = 'transfer',",
+           "t.status::text, true,", OUTCOME_TESTS),
+    Mutant("a failed transaction is refunded", OPERATIONS, "AND t.status <> 'failed'\n", "\n",
+           OUTCOME_TESTS),
+    Mutant("a reversed transaction stays completed", DECISIONS,
+           "THEN 'reversed' ELSE 'completed' END", "THEN 'completed' ELSE 'completed' END",
+           RACE_TESTS),
+    Mutant("the payer of a hold is not locked", OPERATIONS,
+           "WHERE q.mode IN ('capture', 'void') AND h.account_id = accounts[q.sender]",
+           "WHERE false AND h.account_id = accounts[q.sender]", HOLD_TESTS),
+    Mutant("the payer's event of a hold is lost", OPERATIONS,
+           "    WHERE side.sequence IS NOT NULL;\n\n    IF subscribed IS NOT NULL THEN\n"
+           "        SELECT webhooks",
+           "    WHERE side.sequence IS NOT NULL AND side.account = o.caller;\n\n"
+           "    IF subscribed IS NOT NULL THEN\n        SELECT webhooks", HOLD_TESTS),
+    # Withdrawals.
+    Mutant("a withdrawal is canceled twice", OPERATIONS, "w.status = 'pending', w.created_at",
+           "true, w.created_at", RACE_TESTS),
+    Mutant("a withdrawal holds nothing", DECISIONS,
+           "caller_frozen, caller_available, within_limits);\n"
+           "        effect.released   := -amount;",
+           "caller_frozen, caller_available, within_limits);", RACE_TESTS),
+    Mutant("others cancel a withdrawal", OPERATIONS,
+           "AND w.account_id = account_ids[q.sender] AND w.id = q.id", "AND w.id = q.id",
+           OUTCOME_TESTS),
+    Mutant("a withdrawal is over the limit", OUTCOMES,
+           "WHEN frozen THEN 'account_frozen'::ledger.outcome\n"
+           "    WHEN NOT within_limits THEN 'limit_exceeded'",
+           "WHEN frozen THEN 'account_frozen'::ledger.outcome\n"
+           "    WHEN false THEN 'limit_exceeded'", OUTCOME_TESTS),
+    Mutant("a canceled withdrawal is completed", ACTIONS,
+           "WHEN withdrawal.status <> 'pending' THEN", "WHEN false THEN", OPERATOR_TESTS),
+    Mutant("an operator refunds more than was paid", ACTIONS,
+           "WHEN amount > remaining OR remaining = 0 THEN", "WHEN false THEN", OPERATOR_TESTS),
+    Mutant("a reference is used twice", ACTIONS,
+           "WHEN taken.transaction_id IS NOT NULL OR taken.approval_id <> approval.id",
+           "WHEN taken.approval_id <> approval.id", OPERATOR_TESTS),
+    # Limits.
+    Mutant("the daily limit forgets today", OUTCOMES, "COALESCE(sent + amount <= limit_daily, true)",
+           "COALESCE(amount <= limit_daily, true)", HOLD_TESTS),
+    Mutant("transfers do not count in the limit", DECIDE,
+           "sents[s] := LEAST(sents[s] + amount, max_sent);", "", HOLD_TESTS),
+    Mutant("a raised limit counts at once", LIMIT_CHANGES,
+           "now_single := LEAST(now_single, single);", "now_single := single;", LIMIT_TESTS),
+    Mutant("limits are raised above the operator's", LIMIT_CHANGES,
+           "fault := 'above_ceiling';\n        RETURN;", "NULL;", LIMIT_TESTS),
+    Mutant("a pending limit never counts", LIMITS,
+           "CASE WHEN l.effective_at <= moment THEN l.pending_single ELSE a.single END",
+           "a.single", LIMIT_TESTS),
+    # Expiry.
+    Mutant("a hold in time expires", OPERATIONS,
+           "WHERE h.status = 'open' AND h.expires_at <= moment\n"
+           "                AND h.account_id = ANY", "WHERE h.status = 'open'\n"
+           "                AND h.account_id = ANY", EXPIRY_TESTS),
+    Mutant("expiry releases what was captured", OPERATIONS,
+           "h.amount - h.captured_amount AS remaining, h.account_id", "h.amount AS remaining, "
+           "h.account_id", EXPIRY_TESTS),
+    Mutant("expiry releases for the receiver too", OPERATIONS,
+           "COALESCE(sum(e.remaining) FILTER (WHERE e.is_sent), 0) AS released",
+           "COALESCE(sum(e.remaining), 0) AS released", EXPIRY_TESTS),
+    Mutant("an expired hold still counts in the limit", EXPIRY,
+           "THEN GREATEST(a.sent_today - c.given_back, 0)", "THEN a.sent_today", EXPIRY_TESTS),
+    Mutant("expiry without locks", EXPIRY, "    ORDER BY a.id FOR NO KEY UPDATE;\n",
+           "    ORDER BY a.id;\n", EXPIRY_TESTS),
+    Mutant("money of expired holds is not spent", POST, "IF 0 < ANY (held_amounts) THEN",
+           "IF false THEN", HOLD_TESTS),
+    # Payment requests.
+    Mutant("a request is paid twice", PAYMENTS,
+           "AND ledger.payment_request_status_at(request, moment) <> 'open' THEN 3",
+           "AND false THEN 3", PAYMENT_TESTS),
+    Mutant("others pay a named request", PAYMENTS,
+           "WHEN request.payer_email IS NOT NULL AND caller.id IS DISTINCT FROM",
+           "WHEN false AND caller.id IS DISTINCT FROM", PAYMENT_TESTS),
+    Mutant("a paid request stays open", PAYMENTS, "IF posted.outcomes[1] = 'completed' THEN",
+           "IF false THEN", PAYMENT_TESTS),
+    Mutant("an overdue request is canceled", REQUEST_CHANGES,
+           "result.status_now := ledger.payment_request_status_at(request, moment);",
+           "result.status_now := request.status;", REQUEST_TESTS),
+    Mutant("the payer cancels a request", REQUEST_CHANGES,
+           "(caller.id = request.requester_id) <> (new_status = 'canceled')", "false",
+           REQUEST_TESTS),
+    Mutant("101 requests are open", REQUEST_CHANGES, "HAVING count(*) >= max_open",
+           "HAVING count(*) > max_open", REQUEST_TESTS),
+    Mutant("a request expires before its time", REQUEST_CHANGES,
+           "AND r.expires_at <= clock_timestamp()", "AND r.expires_at IS NOT NULL",
+           "tests/delivery/test_expiry_worker.py"),
+    # Schedules.
+    Mutant("an occurrence is run twice", RUNS, "        AND s.next_occurrence = u.number\n", "\n",
+           RUN_TESTS),
+    Mutant("a paused schedule runs", RUNS, "WHERE s.status = 'active' AND s.next_at <= moment",
+           "WHERE s.next_at <= moment", RUN_TESTS),
+    Mutant("a schedule runs too early", RUNS, "AND s.next_at <= moment AND", "AND", RUN_TESTS),
+    Mutant("four failures pause a schedule", RUNS, "max_failures CONSTANT integer := 3",
+           "max_failures CONSTANT integer := 4", RUN_TESTS),
+    Mutant("until is exclusive", SCHEDULE_CHANGES, "schedule.next_at > schedule.until",
+           "schedule.next_at >= schedule.until", RUN_TESTS),
+    Mutant("resuming does not skip", SCHEDULE_CHANGES,
+           "schedule, ledger.occurrence_after(schedule, moment));",
+           "schedule, schedule.next_occurrence);", SCHEDULE_TESTS),
+    Mutant("the hour moves with daylight saving", SCHEDULES,
+           "second := local AT TIME ZONE region;", "second := start_at + (local - "
+           "(start_at AT TIME ZONE region));", "tests/sql/test_schedule_occurrences.py"),
+    Mutant("the second of two equal hours", SCHEDULES,
+           "THEN before ELSE second END;\nEND", "THEN second ELSE second END;\nEND",
+           "tests/sql/test_schedule_occurrences.py"),
+    Mutant("a locked account stops all runs", RUNNER, "        if len(runs) == 1:\n"
+           "            return 0\n", "        return 0\n", RUN_TESTS),
+    # Past balances, statements and the proof.
+    Mutant("the entry after the moment", STATEMENTS, "IF made_at <= moment THEN",
+           "IF made_at < moment THEN", "tests/sql/test_past_balances.py"),
+    Mutant("what is held is that of now", STATEMENTS, " AND h.created_at <= moment\n", "\n",
+           "tests/sql/test_past_balances.py"),
+    Mutant("formulas in a CSV", CSV, "text and text[0] in FORMULA_STARTS", "False",
+           "tests/unit/test_statement_streams.py"),
+    Mutant("the proof skips pending withdrawals", VERIFY,
+           "FROM ledger.withdrawals WHERE status = 'pending'\n    ) open",
+           "FROM ledger.withdrawals WHERE false\n    ) open", "tests/sql/test_verify.py"),
+)  # fmt: skip
