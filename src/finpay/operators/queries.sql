@@ -115,8 +115,8 @@ ORDER BY p.id DESC
 
 -- name: get_audit_bounds
 -- Ids rise with the time of their rows but for the length of a transaction, which is bounded.
-SELECT audit.first_id_since($1 - interval '2 minutes') AS low,
-       audit.first_id_since($2 + interval '2 minutes') AS high
+SELECT audit.first_id_since($1::timestamptz - interval '2 minutes') AS low,
+       audit.first_id_since($2::timestamptz + interval '2 minutes') AS high
 
 -- name: get_integrity
 SELECT violations, messages, checked_through, checked_at, succeeded_at,

@@ -49,7 +49,8 @@ BEGIN
 END
 $$;
 
--- Operator: freezes or unfreezes an account. The status that it has already changes nothing.
+-- Operator: freezes or unfreezes an account. The status that it has already changes nothing, and
+-- leaves nothing behind.
 CREATE FUNCTION ledger.change_status(
     origin ledger.operator_origin, of_account uuid, new_status text, of_reason text
 ) RETURNS ledger.operator_result
@@ -87,11 +88,13 @@ BEGIN
             OR origin.operator_id = account.user_id THEN 'forbidden' ELSE 'completed' END;
     result.http_status := ledger.http_status(result.outcome::ledger.outcome, 'cancel');
     IF result.outcome = 'completed' THEN
-        IF account.status::text <> new_status THEN
-            account := ledger.write_status(
-                of_account, new_status::ledger.account_status, of_reason, origin.operator_id,
-                origin.request_id, origin.address, moment);
+        IF account.status::text = new_status THEN
+            result.answer := ledger.account_object(account)::text;
+            RETURN result;
         END IF;
+        account := ledger.write_status(
+            of_account, new_status::ledger.account_status, of_reason, origin.operator_id,
+            origin.request_id, origin.address, moment);
         result.users := ARRAY[account.user_id];
         result.answer := ledger.account_object(account)::text;
     END IF;
