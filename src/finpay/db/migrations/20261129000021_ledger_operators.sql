@@ -73,8 +73,9 @@ CREATE TYPE ledger.operator_result AS (
     users          uuid[]  -- whose accounts changed
 );
 
--- 22023 for an origin that can't be. Commands under one key wait for each other: those about other
--- currencies lock other accounts.
+-- 22023 for an origin that can't be, 42501 for the command line without the owner's rights: stolen
+-- credentials of finpay_operator have to name an operator. Commands under one key wait for each
+-- other: those about other currencies lock other accounts.
 CREATE FUNCTION ledger.check_operator_origin(origin ledger.operator_origin) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -89,6 +90,14 @@ BEGIN
         AND octet_length(COALESCE(origin.refusals::text, '')) <= 32768) IS NOT TRUE THEN
         RAISE EXCEPTION 'a key, fingerprint, request id, address or refusal is not valid'
             USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF origin.operator_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM identity.users u WHERE u.id = origin.operator_id) THEN
+        RAISE EXCEPTION 'the operator is not a user' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF origin.operator_id IS NULL AND NOT pg_has_role(session_user, 'finpay_owner', 'MEMBER') THEN
+        RAISE EXCEPTION 'a command without an operator needs the rights of finpay_owner'
+            USING ERRCODE = 'insufficient_privilege';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(
         COALESCE(origin.operator_id::text, '') || ' ' || origin.key, 0));
