@@ -57,11 +57,10 @@ async def page(database: Database, *, before: int | None, filters: Filters, limi
         _SQL.get_audit_bounds, filters.created_from, filters.created_to
     )
     assert bounds is not None, "a query without FROM returns one row"  # noqa: S101
+    ids = _END if before is None else before, bounds["low"], bounds["high"]
     rows = await database.fetch(
         _SQL.list_audit_rows,
-        _END if before is None else before,
-        bounds["low"],
-        bounds["high"],
+        *ids,
         filters.created_from,
         filters.created_to,
         filters.action,
@@ -70,5 +69,10 @@ async def page(database: Database, *, before: int | None, filters: Filters, limi
         filters.request_id,
         limit,
     )
-    found = [AuditRow(*tuple(row)[:9]) for row in rows if row["id"] is not None]
-    return Page(found, None if len(found) == limit else rows[0]["scanned_to"])
+    found = [AuditRow(*row) for row in rows]
+    if len(found) == limit:
+        return Page(found)
+    scanned = await database.fetch_one(_SQL.get_scanned_audit_row, *ids)
+    if scanned is None:
+        return Page(found)
+    return Page([row for row in found if row.id >= scanned["id"]], scanned["id"])

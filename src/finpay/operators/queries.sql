@@ -1,5 +1,5 @@
 -- Named queries of finpay.operators. Lists are newest first, before an id. A filter without an
--- index reads at most 10 000 rows: `scanned_to` is the last one read where there may be more.
+-- index reads at most 10 000 rows.
 
 -- name: list_users
 -- Those whose account is not active have an index of their own.
@@ -49,10 +49,10 @@ WHERE t.id = $1
 
 -- name: list_transactions
 -- $2: an id below all of the time range. The ids of one process rise with their time.
-WITH scanned AS (
-    SELECT * FROM ledger.transactions WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT 10000
-), page AS (
-    SELECT * FROM scanned t
+WITH page AS (
+    SELECT t.*
+    FROM (SELECT * FROM ledger.transactions WHERE id < $1 AND id >= $2
+          ORDER BY id DESC LIMIT 10000) t
     WHERE ($3::text IS NULL OR t.type::text = $3)
       AND ($4::text IS NULL OR t.status::text = $4)
       AND ($5::text IS NULL OR t.currency = $5)
@@ -62,14 +62,20 @@ WITH scanned AS (
       AND ($9::bigint IS NULL OR t.amount <= $9)
     ORDER BY t.id DESC LIMIT $10
 )
-SELECT p.id, ledger.operator_transaction(t, COALESCE(r.reference, w.reference)) AS answer,
-       (SELECT s.id FROM scanned s ORDER BY s.id DESC OFFSET 9999 LIMIT 1) AS scanned_to
-FROM (SELECT 1) one
-LEFT JOIN page p ON true
-LEFT JOIN ledger.transactions t ON t.id = p.id
-LEFT JOIN ledger.payment_references r ON r.transaction_id = t.id
-LEFT JOIN ledger.withdrawals w ON t.type = 'withdrawal' AND w.id = t.origin_id
+SELECT t.id, ledger.operator_transaction(
+    t, COALESCE(r.reference, (
+        SELECT w.reference FROM ledger.withdrawals w
+        WHERE t.type = 'withdrawal' AND w.id = t.origin_id))) AS answer
+FROM page p
+CROSS JOIN LATERAL (SELECT * FROM ledger.transactions WHERE id = p.id OFFSET 0) t
+LEFT JOIN LATERAL (
+    SELECT reference FROM ledger.payment_references WHERE transaction_id = p.id OFFSET 0) r ON true
 ORDER BY p.id DESC
+
+-- name: get_scanned_transaction
+-- How far list_transactions reads with its first two arguments; no row if it reads all.
+SELECT id FROM ledger.transactions WHERE id < $1 AND id >= $2
+ORDER BY id DESC OFFSET 9999 LIMIT 1
 
 -- name: list_approvals
 SELECT p.id, ledger.approval_object(p) AS answer
@@ -94,10 +100,10 @@ FROM ledger.withdrawals w WHERE w.id = $1
 
 -- name: list_audit_rows
 -- Of a range of time, $2 and $3 are bounds of its ids.
-WITH scanned AS (
-    SELECT * FROM audit.log WHERE id < $1 AND id < $3 AND id >= $2 ORDER BY id DESC LIMIT 10000
-), page AS (
-    SELECT * FROM scanned l
+WITH page AS (
+    SELECT l.*
+    FROM (SELECT * FROM audit.log WHERE id < LEAST($1::bigint, $3::bigint) AND id >= $2
+          ORDER BY id DESC LIMIT 10000) l
     WHERE l.created_at >= $4 AND l.created_at < $5
       AND ($6::text IS NULL OR l.action = $6)
       AND ($7::uuid IS NULL OR l.actor_id = $7)
@@ -106,12 +112,14 @@ WITH scanned AS (
     ORDER BY l.id DESC LIMIT $10
 )
 SELECT p.id, p.created_at, p.actor_id, p.subject_id, k.subject, p.action, p.request_id, p.address,
-       p.detail::text,
-       (SELECT s.id FROM scanned s ORDER BY s.id DESC OFFSET 9999 LIMIT 1) AS scanned_to
-FROM (SELECT 1) one
-LEFT JOIN page p ON true
-LEFT JOIN audit.actions k ON k.action = p.action
+       p.detail::text
+FROM page p JOIN audit.actions k ON k.action = p.action
 ORDER BY p.id DESC
+
+-- name: get_scanned_audit_row
+-- How far list_audit_rows reads with its first three arguments; no row if it reads all.
+SELECT id FROM audit.log WHERE id < LEAST($1::bigint, $3::bigint) AND id >= $2
+ORDER BY id DESC OFFSET 9999 LIMIT 1
 
 -- name: get_audit_bounds
 -- Ids rise with the time of their rows but for the length of a transaction, which is bounded.

@@ -48,11 +48,11 @@ class Page:
 
 async def page(database: Database, *, before: UUID | None, filters: Filters, limit: int) -> Page:
     """Transactions, newest first, at most `limit`, all before an id."""
-    floor, end = _id_near(filters.created_from, -1), _id_near(filters.created_to, 1)
+    below, end = _id_near(filters.created_from, -1), _id_near(filters.created_to, 1)
+    bounds = min(before or _LAST, end or _LAST), below or _FIRST
     rows = await database.fetch(
         _SQL.list_transactions,
-        min(before or _LAST, end or _LAST),
-        floor or _FIRST,
+        *bounds,
         filters.type,
         filters.status,
         filters.currency,
@@ -62,8 +62,13 @@ async def page(database: Database, *, before: UUID | None, filters: Filters, lim
         filters.amount_max,
         limit,
     )
-    found = [Shown(row["id"], row["answer"]) for row in rows if row["id"] is not None]
-    return Page(found, None if len(found) == limit else rows[0]["scanned_to"])
+    found = [Shown(*row) for row in rows]
+    if len(found) == limit:
+        return Page(found)
+    scanned = await database.fetch_one(_SQL.get_scanned_transaction, *bounds)
+    if scanned is None:
+        return Page(found)
+    return Page([row for row in found if row.id >= scanned["id"]], scanned["id"])
 
 
 async def get(database: Database, transaction_id: UUID) -> str | None:
