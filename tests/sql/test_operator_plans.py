@@ -19,7 +19,7 @@ from tests.servers import clone_template, drop_database, in_thread
 ROWS: Final = 200_000
 RARE: Final = 30
 PAGE: Final = 21
-MAX_BLOCKS: Final = 250  # 8 kB each, of a page; all of a table is thousands
+MAX_BLOCKS: Final = 40 * PAGE  # 8 kB each; all of a table is thousands
 MAX_SCANNED_BLOCKS: Final = 1_500  # of 10 000 rows
 LAST: Final = UUID(int=2**128 - 1)
 END: Final = 2**63 - 1

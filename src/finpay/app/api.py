@@ -64,8 +64,7 @@ async def _open_services(
     )
     health_pool = Database(read.database_url, size=1)
     notify_pool = Database(read.database_url, size=1)
-    operators = _operators(read)
-    notifier = Notifier(notify_pool)
+    notifier, operators = Notifier(notify_pool), _operators(read)
     identity = Identity(
         database,
         Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
@@ -74,8 +73,8 @@ async def _open_services(
         limits=read.limits_of,
     )
     gate = components.gate(read, identity.confirm)
-    check = partial(_preflight, health_pool, operators, read, on_refused)
-    health = HealthMonitor(health_pool, gate, check)
+    preflight_check = partial(_preflight, health_pool, operators, read, on_refused)
+    health = HealthMonitor(health_pool, gate, preflight_check)
     metrics_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     services = Services(
         settings=read,
@@ -96,9 +95,8 @@ async def _open_services(
     async with AsyncExitStack() as stack:
         stack.callback(components.close)
         stack.callback(identity.close)
-        for pool in (database, ledger, health_pool, notify_pool, operators):
-            if pool is not None:
-                stack.push_async_callback(pool.close)
+        for pool in filter(None, (database, ledger, health_pool, notify_pool, operators)):
+            stack.push_async_callback(pool.close)
         await gate.start()
         stack.push_async_callback(gate.close)
         await health.start()

@@ -47,7 +47,8 @@ FROM ledger.decide_approval(
 SELECT w.id, w.account_id, w.status, w.amount, w.currency, w.destination::text, w.description,
        w.reference, w.reason, w.transaction_id, w.created_at
 FROM ledger.withdrawals w
-WHERE w.id < $1 AND ($2::text IS NULL OR w.status = $2::ledger.withdrawal_status)
+WHERE w.id < $1 AND ($2::text IS NULL OR w.status::text = $2)
+  AND ($2::text IS DISTINCT FROM 'pending' OR w.status = 'pending')
 ORDER BY w.id DESC
 LIMIT $3
 

@@ -41,10 +41,11 @@ ORDER BY sequence DESC
 LIMIT $3
 
 -- name: get_transaction
-SELECT ledger.operator_transaction(t, COALESCE(r.reference, w.reference)) AS answer
+SELECT ledger.operator_transaction(
+    t, COALESCE((SELECT r.reference FROM ledger.payment_references r WHERE r.transaction_id = $1), (
+        SELECT w.reference FROM ledger.withdrawals w
+        WHERE t.type = 'withdrawal' AND w.id = t.origin_id))) AS answer
 FROM ledger.transactions t
-LEFT JOIN ledger.payment_references r ON r.transaction_id = t.id
-LEFT JOIN ledger.withdrawals w ON t.type = 'withdrawal' AND w.id = t.origin_id
 WHERE t.id = $1
 
 -- name: list_transactions
