@@ -166,7 +166,8 @@ def start_api(folder: Path, database_url: str, redis_url: str, **settings: str) 
     `settings` are environment names: `FINPAY_WORKERS="2"`.
     """
     stack = Stack(folder, ServerUrls(database_url, database_url, redis_url))
-    environment = clean_environment(**LIMITS_OFF, FINPAY_WORKERS="1") | settings
+    defaults = {"FINPAY_WORKERS": "1", "FINPAY_DATABASE_OPERATOR_URL": database_url}
+    environment = clean_environment(**LIMITS_OFF, **defaults) | settings
     server = stack.start_api(environment, f"serve-{next(_NUMBERS)}")
     return Api(server.url, database_url, server)
 

@@ -68,6 +68,7 @@ class Settings(BaseModel):
         "postgresql://localhost:5432/finpay", alias="DATABASE_URL", repr=False
     )
     owner_url_setting: str | None = Field(None, alias="FINPAY_DATABASE_OWNER_URL", repr=False)
+    operator_url: str | None = Field(None, alias="FINPAY_DATABASE_OPERATOR_URL", repr=False)
     redis_url: str = Field("redis://localhost:6379/0", alias="REDIS_URL", repr=False)
     host_setting: str | None = Field(None, alias="HOST")
     port: int = Field(3000, alias="PORT", ge=0, le=65535)
@@ -80,6 +81,9 @@ class Settings(BaseModel):
     )
     rate_limit_auth: RateLimit | None = Field(RateLimit(10, 900), alias="FINPAY_RATE_LIMIT_AUTH")
     rate_limit_key: RateLimit | None = Field(RateLimit(1000, 60), alias="FINPAY_RATE_LIMIT_KEY")
+    rate_limit_operator: RateLimit | None = Field(
+        RateLimit(1000, 60), alias="FINPAY_RATE_LIMIT_OPERATOR"
+    )
     rate_limit_pages: RateLimit | None = Field(RateLimit(600, 900), alias="FINPAY_RATE_LIMIT_PAGES")
     rate_limit_transaction: RateLimit | None = Field(
         RateLimit(20, 60), alias="FINPAY_RATE_LIMIT_TRANSACTION"
@@ -117,6 +121,7 @@ class Settings(BaseModel):
         "rate_limit_global",
         "rate_limit_auth",
         "rate_limit_key",
+        "rate_limit_operator",
         "rate_limit_pages",
         "rate_limit_transaction",
         mode="before",
@@ -164,7 +169,7 @@ class Settings(BaseModel):
             _check_origin(origin)
         return value
 
-    @field_validator("database_url", "owner_url_setting")
+    @field_validator("database_url", "owner_url_setting", "operator_url")
     @classmethod
     def _postgresql_url(cls, value: str) -> str:
         return normalise_database_url(_url(value, "postgresql", "postgres"))

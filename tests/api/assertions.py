@@ -67,6 +67,8 @@ def extensions_of(code: str) -> set[str]:
         "insufficient_scope": {"scope"},
         "hold_not_open": {"status_now"},
         "withdrawal_not_pending": {"status_now"},
+        "approval_not_pending": {"status_now"},
+        "reference_taken": {"transaction_id"},
         "amount_too_large": {"left"},
         "limit_exceeded": {"limits"},
     }

@@ -1,6 +1,8 @@
 """Every route and every kind of caller: who gets in, and how the others are refused.
 
-The rows are the routes themselves, so a new route is tested as soon as it is in the table.
+The rows are the routes themselves, so a new route is tested as soon as it is in the table. What a
+frozen user and another user may do with it stands in FROZEN and in the ids of matrix.py: a route
+that has no row there fails the tests.
 """
 
 from typing import Any, Final
@@ -11,16 +13,82 @@ from finpay.edge.router import API, Route
 from finpay.edge.routes import ROUTES
 from finpay.identity.api_keys import SCOPES
 from tests.api.assertions import problem
+from tests.api.matrix import World, make_world, name_of
+from tests.api.operators import auditor, operator
 from tests.api.test_api_keys import key_of
-from tests.api_process import Api, User
+from tests.api_process import PASSWORD, Api, User
 
 ROWS: Final = [route for route in ROUTES if route.access == "authenticated"]
+OF_USERS: Final = [route for route in ROWS if not route.roles]
+OF_OPERATORS: Final = [route for route in ROWS if route.roles]
+CHANGES: Final = [route for route in OF_USERS if route.method != "GET"]
 REFUSED: Final = {401, 403}
+
+# What a frozen user may change (the status), and what is 403 account_frozen: all that moves,
+# reserves or asks for money. Everything may be read.
+FROZEN: Final[dict[str, int]] = {
+    "POST /auth/logout": 204,
+    "POST /auth/password": 422,  # the old password again
+    "DELETE /auth/sessions": 204,
+    "DELETE /auth/sessions/{id}": 204,
+    "POST /api_keys": 201,
+    "DELETE /api_keys/{id}": 204,
+    "PATCH /accounts": 200,
+    "POST /transactions": 403,
+    "POST /transactions/batch": 403,
+    "POST /transactions/{id}/refunds": 403,
+    "POST /holds": 403,
+    "POST /holds/{id}/capture": 403,
+    "POST /holds/{id}/void": 200,
+    "POST /withdrawals": 403,
+    "POST /withdrawals/{id}/cancel": 200,
+    "POST /payment_requests": 403,
+    "POST /payment_requests/split": 403,
+    "POST /payment_requests/{id}/pay": 403,
+    "POST /payment_requests/{id}/cancel": 200,
+    "POST /payment_requests/{id}/decline": 200,
+    "POST /schedules": 403,
+    "POST /schedules/{id}/pause": 200,
+    "POST /schedules/{id}/resume": 403,
+    "POST /schedules/{id}/cancel": 200,
+    "POST /webhook_endpoints": 201,
+    "PATCH /webhook_endpoints/{id}": 200,
+    "DELETE /webhook_endpoints/{id}": 204,
+    "POST /webhook_endpoints/{id}/rotate_secret": 200,
+    "POST /webhook_endpoints/{id}/test": 201,
+    "POST /webhook_endpoints/{id}/replay": 200,
+    "POST /deliveries/{id}/retry": 200,
+}
+ENDS_THE_SESSION: Final = frozenset(
+    {"POST /auth/logout", "DELETE /auth/sessions", "DELETE /auth/sessions/{id}"}
+)
 
 
 @pytest.fixture(scope="module")
 def user(api: Api) -> User:
     return api.user()
+
+
+@pytest.fixture(scope="module")
+def boss(api: Api) -> User:
+    return operator(api)
+
+
+@pytest.fixture(scope="module")
+def reader(api: Api) -> User:
+    return auditor(api)
+
+
+@pytest.fixture(scope="module")
+def world(api: Api) -> World:
+    return make_world(api, operator(api))
+
+
+@pytest.fixture(scope="module")
+def frozen(api: Api) -> World:
+    made = make_world(api, operator(api))
+    api.set_status(made.owner, "frozen")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +102,13 @@ def asked(api: Api, route: Route, token: str | None) -> Any:
     return api.client(access_token=token).request(route.method, path)
 
 
-def _name(route: Route) -> str:
-    return f"{route.method} {route.path.removeprefix(API)}"
-
-
-@pytest.mark.parametrize("route", ROWS, ids=_name)
+@pytest.mark.parametrize("route", ROWS, ids=name_of)
 @pytest.mark.contract("1.6.1")
 def test_no_route_is_open_without_a_token(api: Api, route: Route) -> None:
     problem(asked(api, route, None), 401, "unauthenticated")
 
 
-@pytest.mark.parametrize("route", ROWS, ids=_name)
+@pytest.mark.parametrize("route", ROWS, ids=name_of)
 @pytest.mark.contract("1.6.1")
 def test_an_ended_session_is_refused(api: Api, route: Route) -> None:
     ended = api.user()
@@ -54,16 +118,52 @@ def test_an_ended_session_is_refused(api: Api, route: Route) -> None:
 
 
 @pytest.mark.parametrize(
-    "route", [route for route in ROWS if not route.path.startswith(f"{API}/auth/logout")], ids=_name
+    "route",
+    [route for route in OF_USERS if not route.path.startswith(f"{API}/auth/logout")],
+    ids=name_of,
 )
 @pytest.mark.contract("1.6.1")
-def test_a_session_gets_in(api: Api, user: User, route: Route) -> None:
-    assert asked(api, route, user.token).status not in REFUSED
+def test_a_session_gets_in(api: Api, user: User, boss: User, reader: User, route: Route) -> None:
+    """Of a user without a role, and of one who has a role."""
+    for caller in (user, boss, reader):
+        assert asked(api, route, caller.token).status not in REFUSED
 
 
-@pytest.mark.parametrize("route", ROWS, ids=_name)
+@pytest.mark.parametrize("route", OF_OPERATORS, ids=name_of)
+@pytest.mark.contract("12.1.1")
+def test_a_user_without_a_role_is_refused(user: User, world: World, route: Route) -> None:
+    problem(world.ask(user, route), 403, "forbidden")
+    problem(world.ask(world.owner, route), 403, "forbidden")
+
+
+@pytest.mark.parametrize("route", OF_OPERATORS, ids=name_of)
+@pytest.mark.contract("12.1.2")
+def test_an_auditor_reads(reader: User, world: World, route: Route) -> None:
+    answer = world.ask(reader, route, params=parameters(route))
+    if route.method == "GET":
+        assert answer.status == 200, answer.body
+    else:
+        problem(answer, 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "route", sorted(OF_OPERATORS, key=lambda route: route.path.endswith("refunds")), ids=name_of
+)
+@pytest.mark.contract("12.1.1")
+def test_an_operator_gets_in(boss: User, world: World, route: Route) -> None:
+    answer = world.ask(boss, route, params=parameters(route))
+    assert answer.status in route.responses, answer.body
+
+
+def parameters(route: Route) -> dict[str, str] | None:
+    return {"date": "2026-01-31"} if "date" in route.parameters else None
+
+
+@pytest.mark.parametrize("route", ROWS, ids=name_of)
 @pytest.mark.contract("1.6.9")
-def test_a_key_needs_the_scope_of_the_route(api: Api, keys: dict[str, str], route: Route) -> None:
+def test_a_key_needs_the_scope_of_the_route(
+    api: Api, boss: User, keys: dict[str, str], route: Route
+) -> None:
     for scope, secret in keys.items():
         answer = asked(api, route, secret)
         if route.scope is None:
@@ -72,6 +172,68 @@ def test_a_key_needs_the_scope_of_the_route(api: Api, keys: dict[str, str], rout
             assert answer.status not in REFUSED, (scope, answer.body)
         else:
             assert problem(answer, 403, "insufficient_scope")["scope"] == route.scope
+
+
+@pytest.mark.parametrize("route", OF_OPERATORS, ids=name_of)
+@pytest.mark.contract("12.1.1")
+def test_a_key_of_an_operator_is_no_operator(boss: User, world: World, route: Route) -> None:
+    secret = key_of(boss, scopes=list(SCOPES))["secret"]
+    client = world.api.client(access_token=secret)
+    answer = client.request(route.method, route.path.replace("{id}", "x"))
+    problem(answer, 403, "forbidden")
+    boss.client.request("DELETE", f"{API}/api_keys/{boss.get('/api_keys').json()['data'][0]['id']}")
+
+
+def test_every_change_has_a_row_for_frozen_users() -> None:
+    assert set(FROZEN) == {name_of(route) for route in CHANGES}
+
+
+@pytest.mark.parametrize(
+    "route", sorted(CHANGES, key=lambda route: name_of(route) in ENDS_THE_SESSION), ids=name_of
+)
+@pytest.mark.contract("12.4.1")
+def test_a_frozen_user_moves_reserves_and_asks_for_nothing(
+    api: Api, frozen: World, route: Route
+) -> None:
+    name, owner = name_of(route), frozen.owner
+    if name in ENDS_THE_SESSION:
+        owner.client.login(owner.email, PASSWORD)
+        current = [each for each in owner.get("/auth/sessions").json()["data"] if each["current"]]
+        frozen.ids[name] = current[0]["id"]
+    answer = frozen.ask(owner, route)
+    assert answer.status == FROZEN[name], answer.body
+    if FROZEN[name] == 403:
+        assert answer.json()["code"] == "account_frozen"
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in OF_USERS if route.method == "GET"], ids=name_of
+)
+@pytest.mark.contract("12.4.1")
+def test_a_frozen_user_reads_with_a_session_and_with_a_key(
+    api: Api, frozen: World, route: Route
+) -> None:
+    reading = frozen.api.client()
+    reading.login(frozen.owner.email, PASSWORD)
+    path = route.path.replace("{id}", frozen.ids.get(name_of(route), "x"))
+    assert reading.request("GET", path).status not in REFUSED
+    key = reading.request(
+        "POST",
+        f"{API}/api_keys",
+        json={"name": "k", "scopes": list(SCOPES), "password": PASSWORD},
+    ).json()
+    if route.scope is not None:
+        with_key = frozen.api.client(access_token=key["secret"])
+        assert with_key.request("GET", path).status not in REFUSED
+    assert reading.request("DELETE", f"{API}/api_keys/{key['id']}").status == 204
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in OF_USERS if "{id}" in route.path], ids=name_of
+)
+def test_what_belongs_to_others_is_404(user: User, world: World, route: Route) -> None:
+    assert name_of(route) in world.ids, "the route needs an id in matrix.py"
+    problem(world.ask(user, route), 404, "not_found")
 
 
 def test_routes_of_sessions_and_keys_are_for_sessions_alone() -> None:
@@ -83,3 +245,4 @@ def test_routes_of_sessions_and_keys_are_for_sessions_alone() -> None:
             assert route.scope is None, route.path
         else:
             assert route.scope is not None, route.path
+        assert bool(route.roles) is inside.startswith("operator/"), route.path

@@ -129,7 +129,9 @@ def test_second_start_in_the_same_folder_names_the_running_process(
     assert (project / ".finpay" / "url").read_text() == f"{first.url}\n"
     path = project / ".finpay" / "env"
     names = dict(line.split("=", 1) for line in path.read_text().splitlines())
-    assert set(names) == {"DATABASE_URL", "FINPAY_DATABASE_OWNER_URL", "REDIS_URL"}
+    assert set(names) == {
+        "DATABASE_URL", "FINPAY_DATABASE_OPERATOR_URL", "FINPAY_DATABASE_OWNER_URL", "REDIS_URL",
+    }  # fmt: skip
     assert path.stat().st_mode & 0o777 == 0o600
 
     code, output = _run(project)
@@ -186,7 +188,7 @@ def test_database_of_the_environment_that_is_gone_is_an_error_with_the_way_out(
     code, output = _run(project, DATABASE_URL=gone, REDIS_URL="redis://127.0.0.1:1/0")
     assert code == 2
     assert "can't connect to PostgreSQL" in output
-    assert "unset DATABASE_URL FINPAY_DATABASE_OWNER_URL REDIS_URL" in output
+    assert "unset DATABASE_URL FINPAY_DATABASE_OWNER_URL FINPAY_DATABASE_OPERATOR_URL" in output
 
 
 @pytest.mark.fault("O3")

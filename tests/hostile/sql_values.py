@@ -94,6 +94,13 @@ _ORIGINS: Final = (
     f"({UUID(int=1)},{'r' * 129},,,)",
     f'({UUID(int=1)},r,a,k," ")',
 )
+_OPERATOR_ORIGINS: Final = (
+    "(,,,,,,)",
+    r"""(,k,"\\x66",r,,,)""",
+    rf"""({UUID(int=1)},k,"\\x66",r,,,)""",
+    rf"""({UUID(int=1)},{"k" * 256},"\\x66",r,,,)""",
+    rf"""({UUID(int=1)},k,"\\x66",r,,"[]","{{%1$2147483647s}}")""",
+)
 _UUIDS: Final = (UUID(int=0), UUID(int=1), UUID(int=2**128 - 1))
 
 # Per type of an element: makes one. A type without one is a failure of the test, on purpose.
@@ -107,6 +114,7 @@ _HOSTILE: Final[dict[str, Callable[[random.Random], Value]]] = {
     "json": lambda rng: rng.choice(_JSON),
     "timestamp with time zone": lambda rng: rng.choice(_TIMES),
     "ledger.change_origin": lambda rng: rng.choice(_ORIGINS),
+    "ledger.operator_origin": lambda rng: rng.choice(_OPERATOR_ORIGINS),
 }
 
 

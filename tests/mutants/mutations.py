@@ -14,6 +14,7 @@ ARGUMENTS: Final = f"{_MIGRATIONS}000013_ledger_arguments.sql"
 POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
 MOVEMENTS: Final = f"{_MIGRATIONS}000019_ledger_movements.sql"
 ACCOUNTS: Final = f"{_MIGRATIONS}000020_ledger_administration.sql"
+OPERATORS: Final = f"{_MIGRATIONS}000070_operator_accounts.sql"
 LEDGER: Final = f"{_MIGRATIONS}000003_ledger.sql"
 AUDIT: Final = f"{_MIGRATIONS}000004_audit.sql"
 RIGHTS: Final = f"{_MIGRATIONS}000099_rights.sql"
@@ -132,10 +133,12 @@ MUTANTS: Final = (
            "WHERE k.principal_id = system_id AND k.key = of_key;", "WHERE false;", SQL),
     Mutant("a movement has one side", MOVEMENTS, "SET balance = a.balance - of_amount,",
            "SET balance = a.balance,", SQL),
-    Mutant("a status change has no event", ACCOUNTS,
-           "INSERT INTO outbox.events (account_id, sequence, created_at, type, data, previous)",
-           "INSERT INTO pg_temp.events (account_id, sequence, created_at, type, data, previous)",
-           SQL),
+    Mutant("a status change has no event", OPERATORS,
+           "PERFORM ledger.add_event(account, 'account.updated', NULL, NULL,",
+           "PERFORM ledger.add_event(NULL, 'account.updated', NULL, NULL,", SQL),
+    Mutant("an operator freezes himself", OPERATORS,
+           "OR origin.operator_id = account.user_id THEN 'forbidden'",
+           "OR false THEN 'forbidden'", f"{API}/test_operator_money.py"),
     Mutant("any caller opens system accounts", ACCOUNTS,
            "ELSIF NOT EXISTS (SELECT FROM identity.users u WHERE u.id = open_account.user_id)",
            "ELSIF false", SQL),

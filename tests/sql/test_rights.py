@@ -21,6 +21,7 @@ TABLES: Final = {
     "ledger.idempotency_keys": "answer",
     "ledger.payment_requests": "status",
     "ledger.schedules": "status",
+    "ledger.status_changes": "reason",
     "ledger.verification_state": "violations",
     "ledger.account_limits": "ceiling_daily",
     "ledger.approvals": "status",
@@ -96,6 +97,7 @@ FINAL: Final = (
     "ledger.payment_requests SET payer_email = 'x'",
     "ledger.schedules SET receiver_id = gen_random_uuid()",
     "ledger.schedules SET amount = 1",
+    "ledger.status_changes SET reason = 'x'",
     "audit.log SET action = 'x'",
     "audit.log SET actor_id = NULL",
 )

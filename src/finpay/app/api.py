@@ -23,6 +23,7 @@ from finpay.identity.request_log import RequestLog
 from finpay.identity.users import Identity
 from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
+from finpay.operators.overview import CachedOverview
 from finpay.settings import Settings
 from finpay.statements.pdf import PdfMaker
 from finpay.statements.reads import StatementReads
@@ -32,6 +33,7 @@ from finpay.webhooks.notifier import Notifier
 CLOSE_LIMIT_S: Final = 8.0  # longer than the deadline of a batch, the slowest part to close
 GC_THRESHOLD: Final = 50_000  # requests make few reference cycles
 READ_POOL_SIZE: Final = 8  # connections for everything but the batches, per process
+OPERATOR_POOL_SIZE: Final = 2  # per process; people act seldom
 
 Refused = Callable[[str], None]
 
@@ -63,7 +65,7 @@ async def _open_services(
     )
     health_pool = Database(read.database_url, size=1)
     background_pool = Database(read.database_url, size=1)
-    notifier = Notifier(background_pool)
+    notifier, operators = Notifier(background_pool), _operators(read)
     identity = Identity(
         database,
         Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
@@ -72,7 +74,8 @@ async def _open_services(
         limits=read.limits_of,
     )
     gate = components.gate(read, identity.confirm)
-    health = HealthMonitor(health_pool, gate, partial(_preflight, health_pool, read, on_refused))
+    preflight_check = partial(_preflight, health_pool, operators, read, on_refused)
+    health = HealthMonitor(health_pool, gate, preflight_check)
     metrics_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     services = Services(
         settings=read,
@@ -81,6 +84,8 @@ async def _open_services(
         reads=BatchedReads(database, components.read_observer),
         statements=StatementReads(database),
         pdf=PdfMaker(metrics_folder),
+        operators=operators,
+        overview=CachedOverview(database),
         notifier=notifier,
         identity=identity,
         request_log=RequestLog(background_pool),
@@ -92,7 +97,7 @@ async def _open_services(
     async with AsyncExitStack() as stack:
         stack.callback(components.close)
         stack.callback(identity.close)
-        for pool in (database, ledger, health_pool, background_pool):
+        for pool in filter(None, (database, ledger, health_pool, background_pool, operators)):
             stack.push_async_callback(pool.close)
         await gate.start()
         stack.push_async_callback(gate.close)
@@ -104,6 +109,13 @@ async def _open_services(
         _tune_garbage_collection()
         yield services
         await _close(stack)
+
+
+def _operators(read: Settings) -> Database | None:
+    """Connections of the routes of operators, as the one role that may execute what they do."""
+    if read.operator_url is None:
+        return None
+    return Database(read.operator_url, size=OPERATOR_POOL_SIZE, role="finpay_operator")
 
 
 async def _close(stack: AsyncExitStack) -> None:
@@ -121,9 +133,13 @@ def _tune_garbage_collection() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-async def _preflight(database: Database, read: Settings, on_refused: Refused) -> None:
+async def _preflight(
+    database: Database, operators: Database | None, read: Settings, on_refused: Refused
+) -> None:
     try:
         await preflight.check(database, read)
+        if operators is not None:
+            await preflight.check_operators(operators)
     except preflight.StartupRefused as refused:
         on_refused(str(refused))
         raise PreflightRefused from refused

@@ -34,3 +34,14 @@ async def check(database: Database, settings: Settings) -> None:
         if rows:
             names = ", ".join(row["name"] for row in rows)
             raise StartupRefused(f"PostgreSQL runs with {names} off and can lose money: set it on")
+
+
+async def check_operators(database: Database) -> None:
+    """Whether FINPAY_DATABASE_OPERATOR_URL can be used. StartupRefused, or Unavailable."""
+    try:
+        await database.fetch_one("SELECT 1")
+    except AccessDenied as denied:
+        raise StartupRefused(
+            f"FINPAY_DATABASE_OPERATOR_URL: PostgreSQL denies access ({denied.reason}): it needs a "
+            "login that may SET ROLE finpay_operator"
+        ) from denied

@@ -30,7 +30,7 @@ _POLL_S: Final = 0.2  # delay until a server's exit or a warning is shown
 _FORGET: Final = (
     "finpay dev uses the server that DATABASE_URL names. If this shell has loaded .finpay/env of a "
     "finpay dev that was stopped, forget its servers: "
-    "unset DATABASE_URL FINPAY_DATABASE_OWNER_URL REDIS_URL"
+    "unset DATABASE_URL FINPAY_DATABASE_OWNER_URL FINPAY_DATABASE_OPERATOR_URL REDIS_URL"
 )
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -103,7 +103,9 @@ def _new_stack(settings: Settings, environ: Mapping[str, str], home: Path) -> St
     data_dir = open_data_dir(home)
     postgres = None if environ.get("DATABASE_URL") else Postgres(data_dir)
     valkey = None if environ.get("REDIS_URL") else Valkey(data_dir)
-    urls = ServerUrls(settings.database_url, settings.owner_url, settings.redis_url)
+    urls = ServerUrls(
+        settings.database_url, settings.owner_url, settings.redis_url, settings.operator_url or ""
+    )
     return Stack(home, urls, postgres=postgres, valkey=valkey, progress=banner.say)
 
 
@@ -129,9 +131,10 @@ def _write_files(home: Path, urls: ServerUrls, api_url: str, cleanup: ExitStack)
     servers = {
         "DATABASE_URL": urls.database,
         "FINPAY_DATABASE_OWNER_URL": urls.owner,
+        "FINPAY_DATABASE_OPERATOR_URL": urls.operator,
         "REDIS_URL": urls.redis,
     }
-    env = "".join(f"{name}={url}\n" for name, url in servers.items())
+    env = "".join(f"{name}={url}\n" for name, url in servers.items() if url)
     for name, text in (("env", env), ("url", f"{api_url}\n")):
         path = home / name
         path.unlink(missing_ok=True)

@@ -27,11 +27,14 @@ ServiceT = TypeVar("ServiceT", bound="Service")
 
 @dataclass(frozen=True, slots=True)
 class ServerUrls:
-    """The servers of an API. `owner` logs in with the rights to migrate `database`."""
+    """The servers of an API. `owner` logs in with the rights to migrate `database`,
+    `operator` as finpay_operator; empty: without the routes of operators.
+    """
 
     database: str = ""
     owner: str = ""
     redis: str = ""
+    operator: str = ""
 
 
 class Service(ChildProcess):
@@ -124,10 +127,12 @@ class Stack:
         self.postgres.start()
         self._progress("Migrating the database …")
         owner = create_database(self.postgres, DATABASE)
-        self.postgres.sql("ALTER ROLE finpay_app LOGIN")
         # The API has no right that it lacks in production.
+        self.postgres.sql("ALTER ROLE finpay_app LOGIN")
+        self.postgres.sql("ALTER ROLE finpay_operator LOGIN")
         app = self.postgres.url(DATABASE, "finpay_app")
-        self.urls = replace(self.urls, database=app, owner=owner)
+        operator = self.postgres.url(DATABASE, "finpay_operator")
+        self.urls = replace(self.urls, database=app, owner=owner, operator=operator)
 
     def start_api(self, environment: Mapping[str, str], name: str = "serve") -> Api:
         """Start an API without waiting for it."""
@@ -151,7 +156,10 @@ class Stack:
         self.stop()
 
     def _environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        return {**environment, "DATABASE_URL": self.urls.database, "REDIS_URL": self.urls.redis}
+        urls = {"DATABASE_URL": self.urls.database, "REDIS_URL": self.urls.redis}
+        if self.urls.operator:
+            urls["FINPAY_DATABASE_OPERATOR_URL"] = self.urls.operator
+        return {**environment, **urls}
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

@@ -1,13 +1,14 @@
-"""PostgreSQL: connection, version, encoding, durability, clock, migrations and rights."""
+"""PostgreSQL: connection, version, encoding, durability, clock, migrations."""
 
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from finpay.app.api import READ_POOL_SIZE
+from finpay.app.api import OPERATOR_POOL_SIZE, READ_POOL_SIZE
 from finpay.db import migrate
 from finpay.db.pool import AccessDenied, Database, Record, Unavailable
+from finpay.doctor import postgres_rights
 from finpay.doctor.checks import CheckResult, failed, is_local_host, ok, production_error, warning
 from finpay.ledger.batcher import CONNECTIONS
 from finpay.settings import Settings
@@ -20,32 +21,6 @@ ROUND_TRIPS: Final = 5  # the fastest one is the distance; the first one connect
 SLOW_MS: Final = 5.0  # a transfer waits for more than one round trip
 WATCHERS: Final = 1  # the connection of the health monitor, per process
 
-# Tables of the ledger that finpay_app may write without a function. There must be none.
-_WRITABLE: Final = """
-SELECT n.nspname || '.' || c.relname AS name
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname IN ('ledger', 'audit', 'outbox') AND c.relkind IN ('r', 'p')
-  AND (has_table_privilege('finpay_app', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-       OR has_any_column_privilege('finpay_app', c.oid, 'INSERT, UPDATE'))
-ORDER BY name
-"""
-# Functions that PUBLIC may execute, and functions of operators that finpay_app may execute.
-_CALLABLE: Final = """
-SELECT p.oid::regprocedure::text AS name
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname IN ('identity', 'ledger', 'audit', 'outbox', 'webhooks')
-  AND (EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-               WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE')
-       OR (n.nspname = 'ledger' AND p.proname IN ('fund', 'set_status')
-           AND has_function_privilege('finpay_app', p.oid, 'EXECUTE')))
-ORDER BY name
-"""
-_ROLES: Final = """
-SELECT session_user AS login, l.rolsuper AS superuser,
-       pg_has_role('finpay_app', 'finpay_owner', 'MEMBER') AS app_is_owner,
-       pg_has_role(session_user, 'finpay_owner', 'MEMBER') AS may_own
-FROM pg_roles l WHERE l.rolname = session_user
-"""
 _SERVER: Final = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major,
        current_setting('server_version') AS version,
@@ -76,11 +51,12 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
         yield await _durability(database, settings)
         yield await clock(database)
         yield await _migrations(database)
-        yield await _rights(database)
-        yield await _login(database, settings)
+        for result in await postgres_rights.check(database, settings):
+            yield result
     finally:
         await database.close()
-    yield await _owner(settings)
+    for result in await postgres_rights.check_logins(settings):
+        yield result
 
 
 async def _connect(database: Database, settings: Settings) -> CheckResult:
@@ -168,7 +144,8 @@ def _encryption(row: Record, host: str) -> CheckResult:
 
 
 def _capacity(row: Record, settings: Settings) -> CheckResult:
-    need = settings.workers * (READ_POOL_SIZE + CONNECTIONS + WATCHERS)
+    operators = 0 if settings.operator_url is None else OPERATOR_POOL_SIZE
+    need = settings.workers * (READ_POOL_SIZE + CONNECTIONS + WATCHERS + operators)
     detail = f"one instance opens up to {need} connections, the server allows {row['capacity']}"
     # During a rolling release the old instance and the new one run at the same time.
     if 2 * need <= row["capacity"]:
@@ -233,55 +210,3 @@ async def _migrations(database: Database) -> CheckResult:
             "Upgrade this host, unless a release is being rolled out or back.",
         )
     return ok("migrations", f"all {len(known)} are applied")
-
-
-async def _rights(database: Database) -> CheckResult:
-    tables = [row["name"] for row in await database.fetch(_WRITABLE)]
-    functions = [row["name"] for row in await database.fetch(_CALLABLE)]
-    if not tables and not functions:
-        return ok("rights", "finpay_app changes the ledger through its functions only")
-    return failed(
-        "rights",
-        f"more rights than intended: {', '.join(tables + functions)}",
-        "REVOKE them: stolen credentials of the app could change the ledger.",
-    )
-
-
-async def _login(database: Database, settings: Settings) -> CheckResult:
-    row = await database.fetch_one(_ROLES)
-    assert row is not None  # noqa: S101  we are logged in
-    name = f"{row['login']}"
-    if row["app_is_owner"]:
-        return failed(
-            "login",
-            "finpay_app is a member of finpay_owner",
-            "REVOKE finpay_owner FROM finpay_app: it could change its own rights.",
-        )
-    if row["superuser"] or row["may_own"]:
-        what = "is a superuser" if row["superuser"] else "may SET ROLE finpay_owner"
-        return production_error(
-            "login",
-            f"the app's login {name} {what}",
-            "Give the app a login that is a member of finpay_app only.",
-            production=settings.production and bool(settings.owner_url_setting),
-        )
-    return ok("login", f"{name} is a member of finpay_app only")
-
-
-async def _owner(settings: Settings) -> CheckResult:
-    """The owner's URL, which is used by migrations and operator commands only."""
-    database = Database(settings.owner_url, size=1, role="finpay_owner")
-    try:
-        await database.fetch_one("SELECT 1")
-    except Unavailable as error:
-        reason = (
-            error.reason if isinstance(error, AccessDenied) else error.__cause__ or error.detail
-        )
-        return failed(
-            "owner",
-            f"the owner's URL can't be used: {reason}",
-            "Set FINPAY_DATABASE_OWNER_URL to a login that may SET ROLE finpay_owner.",
-        )
-    finally:
-        await database.close()
-    return ok("owner", "migrations and operator commands can connect")

@@ -67,6 +67,7 @@ def _limits(settings: Settings) -> CheckResult:
     tiers = {
         "GLOBAL": settings.rate_limit_global,
         "AUTH": settings.rate_limit_auth,
+        "OPERATOR": settings.rate_limit_operator,
         "PAGES": settings.rate_limit_pages,
         "TRANSACTION": settings.rate_limit_transaction,
     }

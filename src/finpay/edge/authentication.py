@@ -53,9 +53,14 @@ class Authenticator:
         return known
 
 
-def authorise(principal: Principal, route: Route) -> FinPayError | None:
-    """Why this caller may not use this route: an API key lacks a scope, or is no session."""
-    if principal.scopes is None or route.scope == "any" or route.scope in principal.scopes:
+def authorise(
+    principal: Principal, route: Route, *, second_factor: bool = False
+) -> FinPayError | None:
+    """Why this caller may not use this route: an API key lacks a scope or is no session, a user
+    lacks a role or, where `second_factor` is needed for one, that."""
+    if principal.scopes is None:
+        return _role_refusal(principal, route, second_factor=second_factor)
+    if route.scope == "any" or route.scope in principal.scopes:
         return None
     if route.scope is None:
         return FinPayError(
@@ -66,6 +71,29 @@ def authorise(principal: Principal, route: Route) -> FinPayError | None:
         f"The API key lacks the scope {route.scope}.",
         extensions={"scope": route.scope},
     )
+
+
+def has_second_factor(principal: Principal) -> bool:
+    """Whether the session was opened with a second factor: the claim `factor` of its token."""
+    return bool(getattr(principal, "factor", False))
+
+
+def is_operating(principal: Principal, route: Route) -> bool:
+    """Whether an operator or auditor uses a route of theirs, which has a rate limit of its own."""
+    return bool(route.roles) and principal.scopes is None and principal.role != "user"
+
+
+def _role_refusal(principal: Principal, route: Route, *, second_factor: bool) -> FinPayError | None:
+    if not route.roles:
+        return None
+    if principal.role not in route.roles:
+        return FinPayError(Code.FORBIDDEN, f"This needs the role {' or '.join(route.roles)}.")
+    if second_factor and not has_second_factor(principal):
+        return FinPayError(
+            Code.FORBIDDEN,
+            "Operators log in with a second factor. Set one up, and log in again.",
+        )
+    return None
 
 
 def raise_for(decision: Decision) -> None:

@@ -19,8 +19,9 @@ import msgspec
 
 from finpay.db.pool import Unavailable
 from finpay.edge.access_log import RequestRecord
-from finpay.edge.authentication import Authenticator, authorise, raise_for
+from finpay.edge.authentication import Authenticator, authorise, is_operating, raise_for
 from finpay.edge.handlers import transactions
+from finpay.edge.handlers.operator_actions import no_operators
 from finpay.edge.parse import ClientDisconnected, ParsedRequest, parse
 from finpay.edge.request import query_params
 from finpay.edge.request.client_ip import ClientIp
@@ -32,7 +33,7 @@ from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, unavailable
 from finpay.gate.gate import Admission, Completion, Decision, Mode
-from finpay.gate.rate_limits import Tiers
+from finpay.gate.rate_limits import Tier, Tiers
 from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs
 
@@ -66,6 +67,7 @@ class Pipeline:
         self._client_ip = ClientIp(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
         self._authenticator = Authenticator(services, self._tiers)
+        self._second_factor = services.settings.env != "development"
         # Tokens of requests have to be unique, not secret: a prefix of the process and a number.
         self._claim_prefix = f"{secrets.token_hex(8)}."
         self._claim_counter = count()
@@ -93,6 +95,8 @@ class Pipeline:
         if request.method == "OPTIONS":
             return Response(204, content_type=None, headers={"Allow": allowed(methods)})
         route = choose(methods, request.method)
+        if route.operates and self._services.operators is None:
+            raise no_operators()
         if route.access == "authenticated":
             return await self._authenticated(request, route, path_id, record)
         if route.access == "anonymous":
@@ -132,7 +136,8 @@ class Pipeline:
         record.principal = principal
         max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
         parsed = await parse(request, route, principal.account_id, max_transfers, path_id)
-        if (refusal := authorise(principal, route)) is not None:
+        refusal = authorise(principal, route, second_factor=self._second_factor)
+        if refusal is not None:
             parsed = ParsedRequest(error=refusal)
         admission = self._admission(principal, route, parsed)
         record.decision = decision = await self._services.gate.admit(admission)
@@ -197,16 +202,18 @@ class Pipeline:
             user_id=principal.user_id,
             generation=principal.generation,
             mode=mode,
-            tiers=self._tiers.for_principal(
-                principal,
-                money=(route.needs_key and route.counts_transfers) or route.in_transaction_tier,
-                transfers=parsed.transfers,
-            ),
+            tiers=self._tiers_of(principal, route, parsed.transfers),
             token=token,
             key=parsed.key or f"{_NO_KEY}{token}",
             fingerprint=parsed.fingerprint,
             variant=variant,
         )
+
+    def _tiers_of(self, principal: Principal, route: Route, transfers: int) -> list[Tier]:
+        if is_operating(principal, route):
+            return self._tiers.for_operator(principal.user)
+        money = (route.needs_key and route.counts_transfers) or route.in_transaction_tier
+        return self._tiers.for_principal(principal, money=money, transfers=transfers)
 
     async def _admitted(
         self, route: Route, context: Context, admission: Admission, decision: Decision

@@ -11,6 +11,7 @@ from finpay.edge.request.query_params import Parameters
 from finpay.edge.response import Response
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
+from finpay.identity.access_tokens import Role
 from finpay.identity.api_keys import Scope
 from finpay.ids import Prefix
 
@@ -34,7 +35,9 @@ class Route:
     others may accept one, or count like them in the transaction tier; with `counts_transfers` false
     they don't count there. `id_prefix` is the kind of the id in the path where a malformed one is
     refused before the key. `cached` ones may be answered from the cache; those with `marks_cache`
-    change what is cached without a key. `responses`, `files`
+    change what is cached without a key. `roles` are those of users who may, none: all may; outside
+    development they need a second factor. With `operates` it needs the database of operators, and
+    is unknown without one. `responses`, `files`
     (further media types of 200) and `errors` are for OpenAPI.
     """
 
@@ -58,6 +61,8 @@ class Route:
     id_prefix: Prefix | None = None
     cached: bool = False
     marks_cache: bool = False
+    roles: tuple[Role, ...] = ()
+    operates: bool = False
     files: Mapping[str, str] = field(default_factory=dict)
     scope: Scope | Literal["any"] | None = None
     errors: tuple[Code, ...] = ()

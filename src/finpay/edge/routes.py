@@ -15,6 +15,7 @@ from finpay.edge.handlers import (
     webhook_endpoints,
 )
 from finpay.edge.money_routes import MONEY_ROUTES
+from finpay.edge.operator_routes import OPERATOR_ROUTES
 from finpay.edge.request import query_params as q
 from finpay.edge.router import API, Route
 from finpay.edge.schemas import identity, requests, responses, webhooks
@@ -64,6 +65,7 @@ ROUTES: Final = (
           "Retrieve a request by its X-Request-Id", {200: identity.LoggedRequest},
           errors=(Code.NOT_FOUND,), scope="events:read"),
     *MONEY_ROUTES,
+    *OPERATOR_ROUTES,
     Route("GET", f"{API}/events", events.list_, "listEvents", "List events, newest first",
           {200: responses.EventList}, errors=(Code.CURSOR_INVALID,),
           parameters={"limit": q.LIMIT, "cursor": q.EVENTS_CURSOR, "type": q.EVENT_TYPE,

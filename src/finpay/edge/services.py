@@ -9,6 +9,7 @@ from finpay.identity.request_log import RequestLog
 from finpay.identity.users import Identity
 from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import Batcher
+from finpay.operators.overview import CachedOverview
 from finpay.settings import Settings
 from finpay.statements.pdf import PdfMaker
 from finpay.statements.reads import StatementReads
@@ -17,7 +18,10 @@ from finpay.webhooks.notifier import Notifier
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`openapi` is the document as JSON. `metrics_folder` is shared by all API processes."""
+    """`operators` takes the role finpay_operator; None without FINPAY_DATABASE_OPERATOR_URL.
+
+    `openapi` is the document as JSON. `metrics_folder` is shared by all API processes.
+    """
 
     settings: Settings
     database: Database
@@ -25,6 +29,8 @@ class Services:
     reads: BatchedReads
     statements: StatementReads
     pdf: PdfMaker
+    operators: Database | None
+    overview: CachedOverview
     notifier: Notifier
     identity: Identity
     request_log: RequestLog

@@ -48,6 +48,7 @@ class Tiers:
         self._address = settings.rate_limit_auth
         self._pages = settings.rate_limit_pages
         self._key = settings.rate_limit_key
+        self._operator = settings.rate_limit_operator
         auth = settings.rate_limit_auth
         self._email = auth and RateLimit(auth.count * EMAIL_FACTOR, auth.window_s)
 
@@ -74,6 +75,12 @@ class Tiers:
             return []
         key = redis_keys.user_limit(principal.user, principal.session)
         return [Tier("key", key, self._key, cost=transfers if money else 1)]
+
+    def for_operator(self, user: str) -> list[Tier]:
+        """Operators and auditors have a window of their own for their routes."""
+        if self._operator is None:
+            return []
+        return [Tier("operator", redis_keys.user_limit(user, "operator"), self._operator)]
 
     def for_unknown_key(self, address: str) -> list[Tier]:
         """An API key that this process has not seen."""

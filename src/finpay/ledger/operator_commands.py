@@ -20,7 +20,8 @@ from finpay.errors import Code, FinPayError, validation_failed
 from finpay.ids import Prefix
 from finpay.ledger import reads, withdrawals
 from finpay.ledger.administration import check_key
-from finpay.ledger.outcome import REFUSALS, Outcome
+from finpay.ledger.operator_actions import CommandOrigin, run
+from finpay.ledger.outcome import OPERATOR_REFUSALS, Outcome
 from finpay.money import MAX_AMOUNT
 
 MAX_REFERENCE_LENGTH: Final = 100
@@ -110,7 +111,7 @@ async def set_limits(
         if amount is not None:
             _check_amount(amount)
     request = ("account limits", account_id, single, daily)
-    return await _run(database, _SQL.set_limits, key, request, *request[1:])
+    return await _run(database, _SQL.set_limits, key, request, *request[1:], True, True)
 
 
 async def list_withdrawals(
@@ -153,11 +154,9 @@ async def _run(
 ) -> CommandResult:
     check_key(key)
     fingerprint = hashlib.sha256(msgspec.json.encode(request)).digest()
-    row = await database.fetch_one(
-        query, None, key, fingerprint, f"operator:{key}", None, None, *arguments
-    )
-    assert row is not None, "a function with a composite result returns one row"  # noqa: S101
-    outcome, answer = Outcome(row["outcome"]), row["answer"]
+    origin = CommandOrigin(None, key, fingerprint, f"operator:{key}")
+    result = await run(database, query, origin, *arguments)
+    outcome, answer = result.outcome, result.answer
     members = {} if answer is None else msgspec.json.decode(answer, type=dict[str, Any])
     refused = members.pop("code", None) if outcome is Outcome.DUPLICATE else None
     if outcome in {Outcome.COMPLETED, Outcome.DUPLICATE} and refused is None:
@@ -172,25 +171,10 @@ def _refusal(outcome: Outcome, members: dict[str, Any]) -> FinPayError:
             "The key was used before, with another command or other arguments. "
             "Nothing was done; use a new key.",
         )
-    code, _ = REFUSALS[outcome]
+    code, detail = OPERATOR_REFUSALS[outcome]
     told = {name: value for name, value in members.items() if name != "code"}
     named = "".join(f" {name}: {value}." for name, value in told.items() if value is not None)
-    return FinPayError(code, f"{_DETAILS.get(outcome, code)}{named}", extensions=told)
-
-
-_DETAILS: Final[dict[Outcome, str]] = {
-    Outcome.NOT_FOUND: "There is nothing with this id. Nothing was done.",
-    Outcome.RECEIVER_NOT_FOUND: "There is no user account with this id. Nothing was done.",
-    Outcome.HOLD_NOT_OPEN: "The hold is not open. Nothing was done.",
-    Outcome.WITHDRAWAL_NOT_PENDING: "The withdrawal is not pending. Nothing was done.",
-    Outcome.NOT_REFUNDABLE: "Fundings and refunds can't be refunded. Nothing was done.",
-    Outcome.REFERENCE_TAKEN: "The reference belongs to another payment. Nothing was done.",
-    Outcome.SENDER_UNAVAILABLE: "The account is frozen; unfreeze it first. Nothing was done.",
-    Outcome.RECEIVER_UNAVAILABLE: "The account is frozen; unfreeze it first. Nothing was done.",
-    Outcome.AMOUNT_TOO_LARGE: "The amount is more than what is left. Nothing was done.",
-    Outcome.INSUFFICIENT_FUNDS: "The account has less than this available. Nothing was done.",
-    Outcome.BALANCE_LIMIT: "The balance would pass the largest one. Nothing was done.",
-}
+    return FinPayError(code, f"{detail}{named}", extensions=told)
 
 
 def _check_amount(amount: int) -> None:

@@ -1,29 +1,46 @@
 -- Each command begins with its origin: operator (null on the command line), key, fingerprint,
--- request id, address, and the amount above which a second operator has to approve.
+-- request id, address, the amounts above which a second operator has to approve, and the problems
+-- of refusals.
 
 -- name: create_deposit
-SELECT outcome, answer FROM ledger.deposit(
-    ROW($1, $2, $3, $4, $5, $6)::ledger.operator_origin, $7, $8, $9, $10, $11)
+SELECT outcome, http_status, answer, fingerprint, transaction_id, users
+FROM ledger.deposit(
+    ROW($1, $2, $3, $4, $5, $6, $7)::ledger.operator_origin, $8, $9, $10, $11, $12)
 
 -- name: end_withdrawal
-SELECT outcome, answer FROM ledger.complete_withdrawal(
-    ROW($1, $2, $3, $4, $5, $6)::ledger.operator_origin, $7, $8, $9)
+SELECT outcome, http_status, answer, fingerprint, transaction_id, users
+FROM ledger.complete_withdrawal(
+    ROW($1, $2, $3, $4, $5, $6, $7)::ledger.operator_origin, $8, $9, $10)
 
 -- name: cancel_withdrawal
-SELECT outcome, answer FROM ledger.reject_withdrawal(
-    ROW($1, $2, $3, $4, $5, $6)::ledger.operator_origin, $7, $8)
+SELECT outcome, http_status, answer, fingerprint, transaction_id, users
+FROM ledger.reject_withdrawal(
+    ROW($1, $2, $3, $4, $5, $6, $7)::ledger.operator_origin, $8, $9)
 
 -- name: create_refund
-SELECT outcome, answer FROM ledger.refund_transaction(
-    ROW($1, $2, $3, $4, $5, $6)::ledger.operator_origin, $7, $8, $9, $10)
+SELECT outcome, http_status, answer, fingerprint, transaction_id, users
+FROM ledger.refund_transaction(
+    ROW($1, $2, $3, $4, $5, $6, $7)::ledger.operator_origin, $8, $9, $10, $11)
 
 -- name: release_hold
-SELECT outcome, answer FROM ledger.void_hold(
-    ROW($1, $2, $3, $4, $5, $6)::ledger.operator_origin, $7)
+SELECT outcome, http_status, answer, fingerprint, transaction_id, users
+FROM ledger.void_hold(
+    ROW($1, $2, $3, $4, $5, $6, $7)::ledger.operator_origin, $8)
 
 -- name: set_limits
-SELECT outcome, answer FROM ledger.set_limits(
-    ROW($1, $2, $3, $4, $5, $6)::ledger.operator_origin, $7, $8, $9)
+SELECT outcome, http_status, answer, fingerprint, transaction_id, users
+FROM ledger.set_limits(
+    ROW($1, $2, $3, $4, $5, $6, $7)::ledger.operator_origin, $8, $9, $10, $11, $12)
+
+-- name: set_status
+SELECT outcome, http_status, answer, fingerprint, transaction_id, users
+FROM ledger.change_status(
+    ROW($1, $2, $3, $4, $5, $6, $7)::ledger.operator_origin, $8, $9, $10)
+
+-- name: end_approval
+SELECT outcome, http_status, answer, fingerprint, transaction_id, users
+FROM ledger.decide_approval(
+    ROW($1, $2, $3, $4, $5, $6, $7)::ledger.operator_origin, $8, $9, $10)
 
 -- name: list_withdrawals_of_all
 -- Newest first, before an id; those that wait are read by their own index.
@@ -31,6 +48,7 @@ SELECT w.id, w.account_id, w.status, w.amount, w.currency, w.destination::text, 
        w.reference, w.reason, w.transaction_id, w.created_at
 FROM ledger.withdrawals w
 WHERE w.id < $1 AND ($2::text IS NULL OR w.status::text = $2)
+  AND ($2::text IS DISTINCT FROM 'pending' OR w.status = 'pending')
 ORDER BY w.id DESC
 LIMIT $3
 

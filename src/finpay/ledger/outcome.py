@@ -135,3 +135,57 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
 }
 """Refusals that the ledger decides and stores: their error code and detail."""
+
+_NOTHING: Final = "Nothing was done."
+OPERATOR_REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
+    Outcome.NOT_FOUND: (Code.NOT_FOUND, f"There is nothing with this id. {_NOTHING}"),
+    Outcome.FORBIDDEN: (
+        Code.FORBIDDEN,
+        (
+            "Only an operator may do this, not to their own account, and not approve what they "
+            f"asked for. {_NOTHING}"
+        ),
+    ),
+    Outcome.RECEIVER_NOT_FOUND: (
+        Code.RECEIVER_NOT_FOUND,
+        f"There is no user account with this id or e-mail address. {_NOTHING}",
+    ),
+    Outcome.HOLD_NOT_OPEN: (Code.HOLD_NOT_OPEN, f"The hold is not open. {_NOTHING}"),
+    Outcome.WITHDRAWAL_NOT_PENDING: (
+        Code.WITHDRAWAL_NOT_PENDING,
+        f"The withdrawal is not pending. {_NOTHING}",
+    ),
+    Outcome.APPROVAL_NOT_PENDING: (
+        Code.APPROVAL_NOT_PENDING,
+        f"The approval is not pending. {_NOTHING}",
+    ),
+    Outcome.NOT_REFUNDABLE: (
+        Code.NOT_REFUNDABLE,
+        f"Fundings and refunds can't be refunded. {_NOTHING}",
+    ),
+    Outcome.REFERENCE_TAKEN: (
+        Code.REFERENCE_TAKEN,
+        f"The reference belongs to another payment. {_NOTHING}",
+    ),
+    Outcome.SENDER_UNAVAILABLE: (
+        Code.SENDER_UNAVAILABLE,
+        f"The account is frozen; unfreeze it first. {_NOTHING}",
+    ),
+    Outcome.RECEIVER_UNAVAILABLE: (
+        Code.RECEIVER_UNAVAILABLE,
+        f"The account is frozen; unfreeze it first. {_NOTHING}",
+    ),
+    Outcome.AMOUNT_TOO_LARGE: (
+        Code.AMOUNT_TOO_LARGE,
+        f"The amount is more than what is left. {_NOTHING}",
+    ),
+    Outcome.INSUFFICIENT_FUNDS: (
+        Code.INSUFFICIENT_FUNDS,
+        f"The account has less than this available. {_NOTHING}",
+    ),
+    Outcome.BALANCE_LIMIT: (
+        Code.BALANCE_LIMIT,
+        f"The balance would pass the largest one. {_NOTHING}",
+    ),
+}
+"""The same for what operators do: their error code and detail."""

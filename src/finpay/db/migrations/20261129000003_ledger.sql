@@ -51,6 +51,8 @@ CREATE TABLE ledger.accounts (
     CONSTRAINT accounts_balance_limit CHECK (user_id IS NULL OR balance <= 9007199254740991)
 ) WITH (fillfactor = 50);  -- free space for the new version of a row in its own page: HOT updates
 CREATE UNIQUE INDEX accounts_system_key ON ledger.accounts (currency) WHERE user_id IS NULL;
+-- Operators list the frozen ones. It has no row of an active account, so no transfer pays for it.
+CREATE INDEX accounts_not_active ON ledger.accounts (user_id) WHERE status <> 'active';
 
 -- Money that moved, or was refused for lack of funds. No foreign keys and no second index: the
 -- posting function checks the parties under their locks, `finpay ledger verify` proves it, and

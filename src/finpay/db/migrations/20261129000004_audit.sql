@@ -44,6 +44,7 @@ INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('session.created', 'session', 'app'),
     ('session.refreshed', 'session', 'app'),
     ('session.revoked', 'session', 'app'),
+    ('sessions.ended', 'user', 'app'),
     ('transaction.completed', 'transaction', 'ledger'),
     ('transaction.failed', 'transaction', 'ledger'),
     ('transaction.refused', 'transaction', 'ledger'),

@@ -102,7 +102,7 @@ BEGIN
 END
 $$;
 
--- A transaction as operators see it: both parties, and the reference outside.
+-- A transaction as operators see it: both parties with their entries, and the reference outside.
 CREATE FUNCTION ledger.operator_transaction(t ledger.transactions, reference text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -112,9 +112,18 @@ AS $$
         'status', t.status, 'amount', t.amount, 'currency', t.currency,
         'sender_id', ledger.type_id('acc', t.sender_id),
         'receiver_id', ledger.type_id('acc', t.receiver_id), 'description', t.description,
-        'reference', reference, 'origin', ledger.type_id(CASE t.origin_type
+        'metadata', t.metadata, 'reference', reference, 'failure_code', t.failure_code,
+        'refunded_amount', COALESCE(t.refunded_amount, 0),
+        'origin', ledger.type_id(CASE t.origin_type
             WHEN 'withdrawal' THEN 'wdr' WHEN 'transaction' THEN 'txn' WHEN 'hold' THEN 'hld'
             WHEN 'payment_request' THEN 'prq' WHEN 'schedule' THEN 'sch' END, t.origin_id),
+        'scheduled_for', ledger.format_timestamp(t.scheduled_for), 'entries', (
+            SELECT COALESCE(json_agg(json_build_object(
+                'account_id', ledger.type_id('acc', e.account_id), 'amount', e.amount,
+                'balance_after', e.balance_after, 'version', e.version) ORDER BY e.amount), '[]')
+            FROM ledger.entries e
+            WHERE (e.account_id, e.version) IN ((t.sender_id, t.sender_version),
+                                                (t.receiver_id, t.receiver_version))),
         'created_at', ledger.format_timestamp(t.created_at))::text
 $$;
 

@@ -184,19 +184,9 @@ BEGIN
 
     old_status := account.status;
     IF old_status <> new_status THEN
-        UPDATE ledger.accounts a
-        SET status = new_status::ledger.account_status, sequence = a.sequence + 1
-        WHERE a.id = of_account RETURNING * INTO account;
-        INSERT INTO outbox.events (account_id, sequence, created_at, type, data, previous)
-        VALUES (account.id, account.sequence, now, 'account.updated',
-                ledger.account_object(account), json_build_object('status', old_status));
-        IF account.subscribed THEN
-            PERFORM webhooks.enqueue(
-                ARRAY[account.id], ARRAY[account.sequence], ARRAY['account.updated']);
-        END IF;
-        INSERT INTO audit.log (created_at, subject_id, action, request_id, detail)
-        VALUES (now, account.id, 'account.updated', 'operator:' || of_key, json_build_object(
-            'status', new_status, 'previous', old_status, 'reason', reason));
+        account := ledger.write_status(
+            of_account, new_status::ledger.account_status, reason, NULL, 'operator:' || of_key,
+            NULL, now);
     END IF;
     outcome := 'completed';
     answer := json_build_object('account_id', account.public_id, 'status', new_status,

@@ -18,6 +18,7 @@ CREATE TABLE ledger.payment_references (
     CONSTRAINT payment_references_pkey PRIMARY KEY (currency, space, reference),
     CONSTRAINT payment_references_space CHECK (space IN ('deposit', 'withdrawal'))
 );
+CREATE INDEX payment_references_transaction ON ledger.payment_references (transaction_id);
 
 -- Actions that wait for a second operator. The parameters are those of ledger.operator_action.
 CREATE TABLE ledger.approvals (
@@ -49,7 +50,9 @@ CREATE TYPE ledger.operator_origin AS (
     fingerprint    bytea,
     request_id     text,
     address        text,
-    approval_above jsonb  -- by currency, the amount above which a second operator has to approve
+    approval_above jsonb, -- by currency, the amount above which a second operator has to approve
+    refusals       text[] -- the problem of each outcome, with places for request id, index and
+                          -- further members; null: a refusal is JSON of its code and its members
 );
 
 CREATE TYPE ledger.operator_action AS (
@@ -70,8 +73,9 @@ CREATE TYPE ledger.operator_result AS (
     users          uuid[]  -- whose accounts changed
 );
 
--- 22023 for an origin that can't be. Commands under one key wait for each other: those about other
--- currencies lock other accounts.
+-- 22023 for an origin that can't be, 42501 for the command line without the owner's rights: stolen
+-- credentials of finpay_operator have to name an operator. Commands under one key wait for each
+-- other: those about other currencies lock other accounts.
 CREATE FUNCTION ledger.check_operator_origin(origin ledger.operator_origin) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -80,9 +84,20 @@ BEGIN
     IF (octet_length(origin.key) BETWEEN 1 AND 255 AND origin.key !~ '[^!-~]'
         AND octet_length(origin.fingerprint) BETWEEN 1 AND 64
         AND octet_length(origin.request_id) BETWEEN 1 AND 300
-        AND octet_length(COALESCE(origin.address, '')) <= 64) IS NOT TRUE THEN
-        RAISE EXCEPTION 'a key, fingerprint, request id or address is not valid'
+        AND octet_length(COALESCE(origin.address, '')) <= 64
+        AND (origin.refusals IS NULL
+             OR cardinality(origin.refusals) = cardinality(enum_range(NULL::ledger.outcome)))
+        AND octet_length(COALESCE(origin.refusals::text, '')) <= 32768) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a key, fingerprint, request id, address or refusal is not valid'
             USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF origin.operator_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM identity.users u WHERE u.id = origin.operator_id) THEN
+        RAISE EXCEPTION 'the operator is not a user' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF origin.operator_id IS NULL AND NOT pg_has_role(session_user, 'finpay_owner', 'MEMBER') THEN
+        RAISE EXCEPTION 'a command without an operator needs the rights of finpay_owner'
+            USING ERRCODE = 'insufficient_privilege';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(
         COALESCE(origin.operator_id::text, '') || ' ' || origin.key, 0));
@@ -121,8 +136,23 @@ BEGIN
 END
 $$;
 
--- Stores what a command is answered, refusals included, and returns it. A refusal is JSON of its
--- code and its further members; the API makes a problem of it.
+-- The answer of a refusal. Who may not do it is not told more than that.
+CREATE FUNCTION ledger.operator_refusal(
+    origin ledger.operator_origin, outcome ledger.outcome, members json
+) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN origin.refusals IS NULL
+        THEN (jsonb_build_object('code', outcome) || told.members)::text
+        ELSE format(
+            origin.refusals[array_position(enum_range(NULL::ledger.outcome), outcome)],
+            origin.request_id, NULL, ',' || NULLIF(btrim(told.members::text, '{}'), '')) END
+    FROM (SELECT CASE WHEN outcome = 'forbidden' OR members IS NULL THEN '{}'::jsonb
+                      ELSE members::jsonb END AS members) told
+$$;
+
+-- Stores what a command is answered, refusals included, and returns it.
 CREATE FUNCTION ledger.store_operator_result(
     result ledger.operator_result, origin ledger.operator_origin, system_id uuid,
     members json, moment timestamptz
@@ -132,8 +162,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF result.answer IS NULL THEN
-        result.answer := (jsonb_build_object('code', result.outcome)
-                          || COALESCE(members::jsonb, '{}'))::text;
+        result.answer := ledger.operator_refusal(
+            origin, result.outcome::ledger.outcome, members);
         INSERT INTO audit.log (created_at, actor_id, action, request_id, address, detail)
         VALUES (moment, origin.operator_id, 'transaction.refused', origin.request_id,
                 origin.address, json_build_object('code', result.outcome));

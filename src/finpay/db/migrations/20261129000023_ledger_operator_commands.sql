@@ -171,9 +171,10 @@ BEGIN
         result.users := parties;
         result.answer := json_build_object(
             'id', ledger.type_id('hld', hold.id), 'object', 'hold', 'status', 'voided',
-            'amount', hold.amount, 'captured_amount', hold.captured_amount,
+            'amount', hold.amount, 'captured_amount', hold.captured_amount, 'remaining', 0,
             'currency', hold.currency, 'sender_id', ledger.type_id('acc', hold.sender_id),
             'receiver_id', ledger.type_id('acc', hold.receiver_id),
+            'description', hold.description, 'metadata', hold.metadata,
             'expires_at', ledger.format_timestamp(hold.expires_at),
             'created_at', ledger.format_timestamp(hold.created_at))::text;
     END IF;

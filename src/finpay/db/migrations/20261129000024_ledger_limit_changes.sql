@@ -147,10 +147,11 @@ BEGIN
 END
 $$;
 
--- Operator: the limits of an account, and what its owner may raise them to. Null: none. What waited
--- is dropped.
+-- Operator: the limits of an account, and what its owner may raise them to. Null: none. One that is
+-- not given stays as it is. What waited is dropped.
 CREATE FUNCTION ledger.set_limits(
-    origin ledger.operator_origin, of_account uuid, single bigint, daily bigint
+    origin ledger.operator_origin, of_account uuid, single bigint, daily bigint,
+    has_single boolean DEFAULT true, has_daily boolean DEFAULT true
 ) RETURNS ledger.operator_result
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -158,6 +159,9 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     account   ledger.accounts;
+    ceiling   ledger.account_limits;
+    now_single bigint;
+    now_daily  bigint;
     system_id uuid;
     former    json;
     moment    timestamptz;
@@ -165,7 +169,8 @@ DECLARE
 BEGIN
     PERFORM ledger.check_operator_origin(origin);
     IF (COALESCE(single, 1) BETWEEN 1 AND 9007199254740991
-        AND COALESCE(daily, 1) BETWEEN 1 AND 9007199254740991) IS NOT TRUE THEN
+        AND COALESCE(daily, 1) BETWEEN 1 AND 9007199254740991
+        AND has_single IS NOT NULL AND has_daily IS NOT NULL) IS NOT TRUE THEN
         RAISE EXCEPTION 'a limit is 1 to 9007199254740991'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -188,12 +193,19 @@ BEGIN
     result.http_status := ledger.http_status(result.outcome::ledger.outcome, 'cancel');
     IF result.outcome = 'completed' THEN
         former := ledger.limits_object(account);
+        SELECT * INTO ceiling FROM ledger.account_limits l WHERE l.account_id = of_account;
+        SELECT l.singles[1], l.dailies[1] INTO now_single, now_daily
+        FROM ledger.effective_limits(ARRAY[of_account], ARRAY[account.limit_single],
+                                     ARRAY[account.limit_daily], moment) l;
         INSERT INTO ledger.account_limits AS l (account_id, ceiling_single, ceiling_daily)
-        VALUES (of_account, single, daily)
+        VALUES (of_account, CASE WHEN has_single THEN single ELSE ceiling.ceiling_single END,
+                CASE WHEN has_daily THEN daily ELSE ceiling.ceiling_daily END)
         ON CONFLICT (account_id) DO UPDATE
             SET ceiling_single = excluded.ceiling_single, ceiling_daily = excluded.ceiling_daily,
                 pending_single = NULL, pending_daily = NULL, effective_at = NULL;
-        account := ledger.write_limits(of_account, single, daily, former, NULL, NULL, moment);
+        account := ledger.write_limits(
+            of_account, CASE WHEN has_single THEN single ELSE now_single END,
+            CASE WHEN has_daily THEN daily ELSE now_daily END, former, NULL, NULL, moment);
         INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address,
                                detail)
         VALUES (moment, origin.operator_id, of_account, 'account.updated', origin.request_id,

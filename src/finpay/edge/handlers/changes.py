@@ -12,6 +12,7 @@ from finpay.edge.services import Services
 from finpay.errors import ERROR_SPECS, Code, FinPayError, validation_failed
 from finpay.gate.gate import Completion
 from finpay.ledger.changes import COMPLETED, ChangeOrigin, ChangeResult
+from finpay.ledger.operator_actions import CommandResult
 from finpay.ledger.outcome import REFUSALS, Outcome
 from finpay.ledger.payment_requests import PaymentResult
 
@@ -53,7 +54,7 @@ def created(
 
 def stored(
     context: Context,
-    result: ChangeResult | PaymentResult,
+    result: ChangeResult | PaymentResult | CommandResult,
     *,
     first: bool = False,
     receivers: Sequence[UUID] = (),

@@ -70,6 +70,13 @@ SCHEDULES: Final = CursorCodec("schedules", 3)
 HOLDS: Final = CursorCodec("holds", 3)
 WITHDRAWALS: Final = CursorCodec("withdrawals", 3)
 LOGGED_REQUESTS: Final = CursorCodec("logged", 2)  # microseconds since 1970, a number
+# Of all users, for operators.
+ALL_USERS: Final = CursorCodec("all_users", 3)
+ALL_WITHDRAWALS: Final = CursorCodec("all_withdrawals", 3)
+ALL_TRANSACTIONS: Final = CursorCodec("all_transactions", 3)
+APPROVALS: Final = CursorCodec("approvals", 3)
+AUDIT: Final = CursorCodec("audit", 1)
+STATUS_CHANGES: Final = CursorCodec("status_changes", 1)
 
 
 def uuid_to_position(value: UUID) -> tuple[int, int, int]:

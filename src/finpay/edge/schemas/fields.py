@@ -58,11 +58,11 @@ def inside(pointer: str, error: FinPayError) -> FinPayError:
     return FinPayError(error.code, error.detail, field_errors=field_errors)
 
 
-def account_id(text: str) -> UUID:
+def account_id(text: str, pointer: str = "#/receiver_id") -> UUID:
     try:
         return ids.decode("acc", text)
     except ids.MalformedId as error:
-        raise validation_failed(f"Not an account id: {error}.", pointer="#/receiver_id") from None
+        raise validation_failed(f"Not an account id: {error}.", pointer=pointer) from None
 
 
 def normalised_email(text: str, pointer: str) -> str:

@@ -1,6 +1,6 @@
 """Errors as application/problem+json (RFC 9457)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -79,6 +79,14 @@ def refusal_templates() -> Sequence[str]:
     return [
         _template(*REFUSALS[outcome], in_batch=in_batch) if outcome in REFUSALS else ""
         for in_batch in (False, True)
+        for outcome in Outcome
+    ]
+
+
+def templates_of(refusals: Mapping[Outcome, tuple[Code, str]]) -> Sequence[str]:
+    """As refusal_templates, of requests alone, for the refusals of another kind of caller."""
+    return [
+        _template(*refusals[outcome], in_batch=False) if outcome in refusals else ""
         for outcome in Outcome
     ]
 
