@@ -29,6 +29,10 @@ _MEANINGS: Final = {
     "FINPAY_REFRESH_TOKEN_TTL": "Seconds that a refresh token is valid.",
     "FINPAY_RATE_LIMIT_GLOBAL": "`count/seconds` or `off`: all of /api but health, per user, per "
     "address without a token.",
+    "FINPAY_SMTP_URL": "Mail server: `smtp://user:password@host:587`, or smtps://. Without: "
+    "development writes mails to .finpay/mail, production sends none.",
+    "FINPAY_MAIL_FROM": "Sender of mails. Needed with FINPAY_SMTP_URL.",
+    "FINPAY_PUBLIC_URL": "Origin that links in mails stand on. Needed with FINPAY_SMTP_URL.",
     "FINPAY_RATE_LIMIT_KEY": "Requests of an API key, each transfer counted, per key.",
     "FINPAY_RATE_LIMIT_PAGES": "`count/seconds` or `off`: /docs and /openapi.json, per address.",
     "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login, register and refresh, per "

@@ -21,6 +21,7 @@ class Code(StrEnum):
     INVALID_CREDENTIALS = "invalid_credentials"
     REFRESH_TOKEN_INVALID = "refresh_token_invalid"  # noqa: S105  a code, not a password
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105
+    TOKEN_INVALID = "token_invalid"  # noqa: S105
     INSUFFICIENT_FUNDS = "insufficient_funds"
     FORBIDDEN = "forbidden"
     INSUFFICIENT_SCOPE = "insufficient_scope"
@@ -99,6 +100,11 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         "Log in again. If you did not send the token twice, it may have been stolen: change the "
         "password.",
     ),
+    Code.TOKEN_INVALID: ErrorSpec(
+        401,
+        "The token of the link is not valid.",
+        "The newest link works once, for 30 minutes. Ask for another mail.",
+    ),
     Code.INSUFFICIENT_FUNDS: ErrorSpec(
         402,
         "The account does not have enough money.",
@@ -109,8 +115,7 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
     Code.FORBIDDEN: ErrorSpec(
         403,
         "The caller may not do this.",
-        "The detail says who may: the other party, the user in a session of their own instead of "
-        "an API key, or an operator.",
+        "The detail says who may: the other party, a session (no API key), or an operator.",
     ),
     Code.INSUFFICIENT_SCOPE: ErrorSpec(
         403,
@@ -133,14 +138,10 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         "Check receiver_id or receiver_email, and send the request with a new idempotency key.",
     ),
     Code.METHOD_NOT_ALLOWED: ErrorSpec(
-        405,
-        "Method not allowed.",
-        "Use one of the methods in the Allow header.",
+        405, "Method not allowed.", "Use one of the methods in the Allow header."
     ),
     Code.EMAIL_TAKEN: ErrorSpec(
-        409,
-        "The e-mail address is already registered.",
-        "Log in, or register another address.",
+        409, "The e-mail address is already registered.", "Log in, or register another address."
     ),
     Code.REQUEST_IN_PROGRESS: ErrorSpec(
         409,

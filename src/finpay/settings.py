@@ -101,6 +101,9 @@ class Settings(BaseModel):
     event_retention_s: int = Field(7_776_000, alias="FINPAY_EVENT_RETENTION", ge=86_400)
     integrity_interval_s: int = Field(60, alias="FINPAY_INTEGRITY_INTERVAL", ge=0, le=86_400)
     worker_port: int = Field(0, alias="FINPAY_WORKER_PORT", ge=0, le=65535)
+    smtp_url: str | None = Field(None, alias="FINPAY_SMTP_URL", repr=False)
+    mail_from: str | None = Field(None, alias="FINPAY_MAIL_FROM")
+    public_url: str | None = Field(None, alias="FINPAY_PUBLIC_URL")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", alias="FINPAY_LOG_LEVEL"
     )
@@ -160,6 +163,23 @@ class Settings(BaseModel):
     @classmethod
     def _redis_url(cls, value: str) -> str:
         return _url(value, "redis", "rediss", "unix")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp_url(cls, value: str) -> str:
+        return _url(value, "smtp", "smtps")
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str) -> str:
+        _check_origin(value)
+        return value
+
+    @model_validator(mode="after")
+    def _mails_need_a_sender_and_links(self) -> Self:
+        if self.smtp_url and not (self.mail_from and self.public_url):
+            raise ValueError("FINPAY_SMTP_URL needs FINPAY_MAIL_FROM and FINPAY_PUBLIC_URL")
+        return self
 
     @field_validator("jwt_secret")
     @classmethod

@@ -22,6 +22,7 @@ from finpay.db.listener import Listener
 from finpay.db.pool import Database, Unavailable
 from finpay.identity import cleanup
 from finpay.ledger import continuous_verification
+from finpay.mail import sender
 from finpay.settings import Settings
 from finpay.telemetry import logs, metrics, tracing
 from finpay.webhooks.notifier import CHANNEL
@@ -108,6 +109,8 @@ def _background_jobs(
     if every_s:
         verify = partial(_verify_continuously, database, every_s)
         yield _every(min(every_s, VERIFY_POLL_S), verify)
+    if sender.is_configured(settings):
+        yield _every(sender.POLL_S, sender.Sender(database, settings).send_due)
     prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
     yield _every(cleanup.PAUSE_S, prune)
 

@@ -156,6 +156,7 @@ class ApiKeys:
                 origin.request_id,
                 origin.address,
                 msgspec.json.encode(detail).decode(),
+                ids.new_uuid(),
             )
         return ApiKey(*row), secret
 

@@ -60,6 +60,14 @@ def refresh_token_reused() -> FinPayError:
     )
 
 
+def token_invalid() -> FinPayError:
+    """401: the token of a link in a mail."""
+    return _unauthorized(
+        Code.TOKEN_INVALID,
+        "The link is unknown, older than 30 minutes, or was used before. Ask for another mail.",
+    )
+
+
 def email_taken() -> FinPayError:
     """409 at registration."""
     return FinPayError(

@@ -70,6 +70,10 @@ SELECT audit.record(NULL, 'login.failed', $1, $2, $3)
 SELECT audit.record($1, 'password.change_failed', $1, $2, $3)
 
 -- name: record_password_change
+-- With a mail to the user.
+WITH mailed AS (
+    INSERT INTO mail.messages (id, user_id, kind) VALUES ($4, $1, 'password_changed')
+)
 SELECT audit.record($1, 'password.changed', $1, $2, $3)
 
 -- name: get_active_session

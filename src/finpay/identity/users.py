@@ -23,6 +23,7 @@ from finpay.identity.models import (
     RequestOrigin,
     User,
 )
+from finpay.identity.password_reset import PasswordReset
 from finpay.identity.passwords import Hasher
 from finpay.identity.refresh_tokens import RefreshToken, new_key
 from finpay.identity.sessions import Sessions
@@ -57,6 +58,7 @@ class Identity:
         self._hasher = hasher
         self.sessions = Sessions(database, signer, refresh_ttl_s=refresh_ttl_s, clock=clock)
         self.api_keys = ApiKeys(database)
+        self.password_reset = PasswordReset(database, hasher)
 
     async def register(
         self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
@@ -138,6 +140,7 @@ class Identity:
                         principal.user_id,
                         origin.request_id,
                         origin.address,
+                        ids.new_uuid(),
                     )
                     return changed
         raise _changed_meanwhile()

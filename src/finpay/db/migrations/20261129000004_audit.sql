@@ -24,6 +24,8 @@ INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('login.failed', 'user', 'app'),
     ('password.change_failed', 'user', 'app'),
     ('password.changed', 'user', 'app'),
+    ('password.reset', 'user', 'app'),
+    ('password.reset_requested', 'user', 'app'),
     ('role.changed', 'user', 'ledger'),
     ('session.created', 'session', 'app'),
     ('session.refreshed', 'session', 'app'),

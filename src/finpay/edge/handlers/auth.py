@@ -54,6 +54,21 @@ async def change_password(services: Services, context: Context) -> Response:
     return Response(200, responses.encode(responses.token_pair(changed.tokens)))
 
 
+async def forgot_password(services: Services, context: Context) -> Response:
+    """The same answer whether or not there is such a user."""
+    await services.identity.password_reset.request(context.command.email, _origin(context))
+    return Response(202, content_type=None)
+
+
+async def reset_password(services: Services, context: Context) -> Response:
+    command = context.command
+    user_id, ended = await services.identity.password_reset.redeem(
+        command.token, command.new_password, _origin(context)
+    )
+    await services.gate.end_sessions(ids.encode("usr", user_id), responses.session_ids(ended))
+    return Response(204, content_type=None)
+
+
 async def retrieve_user(services: Services, context: Context) -> Response:
     user = await services.identity.me(context.caller.user_id)
     return Response(200, responses.encode(resources.user(user)))

@@ -93,6 +93,25 @@ class PasswordChange(Struct, frozen=True, forbid_unknown_fields=True):
         return self  # whether the new one is too weak depends on the user
 
 
+class PasswordForgotten(Struct, frozen=True, forbid_unknown_fields=True):
+    """The e-mail address of the user who forgot the password."""
+
+    email: Email
+
+    def checked(self) -> "PasswordForgotten":
+        return msgspec.structs.replace(self, email=_email(self.email, "#/email"))
+
+
+class PasswordReset(Struct, frozen=True, forbid_unknown_fields=True):
+    """The token behind # in the link of the mail, and the new password."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=512)]
+    new_password: NewPassword
+
+    def checked(self) -> "PasswordReset":
+        return self  # whether the password is too weak depends on the user
+
+
 class TransferCommand(Struct, frozen=True, gc=False):
     """A checked TransactionCreate: exactly one of `receiver_id` and `receiver_email` is set."""
 

@@ -1,0 +1,64 @@
+"""The mails: plain text, and the same as HTML. No image, no tracking, no text of another user."""
+
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate
+from html import escape
+from typing import Final, Literal
+
+Kind = Literal["password_reset", "password_changed", "api_key_created"]
+
+TOKEN_TTL_S: Final = 1_800  # of the link in a password_reset
+_SECURITY: Final = "If that was not you, change your password now, and end all other sessions."
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Subject and paragraphs. `link` is shown on a line of its own after the first paragraph."""
+
+    subject: str
+    paragraphs: tuple[str, ...]
+    path: str = ""
+
+
+TEXTS: Final[dict[Kind, Text]] = {
+    "password_reset": Text(
+        "Reset your FinPay password",
+        (
+            "Somebody, probably you, asked for a new password. Open this link within 30 minutes:",
+            "It works once, and ends all sessions. If you did not ask for it, ignore this mail.",
+        ),
+        "/reset-password",
+    ),
+    "password_changed": Text(
+        "Your FinPay password was changed", ("The password of your account was changed.", _SECURITY)
+    ),
+    "api_key_created": Text(
+        "A new FinPay API key",
+        ("An API key was created for your account. It can do what its scopes allow.", _SECURITY),
+    ),
+}
+
+
+def compose(
+    kind: Kind, *, message_id: str, sender: str, receiver: str, base_url: str, token: str | None
+) -> EmailMessage:
+    """The mail. The token stands behind # in the link, so no server and no log sees it."""
+    text = TEXTS[kind]
+    link = "" if token is None else f"{base_url}{text.path}#token={token}"
+    lines = [text.paragraphs[0], *([link] if link else []), *text.paragraphs[1:]]
+    mail = EmailMessage()
+    mail["Subject"] = text.subject
+    mail["From"] = sender
+    mail["To"] = receiver
+    mail["Date"] = formatdate()
+    mail["Message-ID"] = f"<{message_id}@{sender.rpartition('@')[2].strip('>')}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content("\n\n".join(["Hello,", *lines, "FinPay"]) + "\n")
+    html = "".join(f"<p>{_html(line, link)}</p>" for line in ["Hello,", *lines, "FinPay"])
+    mail.add_alternative(f"<!doctype html><html lang=en><body>{html}</body></html>", subtype="html")
+    return mail
+
+
+def _html(line: str, link: str) -> str:
+    return f'<a href="{escape(link)}">{escape(link)}</a>' if line == link else escape(line)
