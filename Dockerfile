@@ -39,13 +39,18 @@ COPY README.md LICENSE ./
 COPY src ./src
 RUN --mount=type=cache,target=/root/.cache/uv \
     /opt/uv/bin/uv sync --locked --no-dev --extra server $UNUSED --no-editable
-# Delete files that a server never uses, 53 MB of 133: debugging symbols, C sources, Swagger's editor,
-# and the lexers of languages other than Python (tracebacks are highlighted).
+# Delete files that a server never uses: debugging symbols, C sources, Swagger's editor, the lexers of
+# languages other than Python (tracebacks are highlighted), Pillow (statements have no images), the
+# compiled copies of fontTools' modules, and time zones (the base image has them).
 RUN find /opt/finpay -name '*.so' -exec strip --strip-unneeded {} + \
     && find /opt/finpay -path '*/flask_swagger_ui/dist/*' -type f ! -name LICENSE \
         ! -name swagger-ui.css ! -name swagger-ui-bundle.js ! -name favicon-32x32.png -delete \
     && find /opt/finpay -path '*/pygments/lexers/*' -type f ! -name '__init__*' \
         ! -name '_mapping*' ! -name 'python.*' -delete \
+    && find /opt/finpay -path '*/fontTools/*.so' -delete \
+    && rm -rf /opt/finpay/lib/python*/site-packages/PIL \
+        /opt/finpay/lib/python*/site-packages/pillow.libs \
+        /opt/finpay/lib/python*/site-packages/tzdata \
     && find /opt/finpay/lib -regex '.*\.\(c\|h\|pxd\|pyx\)' -delete
 
 FROM python:${PYTHON_VERSION}-slim

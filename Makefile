@@ -13,7 +13,7 @@ ACTIONLINT_VERSION := v1.7.12
 KUSTOMIZE ?= kubectl kustomize
 PROMTOOL ?= promtool
 
-.PHONY: help install dev test coverage check words check-actions check-alerts check-kubernetes audit sbom wheel browser test-generators fmt mutants torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
+.PHONY: help install dev test coverage check words check-actions check-alerts check-kubernetes audit sbom wheel browser test-hostile test-generators fmt mutants fuzz-sql torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ wheel: $(SYNCED) ## Build the wheel and the source archive into dist/
 browser: $(SYNCED) ## Test the pages in a real browser (needs Chromium or Chrome)
 	$(BIN)/pytest tests/browser $(ARGS)
 
+test-hostile: $(SYNCED) ## Send 10 000 generated hostile requests (HOSTILE_REQUESTS=n HOSTILE_SEED=m)
+	HOSTILE_REQUESTS=$(or $(HOSTILE_REQUESTS),10000) $(if $(HOSTILE_SEED),HOSTILE_SEED=$(HOSTILE_SEED)) \
+		$(BIN)/pytest tests/hostile/test_generated_requests.py $(ARGS)
+
 test-generators: $(SYNCED) ## Generate Go and Java clients and send money with them (needs JDK, Maven, Go)
 	$(BIN)/pytest tests/hostile/generated_clients.py $(ARGS)
 
@@ -92,6 +96,9 @@ fmt: $(SYNCED) ## Format, and fix what can be fixed
 
 mutants: $(SYNCED) ## Plant bugs in a copy of the money code; each must fail a test
 	$(BIN)/python -m tests.mutants
+
+fuzz-sql: $(SYNCED) ## Call the SQL functions of the app's role 10 000 times (SEED=1)
+	SQL_CALLS=10000 SQL_SEED=$(or $(SEED),0) $(BIN)/pytest tests/hostile/test_sql_functions.py
 
 torture: $(SYNCED) ## Kill and disconnect its own servers under load; nothing may be lost (SEED=n MINUTES=m)
 	$(BIN)/python -m torture --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED)) $(ARGS)

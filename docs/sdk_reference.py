@@ -8,7 +8,8 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +22,11 @@ from finpay.client import (
     _errors,
     _models,
     _operations,
+    _request_operations,
     _session,
     _webhook_operations,
 )
+from finpay.client._sync_requests import RequestMethods
 from finpay.edge.openapi import document
 from finpay.errors import Code
 
@@ -37,6 +40,7 @@ _GROUPS: Final = {
     "event": "Events",
     "create_webhook_endpoint": "Webhook endpoints and deliveries",
     "health": "Server",
+    "request_payment": "Payment requests and schedules",
 }
 # Arguments to call each method with, so that its request is known; any other argument is "x".
 _SUFFIX: Final = "_01h455vb4pex5vsknk084sn02q"
@@ -49,6 +53,14 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "key_id": f"key{_SUFFIX}",
     "since": datetime(2026, 1, 1, tzinfo=UTC),
     "transfers": (),
+    "at": datetime(2026, 1, 1, tzinfo=UTC),
+    "version": None,
+    "start": date(2026, 1, 1),
+    "end": date(2026, 1, 31),
+    "timezone": None,
+    "file_format": "pdf",
+    "request_id": f"prq{_SUFFIX}",
+    "schedule_id": f"sch{_SUFFIX}",
 }
 # Left out: codes that any method may raise (the page lists them once), and codes that the client
 # never causes.
@@ -84,7 +96,7 @@ def _constructor() -> str:
 
 def _methods() -> str:
     lines = []
-    for node in _functions(FinPay):
+    for node in chain(_functions(FinPay), _functions(RequestMethods)):
         if node.name.startswith("_") or node.decorator_list or node.name == "close":
             continue
         if node.name in _GROUPS:
@@ -151,7 +163,8 @@ def _error_tree() -> str:
 
 
 def _parameters() -> str:
-    return "\n\n".join([_classes(_operations), _classes(_webhook_operations)])
+    modules = _operations, _request_operations, _webhook_operations
+    return "\n\n".join(map(_classes, modules))
 
 
 def _classes(module: Any) -> str:

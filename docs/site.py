@@ -27,8 +27,11 @@ MENU: Final[dict[str, list[str]]] = {
     "Concepts": [
         "concepts/idempotency.md",
         "concepts/money.md",
+        "concepts/statements.md",
         "concepts/errors.md",
         "concepts/events.md",
+        "concepts/payment-requests.md",
+        "concepts/schedules.md",
         "glossary.md",
     ],
     "Reference": [

@@ -27,6 +27,7 @@ from tests.support.environment import LIMITS_OFF, clean_environment
 from tests.support.processes import api_workers, signal_tree
 
 PASSWORD: Final = "correct horse battery"
+PUBLIC_URL: Final = "https://pay.example"
 READY_LIMIT_S: Final = 20.0
 
 Answer = TypeVar("Answer")
@@ -57,6 +58,11 @@ class User:
         return self.client.request(
             "POST", "/api/v1/transactions", json=body, headers={"X-Idempotency-Key": key}
         )
+
+    def post(self, path: str, key: str | None = None, **body: Any) -> Any:
+        """The raw answer of a POST with members; without any it has no body."""
+        headers = {} if key is None else {"X-Idempotency-Key": key}
+        return self.client.request("POST", f"/api/v1{path}", json=body or None, headers=headers)
 
     def get(self, path: str, **params: Any) -> Any:
         return self.client.request("GET", f"/api/v1{path}", params=params or None)

@@ -17,7 +17,7 @@ from hypothesis import settings
 from finpay.dev.data_dir import remove_data_dir
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
-from tests.api_process import Api, await_ready, running_api, start_api
+from tests.api_process import PUBLIC_URL, Api, await_ready, running_api, start_api
 from tests.servers import (
     OwnPostgres,
     OwnValkey,
@@ -167,7 +167,9 @@ def api(
     database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
     """The API of this pytest worker, with rate limits off."""
-    with running_api(tmp_path_factory.mktemp("api"), database_url, redis_url) as running:
+    settings = {"FINPAY_PUBLIC_URL": PUBLIC_URL}
+    folder = tmp_path_factory.mktemp("api")
+    with running_api(folder, database_url, redis_url, **settings) as running:
         yield running
 
 

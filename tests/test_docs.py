@@ -68,7 +68,7 @@ def test_link_target_exists(page: Path) -> None:
 
 
 RULES: Final = re.findall(
-    r"^\*\*(\d\.\d\.\d+) ", (DOCS / "contract.md").read_text("utf-8"), re.MULTILINE
+    r"^\*\*(\d+\.\d+\.\d+) ", (DOCS / "contract.md").read_text("utf-8"), re.MULTILINE
 )
 
 
@@ -88,7 +88,7 @@ def test_every_rule_of_the_contract_is_named_by_a_test() -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "contract.md"], ids=str)
 def test_rules_that_a_page_links_exist(page: Path) -> None:
     text = page.read_text("utf-8")
-    assert set(re.findall(r"\[(\d\.\d\.\d+)\]\([^)]*contract\.md", text)) <= set(RULES)
+    assert set(re.findall(r"\[(\d+\.\d+\.\d+)\]\([^)]*contract\.md", text)) <= set(RULES)
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("decisions/*.md")), ids=lambda page: page.stem)

@@ -28,9 +28,9 @@ _BANNED: Final = {
 }
 # The verbs of named queries. The queries of verify*.sql are checks, whose names are public.
 _VERBS: Final = (
-    "cancel|check|claim|create|delete|deregister|disable|enable|enqueue|fund|get|insert|is|lease|"
-    "list|lock|open|post|reclaim|record|register|release|replace|replay|retire|retry|revoke|rotate|"
-    "save|set|try_lock|update|verify"
+    "cancel|check|claim|create|delete|deregister|disable|enable|end|enqueue|expire|fund|get|insert|"
+    "is|lease|list|lock|open|post|reclaim|record|register|release|replace|replay|retire|retry|"
+    "revoke|rotate|save|set|try_lock|update|verify"
 )
 _QUERY: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error", "exception"})
@@ -184,6 +184,17 @@ def test_banned_word_is_found(tmp_path: Path, file: str, text: str) -> None:
 def test_standard_term_is_no_banned_word(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.py").write_text(f"# {text}\n", "utf-8")
     assert not banned_words.hits(tmp_path / "a.py")
+
+
+def test_each_migration_has_a_version_of_its_own() -> None:
+    folder = ROOT / "src/finpay/db/migrations"
+    versions = [path.name.partition("_")[0] for path in sorted(folder.glob("*.sql"))]
+    assert versions == sorted(set(versions))
+
+
+def test_no_private_attribute_of_another_package_is_used() -> None:
+    used = [_name(path) for path in _files("src") if "SLF001" in path.read_text("utf-8")]
+    assert not used, "ruff's SLF001 may not be disabled"
 
 
 def test_imports_follow_the_contracts() -> None:

@@ -23,7 +23,9 @@ except ImportError:  # `pip install finpay` is the client alone, which makes a f
 
     _uuid7_value = _uuid7  # type: ignore[assignment]
 
-Prefix = Literal["usr", "acc", "txn", "ent", "evt", "whe", "whd", "ses", "req", "key"]
+Prefix = Literal[
+    "usr", "acc", "txn", "ent", "evt", "whe", "whd", "ses", "req", "key", "prq", "sch"
+]  # fmt: skip
 PREFIXES: Final = frozenset(get_args(Prefix))
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

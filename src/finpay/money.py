@@ -45,6 +45,15 @@ class Money:
         return f"{self.currency} {sign}{whole:,}{decimals}"
 
 
+def major_units(amount: int, currency: str) -> str:
+    """`-10000.00`: the amount for programs, with a dot and without separators."""
+    exponent = EXPONENTS[currency]
+    if not exponent:
+        return str(amount)
+    digits = f"{abs(amount):0{exponent + 1}d}"
+    return f"{'-' if amount < 0 else ''}{digits[:-exponent]}.{digits[-exponent:]}"
+
+
 def is_currency(code: str) -> bool:
     """Whether accounts can have this currency."""
     return code in EXPONENTS

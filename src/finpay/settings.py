@@ -100,10 +100,10 @@ class Settings(BaseModel):
     )
     event_retention_s: int = Field(7_776_000, alias="FINPAY_EVENT_RETENTION", ge=86_400)
     integrity_interval_s: int = Field(60, alias="FINPAY_INTEGRITY_INTERVAL", ge=0, le=86_400)
+    public_url: str | None = Field(None, alias="FINPAY_PUBLIC_URL")
     worker_port: int = Field(0, alias="FINPAY_WORKER_PORT", ge=0, le=65535)
     smtp_url: str | None = Field(None, alias="FINPAY_SMTP_URL", repr=False)
     mail_from: str | None = Field(None, alias="FINPAY_MAIL_FROM")
-    public_url: str | None = Field(None, alias="FINPAY_PUBLIC_URL")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", alias="FINPAY_LOG_LEVEL"
     )
@@ -159,6 +159,11 @@ class Settings(BaseModel):
     def _postgresql_url(cls, value: str) -> str:
         return normalise_database_url(_url(value, "postgresql", "postgres"))
 
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str | None) -> str | None:
+        return None if value is None else _root_url(value)
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
@@ -168,12 +173,6 @@ class Settings(BaseModel):
     @classmethod
     def _smtp_url(cls, value: str) -> str:
         return _url(value, "smtp", "smtps")
-
-    @field_validator("public_url")
-    @classmethod
-    def _public_url(cls, value: str) -> str:
-        _check_origin(value)
-        return value
 
     @model_validator(mode="after")
     def _mails_need_a_sender_and_links(self) -> Self:
@@ -278,6 +277,14 @@ def _url(value: str, *schemes: str) -> str:
     if value.partition("://")[0] not in schemes:
         raise ValueError(f"expected a URL that begins with {schemes[0]}://")
     return value
+
+
+def _root_url(value: str) -> str:
+    """Without a slash at its end. ValueError unless a path can be added to it."""
+    parts = urlsplit(_url(value, "https", "http"))
+    if not parts.hostname or parts.username or parts.query or parts.fragment or len(value) > 1024:
+        raise ValueError("expected a URL such as https://pay.example.com, without a query")
+    return value.rstrip("/")
 
 
 def _parts(value: str) -> list[str]:

@@ -12,8 +12,11 @@ from finpay.outbox.event_types import EVENT_TYPES
 from tests.api.assertions import ID
 from tests.api_process import PASSWORD, Api, User
 
-# Recorded by the worker when it disables an endpoint: tests/delivery tests it.
-ELSEWHERE: Final = {"webhook_endpoint.disabled"}
+# In tests/delivery, as a worker disables the endpoint, and in the file for requests and schedules.
+ELSEWHERE: Final = {
+    "webhook_endpoint.disabled",
+    *(name for name in EVENT_TYPES if name.startswith(("payment_request.", "schedule."))),
+}
 VALIDATORS: Final = {
     kind: jsonschema_rs.validator_for(schemas.schema(kind), validate_formats=True)
     for kind in EVENT_TYPES

@@ -134,6 +134,11 @@ def test_health_and_unknown_paths_cost_nothing(wire: Wire) -> None:
     assert wire.during(work) == ([], 0)
 
 
+def test_a_page_costs_one_call_of_redis(wire: Wire) -> None:
+    client = wire.api.client()
+    assert wire.during(lambda: client.request("GET", "/docs")) == ([1], 0)
+
+
 @pytest.mark.contract("1.6.4")
 def test_a_session_without_a_marker_costs_one_query_and_one_call_more(
     wire: Wire, alice: User, redis_url: str

@@ -89,7 +89,7 @@ class TestRefresh:
         assert refresh(api, pair["refresh_token"]).status == 200
 
     @pytest.mark.contract("1.6.2")
-    def test_answers_an_old_token_again_until_its_successor_is_used(self, api: Api) -> None:
+    def test_returns_the_same_successor_of_an_old_token_until_it_is_used(self, api: Api) -> None:
         """A lost response: the same successor, and another access token of it."""
         old = api.user().client.refresh_token
         first = refresh(api, old).json()

@@ -68,9 +68,10 @@ async def test_leases_of_a_killed_worker_are_reclaimed_at_once(
     await system.add_many_events(endpoint, 3)
     killed = system.start_worker()
     receiver.await_requests(3)
-    killed.kill()
-    receiver.behave = lambda _: OK
     system.start_worker()
+    await system.until_workers(2)
+    receiver.behave = lambda _: OK
+    killed.kill()
     await system.until_status(3, delivered=3)
     assert Counter(request.id for request in receiver.requests) == dict.fromkeys(receiver.ids, 2)
 

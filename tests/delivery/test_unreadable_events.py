@@ -25,6 +25,7 @@ SELECT webhooks.enqueue(array_agg(account_id), array_agg(sequence), array_agg(ty
 READABLE: Final = '{"id":"ses_1"}'
 
 
+@pytest.mark.fault("M5")
 @pytest.mark.parametrize(
     "data",
     [

@@ -17,6 +17,7 @@ import pytest
 from tests.api_process import Api, await_ready
 from tests.faults.api_probes import ASKED, ask, await_that, workers
 
+WORKERS: Final = 2
 STOP_LIMIT_S: Final = 10.0
 PAUSE_S: Final = 0.02
 LIVEZ: Final = b"GET /livez HTTP/1.1\r\nHost: finpay\r\n\r\n"
@@ -26,11 +27,11 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all worker
 
 @pytest.fixture
 def two(serve: Callable[..., Api]) -> Api:
-    return serve(FINPAY_WORKERS="2")
+    return serve(FINPAY_WORKERS=str(WORKERS))
 
 
 def test_new_connections_are_answered_until_the_port_closes(two: Api) -> None:
-    """At most one connection per caller is reset, when the port closes."""
+    """Each worker closes its socket once, which resets at most one connection per caller."""
     outcomes: list[str] = []
     stopping = threading.Event()
     callers = [threading.Thread(target=connect, args=(two, outcomes, stopping)) for _ in range(4)]
@@ -43,7 +44,7 @@ def test_new_connections_are_answered_until_the_port_closes(two: Api) -> None:
     for caller in callers:
         caller.join()
     reset = [each for each in outcomes if each not in {"200", "refused"}]
-    assert len(reset) <= len(callers), reset
+    assert len(reset) <= WORKERS * len(callers), reset
     assert all("reset" in each or "without response" in each for each in reset)
 
 

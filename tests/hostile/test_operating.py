@@ -32,7 +32,7 @@ def await_line(api: Api, event: str) -> dict[str, Any]:
 
 @pytest.mark.fault("O1")
 @pytest.mark.parametrize(
-    ("place", "reason"),
+    ("authority", "reason"),
     [
         ("127.0.0.1:{closed}", "refused|Connect call failed"),
         ("no-such-host.invalid:5432", "Name or service|not known|resolution|nodename"),
@@ -41,9 +41,9 @@ def await_line(api: Api, event: str) -> dict[str, Any]:
     ids=["closed port", "unknown host", "TLS that the server has not"],
 )
 def test_serve_says_what_it_is_and_what_it_misses(
-    serve: Callable[..., Api], postgres_server: Cluster, place: str, reason: str
+    serve: Callable[..., Api], postgres_server: Cluster, authority: str, reason: str
 ) -> None:
-    url = "postgresql://postgres@" + place.format(closed=free_port(), open=postgres_server.port)
+    url = "postgresql://postgres@" + authority.format(closed=free_port(), open=postgres_server.port)
     api = serve(ready=False, DATABASE_URL=url)
     started = await_line(api, "server_started")
     assert started["version"]

@@ -1,4 +1,4 @@
-"""Random lives of one session, in SQL and in a model of the rule, side by side.
+"""Random runs of one session in SQL, compared with a model of its rules.
 
 The owner has several tabs with a copy of the tokens each, responses are lost, a thief copies
 tokens, and time passes. The model says for each exchange and each use what the answer has to be.
@@ -65,7 +65,7 @@ class Model:
 
 
 class Life(RuleBasedStateMachine):
-    """One session and everyone who has a copy of its tokens."""
+    """One session, and the clients that have a copy of its tokens."""
 
     people: ClassVar[People]
     runner: ClassVar[asyncio.Runner]
@@ -144,6 +144,7 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.contract("1.6.2")
+@pytest.mark.fault("I1")
 def test_every_exchange_and_use_is_as_the_rule_says(fresh_database: Callable[[], str]) -> None:
     with asyncio.Runner() as runner:
         Life.runner, Life.people = runner, runner.run(_people(fresh_database()))

@@ -17,7 +17,7 @@ from finpay.dev.child_process import free_port
 from tests.ship import dockerfile
 
 ROOT: Final = Path(__file__).parents[2]
-MAX_IMAGE_MB: Final = 200
+MAX_IMAGE_MB: Final = 220
 BASE_MB: Final = 120  # python:3.13-slim, unpacked
 _START_LIMIT_S: Final = 20.0
 _SECRET: Final = "a-secret-of-the-test-that-is-long-enough"

@@ -142,7 +142,7 @@ ALTER TABLE ledger.transactions DROP CONSTRAINT transactions_amount;
 UPDATE ledger.transactions SET amount = 9007199254740992 WHERE id = :failed;
 
 -- name: an_account_is_in_another_currency
--- late: parties, totals
+-- late: parties, totals, schedules
 UPDATE ledger.accounts SET currency = 'USD' WHERE id = :alice;
 
 -- name: an_account_counts_one_entry_more
@@ -330,7 +330,7 @@ UPDATE ledger.idempotency_keys SET http_status = 402
 WHERE transaction_id IS NULL AND principal_id = :alice_user;
 
 -- name: a_key_of_the_operator_says_it_is_done
--- system: idempotency_keys, audit
+-- system: idempotency_keys
 UPDATE ledger.idempotency_keys SET http_status = 201
 WHERE transaction_id IS NULL AND principal_id = :system;
 

@@ -10,6 +10,7 @@ import pytest
 from finpay import ids
 from finpay.ledger.posting import Transfer
 from tests.sql.ledger_fixtures import Bank, Holder, transfer
+from tests.sql.schedule_fixtures import ask, plan
 
 # Everything in these goes through functions. The column is one to try an UPDATE on.
 TABLES: Final = {
@@ -18,6 +19,8 @@ TABLES: Final = {
     "ledger.entries": "amount",
     "ledger.failed_transactions": "balance_after",
     "ledger.idempotency_keys": "answer",
+    "ledger.payment_requests": "status",
+    "ledger.schedules": "status",
     "ledger.verification_state": "violations",
     "audit.actions": "recorded_by",
     "audit.log": "action",
@@ -62,6 +65,9 @@ OTHER_STATEMENTS: Final = (
     "SELECT outbox.record(gen_random_uuid(), 'account.updated', '{}', NULL, 'r')",
     "SELECT outbox.record_events(gen_random_uuid(), 'account.updated', '{}', NULL, 'r')",
     "SELECT ledger.check_accounts('{}')",
+    "SELECT ledger.record_change(gen_random_uuid(), 'transaction.completed', NULL, now())",
+    "SELECT ledger.store_result(NULL, NULL, 'x', now())",
+    "SELECT ledger.save_schedules(NULL)",
 )
 # Append-only, whoever asks: a trigger refuses, not a missing right.
 FINAL: Final = (
@@ -75,6 +81,10 @@ FINAL: Final = (
     "ledger.transactions SET currency = 'USD'",
     "ledger.transactions SET type = 'funding'",
     "ledger.transactions SET created_at = now()",
+    "ledger.payment_requests SET amount = 1",
+    "ledger.payment_requests SET payer_email = 'x'",
+    "ledger.schedules SET receiver_id = gen_random_uuid()",
+    "ledger.schedules SET amount = 1",
     "audit.log SET action = 'x'",
     "audit.log SET actor_id = NULL",
 )
@@ -106,6 +116,8 @@ async def posted(bank: Bank) -> Transfer:
     a, b = await bank.open(100), await bank.open()
     item = transfer(a, b, 1)
     assert await bank.outcomes(item, transfer(a, b, 1_000)) == ["completed", "insufficient_funds"]
+    await plan(bank, a, b, due_days=-1)
+    await ask(bank, a, b)
     return item
 
 

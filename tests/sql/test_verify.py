@@ -26,13 +26,18 @@ from finpay.ledger import verify as proof
 from finpay.ledger.verify import Check, Report, verify
 from tests.servers import clone_template, drop_database
 from tests.sql.ledger_fixtures import Bank, again, bulk, bulk_again, fresh_key, item, transfer
+from tests.sql.request_traffic import request_traffic
 
 MOVED_S: Final = 10.0  # for one transfer, on a busy machine
 
 CORRUPTIONS: Final = Queries(
     "".join(
         Path(__file__).with_name(name).read_text("utf-8")
-        for name in ("corruptions.sql", "corruptions_of_transfer_batches.sql")
+        for name in (
+            "corruptions.sql",
+            "corruptions_of_transfer_batches.sql",
+            "corruptions_of_requests.sql",
+        )
     ),
     "corruptions.sql",
 )
@@ -74,7 +79,7 @@ async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
         "ok": True,
         "checks": [{"name": check.name, "ok": True, "violations": []} for check in report.checks],
     }
-    assert len(report.checks) == 16
+    assert len(report.checks) == 18
 
 
 async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> None:
@@ -164,7 +169,7 @@ def _with_subjects(change: str, traffic: Traffic) -> str:
 
 
 def _public_ids(subject: UUID) -> list[str]:
-    return [ids.encode("acc", subject), ids.encode("txn", subject), ids.encode("usr", subject)]
+    return [ids.encode(prefix, subject) for prefix in ("acc", "txn", "usr", "prq", "sch")]
 
 
 async def _spoil(url: str, change: str) -> None:
@@ -218,6 +223,7 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
     refused = bulk(alice, item(alice, 1), item(dollars, 1))
     await bank.post(transfer(alice, bob, 1), many, whole, none, refused, transfer(alice, bob, 2))
     await bank.post(bulk_again(many), bulk_again(whole, fingerprint=b"another"))
+    requests = await request_traffic(bank, alice, bob)
     late = transfer(alice, bob, 7)
     await bank.post(late)
     system = await bank.row(
@@ -238,4 +244,5 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         "failed": failed.id,
         "late": late.id,
         "stranger": ids.new_uuid(),
+        **requests,
     }

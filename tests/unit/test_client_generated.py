@@ -20,7 +20,11 @@ def generated() -> dict[Path, str]:
 
 
 def test_generated_files_are_fresh_and_say_what_they_come_from(generated: dict[Path, str]) -> None:
-    assert {path.name for path in generated} == {"_sync.py", "_sync_transport.py"}
+    assert {path.name for path in generated} == {
+        "_sync.py",
+        "_sync_requests.py",
+        "_sync_transport.py",
+    }
     for path, text in generated.items():
         assert path.read_text("utf-8") == text, f"{path.name}: run `make docs`"
         source = path.name.replace("_sync", "_async")

@@ -1,7 +1,7 @@
 """Each method of both clients sends its own request."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from json import loads
 from typing import Any
 
@@ -14,17 +14,15 @@ TXN = "txn_01h455vb4pex5vsknk084sn02q"
 EVT = "evt_01h455vb4pex5vsknk084sn02q"
 WHE = "whe_01h455vb4pex5vsknk084sn02q"
 WHD = "whd_01h455vb4pex5vsknk084sn02q"
+JANUARY = (date(2026, 1, 1), date(2026, 1, 31))
 KEY = "key_01h455vb4pex5vsknk084sn02q"
 SES = "ses_01h455vb4pex5vsknk084sn02q"
+PRQ = "prq_01h455vb4pex5vsknk084sn02q"
+SCH = "sch_01h455vb4pex5vsknk084sn02q"
 LISTS = {
-    "entries",
-    "sessions",
-    "api_keys",
-    "events",
-    "transactions",
-    "webhook_endpoints",
-    "deliveries",
-}
+    "entries", "sessions", "api_keys", "events", "transactions", "payment_requests", "schedules",
+    "webhook_endpoints", "deliveries",
+}  # fmt: skip
 
 # method, arguments → method and path of the request, body
 CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
@@ -51,6 +49,11 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("me", {}, "GET /auth/me", None),
     ("account", {}, "GET /accounts", None),
     ("entries", {}, "GET /accounts/entries", None),
+    ("balance", {"at": datetime(2026, 1, 2, tzinfo=UTC)}, "GET /accounts/balance", None),
+    ("balance", {"version": 3}, "GET /accounts/balance", None),
+    ("statement", {"start": JANUARY[0], "end": JANUARY[1]}, "GET /accounts/statement", None),
+    ("statement_file", {"start": JANUARY[0], "end": JANUARY[1], "file_format": "csv",
+        "timezone": "Asia/Kathmandu"}, "GET /accounts/statement", None),
     ("send", {"amount": 1, "receiver_id": "acc_b", "currency": "ZAR", "description": "D",
         "metadata": {"k": "v"}, "idempotency_key": "key"}, "POST /transactions",
         {"amount": 1, "receiver_id": "acc_b", "currency": "ZAR", "description": "D",
@@ -63,6 +66,25 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
         {"mode": "atomic", "transactions": [{"amount": 1}, {"amount": 2}]}),
     ("transaction", {"transaction_id": TXN}, f"GET /transactions/{TXN}", None),
     ("transactions", {}, "GET /transactions", None),
+    ("request_payment", {"amount": 5, "payer_email": "a@b.c", "expires_in": 60},
+        "POST /payment_requests", {"amount": 5, "payer_email": "a@b.c", "expires_in": 60}),
+    ("split_payment", {"amount": 5, "payer_emails": ("a@b.c", "d@e.f"), "include_me": True,
+        "idempotency_key": "key"}, "POST /payment_requests/split",
+        {"amount": 5, "payer_emails": ["a@b.c", "d@e.f"], "include_me": True}),
+    ("payment_request", {"request_id": PRQ}, f"GET /payment_requests/{PRQ}", None),
+    ("payment_requests", {"status": "open"}, "GET /payment_requests", None),
+    ("pay_request", {"request_id": PRQ}, f"POST /payment_requests/{PRQ}/pay", None),
+    ("cancel_request", {"request_id": PRQ}, f"POST /payment_requests/{PRQ}/cancel", None),
+    ("decline_request", {"request_id": PRQ}, f"POST /payment_requests/{PRQ}/decline", None),
+    ("create_schedule", {"amount": 5, "receiver_id": "acc_b",
+        "start_at": datetime(2026, 1, 2, tzinfo=UTC), "every": {"unit": "month", "count": 1}},
+        "POST /schedules", {"amount": 5, "receiver_id": "acc_b",
+        "start_at": "2026-01-02T00:00:00.000000Z", "every": {"unit": "month", "count": 1}}),
+    ("schedule", {"schedule_id": SCH}, f"GET /schedules/{SCH}", None),
+    ("schedules", {"limit": 5}, "GET /schedules", None),
+    ("pause_schedule", {"schedule_id": SCH}, f"POST /schedules/{SCH}/pause", None),
+    ("resume_schedule", {"schedule_id": SCH}, f"POST /schedules/{SCH}/resume", None),
+    ("cancel_schedule", {"schedule_id": SCH}, f"POST /schedules/{SCH}/cancel", None),
     ("event", {"event_id": EVT}, f"GET /events/{EVT}", None),
     ("events", {}, "GET /events", None),
     ("health", {}, "GET /health", None),
@@ -141,6 +163,6 @@ def test_method_of_async_finpay_sends_its_request(
 
 
 def test_calls_cover_every_method() -> None:
-    methods = {name for name in vars(FinPay) if not name.startswith("_")}
+    methods = {name for name in dir(FinPay) if not name.startswith("_")}
     other = {"close", "request", "base_url", "access_token", "refresh_token", "last_response"}
     assert {name for name, *_ in CALLS} == methods - other

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
+from finpay.client import _identity_models as identity
 from finpay.client import _models as models
 from finpay.edge.openapi import document
 
@@ -12,13 +13,15 @@ API = document()
 
 # method and path → the model that the client reads from the response
 MODELS: list[tuple[str, str, type[Struct]]] = [
-    ("post", "/auth/register", models.Login),
-    ("post", "/auth/refresh", models.Tokens),
+    ("post", "/auth/register", identity.Login),
+    ("post", "/auth/refresh", identity.Tokens),
     ("get", "/auth/me", models.User),
     ("get", "/accounts", models.Account),
     ("get", "/transactions/{id}", models.Transaction),
     ("post", "/transactions/batch", models.TransferBatch),
     ("get", "/transactions", models.Page),
+    ("get", "/payment_requests/{id}", models.PaymentRequest),
+    ("get", "/schedules/{id}", models.Schedule),
     ("get", "/events/{id}", models.Event),
     ("get", "/webhook_endpoints/{id}", models.WebhookEndpoint),
     ("post", "/webhook_endpoints/{id}/replay", models.ReplayResult),
@@ -29,6 +32,8 @@ MODELS: list[tuple[str, str, type[Struct]]] = [
 NESTED: list[tuple[str, str, tuple[str, ...], type[Struct]]] = [
     ("get", "/accounts/entries", ("data",), models.Entry),
     ("post", "/transactions/batch", ("data",), models.TransferBatchItem),
+    ("get", "/payment_requests/{id}", ("requester",), models.Requester),
+    ("get", "/schedules/{id}", ("every",), models.Interval),
     ("get", "/events/{id}", ("data",), models.EventData),
     ("get", "/events/{id}", ("request",), models.EventRequest),
     ("get", "/deliveries/{id}", ("attempts",), models.DeliveryAttempt),

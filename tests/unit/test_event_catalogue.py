@@ -19,6 +19,19 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "id": f"acc_{ID}", "object": "account", "balance": 0, "available": 0, "held": 0,
         "currency": "ZAR", "status": "active", "version": 0, "created_at": NOW,
     },
+    "payment_request": {
+        "id": f"prq_{ID}", "object": "payment_request", "status": "open", "direction": "sent",
+        "amount": 1, "currency": "ZAR", "requester": {"account_id": f"acc_{ID}", "name": None},
+        "payer_email": "a@b.c", "description": None, "metadata": {"a": "b"}, "url": None,
+        "transaction_id": None, "expires_at": NOW, "created_at": NOW,
+    },
+    "schedule": {
+        "id": f"sch_{ID}", "object": "schedule", "status": "active", "receiver_id": f"acc_{ID}",
+        "amount": 1, "currency": "ZAR", "description": None, "metadata": {"a": "b"},
+        "start_at": NOW, "every": {"unit": "day", "count": 1}, "timezone": "UTC", "until": None,
+        "occurrences": None, "next_at": NOW, "runs": 0, "failures_in_a_row": 0,
+        "last_transaction_id": None, "last_failure_code": None, "created_at": NOW,
+    },
     "session": {
         "id": f"ses_{ID}", "object": "session", "created_at": NOW, "ended_at": NOW,
         "reason": "logout",
@@ -39,13 +52,33 @@ SUBJECTS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 CHANGES: dict[str, dict[str, Any]] = {
+    **{
+        f"payment_request.{status}": {"status": status}
+        for status in ("canceled", "declined", "expired")
+    },
+    "payment_request.paid": {"status": "paid", "transaction_id": f"txn_{ID}"},
+    "schedule.ended": {"status": "ended", "next_at": None},
+    "schedule.failed": {"last_failure_code": "insufficient_funds"},
+    "schedule.paused": {"status": "paused", "next_at": None},
     "transaction.failed": {"status": "failed", "failure_code": "insufficient_funds"},
 }
 PREVIOUS: dict[str, dict[str, Any]] = {
     "account.updated": {"status": "frozen"},
+    **{
+        f"payment_request.{status}": {"status": "open"}
+        for status in ("canceled", "declined", "expired")
+    },
+    "payment_request.paid": {"status": "open", "transaction_id": None},
+    "schedule.ended": {"status": "active", "next_at": NOW},
+    "schedule.failed": {
+        "runs": 0, "failures_in_a_row": 0, "last_failure_code": None, "last_transaction_id": None,
+        "next_at": NOW,
+    },
+    "schedule.paused": {"status": "active", "next_at": NOW},
+    "schedule.resumed": {"status": "paused", "next_at": None, "failures_in_a_row": 3},
     "session.revoked": {"ended_at": None, "reason": None},
     "webhook_endpoint.disabled": {"enabled": True, "disabled_reason": None},
-}
+}  # fmt: skip
 
 
 def example(kind: str) -> dict[str, Any]:

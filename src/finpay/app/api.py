@@ -22,6 +22,8 @@ from finpay.identity.passwords import Hasher
 from finpay.identity.users import Identity
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS
 from finpay.settings import Settings
+from finpay.statements.pdf import PdfMaker
+from finpay.statements.reads import StatementReads
 from finpay.telemetry import logs, metrics, tracing
 from finpay.webhooks.notifier import Notifier
 
@@ -68,17 +70,20 @@ async def _open_services(
     )
     gate = components.gate(read, identity.confirm)
     health = HealthMonitor(health_pool, gate, partial(_preflight, health_pool, read, on_refused))
+    metrics_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     services = Services(
         settings=read,
         database=database,
         batcher=components.batcher(ledger, refusal_templates(), notifier.notify),
         reads=components.reader(database),
+        statements=StatementReads(database),
+        pdf=PdfMaker(metrics_folder),
         notifier=notifier,
         identity=identity,
         gate=gate,
         health=health,
         openapi=openapi.encoded(),
-        metrics_folder=os.environ.get("PROMETHEUS_MULTIPROC_DIR"),
+        metrics_folder=metrics_folder,
     )
     async with AsyncExitStack() as stack:
         stack.callback(components.close)

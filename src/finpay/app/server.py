@@ -22,6 +22,9 @@ DRAIN_S: Final = 1.0  # long enough for a load balancer to read 503 from /readyz
 GRACE_S: Final = 20  # requests in flight have deadlines far below
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers close
 BACKLOG: Final = 2048
+# Of a response in the kernel: it would take 4 MB, and a slow reader of a stream would seem to have
+# stopped until much of that was read.
+MAX_UNSENT_BYTES: Final = 128 * 1024
 STARTUP_FAILED: Final = 3  # exit code of uvicorn when the lifespan did not start
 
 Refusal = str
@@ -58,6 +61,8 @@ def bind(host: str, port: int, *options: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     for option in (socket.SO_REUSEADDR, *options):
         bound.setsockopt(socket.SOL_SOCKET, option, 1)
+    # Accepted connections inherit it.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
     bound.bind((host, port))
     return bound
 

@@ -1,6 +1,7 @@
 """`finpay worker`: the composition root of the process that delivers webhooks.
 
-It also verifies the ledger continuously and deletes expired refresh tokens. Any number of workers
+It also runs schedules, expires payment requests, verifies the ledger continuously and deletes
+expired refresh tokens. Any number of workers
 may run, on any machines; they share only PostgreSQL.
 """
 
@@ -20,8 +21,10 @@ import uvloop
 from finpay.app import instrumentation, preflight
 from finpay.db.listener import Listener
 from finpay.db.pool import Database, Unavailable
+from finpay.edge.schemas.problems import refusal_templates
 from finpay.identity import cleanup
-from finpay.ledger import continuous_verification
+from finpay.ledger import continuous_verification, payment_requests, schedule_runner
+from finpay.ledger.batcher import LOCK_TIMEOUT_MS
 from finpay.mail import sender
 from finpay.settings import Settings
 from finpay.telemetry import logs, metrics, tracing
@@ -30,6 +33,8 @@ from finpay.webhooks.status_server import StatusServer
 from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
 
 VERIFY_POLL_S: Final = 5.0  # how soon a worker notices that no other one verifies the ledger
+SCHEDULES_PAUSE_S: Final = 0.5  # between two looks for schedules that are due
+EXPIRY_PAUSE_S: Final = 1.0  # between two looks for payment requests whose time is over
 RETRY_PAUSE_S: Final = 1.0  # between attempts to reach PostgreSQL at the start
 MAX_FILES: Final = 16_384  # 512 connections in use, and idle ones for 4 s each
 LOG_PAUSE_S: Final = 5.0  # between two lines of the log for the same reason
@@ -53,7 +58,8 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
     # A lost record only repeats a delivery: the worker must not compete with payments for fsync.
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     heartbeat = Database(settings.database_url, size=1)
-    jobs_database = Database(settings.database_url, size=2)  # one per background job
+    jobs_database = Database(settings.database_url, size=3)  # one per background job
+    runs_database = Database(settings.database_url, size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
     tracer = tracing.start("finpay-worker")
     worker = Worker(database, heartbeat, settings, instrumentation.components(tracer).sender)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,7 +75,10 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
         await _wait_for_postgres(heartbeat, worker, settings, once=once)
         listener.start()
         if not once:
-            jobs = [asyncio.create_task(job) for job in _background_jobs(jobs_database, settings)]
+            jobs = [
+                asyncio.create_task(job)
+                for job in _background_jobs(jobs_database, runs_database, settings, worker.wake)
+            ]
         summary = await worker.run(once=once)
         _LOG.info("worker_stopped", delivered=summary.delivered, failed=summary.failed)
         return summary
@@ -78,7 +87,8 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         await asyncio.gather(status_server.close(), listener.close())
-        await asyncio.gather(database.close(), heartbeat.close(), jobs_database.close())
+        await asyncio.gather(database.close(), heartbeat.close())
+        await asyncio.gather(jobs_database.close(), runs_database.close())
         if tracer is not None:
             tracer.close()
 
@@ -103,7 +113,7 @@ def _log_start(settings: Settings) -> None:
 
 
 def _background_jobs(
-    database: Database, settings: Settings
+    database: Database, runs_database: Database, settings: Settings, wake: Callable[[], None]
 ) -> Iterator[Coroutine[None, None, None]]:
     every_s = settings.integrity_interval_s
     if every_s:
@@ -111,8 +121,26 @@ def _background_jobs(
         yield _every(min(every_s, VERIFY_POLL_S), verify)
     if sender.is_configured(settings):
         yield _every(sender.POLL_S, sender.Sender(database, settings).send_due)
+    yield _every(SCHEDULES_PAUSE_S, partial(_run_schedules, runs_database, wake))
+    yield _every(EXPIRY_PAUSE_S, partial(_expire_requests, database, settings.public_url, wake))
     prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
     yield _every(cleanup.PAUSE_S, prune)
+
+
+async def _run_schedules(database: Database, wake: Callable[[], None]) -> None:
+    if await schedule_runner.run_due(database, refusal_templates()):
+        wake()
+
+
+async def _expire_requests(
+    database: Database, public_url: str | None, wake: Callable[[], None]
+) -> None:
+    """Until a call finds fewer than it may end."""
+    ended = payment_requests.EXPIRE_AT_ONCE
+    while ended == payment_requests.EXPIRE_AT_ONCE:
+        ended = await payment_requests.expire(database, public_url)
+        if ended:
+            wake()
 
 
 async def _verify_continuously(database: Database, every_s: int) -> None:

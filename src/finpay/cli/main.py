@@ -80,7 +80,7 @@ def migrate() -> None:
 
     owner_url = settings().owner_url
     run(migrations.prepare(owner_url))
-    for name in migrations.apply(owner_url):
+    for name in run(migrations.apply(owner_url)):
         print(f"applied  {name}")
     print("The database is up to date.")
 

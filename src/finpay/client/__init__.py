@@ -22,11 +22,15 @@ Inside: `_operations` and `_requests` make requests, `_responses` and `_errors` 
 from finpay.client._async import AsyncFinPay
 from finpay.client._async_transport import AsyncPager
 from finpay.client._errors import ApiError, ConnectionFailed, RequestFailed, UnexpectedResponse
+from finpay.client._identity_models import (
+    ActiveSession,
+    ApiKey,
+    Login,
+    Tokens,
+)
 from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
-    ActiveSession,
-    ApiKey,
     Delivery,
     DeliveryAttempt,
     Entry,
@@ -34,9 +38,11 @@ from finpay.client._models import (
     EventData,
     EventRequest,
     Health,
-    Login,
+    Interval,
     Page,
-    Tokens,
+    PaymentRequest,
+    Requester,
+    Schedule,
     Transaction,
     TransferBatch,
     TransferBatchError,
@@ -51,8 +57,22 @@ from finpay.client._operations import (
     TransactionFilters,
     TransferParams,
 )
+from finpay.client._request_operations import (
+    Every,
+    PaymentRequestFilters,
+    RequestParams,
+    ScheduleParams,
+    SplitParams,
+)
 from finpay.client._requests import HttpResponse
 from finpay.client._session import Options
+from finpay.client._statement_models import (
+    Balance,
+    Counterparty,
+    Statement,
+    StatementEntry,
+    StatementTotals,
+)
 from finpay.client._sync import FinPay
 from finpay.client._sync_transport import Pager
 from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
@@ -66,8 +86,10 @@ __all__ = [
     "ApiKeyOptions",
     "AsyncFinPay",
     "AsyncPager",
+    "Balance",
     "Code",
     "ConnectionFailed",
+    "Counterparty",
     "Delivery",
     "DeliveryAttempt",
     "DeliveryFilters",
@@ -77,17 +99,29 @@ __all__ = [
     "EventData",
     "EventFilters",
     "EventRequest",
+    "Every",
     "FieldError",
     "FinPay",
     "FinPayError",
     "Health",
     "HttpResponse",
+    "Interval",
     "Login",
     "Options",
     "Page",
     "Pager",
+    "PaymentRequest",
+    "PaymentRequestFilters",
     "RequestFailed",
+    "RequestParams",
+    "Requester",
+    "Schedule",
+    "ScheduleParams",
     "SendParams",
+    "SplitParams",
+    "Statement",
+    "StatementEntry",
+    "StatementTotals",
     "Tokens",
     "Transaction",
     "TransactionFilters",

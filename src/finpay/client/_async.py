@@ -2,24 +2,27 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, Self, Unpack
 
 import httpx
 
 from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client._async_requests import AsyncRequestMethods
 from finpay.client._async_transport import AsyncPager, AsyncTransport
+from finpay.client._identity_models import (
+    ActiveSession,
+    ApiKey,
+    Login,
+    Tokens,
+)
 from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
-    ActiveSession,
-    ApiKey,
     Delivery,
     Entry,
     Event,
     Health,
-    Login,
-    Tokens,
     Transaction,
     TransferBatch,
     User,
@@ -34,11 +37,12 @@ from finpay.client._operations import (
 )
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
+from finpay.client._statement_models import Balance, Statement
 from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
 from finpay.errors import Code, FinPayError
 
 
-class AsyncFinPay:
+class AsyncFinPay(AsyncRequestMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in an `async with`.
 
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,
@@ -153,6 +157,25 @@ class AsyncFinPay:
     def entries(self, **filters: Unpack[EntryFilters]) -> AsyncPager[Entry]:
         """The account's ledger entries, newest first."""
         return AsyncPager(self._transport, _operations.entries(filters))
+
+    async def balance(self, *, at: datetime | None = None, version: int | None = None) -> Balance:
+        """The balance after the last entry of a moment, or of a version: exactly one of them."""
+        return await self._call(_operations.balance(at, version))
+
+    async def statement(self, start: date, end: date, *, timezone: str | None = None) -> Statement:
+        """All entries from one day to another, both included, in a time zone (UTC by default)."""
+        return await self._call(_operations.statement(start, end, timezone))
+
+    async def statement_file(
+        self,
+        start: date,
+        end: date,
+        *,
+        file_format: Literal["csv", "pdf"] = "pdf",
+        timezone: str | None = None,
+    ) -> bytes:
+        """The same statement as a file."""
+        return await self._call(_operations.statement_file(start, end, timezone, file_format))
 
     async def send(self, **transfer: Unpack[SendParams]) -> Transaction:
         """Send money once: every attempt carries the same idempotency key."""

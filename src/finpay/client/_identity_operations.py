@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, TypedDict
 
-from finpay.client._models import ActiveSession, ApiKey, Page
+from finpay.client._identity_models import (
+    ActiveSession,
+    ApiKey,
+)
+from finpay.client._models import (
+    Page,
+)
 from finpay.client._operations import Operation, checked, json_body, parameter, query
 
 _API_KEYS: Final = "/api/v1/api_keys"

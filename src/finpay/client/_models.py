@@ -73,6 +73,68 @@ class Transaction(Struct, frozen=True):
     created_at: datetime
 
 
+class Requester(Struct, frozen=True):
+    """Who asks for money. `account_id` is None for whoever merely has the id of the request."""
+
+    account_id: str | None
+    name: str | None
+
+
+class PaymentRequest(Struct, frozen=True):
+    """A request to be paid, `prq_…`.
+
+    `status`: open, paid, declined, canceled or expired. `direction`: sent or received; None for
+    whoever merely has the id of an open one without a payer.
+    """
+
+    id: str
+    status: str
+    direction: str | None
+    amount: int
+    currency: str
+    requester: Requester
+    payer_email: str | None
+    description: str | None
+    metadata: dict[str, str]
+    url: str | None
+    transaction_id: str | None
+    expires_at: datetime
+    created_at: datetime | None
+
+
+class Interval(Struct, frozen=True):
+    """`count` days, weeks or months; `unit`: day, week or month."""
+
+    unit: str
+    count: int
+
+
+class Schedule(Struct, frozen=True):
+    """A transfer that repeats, `sch_…`. `status`: active, paused or ended.
+
+    `runs` counts the occurrences that were tried; `next_at` is None unless it is active.
+    """
+
+    id: str
+    status: str
+    receiver_id: str
+    amount: int
+    currency: str
+    description: str | None
+    metadata: dict[str, str]
+    start_at: datetime
+    every: Interval | None
+    timezone: str
+    until: datetime | None
+    occurrences: int | None
+    next_at: datetime | None
+    runs: int
+    failures_in_a_row: int
+    last_transaction_id: str | None
+    last_failure_code: str | None
+    created_at: datetime
+
+
 class TransferBatchError(Struct, frozen=True):
     """Why a transfer of a batch failed: the members of the problem that it alone would get.
 
@@ -128,56 +190,6 @@ class Event(Struct, frozen=True):
     data: EventData
     request: EventRequest | None
     actor: str | None
-
-
-class Tokens(Struct, frozen=True):
-    """The tokens of a session. The access token expires after `expires_in` seconds."""
-
-    access_token: str
-    token_type: str
-    expires_in: int
-    refresh_token: str
-
-    def __repr__(self) -> str:
-        """Without the tokens, so that they reach no log."""
-        return f"{type(self).__name__}(expires_in={self.expires_in})"
-
-
-class Login(Tokens, frozen=True):
-    """The result of register and login."""
-
-    user: User
-    account: Account
-
-
-class ActiveSession(Struct, frozen=True):
-    """A login whose tokens are valid, `ses_…`. `current`: it is that of this client."""
-
-    id: str
-    device: str | None
-    address: str | None
-    created_at: datetime
-    last_seen_at: datetime
-    expires_at: datetime
-    current: bool
-
-
-class ApiKey(Struct, frozen=True):
-    """A key of a server, `key_…`. `secret` is None except when the key is new."""
-
-    id: str
-    secret: str | None
-    name: str
-    scopes: tuple[str, ...]
-    allowed_cidrs: tuple[str, ...]
-    prefix: str
-    last_used_at: datetime | None
-    expires_at: datetime | None
-    created_at: datetime
-
-    def __repr__(self) -> str:
-        """Without the secret, so that it reaches no log."""
-        return f"ApiKey(id={self.id!r}, name={self.name!r}, prefix={self.prefix!r})"
 
 
 class Health(Struct, frozen=True):

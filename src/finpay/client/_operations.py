@@ -5,23 +5,26 @@ Neither client knows a path. Members that are None are not sent.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final, Generic, Literal, Required, TypedDict, TypeVar
 
 from finpay import ids
+from finpay.client._identity_models import (
+    Login,
+    Tokens,
+)
 from finpay.client._models import (
     Account,
     Entry,
     Event,
     Health,
-    Login,
     Page,
-    Tokens,
     Transaction,
     TransferBatch,
     User,
 )
 from finpay.client._requests import HttpRequest, encode, make_request
+from finpay.client._statement_models import Balance, Statement
 from finpay.errors import Code, FinPayError
 
 T = TypeVar("T")
@@ -47,6 +50,7 @@ class Operation(Generic[T]):
     repeatable: bool = True
     authenticated: bool = True
     success: frozenset[int] = frozenset({200, 201, 204})
+    media_type: str = "application/json"  # of a result of type bytes: the body as it is
 
     @property
     def is_payment(self) -> bool:
@@ -150,11 +154,35 @@ def entries(filters: EntryFilters) -> Operation[Page[Entry]]:
     return Operation("GET", f"{_API}/accounts/entries", Page[Entry], params=query(filters))
 
 
+def balance(at: datetime | None, version: int | None) -> Operation[Balance]:
+    path = f"{_API}/accounts/balance"
+    return Operation("GET", path, Balance, params=query({"at": at, "version": version}))
+
+
+def statement(start: date, end: date, timezone: str | None) -> Operation[Statement]:
+    path = f"{_API}/accounts/statement"
+    params = query({"from": start, "to": end, "timezone": timezone, "format": "json"})
+    return Operation("GET", path, Statement, params=params)
+
+
+def statement_file(
+    start: date, end: date, timezone: str | None, file_format: Literal["csv", "pdf"]
+) -> Operation[bytes]:
+    operation = statement(start, end, timezone)
+    return Operation(
+        "GET",
+        operation.path,
+        bytes,
+        params={**operation.params, "format": file_format},
+        media_type={"csv": "text/csv", "pdf": "application/pdf"}[file_format],
+    )
+
+
 def send(transfer: SendParams, new_key: str) -> Operation[Transaction]:
     """Key and body are made once, so every attempt carries the same ones."""
     members = _without_none(transfer)
     key = str(members.pop("idempotency_key", new_key))
-    _check_key(key)
+    check_key(key)
     path = f"{_API}/transactions"
     return Operation("POST", path, Transaction, encode(members), idempotency_key=key)
 
@@ -164,7 +192,7 @@ def send_batch(
 ) -> Operation[TransferBatch]:
     """Key and body are made once, so every attempt carries the same ones."""
     key = new_key if idempotency_key is None else idempotency_key
-    _check_key(key)
+    check_key(key)
     body = encode({"mode": mode, "transactions": [_without_none(each) for each in transfers]})
     path = f"{_API}/transactions/batch"
     return Operation("POST", path, TransferBatch, body, idempotency_key=key)
@@ -211,7 +239,9 @@ def page_after(operation: Operation[Page[T]], page: Page[T]) -> Operation[Page[T
     return page_at(operation, page.next_cursor)
 
 
-def checked(prefix: Literal["txn", "evt", "whe", "whd", "ses", "key"], text: str) -> str:
+def checked(
+    prefix: Literal["txn", "evt", "whe", "whd", "ses", "key", "prq", "sch"], text: str
+) -> str:
     """The id, if it is well-formed: a malformed one is never put in a path."""
     try:
         ids.decode(prefix, text)
@@ -240,7 +270,7 @@ def parameter(name: str, value: object) -> str | int:
     return value if isinstance(value, int) else str(value)
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
     """Refuse what FinPay refuses: httpx can't even send some of these in a header."""
     if not 1 <= len(key) <= _MAX_KEY_LENGTH or any(not "!" <= symbol <= "~" for symbol in key):
         raise FinPayError(

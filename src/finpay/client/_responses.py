@@ -1,6 +1,6 @@
 """Reads a response: the operation's result, or the error that it reports."""
 
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import msgspec
 
@@ -30,8 +30,10 @@ def read(operation: Operation[T], response: HttpResponse) -> T:
     """The operation's result. Raises ApiError or UnexpectedResponse."""
     if response.media_type == "application/problem+json":
         raise _refusal(response, is_payment=operation.is_payment)
-    if response.status not in operation.success or not _is_json(response):
+    if response.status not in operation.success or not _has_type(response, operation.media_type):
         raise not_finpay(response, is_payment=operation.is_payment)
+    if operation.media_type != "application/json":
+        return cast("T", response.body)
     try:
         # A response without a body (204) reads as None.
         return msgspec.json.decode(response.body or b"null", type=operation.result)
@@ -40,8 +42,8 @@ def read(operation: Operation[T], response: HttpResponse) -> T:
         raise unreadable(response, reason, retryable=operation.is_payment) from fault
 
 
-def _is_json(response: HttpResponse) -> bool:
-    return not response.body or response.media_type == "application/json"
+def _has_type(response: HttpResponse, media_type: str) -> bool:
+    return not response.body or response.media_type == media_type
 
 
 def _refusal(response: HttpResponse, *, is_payment: bool) -> RequestFailed:

@@ -7,7 +7,9 @@ from typing import Final, TypedDict
 
 from finpay import ids
 from finpay.client._errors import ApiError, RequestFailed
-from finpay.client._models import Tokens
+from finpay.client._identity_models import (
+    Tokens,
+)
 from finpay.client._requests import HttpRequest, HttpResponse, Params, make_request
 from finpay.client._retry import RetryPolicy
 from finpay.errors import Code

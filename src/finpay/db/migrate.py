@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -33,6 +34,9 @@ _ALONE_OPTIONS: Final = "-c role=finpay_owner -c lock_timeout=60s -c statement_t
 # "tuple concurrently updated". Each try is one transaction that changes nothing if it fails.
 _PREPARE_ATTEMPTS: Final = 10
 _PREPARE_PAUSE_S: Final = 0.2
+# Others that prepare this database hold the lock for milliseconds. Any role may hold an advisory
+# lock, so nothing depends on it: without it, attempts that collide are made again.
+_PREPARE_LOCK_TIMEOUT_S: Final = 1
 
 
 class MigrationError(Exception):
@@ -50,7 +54,8 @@ async def prepare(owner_url: str) -> None:
     where absent.
 
     `owner_url` logs in as a superuser, or as a login with CREATEROLE that owns the database.
-    MigrationError when the server can't be reached or the login may not do it.
+    MigrationError when the server can't be reached, the login may not do it, or the database is
+    not in UTF8.
     """
     connection = await _connect(owner_url)
     try:
@@ -71,15 +76,28 @@ async def prepare(owner_url: str) -> None:
     raise MigrationError("can't create the roles of FinPay: others keep changing them; try again")
 
 
-def apply(owner_url: str) -> list[str]:
+async def apply(owner_url: str) -> list[str]:
     """Apply the migrations that are missing; returns their file names in order.
 
-    Blocks, at most _APPLY_LIMIT_S. MigrationError names the migration and what PostgreSQL said;
-    it was rolled back, and those before it stay applied.
+    Takes at most _APPLY_LIMIT_S, and as long again for another process that is at it.
+    MigrationError names the migration and PostgreSQL's message; it was rolled back, and those
+    before it stay applied.
     """
+    connection = await _connect(owner_url)
+    try:
+        async with connection.transaction():
+            await _lock_migrations(connection)
+            return await asyncio.to_thread(_run_dbmate, owner_url)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise MigrationError(f"can't lock {TABLE}: {_first_line(error)}") from error
+    finally:
+        await connection.close(timeout=_CONNECT_TIMEOUT_S)
+
+
+def _run_dbmate(owner_url: str) -> list[str]:
     command: list[str | Path] = [
         *(_dbmate(), "--migrations-dir", MIGRATIONS, "--migrations-table", TABLE),
-        *("--no-dump-schema", "--migration-lock", "--env-file", os.devnull, "migrate"),
+        *("--no-dump-schema", "--env-file", os.devnull, "migrate"),
     ]
     try:
         done = subprocess.run(  # noqa: S603 — our own command, no shell
@@ -144,20 +162,33 @@ async def _connect(url: str) -> asyncpg.Connection:
 
 async def _check_encoding(connection: asyncpg.Connection) -> None:
     """Names and descriptions are Unicode, and PostgreSQL can't convert a database."""
-    encoding = await connection.fetchval("SHOW server_encoding")
+    encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
     if encoding != "UTF8":
         raise MigrationError(
-            f"the database is in {encoding}; create it in UTF8: "
-            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            f"the encoding of the database is {encoding}; create it in UTF8: "
+            "CREATE DATABASE finpay ENCODING 'UTF8' TEMPLATE template0"
         )
+
+
+async def _lock_migrations(connection: asyncpg.Connection) -> None:
+    """One process at a time, until the end of the transaction.
+
+    A lock of the table, as finpay_app may not take it; any role may take an advisory lock.
+    """
+    await connection.execute(f"""
+        SET LOCAL ROLE finpay_owner;
+        SET LOCAL lock_timeout = '{_APPLY_LIMIT_S:.0f}s';
+        SET LOCAL statement_timeout = 0;
+        SET LOCAL idle_in_transaction_session_timeout = 0;
+        LOCK TABLE {TABLE} IN SHARE UPDATE EXCLUSIVE MODE;
+    """)
 
 
 async def _prepared(connection: asyncpg.Connection) -> bool:
     """One try. False when another process was changing the same roles."""
     try:
         async with connection.transaction():
-            # Any number, as long as it is ours: it lines up those who prepare this database.
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('finpay.prepare'))")
+            await _await_others(connection)
             await connection.execute("SET LOCAL client_min_messages = warning")
             await connection.execute(ROLES.read_text("utf-8"))
     except (
@@ -168,6 +199,13 @@ async def _prepared(connection: asyncpg.Connection) -> bool:
     ):
         return False
     return True
+
+
+async def _await_others(connection: asyncpg.Connection) -> None:
+    with suppress(asyncpg.LockNotAvailableError):
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{_PREPARE_LOCK_TIMEOUT_S}s'")
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('finpay.prepare'))")
 
 
 def _options() -> dict[str, str]:

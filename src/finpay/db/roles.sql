@@ -43,6 +43,25 @@ BEGIN
         END;
     END IF;
 
+    -- The app needs no temporary tables and no large objects, and may store neither. Where the
+    -- database or its functions belong to somebody else, it may; no function of FinPay reads them.
+    IF has_database_privilege('finpay_app', current_database(), 'TEMPORARY') THEN
+        BEGIN
+            EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC, finpay_app',
+                           current_database());
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
+    END IF;
+    IF has_function_privilege('finpay_app', 'lo_create(oid)', 'EXECUTE') THEN
+        BEGIN
+            REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea)
+                FROM PUBLIC;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
+    END IF;
+
     IF NOT has_database_privilege('finpay_owner', current_database(), 'CREATE') THEN
         EXECUTE format('GRANT CREATE ON DATABASE %I TO finpay_owner', current_database());
     END IF;

@@ -171,5 +171,9 @@ def create_database(cluster: Cluster, name: str) -> str:
 
 def migrate_database(owner_url: str) -> None:
     """Create the roles and apply the migrations. MigrationError."""
-    asyncio.run(migrate.prepare(owner_url))
-    migrate.apply(owner_url)
+    asyncio.run(_migrate(owner_url))
+
+
+async def _migrate(owner_url: str) -> None:
+    await migrate.prepare(owner_url)
+    await migrate.apply(owner_url)

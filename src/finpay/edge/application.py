@@ -9,11 +9,12 @@ from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.health_monitor import HealthMonitor
 from finpay.edge.parse import ClientDisconnected
 from finpay.edge.pipeline import InFlight, Pipeline
-from finpay.edge.request.model import Message, Receive, Request
+from finpay.edge.request.model import Message, Receive, Request, Send
 from finpay.edge.response import HeaderWriter, Response
 from finpay.edge.router import API
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
+from finpay.edge.streaming import send_stream
 from finpay.errors import overloaded
 from finpay.telemetry import logs
 
@@ -21,7 +22,6 @@ from finpay.telemetry import logs
 # response. What that costs is in docs/performance.md.
 MAX_IN_FLIGHT: Final = 320
 
-Send = Callable[[Message], Awaitable[None]]
 Handle = Callable[[Request, RequestRecord], Awaitable[Response]]
 
 _HEALTH: Final = f"{API}/health"  # never refused
@@ -75,8 +75,11 @@ class Application:
                 self._in_flight.count -= 1
         headers = self._headers.write(response, request, close=self._is_draining)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        body = b"" if request.method == "HEAD" else response.body
-        await send({"type": "http.response.body", "body": body})
+        if response.stream is not None and request.method != "HEAD":
+            await send_stream(response, request, send)
+        else:
+            body = b"" if request.method == "HEAD" else response.body
+            await send({"type": "http.response.body", "body": body})
         self._access_log.record(record, request, response, time.perf_counter() - started_s)
 
     @property

@@ -4,12 +4,13 @@ import time
 from typing import Final
 
 from finpay.edge.access_log import RequestRecord
+from finpay.edge.rate_limiting import rate_limited
 from finpay.edge.request.model import Request
 from finpay.edge.router import Route
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.gate.gate import Decision
-from finpay.gate.rate_limits import LimitState, Tiers, exhausted
+from finpay.gate.rate_limits import Tiers, exhausted
 from finpay.identity import api_keys
 from finpay.identity.access_tokens import Principal
 from finpay.identity.errors import unauthenticated
@@ -72,7 +73,7 @@ def raise_for(decision: Decision) -> None:
     if decision.kind == "revoked":
         raise unauthenticated("This session or API key has ended. Log in again.")
     if decision.kind == "limited":
-        raise _rate_limited(exhausted(decision.limits))
+        raise rate_limited(exhausted(decision.limits))
 
 
 def _bearer(request: Request) -> str:
@@ -85,19 +86,3 @@ def _bearer(request: Request) -> str:
             headers={"WWW-Authenticate": 'Bearer realm="finpay"'},
         )
     return token
-
-
-def _rate_limited(state: LimitState) -> FinPayError:
-    limit = state.tier.limit
-    left = (
-        "is used up"
-        if state.remaining == 0
-        else f"has {state.remaining} left, and this request counts as {state.tier.cost}"
-    )
-    return FinPayError(
-        Code.RATE_LIMITED,
-        f"The limit of {limit.count} requests in {limit.window_s} seconds {left}. "
-        f"Try again in {state.reset_s} seconds.",
-        extensions={"policy": state.tier.name},
-        headers={"Retry-After": str(state.reset_s)},
-    )

@@ -31,7 +31,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unanswered = 0  # requests whose head was read
         self._malformed = False
         self._since_s = self.loop.time()  # of the head that is read, or else of the last response
-        self._unsent_bytes = 0
+        self._sent_bytes: int | None = None  # at the last check, if any were unsent then
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._buffered = BufferedTransport(transport, self.loop)
@@ -109,12 +109,13 @@ class HttpProtocol(HttpToolsProtocol):
     def _check_timeouts(self) -> None:
         """Closes connections whose client sends a request or reads a response too slowly."""
         self._timer = self.loop.call_later(CHECK_TIMEOUTS_S, self._check_timeouts)
-        unsent_bytes = self.transport.get_write_buffer_size()
-        if unsent_bytes and 0 < self._unsent_bytes < unsent_bytes + MIN_DRAINED_BYTES:
+        unsent_bytes, before = self.transport.get_write_buffer_size(), self._sent_bytes
+        sent_bytes = self._buffered.flushed_bytes - unsent_bytes
+        if unsent_bytes and before is not None and sent_bytes < before + MIN_DRAINED_BYTES:
             self.transport.abort()
         elif self._is_receiving and self.loop.time() - self._since_s > REQUEST_TIMEOUT_S:
             if self._in_head or self._unanswered:
                 self.send_400_response("the request did not arrive in time")
             else:  # nothing was sent, or the rest of a body whose response was sent
                 self.transport.close()
-        self._unsent_bytes = unsent_bytes
+        self._sent_bytes = sent_bytes if unsent_bytes else None

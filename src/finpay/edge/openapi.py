@@ -117,7 +117,12 @@ def _tag(route: Route) -> str:
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "schema": portable(parameter.schema)}
+        {
+            "name": name,
+            "in": "query",
+            "required": parameter.required,
+            "schema": portable(parameter.schema),
+        }
         for name, parameter in route.parameters.items()
     ]
     if "{id}" in route.path:
@@ -138,6 +143,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 def _responses(route: Route) -> dict[str, Any]:
     found = {str(status): _response(route, schema) for status, schema in route.responses.items()}
+    for media_type, description in route.files.items():
+        schema = {"type": "string", "description": description}
+        found["200"]["content"][media_type] = {"schema": schema}
     by_status: dict[int, list[Code]] = {}
     for code in _codes(route):
         by_status.setdefault(ERROR_SPECS[code].status, []).append(code)

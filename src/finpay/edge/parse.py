@@ -101,24 +101,28 @@ def _parse_body(
         query_params.parse(request.query, route.parameters)
         return ParsedRequest()
     value = {} if route.body_optional and not raw else json_body.decode(raw, route.max_body_values)
-    key = _read_key(request) if route.needs_key else ""
+    key = _read_key(request, route)
     json_body.check_storable(raw, value)
     query_params.parse(request.query, route.parameters)
     command = json_body.convert(value, route.body).checked()
-    if not route.needs_key:
-        return ParsedRequest(command=command)
-    if max_transfers is not None and command.count > max_transfers:
+    transfers = getattr(command, "count", 1)
+    if route.needs_key or route.in_transaction_tier:
+        _check_number(transfers, max_transfers)
+    if not key:
+        return ParsedRequest(command=command, transfers=transfers)
+    path = request.path.rstrip("/")  # with the id in it
+    digest = hashlib.blake2b(f"{route.method} {path}\n".encode(), digest_size=FINGERPRINT_BYTES)
+    digest.update(_encode_sorted(value))
+    return ParsedRequest(command=command, transfers=transfers, key=key, fingerprint=digest.digest())
+
+
+def _check_number(transfers: int, most: int | None) -> None:
+    """422 for a request with more transfers than a window of the transaction tier admits."""
+    if most is not None and transfers > most:
         raise validation_failed(
-            f"The limit is {max_transfers} transfers at a time; the request has {command.count}.",
+            f"The limit is {most} transfers at a time; the request has {transfers}.",
             pointer="#/transactions",
         )
-    digest = hashlib.blake2b(
-        f"{route.method} {route.path}\n".encode(), digest_size=FINGERPRINT_BYTES
-    )
-    digest.update(_encode_sorted(value))
-    return ParsedRequest(
-        command=command, transfers=command.count, key=key, fingerprint=digest.digest()
-    )
 
 
 def _check_media_type(request: Request) -> None:
@@ -146,10 +150,15 @@ def _is_json(content_type: str | None) -> bool:
     return True
 
 
-def _read_key(request: Request) -> str:
-    """From X-Idempotency-Key or Idempotency-Key, without surrounding quotes. 400 otherwise."""
+def _read_key(request: Request, route: Route) -> str:
+    """From X-Idempotency-Key or Idempotency-Key, without surrounding quotes; empty where there need
+    not be one. 400 for an invalid one, or a missing one."""
+    if not route.needs_key and not route.accepts_key:
+        return ""
     ours, standard = request.header(b"x-idempotency-key"), request.header(b"idempotency-key")
     given = standard if ours is None else ours
+    if given is None and route.accepts_key:
+        return ""
     if given is None:
         raise FinPayError(
             Code.IDEMPOTENCY_KEY_MISSING,

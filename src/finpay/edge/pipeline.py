@@ -83,7 +83,7 @@ class Pipeline:
         except Exception:  # noqa: BLE001  the client gets a response in any case
             _LOG.exception("unhandled_exception", request_id=request.id, route=record.route)
             response = problems.response(_internal_error(), request.id)
-        response.limits = record.limits
+        response.limits = response.limits or record.limits
         return response
 
     async def _respond(self, request: Request, record: RequestRecord) -> Response:
@@ -151,6 +151,8 @@ class Pipeline:
             path_id=path_id,
             key=parsed.key,
             fingerprint=parsed.fingerprint,
+            accept=request.header(b"accept") or "",
+            limits=decision.limits,
         )
         if decision.kind == "admitted":
             return await self._admitted(route, context, admission, decision)
@@ -182,7 +184,7 @@ class Pipeline:
     def _admission(self, principal: Principal, route: Route, parsed: ParsedRequest) -> Admission:
         mode: Mode = "count_only"
         variant = ""
-        if parsed.error is None and route.needs_key:
+        if parsed.error is None and parsed.key:
             mode = "idempotent_write"
         elif parsed.error is None and route.cached and "cursor" not in parsed.query:
             mode = "cached_read"
@@ -195,7 +197,9 @@ class Pipeline:
             generation=principal.generation,
             mode=mode,
             tiers=self._tiers.for_principal(
-                principal, money=route.needs_key, transfers=parsed.transfers
+                principal,
+                money=route.needs_key or route.in_transaction_tier,
+                transfers=parsed.transfers,
             ),
             token=f"{self._claim_prefix}{next(self._claim_counter)}",
             key=parsed.key,

@@ -1,5 +1,6 @@
 """One response, and the headers that it is sent with."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
@@ -37,7 +38,7 @@ class Response:
 
     `limits` are the states of the rate limits after this request. `sequence` marks a read that
     may be cached; `completion` is what a money POST leaves in Redis. `code` and `transaction_id`
-    are for the log.
+    are for the log. With `stream` the body is what it yields, of a length that is not known.
     """
 
     status: int
@@ -49,6 +50,7 @@ class Response:
     completion: Completion | None = None
     code: str | None = None
     transaction_id: str | None = None
+    stream: AsyncGenerator[bytes, None] | None = None
 
 
 class HeaderWriter:
@@ -63,7 +65,7 @@ class HeaderWriter:
             *constant_headers(response.content_type, page=request.path.startswith("/docs")),
             (b"x-request-id", request.id.encode()),
         ]
-        if response.status != 204:
+        if response.status != 204 and response.stream is None:
             headers.append((b"content-length", b"%d" % len(response.body)))
         if response.limits:
             policy, left = format_headers(response.limits)

@@ -29,8 +29,10 @@ class Route:
     `unlimited` neither.
     `scope` is what an API key needs; with `any` every key will do, with None no key.
     `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
-    `tier` names a further rate limit, `needs_key` routes move money under an idempotency key,
-    `cached` ones may be answered from the cache. `responses` and `errors` are for OpenAPI.
+    `tier` names a further rate limit, `needs_key` routes move money under an idempotency key;
+    others may accept one, or count like them in the transaction tier. `cached` ones may be answered
+    from the cache. `responses`, `files` (further media types of 200) and `errors` are for
+    OpenAPI.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -47,7 +49,10 @@ class Route:
     max_body_values: int = MAX_BODY_VALUES
     tier: Literal["auth", "login"] | None = None
     needs_key: bool = False
+    accepts_key: bool = False
+    in_transaction_tier: bool = False
     cached: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
     scope: Scope | Literal["any"] | None = None
     errors: tuple[Code, ...] = ()
 

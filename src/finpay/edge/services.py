@@ -9,6 +9,8 @@ from finpay.identity.users import Identity
 from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import Batcher
 from finpay.settings import Settings
+from finpay.statements.pdf import PdfMaker
+from finpay.statements.reads import StatementReads
 from finpay.webhooks.notifier import Notifier
 
 
@@ -20,6 +22,8 @@ class Services:
     database: Database
     batcher: Batcher
     reads: BatchedReads
+    statements: StatementReads
+    pdf: PdfMaker
     notifier: Notifier
     identity: Identity
     gate: Gate

@@ -144,6 +144,10 @@ class Gate:
         fits = all(state.remaining >= state.tier.cost for state in limits)
         return structs.replace(seen, kind="admitted" if fits else "limited", limits=limits)
 
+    async def charge(self, tier: Tier, cost: int) -> Decision:
+        """Counts an admitted request once more in a tier, at what it turned out to cost."""
+        return await self.admit_anonymous([structs.replace(tier, cost=cost)])
+
     async def complete(self, admission: Admission, completion: Completion) -> None:
         """Stores or releases the claim, removes the write marker, invalidates caches."""
         stored = b""

@@ -1,6 +1,6 @@
 """Refresh tokens: how one is made, and how its only successor is derived from it.
 
-Whoever exchanges a token gets the same successor, so a response that was lost is simply asked for
+Every exchange of a token returns the same successor, so a lost response is simply requested
 again, and a copied token never starts a second chain.
 """
 
@@ -32,7 +32,7 @@ class RefreshToken:
 
 
 def new_key() -> bytes:
-    """The key of a session. Without it nobody derives a successor, a copy of the token or not."""
+    """The key of a session. Without it no successor can be derived, even with a copy of a token."""
     return token_bytes(KEY_BYTES)
 
 

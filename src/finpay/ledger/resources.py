@@ -78,3 +78,8 @@ def transaction(step: reads.AccountTransaction, account_id: UUID) -> Transaction
         failure_code=step.failure_code,
         created_at=format_timestamp(step.created_at),
     )
+
+
+def entry_id(transaction_id: UUID, amount: int) -> UUID:
+    """The transaction's id with the side as its last bit: derived, so that no column stores it."""
+    return UUID(int=transaction_id.int & ~1 | (amount > 0))

@@ -1,6 +1,7 @@
 """Proves the ledger on live data: what has to be true of the money, checked row by row.
 
-The checks are the queries of verify.sql and verify_requests.sql, in their order. They run in one
+The checks are the queries of verify.sql, verify_requests.sql and verify_schedules.sql, in their
+order. They run in one
 snapshot, so that money may move meanwhile, with SELECT rights alone.
 """
 
@@ -22,6 +23,7 @@ MAX_VIOLATIONS: Final = (
 _CHECKS: Final = (
     *queries.load("finpay.ledger", "verify.sql"),
     *queries.load("finpay.ledger", "verify_requests.sql"),
+    *queries.load("finpay.ledger", "verify_schedules.sql"),
 )
 # `txn:` with nothing behind it is where the other side of a join is missing.
 _ID: Final = re.compile(rf"\b({'|'.join(get_args(Prefix))}):(?:([0-9a-f-]{{36}})|(?=[\s.,)]|$))")

@@ -42,7 +42,8 @@ SELECT format('The key %s of %s answers %s since %s, but its transaction txn:%s 
 FROM ledger.idempotency_keys k
 JOIN ledger.transactions t ON t.id = k.transaction_id
 LEFT JOIN ledger.accounts s ON s.id = t.sender_id
-WHERE k.principal_id IS DISTINCT FROM COALESCE(s.user_id, s.id)
+WHERE k.principal_id IS DISTINCT FROM CASE t.origin_type WHEN 'schedule' THEN t.origin_id
+                                           ELSE COALESCE(s.user_id, s.id) END
    OR k.http_status <> CASE t.status WHEN 'failed' THEN 402 ELSE 201 END
    OR k.created_at <> t.created_at
 UNION ALL
@@ -54,9 +55,16 @@ FROM ledger.idempotency_keys k
 LEFT JOIN ledger.transfer_batches b ON b.principal_id = k.principal_id AND b.key = k.key
 LEFT JOIN ledger.accounts u ON u.user_id = k.principal_id
 LEFT JOIN ledger.accounts s ON s.id = k.principal_id AND s.user_id IS NULL
+LEFT JOIN ledger.schedules c ON c.id = k.principal_id
+LEFT JOIN (
+    SELECT actor_id, created_at, count(*) AS rows FROM audit.log
+    WHERE action IN ('payment_request.created', 'schedule.created') GROUP BY actor_id, created_at
+) l ON l.actor_id = k.principal_id AND l.created_at = k.created_at
 WHERE k.transaction_id IS NULL AND b.key IS NULL
-  AND (COALESCE(u.id, s.id) IS NULL
-       OR CASE WHEN u.id IS NOT NULL THEN k.http_status NOT IN (403, 404, 422)
+  AND (COALESCE(u.id, s.id, c.id) IS NULL
+       OR CASE WHEN s.id IS NULL
+               THEN k.http_status NOT IN (403, 404, 409, 422)
+                    AND NOT (k.http_status = 201 AND COALESCE(l.rows, 0) > 0)
                ELSE k.http_status <> 200 END)
 UNION ALL
 SELECT format('The %s bulk %s of usr:%s has %s items since %s, of which %s were refused, but its '
@@ -95,7 +103,7 @@ FROM ledger.transactions t
 JOIN outbox.events e ON e.transaction_id = t.id AND e.account_id = t.sender_id
 JOIN (SELECT transaction_id, key FROM ledger.idempotency_keys
       UNION ALL SELECT transaction_id, key FROM of_bulks) k ON k.transaction_id = t.id
-WHERE e.idempotency_key IS DISTINCT FROM k.key
+WHERE e.idempotency_key IS DISTINCT FROM CASE t.origin_type WHEN 'schedule' THEN NULL ELSE k.key END
 
 -- name: audit
 -- Every transaction and every refusal has one audit row, and no row tells of what isn't there.
@@ -117,25 +125,30 @@ SELECT format('The audit row %s says %s by usr:%s at %s, but the transaction txn
 FROM audit.log l
 JOIN ledger.transactions t ON t.id = l.subject_id
 LEFT JOIN ledger.accounts s ON s.id = t.sender_id
-WHERE l.action <> CASE t.status WHEN 'failed' THEN 'transaction.failed'
-                                ELSE 'transaction.completed' END
-   OR l.actor_id IS DISTINCT FROM s.user_id
-   OR l.created_at <> t.created_at
+WHERE l.action LIKE 'transaction.%'  -- another object may have been given the same id
+  AND (l.action <> CASE t.status WHEN 'failed' THEN 'transaction.failed'
+                                 ELSE 'transaction.completed' END
+       OR l.actor_id IS DISTINCT FROM s.user_id
+       OR l.created_at <> t.created_at)
 UNION ALL
 SELECT format('usr:%s was refused %s transfers at %s, and the audit log tells of %s.',
               COALESCE(k.principal_id, l.actor_id), COALESCE(k.refusals, 0),
               COALESCE(k.created_at, l.created_at), COALESCE(l.rows, 0))
 FROM (
-    SELECT k.principal_id, k.created_at, sum(COALESCE(b.refused, 1)) AS refusals
+    SELECT COALESCE(o.user_id, k.principal_id) AS principal_id, k.created_at,
+           sum(COALESCE(b.refused, 1)) AS refusals
     FROM ledger.idempotency_keys k
+    LEFT JOIN ledger.schedules c ON c.id = k.principal_id
+    LEFT JOIN ledger.accounts o ON o.id = c.account_id
     LEFT JOIN ledger.transfer_batches b ON b.principal_id = k.principal_id AND b.key = k.key
-    WHERE CASE WHEN b.key IS NULL THEN k.transaction_id IS NULL AND k.http_status <> 200
+    WHERE CASE WHEN b.key IS NULL THEN k.transaction_id IS NULL AND k.http_status >= 400
                ELSE b.refused > 0 END
-    GROUP BY k.principal_id, k.created_at
+    GROUP BY COALESCE(o.user_id, k.principal_id), k.created_at
 ) k
 FULL JOIN (
     SELECT actor_id, created_at, count(*) AS rows FROM audit.log
-    WHERE action = 'transaction.refused' GROUP BY actor_id, created_at
+    WHERE action IN ('transaction.refused', 'payment_request.refused', 'schedule.refused')
+    GROUP BY actor_id, created_at
 ) l ON l.actor_id = k.principal_id AND l.created_at = k.created_at
 WHERE k.refusals IS DISTINCT FROM l.rows
 UNION ALL
@@ -144,6 +157,8 @@ SELECT format('The audit row %s says %s of %s, which is not there.', l.id, l.act
                                                 WHEN 'api_key' THEN 'key:'
                                                 WHEN 'session' THEN 'ses:'
                                                 WHEN 'webhook_endpoint' THEN 'whe:'
+                                                WHEN 'payment_request' THEN 'prq:'
+                                                WHEN 'schedule' THEN 'sch:'
                                                 ELSE 'usr:' END || l.subject_id)
 FROM audit.log l
 LEFT JOIN ledger.accounts a ON a.id = l.subject_id
@@ -151,5 +166,7 @@ LEFT JOIN identity.users u ON u.id = l.subject_id
 LEFT JOIN identity.sessions s ON s.id = l.subject_id
 LEFT JOIN identity.api_keys k ON k.id = l.subject_id
 LEFT JOIN webhooks.endpoints w ON w.id = l.subject_id  -- deleted ones stay as rows
+LEFT JOIN ledger.payment_requests r ON r.id = l.subject_id AND r.account_id = r.requester_id
+LEFT JOIN ledger.schedules c ON c.id = l.subject_id
 WHERE l.subject_id IS NOT NULL AND l.action NOT LIKE 'transaction.%'
-  AND COALESCE(a.id, u.id, s.id, k.id, w.id) IS NULL
+  AND COALESCE(a.id, u.id, s.id, k.id, w.id, r.id, c.id) IS NULL

@@ -11,7 +11,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from finpay.identity.resources import User
+from finpay.ledger.payment_requests import PaymentRequest
 from finpay.ledger.resources import Account, Transaction
+from finpay.ledger.schedules import Schedule
 from finpay.outbox.resources import Session, WebhookEndpoint
 
 COMMON_TYPE: Final = "transaction.completed"
@@ -34,6 +36,88 @@ class EventType:
 
 _NULL: Final = {"type": "null"}
 
+_OPEN: Final = {"status": {"const": "open"}}
+_UNPAID: Final = {"transaction_id": _NULL}
+_ID: Final = {"type": "string"}
+_TIME: Final = {"type": ["string", "null"]}
+
+_PAYMENT_REQUEST_EVENTS: Final = {
+    "payment_request.canceled": EventType(
+        PaymentRequest,
+        "The requester canceled a payment request. Sent to both sides.",
+        {"status": {"const": "canceled"}, **_UNPAID},
+        _OPEN,
+    ),
+    "payment_request.created": EventType(
+        PaymentRequest,
+        "Somebody asked for money. Sent to the requester, and to the payer who was named by an "
+        "e-mail address.",
+        {**_OPEN, **_UNPAID},
+    ),
+    "payment_request.declined": EventType(
+        PaymentRequest,
+        "The payer declined a payment request. Sent to both sides.",
+        {"status": {"const": "declined"}, **_UNPAID},
+        _OPEN,
+    ),
+    "payment_request.expired": EventType(
+        PaymentRequest,
+        "A payment request was open until its time was over. Sent to both sides.",
+        {"status": {"const": "expired"}, **_UNPAID},
+        _OPEN,
+    ),
+    "payment_request.paid": EventType(
+        PaymentRequest,
+        "A payment request was paid. Sent to both sides, after transaction.completed of its "
+        "transfer.",
+        {"status": {"const": "paid"}, "transaction_id": _ID},
+        {**_OPEN, **_UNPAID},
+    ),
+}
+_SCHEDULE_EVENTS: Final = {
+    "schedule.created": EventType(
+        Schedule,
+        "The user created a schedule.",
+        {"status": {"const": "active"}, "runs": {"const": 0}},
+    ),
+    "schedule.ended": EventType(
+        Schedule,
+        "A schedule has ended: after its last run, or canceled by the user.",
+        {"status": {"const": "ended"}, "next_at": _NULL},
+        {"status": {"enum": ["active", "paused"]}, "next_at": _TIME},
+    ),
+    "schedule.failed": EventType(
+        Schedule,
+        "A run of a schedule was refused; last_failure_code says why. The next one is tried when "
+        "it is due.",
+        {"status": {"const": "active"}, "last_failure_code": {"type": "string"}},
+        {
+            "runs": {"type": "integer"},
+            "failures_in_a_row": {"type": "integer"},
+            "last_failure_code": {"type": ["string", "null"]},
+            "last_transaction_id": {"type": ["string", "null"]},
+            "next_at": _TIME,
+        },
+    ),
+    "schedule.paused": EventType(
+        Schedule,
+        "A schedule was paused: by the user, after three failures in a row, or after 366 late runs "
+        "in a row.",
+        {"status": {"const": "paused"}, "next_at": _NULL},
+        {"status": {"const": "active"}, "next_at": _TIME},
+    ),
+    "schedule.resumed": EventType(
+        Schedule,
+        "The user resumed a schedule. Occurrences that were due meanwhile are skipped.",
+        {"status": {"const": "active"}, "failures_in_a_row": {"const": 0}},
+        {
+            "status": {"const": "paused"},
+            "next_at": _NULL,
+            "failures_in_a_row": {"type": "integer"},
+        },
+    ),
+}
+
 EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "account.created": EventType(
         Account,
@@ -46,6 +130,8 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
         "see transaction.completed.",
         previous={"status": {"enum": ["active", "frozen"]}},
     ),
+    **_PAYMENT_REQUEST_EVENTS,
+    **_SCHEDULE_EVENTS,
     "session.revoked": EventType(
         Session,
         "A session was revoked before it expired: by logout, by a change of the password, "

@@ -11,6 +11,8 @@ SET LOCAL statement_timeout = '60s';
 CREATE TYPE ledger.account_status AS ENUM ('active', 'frozen');
 CREATE TYPE ledger.transaction_type AS ENUM ('transfer', 'funding');
 CREATE TYPE ledger.transaction_status AS ENUM ('pending', 'completed', 'failed', 'reversed');
+CREATE TYPE ledger.transaction_origin AS ENUM
+    ('hold', 'payment_request', 'schedule', 'withdrawal', 'transaction');
 -- squawk-ignore ban-create-domain-with-constraint -- ISO 4217 will not change its format
 CREATE DOMAIN ledger.currency AS text CHECK (VALUE ~ '^[A-Z]{3}$');
 -- squawk-ignore ban-create-domain-with-constraint -- nothing less than nothing is ever held
@@ -55,6 +57,10 @@ CREATE TABLE ledger.transactions (
     sender_version   bigint,
     receiver_version bigint,
     failure_sequence bigint,
+    -- Null where there is none: what it came of, and the planned time of a schedule's run.
+    origin_id     uuid,
+    scheduled_for timestamptz,
+    origin_type   ledger.transaction_origin,
     type         ledger.transaction_type   NOT NULL,
     status       ledger.transaction_status NOT NULL,
     currency     text        NOT NULL,  -- that of both accounts
@@ -141,7 +147,8 @@ CREATE TRIGGER failed_transactions_no_truncate BEFORE TRUNCATE ON ledger.failed_
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 -- A later status may come (reversed); amounts and parties never change.
 CREATE TRIGGER transactions_fixed_columns BEFORE UPDATE OF
-    id, sender_id, receiver_id, amount, currency, type, created_at ON ledger.transactions
+    id, sender_id, receiver_id, amount, currency, type, created_at, origin_id, origin_type
+    ON ledger.transactions
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER transactions_no_delete BEFORE DELETE ON ledger.transactions
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();

@@ -12,8 +12,8 @@ CREATE TABLE audit.actions (
     CONSTRAINT actions_pkey PRIMARY KEY (action),
     CONSTRAINT actions_action CHECK (action ~ '^[a-z_]+[.][a-z_]+$'),
     CONSTRAINT actions_subject
-        CHECK (subject IN
-            ('account', 'api_key', 'session', 'transaction', 'user', 'webhook_endpoint')),
+        CHECK (subject IN ('account', 'api_key', 'payment_request', 'schedule', 'session',
+                           'transaction', 'user', 'webhook_endpoint')),
     CONSTRAINT actions_recorded_by CHECK (recorded_by IN ('ledger', 'app'))
 );
 INSERT INTO audit.actions (action, subject, recorded_by) VALUES
@@ -26,7 +26,18 @@ INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('password.changed', 'user', 'app'),
     ('password.reset', 'user', 'app'),
     ('password.reset_requested', 'user', 'app'),
+    ('payment_request.canceled', 'payment_request', 'ledger'),
+    ('payment_request.created', 'payment_request', 'ledger'),
+    ('payment_request.declined', 'payment_request', 'ledger'),
+    ('payment_request.expired', 'payment_request', 'ledger'),
+    ('payment_request.paid', 'payment_request', 'ledger'),
+    ('payment_request.refused', 'payment_request', 'ledger'),
     ('role.changed', 'user', 'ledger'),
+    ('schedule.created', 'schedule', 'ledger'),
+    ('schedule.ended', 'schedule', 'ledger'),
+    ('schedule.paused', 'schedule', 'ledger'),
+    ('schedule.refused', 'schedule', 'ledger'),
+    ('schedule.resumed', 'schedule', 'ledger'),
     ('session.created', 'session', 'app'),
     ('session.refreshed', 'session', 'app'),
     ('session.revoked', 'session', 'app'),
@@ -57,9 +68,9 @@ CREATE TRIGGER log_append_only BEFORE UPDATE OR DELETE ON audit.log
 CREATE TRIGGER log_no_truncate BEFORE TRUNCATE ON audit.log
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 
--- Adds a row for each of the subjects (null: none) of an action that the app records. 42501
--- for the ledger's own actions and for unknown ones, compared exactly; 22023 for texts that are too
--- long, and for actors and subjects that do not exist.
+-- Adds a row for each of the subjects (null: none is named) of an action that the app records.
+-- 42501 for the ledger's own actions and for unknown ones, compared exactly; 22023 for texts that
+-- are too long, and for actors and subjects that do not exist.
 CREATE FUNCTION audit.record_each(
     actor uuid, action text, subjects uuid[], request_id text, address text, detail json
 ) RETURNS void

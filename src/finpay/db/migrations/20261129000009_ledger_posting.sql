@@ -30,7 +30,7 @@ CREATE TYPE ledger.posting_results AS (
 --
 -- The templates come from the caller, and with them the body that is stored with the caller's own
 -- key. Everything else that is written is decided here.
-CREATE FUNCTION ledger.post_transfers(
+CREATE FUNCTION ledger.post_batch(
     accounts     uuid[],     -- the ids of all senders and receivers, each once, in order
     -- Per request.
     senders      integer[],  -- the sender's position in accounts
@@ -49,7 +49,12 @@ CREATE FUNCTION ledger.post_transfers(
     descriptions text[],
     metadata     text[],
     replies      text[],     -- the answer to a completed item, a template: see compose_answers
-    refusals     text[]      -- two templates per outcome: for a transfer, for an item of a batch
+    refusals     text[],     -- two templates per outcome: for a transfer, for an item of a batch
+    -- Null but for payments of requests and runs of schedules.
+    principals    uuid[],    -- per request: whose key it is; null: the sender's user
+    origin_type   ledger.transaction_origin,
+    origins       uuid[],    -- per item: what it comes of
+    planned_times timestamptz[]
 ) RETURNS ledger.posting_results
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -136,10 +141,11 @@ BEGIN
            array_agg(COALESCE(k.fingerprint, q.fingerprint)), array_agg(k.transaction_id)
     INTO stored_outcomes, stored_statuses, stored_bodies, stored_fingerprints,
          stored_transaction_ids
-    FROM unnest(sender_positions, keys, fingerprints) AS q (sender, key, fingerprint)
+    FROM unnest(sender_positions, keys, fingerprints, principals)
+             AS q (sender, key, fingerprint, principal)
     LEFT JOIN LATERAL (
         SELECT * FROM ledger.idempotency_keys p
-        WHERE p.principal_id = users[q.sender] AND p.key = q.key OFFSET 0
+        WHERE p.principal_id = COALESCE(q.principal, users[q.sender]) AND p.key = q.key OFFSET 0
     ) k ON true;
 
     -- Step 4: decide.
@@ -165,19 +171,21 @@ BEGIN
 
     INSERT INTO ledger.transactions (id, sender_id, receiver_id, amount, created_at,
                                      sender_version, receiver_version, failure_sequence,
+                                     origin_id, scheduled_for, origin_type,
                                      type, status, currency, failure_code, description, metadata)
     SELECT i.id, account_ids[i.sender], account_ids[i.receiver], i.amount, moment,
            CASE i.outcome WHEN 'completed' THEN i.sent_version END, i.received_version,
-           CASE i.outcome WHEN 'completed' THEN NULL ELSE i.sent_sequence END, 'transfer',
+           CASE i.outcome WHEN 'completed' THEN NULL ELSE i.sent_sequence END,
+           i.origin_id, i.planned_time, origin_type, 'transfer',
            CASE i.outcome WHEN 'completed' THEN 'completed'::ledger.transaction_status
                           ELSE 'failed' END,
            own_currencies[i.sender],
            CASE i.outcome WHEN 'completed' THEN NULL ELSE i.outcome::text END,
            i.description, i.metadata::json
-    FROM unnest(descriptions, metadata, decided.items)
-             AS i (description, metadata, id, amount, outcome, request, index, sender, receiver,
-                   sent_sequence, sent_version, sent_balance, received_sequence, received_version,
-                   received_balance)
+    FROM unnest(descriptions, metadata, origins, planned_times, decided.items)
+             AS i (description, metadata, origin_id, planned_time, id, amount, outcome, request,
+                   index, sender, receiver, sent_sequence, sent_version, sent_balance,
+                   received_sequence, received_version, received_balance)
     WHERE i.sent_sequence IS NOT NULL;
 
     INSERT INTO ledger.entries (account_id, transaction_id, version, sequence, amount,
@@ -201,10 +209,11 @@ BEGIN
 
     INSERT INTO ledger.idempotency_keys (principal_id, transaction_id, created_at, http_status,
                                          key, fingerprint, answer)
-    SELECT users[q.sender], q.transaction_id, moment, q.http_status, q.key, q.fingerprint, q.body
+    SELECT COALESCE(q.principal, users[q.sender]), q.transaction_id, moment,
+           q.http_status, q.key, q.fingerprint, q.body
     FROM unnest(sender_positions, keys, fingerprints, decided.outcomes, answered.bodies,
-                answered.http_statuses, answered.transaction_ids)
-             AS q (sender, key, fingerprint, outcome, body, http_status, transaction_id)
+                answered.http_statuses, answered.transaction_ids, principals)
+             AS q (sender, key, fingerprint, outcome, body, http_status, transaction_id, principal)
     WHERE q.outcome > 'duplicate';
 
     IF modes && ARRAY['independent', 'atomic'] THEN
@@ -230,7 +239,9 @@ BEGIN
            side.request_id, side.key
     FROM unnest(decided.items) AS i
     CROSS JOIN LATERAL (VALUES
-        (i.sender, i.sent_sequence, users[i.sender], request_ids[i.request], keys[i.request]),
+        (i.sender, i.sent_sequence, users[i.sender],
+         CASE WHEN principals[i.request] IS NULL THEN request_ids[i.request] END,
+         CASE WHEN principals[i.request] IS NULL THEN keys[i.request] END),
         (i.receiver, i.received_sequence, NULL, NULL, NULL)
     ) AS side (account, sequence, actor, request_id, key)
     WHERE side.sequence IS NOT NULL;
@@ -264,6 +275,35 @@ BEGIN
                answered.transaction_ids, decided.sender_sequences, decided.item_outcomes,
                decided.receiver_users, decided.receiver_sequences, queued);
 END
+$$;
+
+-- What finpay_app may post: transfers and transfer batches of its users, under their own keys.
+CREATE FUNCTION ledger.post_transfers(
+    accounts     uuid[],
+    senders      integer[],
+    keys         text[],
+    fingerprints bytea[],
+    request_ids  text[],
+    addresses    text[],
+    modes        text[],
+    sizes        integer[],
+    ids          uuid[],
+    receivers    integer[],
+    emails       text[],
+    amounts      bigint[],
+    currencies   text[],
+    descriptions text[],
+    metadata     text[],
+    replies      text[],
+    refusals     text[]
+) RETURNS ledger.posting_results
+LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ledger.post_batch(
+        accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes, ids, receivers,
+        emails, amounts, currencies, descriptions, metadata, replies, refusals,
+        NULL, NULL, NULL, NULL)
 $$;
 
 -- migrate:down

@@ -9,11 +9,13 @@ from msgspec import Struct
 
 from finpay import ids
 from finpay.errors import FinPayError
+from finpay.gate.rate_limits import LimitState
 from finpay.identity.access_tokens import Principal
 from finpay.ids import Prefix
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 MAX_USER_AGENT: Final = 200
 
@@ -86,7 +88,8 @@ class Context(Struct, frozen=True):
     """Input of a handler: everything is read, checked and admitted.
 
     `command` is the checked body, `parameters` the checked query, `path_id` the id in a path that
-    has one. `key` and `fingerprint` belong to money POSTs.
+    has one. `key` and `fingerprint` belong to money POSTs. `limits` are the states of the rate
+    limits after this request.
     """
 
     request_id: str
@@ -101,6 +104,8 @@ class Context(Struct, frozen=True):
     key: str = ""
     fingerprint: bytes = b""
     bearer: str = ""
+    accept: str = ""
+    limits: tuple[LimitState, ...] = ()
 
     def path_uuid(self, prefix: Prefix, absent: FinPayError) -> UUID:
         """The id in the path. Raises `absent` if it is not an id of this kind."""

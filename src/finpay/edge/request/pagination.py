@@ -65,6 +65,8 @@ ENDPOINTS: Final = CursorCodec("endpoints", 3)  # an id in three parts, see uuid
 DELIVERIES: Final = CursorCodec("deliveries", 3)
 SESSIONS: Final = CursorCodec("sessions", 3)
 API_KEYS: Final = CursorCodec("api_keys", 3)
+PAYMENT_REQUESTS: Final = CursorCodec("requests", 4)  # microseconds since 1970, an id
+SCHEDULES: Final = CursorCodec("schedules", 3)
 
 
 def uuid_to_position(value: UUID) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ from finpay.edge.request.pagination import CursorCodec
 from finpay.errors import invalid_parameter
 from finpay.money import MAX_AMOUNT
 from finpay.outbox import event_types
+from finpay.statements import periods
 
 MAX_LIMIT: Final = 100
 MAX_QUERY_BYTES: Final = 4_096  # every valid query is far shorter
@@ -37,6 +38,7 @@ class Parameter:
 
     parse: Callable[[str], Any]
     schema: Mapping[str, Any]
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,7 @@ class Cursor:
 
     codec: CursorCodec
     schema: Mapping[str, Any]
+    required: bool = False
 
 
 Parameters = Mapping[str, Parameter | Cursor]
@@ -55,12 +58,10 @@ def parse(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """The parameters by name, as sent and as parsed.
 
-    400 for a bad cursor, then 422 for an unknown, repeated or bad parameter. A list with cursors
-    needs the caller's `account`.
+    400 for a bad cursor, then 422 for an unknown, repeated, bad or missing parameter. A list with
+    cursors needs the caller's `account`.
     """
-    if not query:
-        return {}, {}
-    pairs = _pairs(query)
+    pairs = _pairs(query) if query else []
     pairs.sort(key=lambda pair: not isinstance(parameters.get(pair[0]), Cursor))
     texts: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -72,6 +73,9 @@ def parse(
             raise invalid_parameter(name, "Send this parameter once.")
         values[name] = _value(name, text, parameter, account)
         texts[name] = text
+    for name, parameter in parameters.items():
+        if parameter.required and name not in values:
+            raise invalid_parameter(name, "This parameter is required.")
     return texts, values
 
 
@@ -145,6 +149,12 @@ def _sequence(text: str) -> int:
     return int(text)
 
 
+def _version(text: str) -> int:
+    if _DIGITS.fullmatch(text) is None or int(text) > MAX_AMOUNT:
+        raise ValueError(f"Expected a version: an integer from 0 to {MAX_AMOUNT}.")
+    return int(text)
+
+
 def _account_id(text: str) -> UUID:
     return ids.decode("acc", text)
 
@@ -192,6 +202,22 @@ EVENT_TYPE: Final = Parameter(
         "description": "A type, a group of types, or all.",
     },
 )
+VERSION: Final = Parameter(_version, _MINOR_UNITS)
+AT: Final = Parameter(
+    parse_time, {"type": "string", "format": "date-time", "description": "Not in the future."}
+)
+FROM_DATE: Final = Parameter(
+    periods.parse_date, {"type": "string", "format": "date", "description": "First day."}, True
+)
+TO_DATE: Final = Parameter(
+    periods.parse_date,
+    {"type": "string", "format": "date", "description": "Last day, included. Not in the future."},
+    True,
+)
+TIMEZONE: Final = Parameter(
+    periods.parse_zone,
+    {"type": "string", "default": "UTC", "description": "A time zone of IANA: where days begin."},
+)
 AFTER_SEQUENCE: Final = Parameter(
     _sequence,
     {**_MINOR_UNITS, "description": "Oldest first, only events after this sequence."},
@@ -203,3 +229,5 @@ ENDPOINTS_CURSOR: Final = _cursor(pagination.ENDPOINTS)
 DELIVERIES_CURSOR: Final = _cursor(pagination.DELIVERIES)
 SESSIONS_CURSOR: Final = _cursor(pagination.SESSIONS)
 API_KEYS_CURSOR: Final = _cursor(pagination.API_KEYS)
+PAYMENT_REQUESTS_CURSOR: Final = _cursor(pagination.PAYMENT_REQUESTS)
+SCHEDULES_CURSOR: Final = _cursor(pagination.SCHEDULES)

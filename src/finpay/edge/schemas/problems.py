@@ -35,6 +35,7 @@ class Problem(msgspec.Struct, frozen=True):
     transaction_id: str | msgspec.UnsetType | None = msgspec.UNSET  # null: nothing was recorded
     policy: str | msgspec.UnsetType = msgspec.UNSET
     scope: str | msgspec.UnsetType = msgspec.UNSET
+    status_now: str | msgspec.UnsetType = msgspec.UNSET  # of what is not open any more
 
 
 def body(error: FinPayError, request_id: str) -> bytes:
@@ -76,6 +77,11 @@ def refusal_templates() -> Sequence[str]:
         for template in (_template, _item_template)
         for outcome in Outcome
     ]
+
+
+def body_template(error: FinPayError, request_id: str) -> str:
+    """The problem with one place for PostgreSQL's format(), where the error has U+0001."""
+    return _with_placeholders(body(error, request_id))
 
 
 def _template(code: Code, detail: str) -> str:

@@ -45,6 +45,12 @@ Amount = Annotated[
     Meta(ge=1, le=MAX_AMOUNT, description="Minor units: 2500 is ZAR 25.00.", examples=[2500]),
 ]
 
+AccountId = Annotated[str, Meta(max_length=64, examples=["acc_01h455vb4pex5vsknk084sn02q"])]
+Description = Annotated[str, Meta(max_length=500)]
+Metadata = Annotated[
+    dict[str, str], Meta(description="At most 20 pairs, keys to 40 characters, 4 KiB as JSON.")
+]
+
 
 class Register(Struct, frozen=True, forbid_unknown_fields=True):
     """A new user with an account in one currency."""
@@ -55,8 +61,8 @@ class Register(Struct, frozen=True, forbid_unknown_fields=True):
     currency: Currency = "ZAR"
 
     def checked(self) -> "Register":
-        _check_currency(self.currency)
-        email = _email(self.email, "#/email")
+        check_currency(self.currency)
+        email = normalised_email(self.email, "#/email")
         check_name(self.name)
         weakness = passwords.weakness(self.password, email=email, name=self.name)
         if weakness is not None:
@@ -71,7 +77,7 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
     password: Password
 
     def checked(self) -> "Login":
-        return msgspec.structs.replace(self, email=_email(self.email, "#/email"))
+        return msgspec.structs.replace(self, email=normalised_email(self.email, "#/email"))
 
 
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,7 +105,7 @@ class PasswordForgotten(Struct, frozen=True, forbid_unknown_fields=True):
     email: Email
 
     def checked(self) -> "PasswordForgotten":
-        return msgspec.structs.replace(self, email=_email(self.email, "#/email"))
+        return msgspec.structs.replace(self, email=normalised_email(self.email, "#/email"))
 
 
 class PasswordReset(Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,38 +150,26 @@ class TransactionCreate(Struct, frozen=True, forbid_unknown_fields=True):
     """A transfer. Name the receiver by account id or by e-mail."""
 
     amount: Amount
-    receiver_id: (
-        Annotated[str, Meta(max_length=64, examples=["acc_01h455vb4pex5vsknk084sn02q"])] | None
-    ) = None
+    receiver_id: AccountId | None = None
     receiver_email: Email | None = None
     currency: Currency | None = None
-    description: Annotated[str, Meta(max_length=500)] | None = None
-    metadata: (
-        Annotated[
-            dict[str, str],
-            Meta(description="At most 20 pairs, keys to 40 characters, 4 KiB as JSON."),
-        ]
-        | None
-    ) = None
+    description: Description | None = None
+    metadata: Metadata | None = None
 
     def checked(self) -> TransferCommand:
         if (self.receiver_id is None) == (self.receiver_email is None):
             raise validation_failed("Give exactly one of receiver_id and receiver_email.")
         if self.currency is not None:
-            _check_currency(self.currency)
-        if self.description is not None and has_bidi_control(self.description):
-            raise validation_failed(
-                "A description has no characters that set the direction of text.",
-                pointer="#/description",
-            )
+            check_currency(self.currency)
+        check_description(self.description)
         metadata = self.metadata or {}
-        _check_metadata(metadata)
+        check_metadata(metadata)
         return TransferCommand(
-            receiver_id=None if self.receiver_id is None else _account(self.receiver_id),
+            receiver_id=None if self.receiver_id is None else account_id(self.receiver_id),
             receiver_email=(
                 None
                 if self.receiver_email is None
-                else _email(self.receiver_email, "#/receiver_email")
+                else normalised_email(self.receiver_email, "#/receiver_email")
             ),
             amount=self.amount,
             currency=self.currency,
@@ -215,14 +209,14 @@ def _inside(pointer: str, error: FinPayError) -> FinPayError:
     return FinPayError(error.code, error.detail, field_errors=field_errors)
 
 
-def _account(text: str) -> UUID:
+def account_id(text: str) -> UUID:
     try:
         return ids.decode("acc", text)
     except ids.MalformedId as error:
         raise validation_failed(f"Not an account id: {error}.", pointer="#/receiver_id") from None
 
 
-def _email(text: str, pointer: str) -> str:
+def normalised_email(text: str, pointer: str) -> str:
     try:
         return emails.normalise(text)
     except ValueError as error:
@@ -234,14 +228,22 @@ def check_name(name: str | None) -> None:
         raise validation_failed("A name has no invisible characters.", pointer="#/name")
 
 
-def _check_currency(code: str) -> None:
+def check_description(description: str | None) -> None:
+    if description is not None and has_bidi_control(description):
+        raise validation_failed(
+            "A description has no characters that set the direction of text.",
+            pointer="#/description",
+        )
+
+
+def check_currency(code: str) -> None:
     if not is_currency(code):
         raise validation_failed(
             "Expected a currency of ISO 4217 such as ZAR.", pointer="#/currency"
         )
 
 
-def _check_metadata(metadata: dict[str, str]) -> None:
+def check_metadata(metadata: dict[str, str]) -> None:
     problem: str | None = None
     if len(metadata) > MAX_METADATA_PAIRS:
         problem = f"At most {MAX_METADATA_PAIRS} pairs."

@@ -13,7 +13,7 @@ from finpay.formats import MinorUnits, Timestamp, format_timestamp
 from finpay.identity import models
 from finpay.identity.resources import User, user
 from finpay.ledger import reads
-from finpay.ledger.resources import Account, Transaction, account
+from finpay.ledger.resources import Account, Transaction, account, entry_id
 from finpay.outbox.resources import Event
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -157,7 +157,7 @@ def session_ids(sessions: Sequence[UUID]) -> list[str]:
 
 def entry(row: reads.Entry, currency: str) -> Entry:
     return Entry(
-        id=ids.encode("ent", _entry_id(row)),
+        id=ids.encode("ent", entry_id(row.transaction_id, row.amount)),
         object="entry",
         transaction_id=ids.encode("txn", row.transaction_id),
         amount=row.amount,
@@ -193,8 +193,3 @@ def transfer_template(
 def item_template(index: int, transaction: str) -> str:
     """The encoding of TransferBatchItem around the template of a completed transfer."""
     return f'{{"index":{index},"status":"completed","transaction":{transaction},"error":null}}'
-
-
-def _entry_id(row: reads.Entry) -> UUID:
-    """The transaction's id with the side as its last bit: derived, so that no column stores it."""
-    return UUID(int=row.transaction_id.int & ~1 | (row.amount > 0))

@@ -1,0 +1,209 @@
+"""Handlers of /payment_requests."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+import segno
+
+from finpay import ids
+from finpay.edge.handlers import changes
+from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.request import pagination
+from finpay.edge.request.model import Context
+from finpay.edge.response import Response
+from finpay.edge.schemas import problems
+from finpay.edge.schemas.payment_requests import PaymentRequestCommand, PaymentRequestList
+from finpay.edge.schemas.responses import encode, transfer_template
+from finpay.edge.services import Services
+from finpay.errors import Code, FinPayError
+from finpay.ledger import payment_requests
+from finpay.ledger.outcome import Outcome
+from finpay.ledger.payment_requests import Payment, RequestRow, payment_url, resource
+
+SVG: Final = b"image/svg+xml"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_REFUSALS: Final = (Outcome.ACCOUNT_FROZEN, Outcome.CURRENCY_MISMATCH)
+_REFUSAL_TEMPLATES: Final = problems.refusal_templates()
+_END_REFUSALS: Final = {
+    "forbidden": (
+        Code.FORBIDDEN,
+        "The requester cancels a payment request, its payer_email declines it.",
+    ),
+    "request_not_open": (
+        Code.REQUEST_NOT_OPEN,
+        "This payment request is not open any more. No money was moved.",
+    ),
+}
+
+
+async def create(services: Services, context: Context) -> Response:
+    """One request, or those of a split. 422 beyond 100 open ones to one payer."""
+    command: PaymentRequestCommand = context.command
+    result = await payment_requests.create(
+        services.database,
+        changes.origin_of(context),
+        command.new,
+        services.settings.public_url,
+        changes.refusal_bodies(context, _REFUSALS),
+    )
+    pointer = "#/payer_emails" if command.new.is_split else "#/payer_email"
+    invalid = {
+        "own_email": ("You can't ask yourself for money.", pointer),
+        "too_many_open": (
+            "You have 100 open payment requests to one of these payers, the most that is allowed.",
+            pointer,
+        ),
+    }
+    return changes.created(services, context, result, invalid)
+
+
+async def list_(services: Services, context: Context) -> Response:
+    caller = context.caller
+    position = context.parameters.get("cursor")
+    rows = await payment_requests.list_(
+        services.database,
+        account_id=caller.account_id,
+        user_id=caller.user_id,
+        before=None if position is None else _before(position),
+        direction=context.parameters.get("direction"),
+        status=context.parameters.get("status"),
+        limit=limit_of(context) + 1,
+    )
+    return list_response(
+        context,
+        PaymentRequestList,
+        rows,
+        resource=lambda row: resource(row, services.settings.public_url),
+        codec=pagination.PAYMENT_REQUESTS,
+        position=_position,
+    )
+
+
+async def retrieve(services: Services, context: Context) -> Response:
+    """404 for one with a payer_email of another user, and for one without that is not open."""
+    row = await _visible(services, context)
+    return Response(200, encode(resource(row, services.settings.public_url)))
+
+
+async def qr(services: Services, context: Context) -> Response:
+    """A QR code of the url. 404 where requests have none."""
+    row = await _visible(services, context)
+    url = payment_url(services.settings.public_url, ids.encode("prq", row.id))
+    if url is None:
+        raise FinPayError(Code.NOT_FOUND, "Payment requests of this server have no link.")
+    return Response(200, _svg(url), SVG)
+
+
+async def pay(services: Services, context: Context) -> Response:
+    """Posts the transfer that the request asks for. The response is what the ledger stored."""
+    caller = context.caller
+    transaction_id = ids.new_uuid()
+    row = await payment_requests.get(
+        services.database,
+        request_id(context),
+        account_id=caller.account_id,
+        user_id=caller.user_id,
+    )
+    reply = ""
+    if row is not None:  # what is asked for never changes
+        reply = transfer_template(
+            transaction_id, row.amount, caller.account, row.description, row.metadata.encode()
+        )
+    payment = Payment(transaction_id, reply, _REFUSAL_TEMPLATES, _own_refusals(context))
+    result = await payment_requests.pay(
+        services.database,
+        changes.origin_of(context),
+        request_id(context),
+        payment,
+        services.settings.public_url,
+    )
+    services.notifier.notify()
+    return changes.stored(
+        context,
+        result,
+        first=result.transaction_id == transaction_id,
+        receivers=[] if result.receiver is None else [result.receiver],
+    )
+
+
+async def cancel(services: Services, context: Context) -> Response:
+    """By the requester."""
+    return await _end(services, context, "canceled")
+
+
+async def decline(services: Services, context: Context) -> Response:
+    """By the named payer."""
+    return await _end(services, context, "declined")
+
+
+async def _end(
+    services: Services, context: Context, status: Literal["canceled", "declined"]
+) -> Response:
+    result = await payment_requests.end(
+        services.database,
+        changes.origin_of(context),
+        request_id(context),
+        status,
+        services.settings.public_url,
+    )
+    return changes.changed(services, result, absent=no_request(), refusals=_END_REFUSALS)
+
+
+def _own_refusals(context: Context) -> list[str]:
+    """Of not_found, forbidden and request_not_open."""
+    return [
+        problems.body(no_request(), context.request_id).decode(),
+        problems.body(
+            FinPayError(Code.FORBIDDEN, "This payment request is your own."), context.request_id
+        ).decode(),
+        problems.body_template(
+            FinPayError(*_END_REFUSALS["request_not_open"], extensions={"status_now": "\x01"}),
+            context.request_id,
+        ),
+    ]
+
+
+async def _visible(services: Services, context: Context) -> RequestRow:
+    caller = context.caller
+    row = await payment_requests.get(
+        services.database,
+        request_id(context),
+        account_id=caller.account_id,
+        user_id=caller.user_id,
+    )
+    if row is None or row.caller is None:
+        raise no_request()
+    return row
+
+
+def request_id(context: Context) -> UUID:
+    """The id in the path. 404 for what is not the id of a payment request."""
+    return context.path_uuid("prq", no_request())
+
+
+def no_request() -> FinPayError:
+    return FinPayError(Code.NOT_FOUND, "You have no payment request with this id.")
+
+
+def _svg(url: str) -> bytes:
+    image = io.BytesIO()
+    code = segno.make_qr(url, error="m")
+    code.save(image, kind="svg", xmldecl=False, svgclass=None, lineclass=None, omitsize=True)
+    return image.getvalue()
+
+
+def _position(row: RequestRow) -> tuple[int, ...]:
+    microseconds = (row.created_at - _EPOCH) // timedelta(microseconds=1)
+    return microseconds, *pagination.uuid_to_position(row.id)
+
+
+def _before(position: tuple[int, int, int, int]) -> tuple[datetime, UUID]:
+    """The position that `_position` made. 400 for a moment that is none."""
+    microseconds, *parts = position
+    try:
+        moment = _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise FinPayError(Code.CURSOR_INVALID, "Send next_cursor back unchanged.") from None
+    return moment, pagination.position_to_uuid((parts[0], parts[1], parts[2]))
