@@ -15,7 +15,7 @@ from benchmarks import baselines, sql_only, wrk
 from benchmarks.bench import Bench
 from benchmarks.rounds import WARM_UP_S, Round
 from benchmarks.wrk import Load
-from finpay.ledger.batcher import FLIGHTS
+from finpay.ledger.batcher import MAX_IN_FLIGHT
 
 CONNECTIONS: Final = 64
 MANY_CONNECTIONS: Final = 512
@@ -104,7 +104,7 @@ async def _direct(bench: Bench, batch: float) -> sql_only.DirectCalls:
         bench.stack.database_url,
         bench.users,
         batch=batch,
-        in_flight=bench.tuning.workers * FLIGHTS,
+        in_flight=bench.tuning.workers * MAX_IN_FLIGHT,
         seconds=bench.seconds,
     )
 

@@ -16,7 +16,7 @@ from benchmarks.users import User
 from finpay import ids
 from finpay.db.pool import Database
 from finpay.edge.schemas.problems import refusal_templates
-from finpay.edge.schemas.responses import transfer_template
+from finpay.edge.schemas.templates import transfer as transfer_template
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Transfer, post
 

@@ -18,7 +18,7 @@ from uuid import UUID
 from benchmarks.users import OPENING_BALANCE, TOKEN_LIFETIME_S, User
 from finpay import ids
 from finpay.edge.schemas.problems import refusal_templates
-from finpay.edge.schemas.responses import transfer_template
+from finpay.edge.schemas.templates import transfer as transfer_template
 from finpay.identity.access_tokens import Signer
 from finpay.ledger.outcome import Outcome
 from finpay.settings import DEVELOPMENT_SECRET
@@ -185,7 +185,7 @@ class History:
             f"\t{stamp}\n"
         )
         sides = self._public[s], self._public[r]
-        answer = self._completed % (public, amount, *sides, balance[s], stamp)
+        answer = self._completed % (public, amount, *sides, balance[s], balance[s], stamp)
         rows["ledger.idempotency_keys"].append(
             f"{user}\t{transaction}\t{stamp}\t201\t{key}\t\\\\x{transaction}\t{answer}\n"
         )
@@ -236,10 +236,10 @@ def _email(number: int) -> str:
 
 
 def _answer_template() -> str:
-    """The app's own, with %s for id, amount, sender, receiver, balance after and time."""
+    """The app's own, with %s for id, amount, sender, receiver, balance twice and time."""
     text = transfer_template(_PLACEHOLDER_ID, 0, "%s", None, b"{}").replace("%s", "\x01")
     text = text.replace("%1$s", "ZAR").replace("%2$s", "%s").replace("%3$s", "%s")
-    text = text.replace("%4$s", "%s").replace('"amount":0', '"amount":%s')
+    text = text.replace("%5$s", "%s").replace("%4$s", "%s").replace('"amount":0', '"amount":%s')
     return _escape(text.replace(ids.encode("txn", _PLACEHOLDER_ID), "%s").replace("\x01", "%s"))
 
 
@@ -247,7 +247,7 @@ def _refusal_template() -> str:
     """The app's own, with %s for request id and transaction id."""
     text = refusal_templates()[list(Outcome).index(Outcome.INSUFFICIENT_FUNDS)]
     return (
-        _escape(text.replace("%1$s", "\x01").replace("%2$s", "\x02"))
+        _escape(text.replace("%1$s", "\x01").replace("%3$s", ',"transaction_id":"\x02"'))
         .replace("\x01", "%s")
         .replace("\x02", "%s")
     )

@@ -26,6 +26,11 @@ _MEANINGS: Final = {
     "commas: the first signs, all verify.",
     "FINPAY_WORKERS": "Processes of `finpay serve`.",
     "FINPAY_ACCESS_TOKEN_TTL": "Seconds that an access token is valid.",
+    "FINPAY_LIMIT_SINGLE": "The largest payment of a new account, per currency in minor units: "
+    "`ZAR:5000000,USD:300000`. Its owner may lower it, an operator may change it.",
+    "FINPAY_LIMIT_DAILY": "What a new account may send in a day (UTC), written as the one above.",
+    "FINPAY_APPROVAL_ABOVE": "Deposits, completed withdrawals and operators' refunds above this "
+    "amount need a second operator; written as the limits. Commands of the CLI never do.",
     "FINPAY_REFRESH_TOKEN_TTL": "Seconds that a refresh token is valid.",
     "FINPAY_RATE_LIMIT_GLOBAL": "`count/seconds` or `off`: all of /api but health, per user, per "
     "address without a token.",
@@ -62,8 +67,8 @@ _MEANINGS: Final = {
     "`0`: none.",
     "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs in "
     "addition to the new one, unless the rotation sets a time.",
-    "FINPAY_PUBLIC_URL": "Where people reach this service: links of mails and payment requests begin with "
-    "it. Without it they have no link and no QR code.",
+    "FINPAY_PUBLIC_URL": "Where people reach this service: links of mails and payment requests "
+    "begin with it. Without it they have no link and no QR code.",
     "FINPAY_LOG_LEVEL": "`debug`, `info`, `warning` or `error`.",
 }
 

@@ -11,6 +11,7 @@ from finpay import ids
 _OVERDUE: Final = """
 UPDATE ledger.payment_requests SET expires_at = now() - interval '1 ms' WHERE id = $1
 """
+_OVERDUE_HOLD: Final = "UPDATE ledger.holds SET expires_at = now() WHERE id = $1"
 _EARLIER: Final = """
 UPDATE ledger.schedules
 SET start_at = start_at - $2::text::interval, next_at = next_at - $2::text::interval,
@@ -22,6 +23,11 @@ WHERE id = $1
 def end_time(database_url: str, request_id: str) -> None:
     """Lets the time of a payment request be over."""
     _run(database_url, _OVERDUE, ids.decode("prq", request_id))
+
+
+def end_hold(database_url: str, hold_id: str) -> None:
+    """Lets the time of a hold be over."""
+    _run(database_url, _OVERDUE_HOLD, ids.decode("hld", hold_id))
 
 
 def start_earlier(database_url: str, schedule_id: str, interval: str) -> None:

@@ -17,6 +17,7 @@ from hypothesis import settings
 from finpay.dev.data_dir import remove_data_dir
 from finpay.dev.postgres import Cluster
 from finpay.dev.valkey import Valkey
+from tests.api.statement_accounts import WriteHistory, histories
 from tests.api_process import PUBLIC_URL, Api, await_ready, running_api, start_api
 from tests.servers import (
     OwnPostgres,
@@ -177,12 +178,15 @@ def api(
 def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
     """Call it for another API, stopped after the test: `serve(FINPAY_WORKERS="2")`.
 
-    Settings may include DATABASE_URL and REDIS_URL; `ready=False` does not wait.
+    Settings may include DATABASE_URL and REDIS_URL; `ready=False` does not wait. Another database
+    has a database of its own in Redis: an API that starts deletes the keys of other data.
     """
     made: list[Api] = []
 
     def start(*, ready: bool = True, **settings: str) -> Api:
-        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url} | settings
+        own_redis = f"{redis_url.rpartition('/')[0]}/{1 + next(_NUMBERS) % 15}"
+        redis = own_redis if "DATABASE_URL" in settings else redis_url
+        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis} | settings
         made.append(start_api(tmp_path, urls.pop("DATABASE_URL"), urls.pop("REDIS_URL"), **urls))
         if ready:
             await_ready(made[-1])
@@ -191,3 +195,9 @@ def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callabl
     yield start
     for running in made:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def write_history(database_url: str) -> Iterator[WriteHistory]:
+    with histories(database_url) as write:
+        yield write

@@ -6,8 +6,10 @@ problem (RFC 9457) links to it. The client raises the same class.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
-from finpay.error_codes import ERROR_SPECS, Code, ErrorSpec
+from finpay.error_codes import Code, ErrorSpec
+from finpay.error_specs import ERROR_SPECS
 
 __all__ = [
     "ERROR_SPECS",
@@ -42,7 +44,7 @@ class FinPayError(Exception):
     code: Code
     detail: str
     field_errors: tuple[FieldError, ...] = ()
-    extensions: Mapping[str, str] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property

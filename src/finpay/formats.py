@@ -14,3 +14,8 @@ MinorUnits = Annotated[int, Meta(description="Minor units of the currency.")]
 def format_timestamp(moment: datetime) -> str:
     """`2026-01-31T12:00:00.000000Z`, of an aware datetime in UTC."""
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def optional_timestamp(moment: datetime | None) -> str | None:
+    """As format_timestamp; None for None."""
+    return None if moment is None else format_timestamp(moment)

@@ -24,7 +24,8 @@ except ImportError:  # `pip install finpay` is the client alone, which makes a f
     _uuid7_value = _uuid7  # type: ignore[assignment]
 
 Prefix = Literal[
-    "usr", "acc", "txn", "ent", "evt", "whe", "whd", "ses", "req", "key", "prq", "sch"
+    "usr", "acc", "txn", "ent", "evt", "whe", "whd", "ses", "req",
+    "key", "hld", "wdr", "prq", "sch", "apr",
 ]  # fmt: skip
 PREFIXES: Final = frozenset(get_args(Prefix))
 

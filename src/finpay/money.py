@@ -4,8 +4,11 @@
 KWD 1.500. Exponents: ISO 4217 list one (2026-01-01).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
+
+_DIGITS: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 MAX_AMOUNT: Final = 2**53 - 1  # the largest integer that a JavaScript client reads exactly
 
@@ -57,3 +60,19 @@ def major_units(amount: int, currency: str) -> str:
 def is_currency(code: str) -> bool:
     """Whether accounts can have this currency."""
     return code in EXPONENTS
+
+
+def parse_amounts(text: str) -> tuple[tuple[str, int], ...]:
+    """`ZAR:5000000,USD:300000`: an amount in minor units for each of some currencies.
+
+    ValueError for an unknown or repeated currency, and for what is no amount.
+    """
+    amounts: dict[str, int] = {}
+    for part in text.split(","):
+        code, _, digits = part.strip().partition(":")
+        if not is_currency(code) or code in amounts:
+            raise ValueError(f"{code!r} is not a currency of ISO 4217, or occurs twice")
+        if not _DIGITS.fullmatch(digits) or not 1 <= int(digits) <= MAX_AMOUNT:
+            raise ValueError("expected currencies with minor units such as ZAR:5000000,USD:300000")
+        amounts[code] = int(digits)
+    return tuple(amounts.items())

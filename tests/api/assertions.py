@@ -17,7 +17,8 @@ PROBLEM_MEMBERS: Final = {
 }  # fmt: skip
 TRANSACTION_MEMBERS: Final = [
     "id", "object", "type", "status", "direction", "amount", "currency", "sender_id",
-    "receiver_id", "description", "metadata", "balance_after", "failure_code", "created_at",
+    "receiver_id", "description", "metadata", "balance_after", "available_after", "failure_code",
+    "refunded_amount", "origin", "scheduled_for", "created_at",
 ]  # fmt: skip
 
 
@@ -64,6 +65,10 @@ def extensions_of(code: str) -> set[str]:
         "insufficient_funds": {"transaction_id"},
         "rate_limited": {"policy"},
         "insufficient_scope": {"scope"},
+        "hold_not_open": {"status_now"},
+        "withdrawal_not_pending": {"status_now"},
+        "amount_too_large": {"left"},
+        "limit_exceeded": {"limits"},
     }
     return extensions.get(code, set())
 

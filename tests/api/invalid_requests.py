@@ -79,7 +79,7 @@ def unknown_path(sent: Sent) -> None:
 
 @fault(405, "method_not_allowed")
 def wrong_method(sent: Sent) -> None:
-    sent.method = "PATCH"
+    sent.method = "PUT"
 
 
 @fault(401, "unauthenticated")

@@ -17,7 +17,7 @@ TOKEN_MEMBERS: Final = ["access_token", "token_type", "expires_in", "refresh_tok
 USER_MEMBERS: Final = ["id", "object", "email", "name", "created_at"]
 ACCOUNT_MEMBERS: Final = [
     *("id", "object", "balance", "available", "held"),
-    *("currency", "status", "version", "created_at"),
+    *("currency", "status", "version", "limits", "created_at"),
 ]
 
 

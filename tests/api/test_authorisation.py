@@ -72,6 +72,7 @@ def test_both_parties_see_a_transfer_each_with_their_own_balance(deal: Deal) -> 
         **deal.sent,
         "direction": "received",
         "balance_after": BOB_HAS + SENT,
+        "available_after": BOB_HAS + SENT,
     }
     assert (deal.sent["direction"], deal.sent["balance_after"]) == ("sent", ALICE_HAS - SENT)
 

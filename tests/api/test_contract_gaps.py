@@ -9,7 +9,8 @@ from finpay.client import FinPay
 from tests.api_process import Api
 
 ACCOUNT = {
-    "id", "object", "balance", "available", "held", "currency", "status", "version", "created_at",
+    "id", "object", "balance", "available", "held", "currency", "status", "version", "limits",
+    "created_at",
 }  # fmt: skip
 COLUMNS = {
     "accounts": "id user_id currency balance held version sequence status created_at",

@@ -7,10 +7,14 @@ from typing import Any, Final
 import jsonschema_rs
 import pytest
 
+from finpay.ledger import holds
+from finpay.ledger import operator_commands as commands
 from finpay.outbox import schemas
 from finpay.outbox.event_types import EVENT_TYPES
 from tests.api.assertions import ID
+from tests.api.test_holds import make_hold, post
 from tests.api_process import PASSWORD, Api, User
+from tests.backdating import end_hold
 
 # In tests/delivery, as a worker disables the endpoint, and in the file for requests and schedules.
 ELSEWHERE: Final = {
@@ -36,6 +40,8 @@ def caused(api: Api) -> list[Any]:
         "POST", "/api/v1/transactions/batch", json=batch, headers={"X-Idempotency-Key": "batch"}
     )
     assert answer.status in {200, 201}, answer.body
+    _hold_and_refund(api, alice, bob)
+    _withdraw(api, alice)
     for status in ("frozen", "active"):
         api.set_status(bob, status)
     _log_out(api, alice)
@@ -106,6 +112,28 @@ def test_ids_are_those_of_the_contract(caused: list[Any]) -> None:
 
 def _is_id(text: str) -> bool:
     return re.fullmatch(f"[a-z]{{3}}_{ID}", text) is not None
+
+
+def _hold_and_refund(api: Api, payer: User, receiver: User) -> None:
+    captured, voided, expired = [make_hold(payer, receiver, 5)["id"] for _ in range(3)]
+    assert post(receiver, f"/holds/{captured}/capture", amount=2).status == 201
+    assert post(receiver, f"/holds/{voided}/void").status == 200
+    paid = payer.send(receiver, 6, "to-refund").json()["id"]
+    assert post(receiver, f"/transactions/{paid}/refunds", amount=2).status == 201
+    assert post(receiver, f"/transactions/{paid}/refunds").status == 201
+    end_hold(api.database_url, expired)
+    api.owner(lambda database: holds.expire(database, lambda: None))
+
+
+def _withdraw(api: Api, user: User) -> None:
+    """One is canceled by its owner, an operator completes another and rejects the third."""
+    made = [
+        post(user, "/withdrawals", amount=1, destination={"bank": "B"}).json()["id"]
+        for _ in range(3)
+    ]
+    assert post(user, f"/withdrawals/{made[0]}/cancel").status == 200
+    api.owner(lambda database: commands.complete_withdrawal(database, made[1], made[1], key="c"))
+    api.owner(lambda database: commands.reject_withdrawal(database, made[2], "closed", key="r"))
 
 
 def _all(user: User) -> list[Any]:

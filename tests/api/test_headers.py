@@ -209,8 +209,8 @@ class TestCors:
 @pytest.mark.parametrize(
     ("path", "methods"),
     [
-        ("/api/v1/accounts", {"GET", "HEAD", "OPTIONS"}),
-        ("/api/v1/accounts/", {"GET", "HEAD", "OPTIONS"}),
+        ("/api/v1/accounts", {"GET", "HEAD", "OPTIONS", "PATCH"}),
+        ("/api/v1/accounts/", {"GET", "HEAD", "OPTIONS", "PATCH"}),
         ("/api/v1/transactions", {"GET", "HEAD", "OPTIONS", "POST"}),
         ("/api/v1/transactions/anything", {"GET", "HEAD", "OPTIONS"}),
         ("/api/v1/auth/login", {"OPTIONS", "POST"}),

@@ -279,7 +279,7 @@ class TestFilters:
     def test_without_a_match_give_an_empty_list(self, alice: User, history: list[Any]) -> None:
         now = datetime.now(UTC)
         for query in (
-            {"status": "pending"}, {"status": "reversed"}, {"amount_min": 14, "amount_max": 13},
+            {"status": "reversed"}, {"amount_min": 14, "amount_max": 13},
             {"created_from": (now + timedelta(hours=1)).isoformat()},
             {"created_to": history[-1]["created_at"]}, {"idempotency_key": "refused"},
             {"counterparty_id": "acc_01h455vb4pex5vsknk084sn02q"}, {"amount_max": 0},

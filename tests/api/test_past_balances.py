@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.api.assertions import TIME, invalid, problem
-from tests.api.statement_accounts import FIRST, STEP, write_history, written
+from tests.api.statement_accounts import FIRST, STEP, WriteHistory, written
 from tests.api_process import Api, User
 
 PATH = "/accounts/balance"
 
 
 @pytest.fixture
-async def account(api: Api) -> User:
+async def account(api: Api, write_history: WriteHistory) -> User:
     """Eight entries of 5 and -5 in turns, one each minute."""
     user = api.user()
     await write_history(api, user, api.user(), 8)

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from finpay.edge.handlers.statements import MAX_PDF_ENTRIES
 from tests.api.assertions import invalid, problem
-from tests.api.statement_accounts import write_history
+from tests.api.statement_accounts import WriteHistory
 from tests.api_process import Api, User
 
 PATH = "/accounts/statement"
@@ -54,7 +54,9 @@ def test_pdf_shows_names_and_descriptions_as_they_are(api: Api) -> None:
 
 
 @pytest.mark.contract("11.4.6")
-async def test_pages_are_numbered_and_have_every_entry(api: Api) -> None:
+async def test_pages_are_numbered_and_have_every_entry(
+    api: Api, write_history: WriteHistory
+) -> None:
     user = api.user(name="Alice")
     await write_history(api, user, api.user(name="Bob"), 100)
     shown = document(user.get(PATH, **JANUARY, format="pdf", timezone="Asia/Kathmandu"))
@@ -69,7 +71,7 @@ async def test_pages_are_numbered_and_have_every_entry(api: Api) -> None:
 
 
 @pytest.mark.contract("11.4.6")
-async def test_pdf_has_at_most_5_000_entries(api: Api) -> None:
+async def test_pdf_has_at_most_5_000_entries(api: Api, write_history: WriteHistory) -> None:
     user = api.user()
     await write_history(api, user, api.user(), MAX_PDF_ENTRIES + 2)
     invalid(user.get(PATH, **JANUARY, format="pdf"), "format", kind="parameter")
@@ -78,7 +80,7 @@ async def test_pdf_has_at_most_5_000_entries(api: Api) -> None:
 
 @pytest.mark.contract("11.4.7")
 async def test_one_pdf_at_a_time_on_a_server_in_a_process_without_secrets(
-    serve: Callable[..., Api], fresh_database: Callable[[], str]
+    serve: Callable[..., Api], fresh_database: Callable[[], str], write_history: WriteHistory
 ) -> None:
     own = serve(DATABASE_URL=fresh_database(), FINPAY_WORKERS="2")
     user = own.user()
@@ -105,7 +107,7 @@ async def test_one_pdf_at_a_time_on_a_server_in_a_process_without_secrets(
 
 @pytest.mark.contract("11.4.7")
 async def test_process_that_is_killed_is_a_problem_and_the_next_pdf_is_made(
-    serve: Callable[..., Api], fresh_database: Callable[[], str]
+    serve: Callable[..., Api], fresh_database: Callable[[], str], write_history: WriteHistory
 ) -> None:
     own = serve(DATABASE_URL=fresh_database())
     user = own.user()

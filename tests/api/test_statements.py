@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.api.assertions import invalid, problem
-from tests.api.statement_accounts import write_history
+from tests.api.statement_accounts import WriteHistory
 from tests.api_process import Api, User
 from tests.servers import OwnPostgres
 
@@ -159,7 +159,7 @@ def test_period_may_have_366_days_and_end_today_in_its_zone(api: Api) -> None:
      ("America/New_York", "00:00:00", 1440)],
 )  # fmt: skip
 async def test_days_are_those_of_the_time_zone(
-    api: Api, zone: str, first: str, entries: int
+    api: Api, zone: str, first: str, entries: int, write_history: WriteHistory
 ) -> None:
     """Three days of an entry each minute, from midnight UTC of 1 January."""
     user = api.user()
@@ -190,7 +190,7 @@ def test_head_has_no_body(paid: tuple[User, User, str]) -> None:
 
 @pytest.mark.contract("11.4.9")
 async def test_statement_counts_a_tenth_for_each_thousand_entries(
-    serve: Callable[..., Api], fresh_database: Callable[[], str]
+    serve: Callable[..., Api], fresh_database: Callable[[], str], write_history: WriteHistory
 ) -> None:
     limited = serve(DATABASE_URL=fresh_database(), FINPAY_RATE_LIMIT_GLOBAL="7/900")
     user = limited.user()
@@ -206,7 +206,7 @@ async def test_statement_counts_a_tenth_for_each_thousand_entries(
 
 @pytest.mark.contract("11.4.8")
 async def test_long_statement_is_streamed_in_constant_memory(
-    serve: Callable[..., Api], fresh_database: Callable[[], str]
+    serve: Callable[..., Api], fresh_database: Callable[[], str], write_history: WriteHistory
 ) -> None:
     own = serve(DATABASE_URL=fresh_database())
     user = own.user()
@@ -243,7 +243,7 @@ def read(own: Api, user: User, kind: str, process: psutil.Process) -> tuple[int,
 
 @pytest.mark.contract("11.4.8")
 async def test_stream_that_fails_ends_without_its_last_chunk(
-    serve: Callable[..., Api], own_postgres: Callable[..., OwnPostgres]
+    serve: Callable[..., Api], own_postgres: Callable[..., OwnPostgres], write_history: WriteHistory
 ) -> None:
     postgres = own_postgres()
     own = serve(DATABASE_URL=postgres.url)

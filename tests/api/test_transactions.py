@@ -40,7 +40,8 @@ def test_a_completed_transfer_has_every_field(alice: User, bob: User) -> None:
         "id": members["id"], "object": "transaction", "type": "transfer", "status": "completed",
         "direction": "sent", "amount": 2_500, "currency": "ZAR", "sender_id": alice.account_id,
         "receiver_id": bob.account_id, "description": "Rent", "metadata": {"house": "7"},
-        "balance_after": before - 2_500, "failure_code": None,
+        "balance_after": before - 2_500, "available_after": before - 2_500,
+        "failure_code": None, "refunded_amount": 0, "origin": None, "scheduled_for": None,
         "created_at": members["created_at"],
     }  # fmt: skip
     assert alice.balance == before - 2_500
@@ -63,6 +64,7 @@ def test_each_party_reads_its_own_side_and_other_users_get_404(
     sent = transaction(alice.send(bob, 10, "sides"), 201)
     received = transaction(bob.get(f"/transactions/{sent['id']}"))
     own_side = {"direction": "received", "balance_after": bob.balance}
+    own_side["available_after"] = own_side["balance_after"]
     assert received == sent | own_side
     other = api.user()
     unseen = problem(other.get(f"/transactions/{sent['id']}"), 404, "not_found")
@@ -209,6 +211,7 @@ class TestRefusedForLackOfFunds:
             "status": "failed", "direction": "sent", "amount": 100, "currency": "ZAR",
             "sender_id": poor.account_id, "receiver_id": rich.account_id, "description": "Rent",
             "metadata": {"a": "b"}, "balance_after": 99, "failure_code": "insufficient_funds",
+            "available_after": 99, "refunded_amount": 0, "origin": None, "scheduled_for": None,
             "created_at": failed["created_at"],
         }  # fmt: skip
         assert poor.get("/transactions").json()["data"][0] == failed
@@ -266,7 +269,8 @@ def test_a_funding_is_in_the_history(api: Api) -> None:
         "id": 0, "object": "transaction", "type": "funding", "status": "completed",
         "direction": "received", "amount": 700, "currency": "ZAR", "sender_id": 0,
         "receiver_id": user.account_id, "description": None, "metadata": {},
-        "balance_after": 700, "failure_code": None, "created_at": 0,
+        "balance_after": 700, "failure_code": None, "created_at": 0, "available_after": 700,
+        "refunded_amount": 0, "origin": None, "scheduled_for": None,
     }  # fmt: skip
 
 

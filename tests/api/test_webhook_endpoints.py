@@ -41,7 +41,7 @@ def test_a_new_endpoint_is_returned_with_its_secret(user: User) -> None:
 
 def test_only_the_patterns_of_the_event_types_are_accepted(user: User) -> None:
     patterns = event_types.patterns()
-    shown = made(user, event_types=[*patterns, *patterns])
+    shown = made(user, event_types=[*patterns, *patterns[:20]])
     assert shown["event_types"] == patterns, "each once"
     for wrong in ("", "transaction", "transaction.", "transaction.x", "*.*", "t*", "Transaction.*"):
         with sending(wrong):
@@ -72,7 +72,7 @@ def test_only_the_patterns_of_the_event_types_are_accepted(user: User) -> None:
         ({"event_types": None}, "#/event_types"),
         ({"event_types": "*"}, "#/event_types"),
         ({"event_types": [1]}, "#/event_types/0"),
-        ({"event_types": ["*"] * 33}, "#/event_types"),
+        ({"event_types": ["*"] * 65}, "#/event_types"),
         ({"description": "x" * 501}, "#/description"),
         ({"description": 1}, "#/description"),
         ({"description": "a\0b"}, "#/description"),

@@ -112,7 +112,7 @@ async def test_second_replay_of_an_endpoint_is_refused_while_the_first_runs(
             "SELECT FROM webhooks.deliveries WHERE endpoint_id = $1 FOR UPDATE", endpoint.id
         )
         first = asyncio.create_task(_replay(system, endpoint, ReplayRange(LONG_AGO)))
-        await system.bank.until_somebody_waits()
+        await system.bank.until_a_statement_waits()
         with pytest.raises(FinPayError) as refused:
             await _replay(system, endpoint, ReplayRange(LONG_AGO))
         assert refused.value.code == Code.REPLAY_IN_PROGRESS

@@ -27,6 +27,7 @@ from tests.load import Payment, Sent, load, prove, resolve, send_all
 
 STOP_LIMIT_S: Final = 10.0
 NOTICED_S: Final = 1.0
+KEY_PAUSE_S: Final = 0.1
 CLIENTS: Final = 8
 LIVEZ: Final = b"GET /livez HTTP/1.1\r\nHost: finpay\r\n\r\n"
 
@@ -80,12 +81,16 @@ def test_requests_in_flight_are_finished(api: Api, drained: Api) -> None:
     await_that("no process is left", lambda: not left_behind(drained))
 
 
-def test_ctrl_c_finishes_requests_in_flight(api: Api, drained: Api) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_finishes_requests_in_flight(api: Api, drained: Api, times: int) -> None:
     """A terminal sends SIGINT to the supervisor and to its workers at the same time."""
     alice, bob = api.user(1_000), api.user()
     with slow_transfer(api, drained, alice, bob) as (answers, release):
-        for pid in [drained.process.pid, *(worker.pid for worker in workers(drained))]:
-            os.kill(pid, signal.SIGINT)
+        pids = [*(worker.pid for worker in workers(drained)), drained.process.pid]
+        for _ in range(times):
+            for pid in pids:
+                os.kill(pid, signal.SIGINT)
+            time.sleep(KEY_PAUSE_S)
         await_that("the port is closed", lambda: refused(drained), STOP_LIMIT_S)
         release()
     assert drained.process.wait(STOP_LIMIT_S) == 0

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from finpay.errors import Code, FinPayError
-from finpay.ledger.batcher import FLIGHTS, MAX_BATCH, MAX_QUEUE, Batcher
+from finpay.ledger.batcher import MAX_BATCH, MAX_IN_FLIGHT, MAX_QUEUED, Batcher
 from finpay.ledger.posting import PostingResult
 from tests.api_process import PASSWORD, Api
 from tests.faults.api_probes import ask
@@ -32,13 +32,13 @@ async def bank(database_url: str) -> AsyncIterator[Bank]:
 async def test_full_queue_refuses_at_once_and_loses_no_accepted_transfer(bank: Bank) -> None:
     """The sender is locked, so that the first batches stay in flight while the others queue."""
     batcher = Batcher(bank.app, REFUSALS)
-    capacity = FLIGHTS * MAX_BATCH + MAX_QUEUE
+    capacity = MAX_IN_FLIGHT * MAX_BATCH + MAX_QUEUED
     a, b = await bank.open(capacity + EXTRA), await bank.open()
     items = [transfer(a, b, 1) for _ in range(capacity + EXTRA)]
     async with bank.owner.transaction() as lock:
         await lock.execute("SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", a.account_id)
         posting = [asyncio.ensure_future(batcher.post(items[0]))]
-        await bank.until_somebody_waits()
+        await bank.until_a_statement_waits()
         started = time.monotonic()
         posting += [asyncio.ensure_future(batcher.post(item)) for item in items[1:]]
         await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from finpay.edge.http_protocol import CHECK_TIMEOUTS_S
-from tests.api.statement_accounts import write_history
+from tests.api.statement_accounts import WriteHistory
 from tests.api_process import Api, User
 from tests.faults.api_probes import connected
 
@@ -22,7 +22,7 @@ LAST_CHUNK: Final = b"\r\n\r\n0\r\n\r\n"  # after the line break of the last row
 
 @pytest.mark.contract("11.4.8")
 async def test_slow_reader_gets_the_whole_statement_and_a_stopped_one_is_cut(
-    serve: Callable[..., Api], fresh_database: Callable[[], str]
+    serve: Callable[..., Api], fresh_database: Callable[[], str], write_history: WriteHistory
 ) -> None:
     own = serve(DATABASE_URL=fresh_database())
     user = own.user()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from finpay import ids
 from tests.hostile.sql_values import Value
-from tests.sql.ledger_fixtures import REFUSALS, REPLY
+from tests.sql.ledger_fixtures import OPERATION_REPLY, REFUSALS, REPLY
 
 APP_ACTIONS: Final = (
     "account.created",
@@ -23,6 +23,13 @@ APP_ACTIONS: Final = (
     "webhook_endpoint.created",
 )
 APP_EVENTS: Final = ("account.created", "session.revoked", "user.registered")
+_BATCHES: Final = frozenset({"independent", "atomic"})
+_PLAIN: Final = frozenset({"transfer", *_BATCHES})
+_WITH_TARGET: Final = frozenset({"capture", "void", "refund", "cancel"})
+_MODES: Final = (
+    *("transfer", "transfer", "independent", "atomic", "hold", "hold", "withdrawal"),
+    *sorted(_WITH_TARGET),
+)
 _CURRENCIES: Final = ("ZAR", "ZAR", "ZAR", "USD")
 
 
@@ -38,17 +45,25 @@ class World:
     keys: list[str] = field(default_factory=list)
     requests: list[UUID] = field(default_factory=list)
     schedules: list[tuple[UUID, UUID]] = field(default_factory=list)  # account, id
+    made: list[UUID] = field(default_factory=lambda: [UUID(int=1)])  # by calls before
 
 
 def transfers(rng: random.Random, world: World) -> list[Value]:
     """Arguments of ledger.post_transfers: up to four requests."""
-    everybody = [*world.accounts, *world.system_accounts]
-    accounts = sorted(rng.sample(everybody, rng.randint(1, min(6, len(everybody)))))
-    modes = [rng.choice(["one", "one", "independent", "atomic"]) for _ in range(rng.randint(1, 4))]
-    sizes = [1 if mode == "one" else rng.randint(1, 3) for mode in modes]
-    items = range(sum(sizes))
+    all_accounts = [*world.accounts, *world.system_accounts]
+    accounts = sorted(rng.sample(all_accounts, rng.randint(1, min(6, len(all_accounts)))))
+    modes = [rng.choice(_MODES) for _ in range(rng.randint(1, 4))]
+    sizes = [rng.randint(1, 3) if mode in _BATCHES else 1 for mode in modes]
+    of_items = [mode for mode, size in zip(modes, sizes, strict=True) for _ in range(size)]
     named = rng.random() < 0.3
     senders = [n for n, one in enumerate(accounts, 1) if one not in world.system_accounts] or [1]
+    made = [ids.new_uuid() for _ in of_items]
+    targets: list[Value] = [
+        rng.choice(world.made) if mode in _WITH_TARGET else None for mode in modes
+    ]
+    world.made.extend(made)
+    del world.made[:-20]
+    received = [mode in _BATCHES or mode in {"transfer", "hold"} for mode in of_items]
     return [
         list(accounts),
         [rng.choice(senders) for _ in modes],
@@ -58,16 +73,28 @@ def transfers(rng: random.Random, world: World) -> list[Value]:
         [rng.choice([None, "192.0.2.1"]) for _ in modes],
         list(modes),
         list(sizes),
-        [ids.new_uuid() for _ in items],
-        [None if named else rng.randint(1, len(accounts)) for _ in items],
-        [rng.choice(world.emails) for _ in items] if named else None,
-        [rng.choice([1, 2, 50, 10**6, 2**53 - 1]) for _ in items],
-        [rng.choice([None, *_CURRENCIES]) for _ in items],
-        [rng.choice([None, "rent"]) for _ in items],
-        [rng.choice(["{}", '{"k":"v"}']) for _ in items],
-        [REPLY for _ in items],
+        targets if {*modes} - _PLAIN else None,
+        [rng.choice([60, 600]) for _ in modes],
+        [rng.choice([None, True, False]) for _ in modes],
+        None,
+        None,
+        list(made),
+        [rng.randint(1, len(accounts)) if each and not named else None for each in received],
+        [rng.choice(world.emails) if each else None for each in received] if named else None,
+        [_amount(rng, mode) for mode in of_items],
+        [rng.choice([None, *_CURRENCIES]) for _ in of_items],
+        [rng.choice([None, "rent"]) for _ in of_items],
+        [rng.choice(["{}", '{"k":"v"}']) for _ in of_items],
+        [rng.choice([REPLY, OPERATION_REPLY]) for _ in of_items],
         list(REFUSALS),
     ]
+
+
+def _amount(rng: random.Random, mode: str) -> int | None:
+    if mode in {"void", "cancel"}:
+        return None
+    amounts = [1, 2, 50, 10**6, 2**53 - 1]
+    return rng.choice([None, *amounts] if mode in _WITH_TARGET else amounts)
 
 
 def _key(rng: random.Random, world: World) -> str:
@@ -79,11 +106,35 @@ def _key(rng: random.Random, world: World) -> str:
 def open_account(rng: random.Random, world: World) -> list[Value]:
     """A newcomer's account, at most times; its user leaves the list when it is opened."""
     user = rng.choice(world.newcomers) if world.newcomers else ids.new_uuid()
-    return [ids.new_uuid(), user, rng.choice(_CURRENCIES)]
+    limits = [rng.choice([None, 500, 10**9]) for _ in range(2)]
+    return [ids.new_uuid(), user, rng.choice(_CURRENCIES), *limits]
 
 
 def verify_slice(rng: random.Random, _: World) -> list[Value]:
     return [rng.choice([0, 1, 3_600]), rng.choice([0, 60, 3_600]), rng.choice([1, 7, 10_000])]
+
+
+def expire_holds(rng: random.Random, _: World) -> list[Value]:
+    return [rng.choice([1, 500, 10_000])]
+
+
+def change_limits(rng: random.Random, world: World) -> list[Value]:
+    limits = [rng.choice([None, 1, 10**6]), rng.choice([None, 1, 10**6])]
+    owner = rng.choice(world.owners)
+    return [owner, True, limits[0], rng.choice([True, False]), limits[1], "req_hostile", None]
+
+
+def apply_pending_limits(rng: random.Random, _: World) -> list[Value]:
+    return [rng.choice([1, 100])]
+
+
+def dry_run(rng: random.Random, world: World) -> list[Value]:
+    mode = rng.choice(["transfer", "hold", "refund"])
+    amount = rng.choice([1, 500, 10**9])
+    receiver = rng.choice([*world.accounts, ids.new_uuid()])
+    target = ids.new_uuid() if mode == "refund" else None
+    conditions = [rng.choice([None, 0, 7]) for _ in range(2)]
+    return [mode, rng.choice(world.accounts), amount, "ZAR", receiver, None, target, *conditions]
 
 
 def audit_record(rng: random.Random, world: World) -> list[Value]:
@@ -117,6 +168,10 @@ def prune(rng: random.Random, world: World) -> list[Value]:
 CALLS: Final[dict[str, Callable[[random.Random, World], list[Value]]]] = {
     "audit.record": audit_record,
     "audit.record_each": audit_record_each,
+    "ledger.apply_pending_limits": apply_pending_limits,
+    "ledger.change_limits": change_limits,
+    "ledger.dry_run": dry_run,
+    "ledger.expire_holds": expire_holds,
     "ledger.open_account": open_account,
     "ledger.post_transfers": transfers,
     "ledger.verify_slice": verify_slice,

@@ -126,7 +126,7 @@ async def test_an_event_of_the_ledger_is_recorded_by_the_ledger_alone(
 async def test_an_event_that_a_reader_can_not_decode_is_refused(
     shared_bank: Bank, document: str
 ) -> None:
-    """tests/delivery/test_unreadable_events: one that is stored all the same stops nobody."""
+    """tests/delivery/test_unreadable_events: a stored one stops no other delivery."""
     owner = await shared_bank.open()
     for data, previous in ((document, "{}"), ("{}", document)):
         with pytest.raises(asyncpg.DataError):
@@ -235,7 +235,7 @@ async def thief(prepared: str) -> AsyncIterator[asyncpg.Connection]:
         "SELECT FROM ledger.verification_state FOR UPDATE",
     ],
 )
-async def test_nothing_is_stored_or_locked_beside_the_tables(
+async def test_nothing_is_stored_or_locked_outside_the_tables(
     thief: asyncpg.Connection, statement: str
 ) -> None:
     with pytest.raises(REFUSED):

@@ -21,7 +21,7 @@ from tests.hostile.generated_requests import HostileRequests
 from tests.support.raw_http import get_status
 from tests.support.tcp_proxy import port_of, reset
 
-NUMBER: Final = int(os.environ.get("HOSTILE_REQUESTS", "1000"))
+NUMBER: Final = int(os.environ.get("HOSTILE_REQUESTS", "2000"))
 SEED: Final = int(os.environ.get("HOSTILE_SEED", "20261129"))
 CLIENTS: Final = 4
 LIMIT_S: Final = 10.0  # for all responses to one request, on a busy machine

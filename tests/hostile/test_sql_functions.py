@@ -101,7 +101,7 @@ async def make_world(bank: Bank) -> World:
 
 
 async def as_the_app(url: str) -> asyncpg.Connection:
-    """A session of finpay_app that has put objects of its own in the place of the ledger's."""
+    """A session of finpay_app that has put objects of its own in the position of the ledger's."""
     connection = await asyncpg.connect(url, statement_cache_size=0)
     await connection.execute("""
         SET SESSION AUTHORIZATION finpay_app;
@@ -173,28 +173,47 @@ class Run:
             return
         self.succeeded[function.name] += 1
         if function.name == "ledger.post_transfers":
-            self._count(arguments, rows[0]["item_outcomes"])
+            await self._count(arguments, rows[0]["item_outcomes"])
         elif function.name == "ledger.open_account" and rows[0]["id"] is not None:
             self.world.newcomers.remove(rows[0]["user_id"])
 
-    def _count(self, arguments: list[Value], outcomes: list[str | None]) -> None:
+    async def _count(self, arguments: list[Value], outcomes: list[str | None]) -> None:
         """What the completed items of a call say that they move."""
-        accounts, senders, sizes, receivers, emails, amounts = (
-            elements(arguments[at]) for at in (0, 1, 7, 9, 10, 11)
+        accounts, senders, modes, sizes, made, receivers, emails, amounts = (
+            elements(arguments[at]) for at in (0, 1, 6, 7, 13, 14, 15, 16)
         )
         owners = [n for n, size in enumerate(sizes) for _ in range(int(str(size)))]
         for i, outcome in enumerate(outcomes):
-            if outcome != "completed":
+            mode = str(modes[owners[i]])
+            if outcome != "completed" or mode in {"hold", "void", "withdrawal", "cancel"}:
                 continue
-            place = receivers[i]
+            if mode in {"capture", "refund"}:
+                await self._count_operation(mode, UUID(str(made[i])))
+                continue
+            position = receivers[i]
             receiver = (
                 self.world.accounts[list(self.world.emails).index(str(emails[i]))]
-                if place is None
-                else accounts[int(str(place)) - 1]
+                if position is None
+                else accounts[int(str(position)) - 1]
             )
             sender = accounts[int(str(senders[owners[i]])) - 1]
-            self.moved[UUID(str(sender))] -= int(str(amounts[i]))
-            self.moved[UUID(str(receiver))] += int(str(amounts[i]))
+            self._move(sender, receiver, int(str(amounts[i])))
+
+    async def _count_operation(self, mode: str, transaction_id: UUID) -> None:
+        """A capture moves money from the sender of its hold, a refund to that of its payment."""
+        row = await self.bank.row(
+            "SELECT t.*, h.receiver_id AS holds_for, p.sender_id AS paid_by "
+            "FROM ledger.transactions t "
+            "LEFT JOIN ledger.holds h ON h.account_id = t.sender_id AND h.id = t.origin_id "
+            "LEFT JOIN ledger.transactions p ON p.id = t.origin_id WHERE t.id = $1",
+            transaction_id,
+        )
+        assert row["receiver_id"] == row["holds_for" if mode == "capture" else "paid_by"]
+        self._move(row["sender_id"], row["receiver_id"], row["amount"])
+
+    def _move(self, sender: object, receiver: object, amount: int) -> None:
+        self.moved[UUID(str(sender))] -= amount
+        self.moved[UUID(str(receiver))] += amount
 
     async def open_the_rest(self) -> None:
         """`ledger verify` wants an account for each user."""

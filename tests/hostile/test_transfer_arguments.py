@@ -10,7 +10,7 @@ import pytest
 from finpay import ids
 from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder
 
-POST: Final = f"SELECT * FROM ledger.post_transfers({', '.join(f'${n}' for n in range(1, 18))})"
+POST: Final = f"SELECT * FROM ledger.post_transfers({', '.join(f'${n}' for n in range(1, 23))})"
 
 
 @pytest.fixture
@@ -29,8 +29,13 @@ def arguments_of(a: Holder, b: Holder) -> dict[str, Any]:
         "fingerprints": [b"f"] * 3,
         "request_ids": ["req_1"] * 3,
         "addresses": [None] * 3,
-        "modes": ["one"] * 3,
+        "modes": ["transfer"] * 3,
         "sizes": [1, 1, 1],
+        "targets": None,
+        "expiries": None,
+        "finals": None,
+        "if_versions": None,
+        "if_balances": None,
         "ids": [ids.new_uuid() for _ in range(3)],
         "receivers": [2, 2, 2],
         "emails": None,
@@ -63,10 +68,10 @@ CHEATS: Final[tuple[dict[str, Any], ...]] = (
     {"sizes": [2**31 - 1, 2**31 - 1, 5]},
     {"sizes": [1, 1]},
     {"sizes": None},
-    {"sizes": [2, 1], "modes": ["one", "one"], "keys": ["k1", "k2"]},
-    {"modes": ["one", "one", "both"]},
-    {"modes": ["one", "one", "ONE"]},
-    {"modes": ["one", "one", None]},
+    {"sizes": [2, 1], "modes": ["transfer", "transfer"], "keys": ["k1", "k2"]},
+    {"modes": ["transfer", "transfer", "both"]},
+    {"modes": ["transfer", "transfer", "TRANSFER"]},
+    {"modes": ["transfer", "transfer", None]},
     {"amounts": [-(10**12), 1, 1]},
     {"amounts": [0, 1, 1]},
     {"amounts": [2**53, 1, 1]},
@@ -86,6 +91,44 @@ CHEATS: Final[tuple[dict[str, Any], ...]] = (
     {"accounts": None},
     {"accounts": []},
     {"accounts": [[UUID(int=1), UUID(int=2)]]},
+    # Operations.
+    {"modes": ["hold"] * 3},
+    {"modes": ["hold"] * 3, "expiries": [600, 600, 59]},
+    {"modes": ["hold"] * 3, "expiries": [600, 600, None]},
+    {"modes": ["hold"] * 3, "expiries": [600]},
+    {"modes": ["hold"] * 3, "expiries": [600] * 3, "targets": [UUID(int=1)] * 3},
+    {"modes": ["hold"] * 3, "expiries": [600] * 3, "amounts": [None, 1, 1]},
+    {"modes": ["capture"] * 3, "receivers": [None] * 3},
+    {"modes": ["capture"] * 3, "receivers": [None] * 3, "targets": [None] * 3},
+    {"modes": ["capture"] * 3, "receivers": [None] * 3, "targets": [UUID(int=1)]},
+    {"modes": ["capture"] * 3, "receivers": [None] * 3, "targets": []},
+    {"modes": ["capture"] * 3, "targets": [UUID(int=1)] * 3},
+    {
+        "modes": ["capture"] * 3,
+        "receivers": [None] * 3,
+        "targets": [UUID(int=1)] * 3,
+        "amounts": [-1, 1, 1],
+    },
+    {"modes": ["void"] * 3, "receivers": [None] * 3, "targets": [UUID(int=1)] * 3},
+    {
+        "modes": ["refund"] * 3,
+        "receivers": [None] * 3,
+        "targets": [UUID(int=1)] * 3,
+        "if_versions": [1] * 3,
+    },
+    {"modes": ["withdrawal"] * 3},
+    {
+        "modes": ["independent", "capture"],
+        "sizes": [1, 2],
+        "keys": ["k1", "k2"],
+        "targets": [None, UUID(int=1)],
+    },
+    {"targets": [None] * 3, "amounts": [1, None, 1]},
+    {"targets": [None] * 3, "receivers": [2, None, 2]},
+    {"targets": [UUID(int=1)] * 3},
+    {"targets": [None] * 3, "modes": ["independent"] * 3, "if_versions": [1] * 3},
+    {"finals": [True]},
+    {"if_balances": [[1, 1, 1]]},
     {"keys": ["k1", "k2", None]},
     {"keys": ["k1", "k2", ""]},
     {"keys": ["k1", "k2", "a b"]},

@@ -6,6 +6,7 @@ verify` finds nothing.
 """
 
 import asyncio
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -30,7 +31,15 @@ from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import PostingResult, Transfer, TransferBatch
 from finpay.ledger.verify import verify
 from tests.model.ledger import LIMIT, Account, BatchRequest, Ledger, Request
-from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder, bulk, fresh_key, item, transfer
+from tests.sql.ledger_fixtures import (
+    REFUSALS,
+    Bank,
+    Holder,
+    fresh_key,
+    item,
+    transfer,
+    transfer_batch,
+)
 
 # Some ten seconds; MODEL_RUNS=2000 takes ten minutes or more.
 RUNS: Final = int(os.environ.get("MODEL_RUNS", "30"))
@@ -179,7 +188,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (result.http_status, result.answer) == (first.http_status, first.answer)
             assert result.fingerprint == first.fingerprint
 
-    async def post_concurrently(self, postings: list[posting.Posting]) -> list[PostingResult]:
+    async def post_concurrently(self, postings: Sequence[posting.Posting]) -> list[PostingResult]:
         return await asyncio.gather(*map(self.environment.batcher.post, postings))
 
     def posting(
@@ -188,7 +197,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if isinstance(request, Request):
             return self.transfer(request, by_email=by_email)
         transfers = [self.transfer(each, by_email=by_email) for each in request.items]
-        return bulk(
+        return transfer_batch(
             self.holders[request.sender],
             *(
                 item(
@@ -202,7 +211,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ),
             mode="atomic" if request.atomic else "independent",
             key=request.key,
-            fingerprint=repr(request).encode(),
+            fingerprint=hashlib.sha256(repr(request).encode()).digest(),
         )
 
     def transfer(self, request: Request, *, by_email: bool) -> Transfer:
@@ -214,7 +223,7 @@ class LedgerMachine(RuleBasedStateMachine):
             request.amount,
             key=request.key,
             currency=request.currency,
-            fingerprint=repr(request).encode(),
+            fingerprint=hashlib.sha256(repr(request).encode()).digest(),
         )
         if by_email:
             made = structs.replace(

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 from typing import Final
 
 _MIGRATIONS: Final = "src/finpay/db/migrations/20261129"
-DECIDE: Final = f"{_MIGRATIONS}000007_ledger_decisions.sql"
-ARGUMENTS: Final = f"{_MIGRATIONS}000008_ledger_arguments.sql"
-POST: Final = f"{_MIGRATIONS}000009_ledger_posting.sql"
-ACCOUNTS: Final = f"{_MIGRATIONS}000010_ledger_administration.sql"
+OUTCOMES: Final = f"{_MIGRATIONS}000007_ledger_outcomes.sql"
+DECISIONS: Final = f"{_MIGRATIONS}000008_ledger_decisions.sql"
+OPERATIONS: Final = f"{_MIGRATIONS}000010_ledger_operations.sql"
+DECIDE: Final = f"{_MIGRATIONS}000009_ledger_decide_batch.sql"
+ARGUMENTS: Final = f"{_MIGRATIONS}000013_ledger_arguments.sql"
+POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
+MOVEMENTS: Final = f"{_MIGRATIONS}000019_ledger_movements.sql"
+ACCOUNTS: Final = f"{_MIGRATIONS}000020_ledger_administration.sql"
 LEDGER: Final = f"{_MIGRATIONS}000003_ledger.sql"
 AUDIT: Final = f"{_MIGRATIONS}000004_audit.sql"
-RIGHTS: Final = f"{_MIGRATIONS}000012_rights.sql"
+RIGHTS: Final = f"{_MIGRATIONS}000099_rights.sql"
 BATCHER: Final = "src/finpay/ledger/batcher.py"
 READS: Final = "src/finpay/ledger/reads.py"
 BATCHED_READS: Final = "src/finpay/ledger/batched_reads.py"
@@ -18,6 +22,10 @@ GATE_LUA: Final = "src/finpay/gate/gate.lua"
 REDIS_CLIENT: Final = "src/finpay/gate/redis_client.py"
 MICRO_BATCHER: Final = "src/finpay/concurrency/micro_batcher.py"
 PIPELINE: Final = "src/finpay/edge/pipeline.py"
+_RECEIVER_LIMIT: Final = (
+    "receiver_balance > 9007199254740991 - amount THEN 'balance_limit'\n    ELSE 'completed'\n"
+    "END;\n\n-- The outcome of a capture"
+)
 
 SQL: Final = "tests/sql"
 GATE: Final = "tests/gate"
@@ -37,31 +45,35 @@ class Mutant:
 
 MUTANTS: Final = (
     # What post_transfers decides.
-    Mutant("overdraw by one", DECIDE, "sender_available < amount", "sender_available + 1 < amount",
-           SQL),
-    Mutant("the last unit can't be sent", DECIDE, "sender_available < amount",
+    Mutant("overdraw by one", OUTCOMES, "sender_available < amount",
+           "sender_available + 1 < amount", SQL),
+    Mutant("the last unit can't be sent", OUTCOMES, "sender_available < amount",
            "sender_available <= amount", SQL),
-    Mutant("holds don't count", DECIDE, "balances[s] - helds[s],", "balances[s],", SQL),
-    Mutant("limit one too high", DECIDE, "> 9007199254740991 - amount",
-           "> 9007199254740992 - amount", SQL),
-    Mutant("limit one too low", DECIDE, "> 9007199254740991 - amount",
-           "> 9007199254740990 - amount", SQL),
-    Mutant("frozen sender sends", DECIDE, "WHEN sender_frozen THEN", "WHEN false THEN", SQL),
-    Mutant("frozen receiver receives", DECIDE, "WHEN receiver_frozen THEN", "WHEN false THEN", SQL),
-    Mutant("transfer to the own account", DECIDE, "WHEN same_account THEN", "WHEN false THEN", SQL),
-    Mutant("currencies mix", DECIDE, "WHEN sender_currency <> receiver_currency THEN",
+    Mutant("holds don't count", DECIDE, "balances[s] - helds[s],\n                    frozen[r]",
+           "balances[s],\n                    frozen[r]", SQL),
+    Mutant("limit one too high", OUTCOMES, _RECEIVER_LIMIT,
+           _RECEIVER_LIMIT.replace("4740991", "4740992"), SQL),
+    Mutant("limit one too low", OUTCOMES, _RECEIVER_LIMIT,
+           _RECEIVER_LIMIT.replace("4740991", "4740990"), SQL),
+    Mutant("frozen sender sends", OUTCOMES, "WHEN sender_frozen THEN 'account_frozen'",
+           "WHEN false THEN 'account_frozen'", SQL),
+    Mutant("frozen receiver receives", OUTCOMES, "WHEN receiver_frozen THEN", "WHEN false THEN",
+           SQL),
+    Mutant("transfer to the own account", OUTCOMES, "WHEN same_account THEN", "WHEN false THEN",
+           SQL),
+    Mutant("currencies mix", OUTCOMES, "WHEN sender_currency <> receiver_currency THEN",
            "WHEN false THEN", SQL),
-    Mutant("the request's currency is ignored", DECIDE, "WHEN currency <> sender_currency THEN",
+    Mutant("the request's currency is ignored", OUTCOMES, "WHEN currency <> sender_currency THEN",
            "WHEN false THEN", SQL),
     Mutant("system accounts take part", POST, " AND l.user_id IS NOT NULL\n", "\n", SQL),
-    Mutant("money is created", DECIDE, "balances[r] + amounts[i];", "balances[r] + amounts[i] + 1;",
+    Mutant("money is created", DECIDE, "balances[r] + amount;", "balances[r] + amount + 1;",
            SQL),
-    Mutant("money is lost", DECIDE, "balances[s]  := balances[s] - amounts[i];",
-           "balances[s]  := balances[s] - amounts[i] - 1;", SQL),
-    Mutant("the sender's version does not change", DECIDE, "versions[s]  := versions[s] + 1;", "",
+    Mutant("money is lost", DECIDE, "balances[p]  := balances[p] - amount;",
+           "balances[p]  := balances[p] - amount - 1;", SQL),
+    Mutant("the sender's version does not change", DECIDE, "versions[p]  := versions[p] + 1;", "",
            SQL),
-    Mutant("the receiver's sequence does not change", DECIDE, "sequences[r] := sequences[r] + 1;",
-           "", SQL),
+    Mutant("the receiver's sequence does not change", DECIDE,
+           "sequences[r] := sequences[r] + 1;\n                items", "items", SQL),
     Mutant("a failed transaction takes no sequence", DECIDE,
            "sequences[s] := sequences[s] + 1;  -- a failed", "-- a failed", SQL),
     Mutant("an entry has the wrong sign", POST, "i.sent_sequence, -i.amount,",
@@ -74,14 +86,14 @@ MUTANTS: Final = (
     Mutant("a reused key replays", POST, "THEN 'idempotency_key_reuse' END)",
            "THEN 'duplicate'::ledger.outcome END)", SQL),
     Mutant("receivers get no event", POST,
-           "(i.receiver, i.received_sequence, NULL, NULL, NULL)",
-           "(i.receiver, NULL::bigint, NULL, NULL, NULL)", SQL),
+           "(i.sender, i.sent_sequence), (i.receiver, i.received_sequence)\n    ) AS",
+           "(i.sender, i.sent_sequence), (i.receiver, NULL::bigint)\n    ) AS", SQL),
     Mutant("refusals leave no audit row", POST, "WHERE i.outcome IS NOT NULL;",
            "WHERE i.sent_sequence IS NOT NULL;", SQL),
     Mutant("locks in no order", POST, "ORDER BY l.id\n        FOR",
            "ORDER BY random()\n        FOR", SQL),
     Mutant("no locks", POST, "        FOR NO KEY UPDATE\n", "\n", SQL),
-    Mutant("a 402 is a 422", DECIDE, "'insufficient_funds' THEN 402",
+    Mutant("a 402 is a 422", OUTCOMES, "'insufficient_funds' THEN 402",
            "'insufficient_funds' THEN 422", SQL),
     # Transfer batches.
     Mutant("a refused atomic batch keeps versions", DECIDE, "versions[r]  := versions[r] - 1;", "",
@@ -92,23 +104,50 @@ MUTANTS: Final = (
            "        CONTINUE WHEN stored", "        last  := last + 1;\n"
            "        CONTINUE WHEN stored", SQL),
     Mutant("an atomic batch is independent", DECIDE,
-           "CONTINUE WHEN outcome = 'completed' OR modes[q] <> 'atomic';", "CONTINUE WHEN true;",
+           "CONTINUE WHEN outcome = 'completed' OR mode <> 'atomic';", "CONTINUE WHEN true;",
            SQL),
     Mutant("the range of a batch begins too early", DECIDE, "ROW(version_before + 1,",
            "ROW(version_before,", SQL),
+    # Operations.
+    Mutant("a capture takes more than is left", OUTCOMES,
+           "WHEN amount > remaining THEN 'amount_too_large'\n    WHEN receiver_balance",
+           "WHEN amount > remaining + 1 THEN 'amount_too_large'\n    WHEN receiver_balance", SQL),
+    Mutant("a refund exceeds its payment", OUTCOMES, "amount > remaining OR remaining = 0",
+           "amount > remaining + 1 OR remaining = 0", SQL),
+    Mutant("the sender voids a hold", OUTCOMES,
+           "WHEN is_sender THEN 'forbidden'\n    WHEN NOT is_open THEN 'hold_not_open'\n    ELSE",
+           "WHEN NOT is_open THEN 'hold_not_open'\n    ELSE", SQL),
+    Mutant("an expired hold is captured", OPERATIONS, " AND h.expires_at > moment AS", " AS", SQL),
+    Mutant("a final capture keeps the rest", DECISIONS,
+           "CASE WHEN is_final IS FALSE THEN effect.amount ELSE remaining END", "effect.amount",
+           SQL),
+    Mutant("a capture is counted in the limit again", DECISIONS,
+           "effect.given_back := effect.released - effect.amount;",
+           "effect.given_back := effect.released - 2 * effect.amount;", SQL),
+    Mutant("what was held on another day is given back", DECIDE, "OR target.is_of_today", "OR true",
+           SQL),
+    Mutant("limits are not kept", OUTCOMES,
+           "WHEN NOT within_limits THEN 'limit_exceeded'\n    WHEN s",
+           "WHEN false THEN 'limit_exceeded'\n    WHEN s", SQL),
+    Mutant("the receiver's row of a hold stays open", OPERATIONS,
+           "(c.sender, c.sender_sequence),\n" + 35 * " " + "(c.receiver, c.receiver_sequence)) AS",
+           "(c.sender, c.sender_sequence)) AS", SQL),
+    Mutant("a refund leaves no mark", OPERATIONS, "SET refunded_amount = c.taken, status",
+           "SET status", SQL),
     # Hostile arguments.
     Mutant("arguments are not checked", POST, "IF error IS NOT NULL THEN", "IF false THEN", SQL),
     # What else moves or guards money.
     Mutant("funding is done twice", ACCOUNTS,
            "WHERE k.principal_id = system_id AND k.key = of_key;", "WHERE false;", SQL),
-    Mutant("funding has one side", ACCOUNTS, "SET balance = a.balance - of_amount,",
+    Mutant("a movement has one side", MOVEMENTS, "SET balance = a.balance - of_amount,",
            "SET balance = a.balance,", SQL),
     Mutant("a status change has no event", ACCOUNTS,
            "INSERT INTO outbox.events (account_id, sequence, created_at, type, data, previous)",
            "INSERT INTO pg_temp.events (account_id, sequence, created_at, type, data, previous)",
            SQL),
     Mutant("any caller opens system accounts", ACCOUNTS,
-           "LANGUAGE plpgsql STRICT SECURITY DEFINER", "LANGUAGE plpgsql SECURITY DEFINER", SQL),
+           "ELSIF NOT EXISTS (SELECT FROM identity.users u WHERE u.id = open_account.user_id)",
+           "ELSIF false", SQL),
     Mutant("balances may be negative", LEDGER, "user_id IS NULL OR balance - held >= 0", "true",
            SQL),
     Mutant("entries may change", LEDGER, "BEFORE UPDATE OR DELETE ON ledger.entries",
@@ -129,10 +168,11 @@ MUTANTS: Final = (
            "                may_have_run |= error.may_have_run",
            "                may_have_run = error.may_have_run", SQL),
     # Reads that share a statement.
-    Mutant("the page of another account", READS, "pages[place - 1] =",
-           "pages[place % len(pages)] =", f"{SQL}/test_reader.py"),
+    Mutant("the page of another account", READS, "pages[number - 1] =",
+           "pages[number % len(pages)] =", f"{SQL}/test_batched_reads.py"),
     Mutant("accounts in any order", READS, "[found.get(user) for user in users]",
-           "[*found.values(), *[None] * (len(users) - len(found))]", f"{SQL}/test_reader.py"),
+           "[*found.values(), *[None] * (len(users) - len(found))]",
+           f"{SQL}/test_batched_reads.py"),
     # The gate.
     Mutant("any request may end a claim", GATE_LUA, "stored == 'C' .. token",
            "string.sub(stored, 1, 1) == 'C'", GATE),

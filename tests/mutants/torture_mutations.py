@@ -7,9 +7,9 @@ from torture.fault_plan import Fault
 from torture.load import THINK_S
 
 _MIGRATIONS: Final = "src/finpay/db/migrations/20261129"
-DECIDE: Final = f"{_MIGRATIONS}000007_ledger_decisions.sql"
-POST: Final = f"{_MIGRATIONS}000009_ledger_posting.sql"
-RIGHTS: Final = f"{_MIGRATIONS}000012_rights.sql"
+DECIDE: Final = f"{_MIGRATIONS}000009_ledger_decide_batch.sql"
+POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
+RIGHTS: Final = f"{_MIGRATIONS}000099_rights.sql"
 POSTING: Final = "src/finpay/ledger/posting.py"
 BATCHER: Final = "src/finpay/ledger/batcher.py"
 POOL: Final = "src/finpay/db/pool.py"
@@ -144,8 +144,8 @@ PLANTS: Final = (
     ),
     Plant(
         "money is created",
-        (Edit(DECIDE, "balances[r]  := balances[r] + amounts[i];",
-              "balances[r]  := balances[r] + amounts[i] + 1;"),),
+        (Edit(DECIDE, "balances[r]  := balances[r] + amount;",
+              "balances[r]  := balances[r] + amount + 1;"),),
         (Fault.KILL_API,),
         ("unbalanced", "drifted", "impossible_reads"),
         minutes=0.1,

@@ -3,8 +3,8 @@
 --
 -- The subjects are what the traffic of test_verify.py leaves behind: the accounts :alice, :bob,
 -- :dollars and :system, the user :alice_user, the transactions :early and :late (completed, alice
--- to bob) and :failed (of alice, between the two), of :bob_user's bulks :many, :many_failed,
--- :many_last and :whole_last, and a :stranger whom nobody knows.
+-- to bob) and :failed (of alice, between the two), of :bob_user's transfer
+-- batches :many, :many_failed, :many_last and :whole_last, and the id :unknown, which no row has.
 
 -- name: a_balance_is_one_more
 -- alice: totals, balances
@@ -54,9 +54,9 @@ DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :late;
 -- early: double_entry, balances, running_balances, versions, events, failures
 DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :early;
 
--- name: an_entry_belongs_to_somebody_else
+-- name: an_entry_belongs_to_another_account
 -- late: entries, balances, running_balances, versions, events
-UPDATE ledger.entries SET account_id = :stranger
+UPDATE ledger.entries SET account_id = :unknown
 WHERE account_id = :alice AND transaction_id = :late;
 
 -- name: an_entry_is_of_another_moment
@@ -65,11 +65,11 @@ UPDATE ledger.entries SET created_at = created_at + interval '1 microsecond'
 WHERE account_id = :alice AND transaction_id = :late;
 
 -- name: a_transaction_is_one_more
--- late: entries
+-- late: entries, limits
 UPDATE ledger.transactions SET amount = amount + 1 WHERE id = :late;
 
 -- name: a_transaction_is_gone
--- late: double_entry, idempotency_keys, audit
+-- late: double_entry, limits, idempotency_keys, audit
 DELETE FROM ledger.transactions WHERE id = :late;
 
 -- name: a_transaction_names_the_next_entry_of_its_sender
@@ -92,12 +92,8 @@ UPDATE ledger.transactions SET sender_version = 1 WHERE id = :failed;
 -- failed: failures
 UPDATE ledger.transactions SET receiver_version = 1 WHERE id = :failed;
 
--- name: a_completed_transaction_calls_itself_pending
--- late: double_entry
-UPDATE ledger.transactions SET status = 'pending' WHERE id = :late;
-
 -- name: a_failed_transaction_calls_itself_completed
--- failed: double_entry, events, failures, idempotency_keys, audit
+-- failed: double_entry, events, failures, limits, idempotency_keys, audit
 UPDATE ledger.transactions
 SET status = 'completed', failure_code = NULL, sender_version = 1, receiver_version = 1
 WHERE id = :failed;
@@ -107,12 +103,12 @@ WHERE id = :failed;
 UPDATE ledger.transactions SET currency = 'USD' WHERE id = :late;
 
 -- name: a_transfer_calls_itself_funding
--- late: parties
+-- late: limits, parties
 UPDATE ledger.transactions SET type = 'funding' WHERE id = :late;
 
--- name: a_failed_transaction_was_sent_to_nobody
+-- name: a_failed_transaction_has_an_unknown_receiver
 -- failed: parties
-UPDATE ledger.transactions SET receiver_id = :stranger WHERE id = :failed;
+UPDATE ledger.transactions SET receiver_id = :unknown WHERE id = :failed;
 
 -- name: a_failed_transaction_was_sent_to_the_system
 -- failed: parties
@@ -193,9 +189,9 @@ WHERE account_id = :alice AND version = 1;
 DELETE FROM identity.users WHERE id = :alice_user;
 
 -- name: a_user_has_no_account
--- stranger: owners
+-- unknown: owners
 INSERT INTO identity.users (id, email, password_hash)
-VALUES (:stranger, 'stranger@example.com', 'none');
+VALUES (:unknown, 'unknown@example.com', 'none');
 
 -- name: an_entry_counts_one_step_more
 -- alice: events
@@ -210,25 +206,25 @@ DELETE FROM outbox.events WHERE account_id = :alice AND transaction_id IS NULL;
 -- alice: sequences, events
 DELETE FROM outbox.events WHERE account_id = :alice AND transaction_id = :late;
 
--- name: an_event_tells_of_another_transaction
+-- name: an_event_names_another_transaction
 -- late: events, idempotency_keys
 UPDATE outbox.events SET transaction_id = :early
 WHERE account_id = :alice AND transaction_id = :late;
 
--- name: an_event_tells_of_another_outcome
+-- name: an_event_names_another_outcome
 -- failed: events
 UPDATE outbox.events SET type = 'transaction.completed' WHERE transaction_id = :failed;
 
--- name: an_event_tells_the_receiver_who_sent_it
+-- name: an_event_of_the_receiver_names_the_sender
 -- late: events
 UPDATE outbox.events SET actor_id = :alice_user WHERE account_id = :bob AND transaction_id = :late;
 
--- name: an_event_tells_the_receiver_which_request_it_was
+-- name: an_event_of_the_receiver_names_the_request
 -- bob: events
 UPDATE outbox.events SET request_id = 'req_other'
 WHERE account_id = :bob AND transaction_id = :late;
 
--- name: an_event_tells_of_money_that_is_not_there
+-- name: an_event_names_an_unknown_transaction
 -- alice: events
 UPDATE outbox.events SET type = 'transaction.completed'
 WHERE account_id = :alice AND transaction_id IS NULL;
@@ -246,19 +242,19 @@ INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) VALUES (:bo
 -- bob: sequences
 INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) VALUES (:bob, 1000000);
 
--- name: retention_tells_of_nobody
--- stranger: sequences
-INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) VALUES (:stranger, 1);
+-- name: retention_names_an_unknown_account
+-- unknown: sequences
+INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) VALUES (:unknown, 1);
 
 -- name: an_event_is_of_another_moment
 -- late: events
 UPDATE outbox.events SET created_at = created_at + interval '1 microsecond'
 WHERE account_id = :bob AND transaction_id = :late;
 
--- name: an_event_belongs_to_nobody
--- stranger: events
+-- name: an_event_belongs_to_an_unknown_account
+-- unknown: events
 INSERT INTO outbox.events (account_id, sequence, created_at, type, data)
-VALUES (:stranger, 1, now(), 'account.updated', '{}');
+VALUES (:unknown, 1, now(), 'account.updated', '{}');
 
 -- name: the_system_account_has_an_event
 -- system: events
@@ -314,7 +310,7 @@ FROM ledger.idempotency_keys WHERE transaction_id = :late;
 
 -- name: a_key_names_a_transaction_that_is_not_there
 -- late: idempotency_keys
-UPDATE ledger.idempotency_keys SET transaction_id = :stranger WHERE transaction_id = :late;
+UPDATE ledger.idempotency_keys SET transaction_id = :unknown WHERE transaction_id = :late;
 
 -- name: a_key_answers_another_status
 -- late: idempotency_keys
@@ -324,10 +320,10 @@ UPDATE ledger.idempotency_keys SET http_status = 402 WHERE transaction_id = :lat
 -- failed: idempotency_keys
 UPDATE ledger.idempotency_keys SET http_status = 201 WHERE transaction_id = :failed;
 
--- name: a_key_of_a_refusal_says_it_failed
--- alice_user: idempotency_keys
-UPDATE ledger.idempotency_keys SET http_status = 402
-WHERE transaction_id IS NULL AND principal_id = :alice_user;
+-- name: a_key_of_a_refusal_says_it_is_done
+-- alice_user: idempotency_keys, audit
+UPDATE ledger.idempotency_keys SET http_status = 200
+WHERE transaction_id IS NULL AND principal_id = :alice_user AND http_status = 422;
 
 -- name: a_key_of_the_operator_says_it_is_done
 -- system: idempotency_keys
@@ -344,12 +340,12 @@ WHERE transaction_id = :late;
 UPDATE ledger.idempotency_keys k SET principal_id = a.user_id FROM ledger.accounts a
 WHERE a.id = :bob AND k.transaction_id = :late;
 
--- name: a_key_belongs_to_nobody
--- stranger: idempotency_keys
-UPDATE ledger.idempotency_keys SET principal_id = :stranger
+-- name: a_key_belongs_to_an_unknown_user
+-- unknown: idempotency_keys
+UPDATE ledger.idempotency_keys SET principal_id = :unknown
 WHERE transaction_id IS NULL AND http_status = 200 AND principal_id = :system;
 
--- name: an_event_tells_another_key
+-- name: an_event_names_another_key
 -- late: idempotency_keys
 UPDATE outbox.events SET idempotency_key = 'another'
 WHERE account_id = :alice AND transaction_id = :late;
@@ -363,11 +359,11 @@ DELETE FROM audit.log WHERE subject_id = :late;
 INSERT INTO audit.log (created_at, actor_id, subject_id, action)
 SELECT created_at, actor_id, subject_id, action FROM audit.log WHERE subject_id = :late;
 
--- name: an_audit_row_names_somebody_else
+-- name: an_audit_row_names_another_user
 -- late: audit
-UPDATE audit.log SET actor_id = :stranger WHERE subject_id = :late;
+UPDATE audit.log SET actor_id = :unknown WHERE subject_id = :late;
 
--- name: an_audit_row_tells_another_outcome
+-- name: an_audit_row_names_another_outcome
 -- failed: audit
 UPDATE audit.log SET action = 'transaction.completed' WHERE subject_id = :failed;
 
@@ -375,15 +371,15 @@ UPDATE audit.log SET action = 'transaction.completed' WHERE subject_id = :failed
 -- late: audit
 UPDATE audit.log SET created_at = created_at + interval '1 microsecond' WHERE subject_id = :late;
 
--- name: an_audit_row_tells_of_a_transaction_that_is_not_there
--- stranger: audit
+-- name: an_audit_row_names_an_unknown_transaction
+-- unknown: audit
 INSERT INTO audit.log (created_at, subject_id, action)
-VALUES (now(), :stranger, 'transaction.completed');
+VALUES (now(), :unknown, 'transaction.completed');
 
--- name: an_audit_row_tells_of_an_account_that_is_not_there
--- stranger: audit
+-- name: an_audit_row_names_an_unknown_account
+-- unknown: audit
 INSERT INTO audit.log (created_at, subject_id, action)
-VALUES (now(), :stranger, 'account.updated');
+VALUES (now(), :unknown, 'account.updated');
 
 -- name: a_refusal_has_no_audit_row
 -- alice_user: audit

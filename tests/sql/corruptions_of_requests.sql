@@ -56,7 +56,7 @@ UPDATE ledger.schedules SET next_at = next_at + interval '1 hour' WHERE id = :sc
 -- scheduled: schedules
 UPDATE ledger.schedules SET amount = amount + 1 WHERE id = :scheduled;
 
--- name: a_schedule_has_the_currency_of_nobody
+-- name: a_schedule_has_the_currency_of_neither_party
 -- scheduled: schedules
 UPDATE ledger.schedules SET currency = 'USD' WHERE id = :scheduled;
 

@@ -13,6 +13,7 @@ from finpay.ledger import administration
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import (
     Mode,
+    Operation,
     Posting,
     PostingResult,
     Transfer,
@@ -22,10 +23,21 @@ from finpay.ledger.posting import (
 )
 
 LIMIT: Final = 2**53 - 1
-REPLY: Final = '{"currency":"%s","receiver":"%s","balance_after":%s,"created_at":"%s"}'
+REPLY: Final = (
+    '{"currency":"%1$s","receiver":"%2$s","balance_after":%3$s,"created_at":"%4$s",'
+    '"available_after":%5$s}'
+)
+# As the API's templates, with everything that an operation can fill in.
+OPERATION_REPLY: Final = (
+    '{"currency":"%1$s","other":"%2$s","balance_after":"%3$s","created_at":"%4$s",'
+    '"available_after":"%5$s","amount":%6$s,"description":%7$s,"metadata":[%8$s],"taken":"%9$s",'
+    '"made_at":"%10$s","expires_at":"%11$s"}'
+)
 REFUSALS: Final = [
-    f'{{"code":"{outcome}","request_id":"%1$s","transaction_id":"%2$s"}}' for outcome in Outcome
-] + [f'{{"code":"{outcome}","request_id":"%1$s","index":%2$s%3$s}}' for outcome in Outcome]
+    f'{{"code":"{outcome}","request_id":"%1$s"{index}%3$s}}'
+    for index in ("", ',"index":%2$s')
+    for outcome in Outcome
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +94,24 @@ class Bank:
             self.owner, holder.public_id, "frozen", "a test", fresh_key()
         )
 
-    async def hold(self, holder: Holder, amount: int) -> None:
-        """Money set aside, as holds will do it: there is no function for it yet."""
+    async def hold(
+        self, sender: Holder, receiver: Holder, amount: int, **changes: Any
+    ) -> Operation:
+        """An open hold; returns its request, whose id is the hold's."""
+        request = hold(sender, receiver, amount, **changes)
+        (posted,) = await self.post(request)
+        assert posted.outcome is Outcome.COMPLETED, posted
+        return request
+
+    async def limit(
+        self, holder: Holder, *, single: int | None = None, daily: int | None = None
+    ) -> None:
+        """Limits without the operator's command, to try the decision alone."""
         await self.owner.execute(
-            "UPDATE ledger.accounts SET held = $2 WHERE id = $1", holder.account_id, amount
+            "UPDATE ledger.accounts SET limit_single = $2, limit_daily = $3 WHERE id = $1",
+            holder.account_id,
+            single,
+            daily,
         )
 
     async def post(self, *requests: Posting) -> list[PostingResult]:
@@ -104,7 +130,11 @@ class Bank:
         balance: int = (await self.account(holder))["balance"]
         return balance
 
-    async def transaction(self, transfer: Transfer) -> Record:
+    async def held(self, holder: Holder) -> int:
+        held: int = (await self.account(holder))["held"]
+        return held
+
+    async def transaction(self, transfer: Transfer | Operation) -> Record:
         return await self.row("SELECT * FROM ledger.transactions WHERE id = $1", transfer.id)
 
     async def row(self, query: str, *args: object) -> Record:
@@ -112,7 +142,7 @@ class Bank:
         (row,) = await self.app.fetch(query, *args)
         return row
 
-    async def until_somebody_waits(self) -> None:
+    async def until_a_statement_waits(self) -> None:
         """Until a statement in this database waits for a lock."""
         async with asyncio.timeout(10):
             while not await self.count(
@@ -147,15 +177,15 @@ def transfer(sender: Holder, receiver: Holder, amount: int, **changes: Any) -> T
     return structs.replace(plain, **changes)
 
 
-def again(item: Transfer, **changes: Any) -> Transfer:
+def retry(item: Transfer, **changes: Any) -> Transfer:
     """The same request once more: another id and request, the same key and fingerprint."""
     return structs.replace(item, id=ids.new_uuid(), request_id="req_again", **changes)
 
 
-def bulk(
+def transfer_batch(
     sender: Holder, *items: TransferItem, mode: Mode = "independent", **changes: Any
 ) -> TransferBatch:
-    """A well-formed bulk with a key of its own; `changes` are fields of TransferBatch."""
+    """A well-formed transfer batch with a key of its own; `changes` are fields of TransferBatch."""
     plain = TransferBatch(
         sender_id=sender.account_id,
         mode=mode,
@@ -169,7 +199,7 @@ def bulk(
 
 
 def item(receiver: Holder, amount: int, **changes: Any) -> TransferItem:
-    """One transfer of a bulk; `changes` are fields of TransferItem."""
+    """One transfer of a transfer batch; `changes` are fields of TransferItem."""
     plain = TransferItem(
         id=ids.new_uuid(),
         receiver_id=receiver.account_id,
@@ -183,10 +213,42 @@ def item(receiver: Holder, amount: int, **changes: Any) -> TransferItem:
     return structs.replace(plain, **changes)
 
 
-def bulk_again(request: TransferBatch, **changes: Any) -> TransferBatch:
-    """The same bulk once more: other ids and another request, the same key and fingerprint."""
+def retry_batch(request: TransferBatch, **changes: Any) -> TransferBatch:
+    """The same transfer batch once more: other ids and request, the same key and fingerprint."""
     items = [structs.replace(one, id=ids.new_uuid()) for one in request.items]
     return structs.replace(request, items=items, request_id="req_again", **changes)
+
+
+def operation(mode: Mode, caller: Holder, **changes: Any) -> Operation:
+    """A well-formed operation with a key of its own; `changes` are fields of Operation."""
+    plain = Operation(
+        mode=mode,
+        id=ids.new_uuid(),
+        sender_id=caller.account_id,
+        key=fresh_key(),
+        fingerprint=b"fingerprint",
+        request_id="req_test",
+        address="192.0.2.1",
+        reply=OPERATION_REPLY,
+    )
+    return structs.replace(plain, **changes)
+
+
+def hold(sender: Holder, receiver: Holder, amount: int, **changes: Any) -> Operation:
+    changes = {"expires_in_s": 600, **changes}
+    return operation("hold", sender, receiver_id=receiver.account_id, amount=amount, **changes)
+
+
+def capture(receiver: Holder, target: UUID, amount: int | None = None, **changes: Any) -> Operation:
+    return operation("capture", receiver, target=target, amount=amount, **changes)
+
+
+def void(receiver: Holder, target: UUID, **changes: Any) -> Operation:
+    return operation("void", receiver, target=target, **changes)
+
+
+def refund(receiver: Holder, target: UUID, amount: int | None = None, **changes: Any) -> Operation:
+    return operation("refund", receiver, target=target, amount=amount, **changes)
 
 
 def fresh_key() -> str:

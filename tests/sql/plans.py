@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import asyncpg
+
 from finpay.db.pool import Transaction
 
 # The driver prepares every query, and after five calls PostgreSQL may turn to a generic plan.
@@ -23,8 +25,10 @@ async def plan_of(connection: Transaction, query: str, *args: object) -> dict[st
     )
     values = ", ".join(value for (value,) in quoted)
     for _ in range(CALLS):
-        ((told,),) = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({values})")
-    plan: dict[str, Any] = json.loads(told)[0]["Plan"]
+        ((explained,),) = await connection.fetch(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot({values})"
+        )
+    plan: dict[str, Any] = json.loads(explained)[0]["Plan"]
     return plan
 
 
@@ -43,3 +47,12 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for child in plan.get("Plans", []):
         yield from nodes(child)
+
+
+async def sequential_scans(connection: asyncpg.Connection) -> dict[str, int]:
+    """Per table, so that a failure names it."""
+    rows = await connection.fetch(
+        "SELECT relid::regclass::text AS name, seq_scan FROM pg_stat_user_tables "
+        "WHERE schemaname IN ('ledger', 'identity', 'audit', 'outbox')"
+    )
+    return {row["name"]: row["seq_scan"] for row in rows}

@@ -15,10 +15,10 @@ from tests.sql.schedule_fixtures import ask, change, origin, plan, run_due
 async def request_traffic(bank: Bank, alice: Holder, bob: Holder) -> dict[str, UUID]:
     """Requests and schedules in each state, refused and repeated ones too."""
     paid, open_, declined = [await ask(bank, alice, bob, amount=5) for _ in range(3)]
-    for_anybody, too_much = await ask(bank, bob, None), await ask(bank, bob, alice, amount=10**6)
+    without_payer, too_much = await ask(bank, bob, None), await ask(bank, bob, alice, amount=10**6)
     canceled = await ask(bank, alice, bob)
     payment = await pay(bank, bob, paid)
-    for payer, request in ((alice, for_anybody), (alice, too_much), (bob, for_anybody)):
+    for payer, request in ((alice, without_payer), (alice, too_much), (bob, without_payer)):
         await pay(bank, payer, request)
     await pay(bank, alice, canceled)  # forbidden
     await payment_requests.end(bank.app, origin(bob), declined, "declined", None)

@@ -46,7 +46,7 @@ async def plan(
 async def ask(
     bank: Bank, requester: Holder, payer: Holder | None, amount: int = 10, **changes: Any
 ) -> UUID:
-    """A payment request of one side to the other, or to whoever has its id."""
+    """A payment request of one side to the other, or to any payer who has its id."""
     members: dict[str, Any] = {
         "amounts": [amount],
         "payer_emails": [None if payer is None else payer.email],

@@ -39,11 +39,10 @@ async def test_funding_moves_money_from_the_system_account(bank: Bank) -> None:
 
 
 @pytest.mark.contract("4.1.7")
-async def test_target_is_an_email_in_any_case_or_width(bank: Bank) -> None:
+async def test_target_is_an_id_or_an_email(bank: Bank) -> None:
     a = await bank.open()
-    full_width = a.email.replace("@", "＠").replace("example", "ＥＸＡＭＰＬＥ")
-    assert (await fund(bank.owner, f" {a.email.upper()} ", 1, fresh_key())).balance == 1
-    assert (await fund(bank.owner, full_width.replace("＠", "@"), 1, fresh_key())).balance == 2
+    assert (await fund(bank.owner, a.public_id, 1, fresh_key())).balance == 1
+    assert (await fund(bank.owner, a.email, 1, fresh_key())).balance == 2
 
 
 @pytest.mark.contract("4.1.7")
@@ -72,7 +71,7 @@ async def test_command_waits_for_another_one_with_its_key(bank: Bank) -> None:
             FUND, ids.new_uuid(), a.account_id, key, _fingerprint("account fund", a.public_id, 1)
         )
         second = asyncio.create_task(fund(bank.owner, a.public_id, 1, key))
-        await bank.until_somebody_waits()
+        await bank.until_a_statement_waits()
     assert (await second).repeated
     async with bank.owner.transaction() as first:
         await first.execute(
@@ -82,7 +81,7 @@ async def test_command_waits_for_another_one_with_its_key(bank: Bank) -> None:
             _fingerprint("account status", a.public_id, "frozen", "x"),
         )
         change = asyncio.create_task(set_status(bank.owner, a.public_id, "frozen", "x", other_key))
-        await bank.until_somebody_waits()
+        await bank.until_a_statement_waits()
     assert (await change).repeated
 
 
@@ -91,7 +90,7 @@ async def test_funding_sees_the_freeze_that_it_waited_for(bank: Bank) -> None:
     async with bank.owner.transaction() as first:
         await first.execute(FREEZE, a.account_id, fresh_key(), b"")
         funding = asyncio.create_task(bank.fund(a, 1))
-        await bank.until_somebody_waits()
+        await bank.until_a_statement_waits()
     with pytest.raises(FinPayError) as refused:
         await funding
     assert refused.value.code is Code.RECEIVER_UNAVAILABLE

@@ -65,7 +65,7 @@ async def test_a_read_sees_what_was_committed_before_it_was_asked(bank: Bank) ->
     """Also while other reads are under way: it never joins one that has left."""
     a, b = await bank.open(1_000), await bank.open()
     together = BatchedReads(bank.app)
-    others = [asyncio.ensure_future(_again_and_again(together, b)) for _ in range(8)]
+    others = [asyncio.ensure_future(_read_repeatedly(together, b)) for _ in range(8)]
     try:
         for sent in range(1, 101):
             await bank.post(transfer(a, b, 1))
@@ -81,14 +81,14 @@ async def test_a_read_sees_what_was_committed_before_it_was_asked(bank: Bank) ->
         await asyncio.gather(*others, return_exceptions=True)
 
 
-async def test_a_lost_connection_spoils_nobody(bank: Bank, postgres_server: Cluster) -> None:
-    """Whoever shares a statement would share its loss, so it is asked once more."""
+async def test_a_lost_connection_fails_no_read(bank: Bank, postgres_server: Cluster) -> None:
+    """All reads of a statement would fail with it, so it is retried once."""
     holder = await bank.open(5)
     database = Database(bank.url, size=1)
     together = BatchedReads(database)
     row = await database.fetch_one("SELECT pg_backend_pid() AS pid")
     assert row is not None
-    # While the loop stands still, so that the loss is only seen when somebody asks.
+    # While the loop is blocked, so that the loss is only noticed by the next read.
     postgres_server.sql(f"SELECT pg_terminate_backend({row['pid']}, 5000)")
     accounts = await asyncio.gather(*(together.account(holder.user_id) for _ in range(20)))
     assert [account and account.balance for account in accounts] == [5] * 20
@@ -126,7 +126,7 @@ async def test_a_database_that_does_not_answer_is_unavailable_in_time(
     assert all(isinstance(result, Unavailable) for result in results)
 
 
-async def _again_and_again(together: BatchedReads, holder: Holder) -> None:
+async def _read_repeatedly(together: BatchedReads, holder: Holder) -> None:
     while True:
         await together.account(holder.user_id)
         await together.newest(holder.account_id, 2)

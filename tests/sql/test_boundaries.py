@@ -27,11 +27,11 @@ async def test_what_is_available_can_be_sent(
     bank: Bank, balance: int, held: int, amount: int, outcome: str
 ) -> None:
     a, b = await bank.open(balance), await bank.open()
-    await bank.hold(a, held)
+    if held:
+        await bank.hold(a, b, held)
     assert await bank.outcome(transfer(a, b, amount)) == outcome
     moved = amount if outcome == "completed" else 0
     assert (await bank.balance(a), await bank.balance(b)) == (balance - moved, moved)
-    await bank.hold(a, 0)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,6 @@ async def test_a_funding_beyond_the_limit(bank: Bank, balance: int, amount: int)
 
 async def test_a_hold_does_not_count_against_the_receiver_s_limit(bank: Bank) -> None:
     a, b = await bank.open(10), await bank.open(LIMIT - 5)
-    await bank.hold(b, LIMIT - 5)
+    await bank.hold(b, a, LIMIT - 5)
     assert await bank.outcome(transfer(a, b, 6)) == "balance_limit"
     assert await bank.outcome(transfer(a, b, 5)) == "completed"
-    await bank.hold(b, 0)

@@ -6,8 +6,7 @@ import asyncpg
 import pytest
 
 from finpay import ids
-from finpay.ledger.outcome import Outcome
-from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, again, transfer
+from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, retry, transfer
 
 
 @pytest.mark.contract("2.2.1")
@@ -45,17 +44,17 @@ async def test_refused_neighbours_change_nothing(bank: Bank) -> None:
     frozen = await bank.open(100, frozen=True)
     dollars = await bank.open(100, currency="USD")
     full = await bank.open(LIMIT)
-    stranger = ids.new_uuid()
+    unknown = ids.new_uuid()
     used = transfer(a, b, 10)
     await bank.post(used)
     items = {
-        again(used): "duplicate",
-        again(used, fingerprint=b"another"): "idempotency_key_reuse",
+        retry(used): "duplicate",
+        retry(used, fingerprint=b"another"): "idempotency_key_reuse",
         transfer(a, b, 1): "completed",
         transfer(frozen, b, 1): "account_frozen",
         transfer(a, a, 1): "same_account",
         transfer(a, b, 2): "completed",
-        transfer(a, Holder(stranger, stranger, ""), 1): "receiver_not_found",
+        transfer(a, Holder(unknown, unknown, ""), 1): "receiver_not_found",
         transfer(a, frozen, 1): "receiver_unavailable",
         transfer(a, dollars, 1): "currency_mismatch",
         transfer(b, a, 1_000): "insufficient_funds",
@@ -65,16 +64,16 @@ async def test_refused_neighbours_change_nothing(bank: Bank) -> None:
     # The two that share a key go into batches of their own: the batcher sees to that.
     outcomes = await bank.outcomes(*list(items)[1:])
     assert outcomes == list(items.values())[1:]
-    assert set(outcomes) | {"duplicate"} == set(Outcome)
+    assert len({*outcomes, "duplicate"}) == len(items) - 2
     balances = [await bank.balance(h) for h in (a, b, frozen, dollars, full)]
     assert balances == [100, 0, 100, 100, LIMIT]
     assert (await bank.account(a))["version"] == 5  # funded, 10, 1, 2 sent, 13 received
 
 
 async def test_an_empty_account_list_is_a_bug_and_says_so(bank: Bank) -> None:
-    stranger = Holder(ids.new_uuid(), ids.new_uuid(), "")
+    unknown = Holder(ids.new_uuid(), ids.new_uuid(), "")
     with pytest.raises(asyncpg.InvalidParameterValueError, match="is not a user account"):
-        await bank.post(transfer(stranger, stranger, 1))
+        await bank.post(transfer(unknown, unknown, 1))
 
 
 async def test_two_items_with_one_key_are_refused_as_a_whole(bank: Bank) -> None:
@@ -82,7 +81,7 @@ async def test_two_items_with_one_key_are_refused_as_a_whole(bank: Bank) -> None
     a, b = await bank.open(100), await bank.open()
     item = transfer(a, b, 1)
     with pytest.raises(Exception, match="idempotency_keys_pkey"):
-        await bank.post(item, again(item))
+        await bank.post(item, retry(item))
     assert await bank.balance(a) == 100
 
 
@@ -128,7 +127,7 @@ async def test_a_batch_reports_what_the_caches_need(bank: Bank) -> None:
 async def test_a_completed_transaction_is_written_once_everywhere(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     item = transfer(a, b, 60, description="rent", metadata='{"k": "v"}', currency="ZAR")
-    await bank.post(item, transfer(a, b, 1_000))  # beside one that fails
+    await bank.post(item, transfer(a, b, 1_000))  # in a batch with one that fails
     row = await bank.transaction(item)
     assert (row["type"], row["status"], row["failure_code"]) == ("transfer", "completed", None)
     assert await bank.count("ledger.failed_transactions", "transaction_id = $1", item.id) == 0

@@ -1,4 +1,4 @@
-"""Events: whose they are, what they tell, and that none appears behind one that was read."""
+"""Events: owners, content, and that none appears below a sequence that was read."""
 
 import asyncio
 import random
@@ -40,14 +40,14 @@ async def test_each_side_has_an_event_of_its_own(bank: Bank) -> None:
     await bank.fund(a, 1)  # so that the two entries have different versions
     item = transfer(a, b, 1, description="Lunch", metadata='{"table":"4"}')
     await bank.post(item)
-    sent, received = await told(bank, a), await told(bank, b)
+    sent, received = await latest_event(bank, a), await latest_event(bank, b)
     assert sent["data"]["object"]["balance_after"] == 7_000_122
     assert received["data"]["object"]["balance_after"] == 9_000_457
     assert (sent["data"]["object"]["direction"], received["data"]["object"]["direction"]) == (
         "sent",
         "received",
     )
-    own = {"direction": None, "balance_after": None}
+    own = {"direction": None, "balance_after": None, "available_after": None}
     assert sent["data"]["object"] | own == received["data"]["object"] | own
     assert sent["request"] == {"id": "req_test", "idempotency_key": item.key}
     assert sent["actor"] == ids.encode("usr", a.user_id)
@@ -61,7 +61,7 @@ async def test_each_side_has_an_event_of_its_own(bank: Bank) -> None:
 async def test_a_failed_one_is_the_senders_alone(bank: Bank) -> None:
     a, b = await bank.open(5), await bank.open()
     await bank.post(transfer(a, b, 6))
-    event = await told(bank, a)
+    event = await latest_event(bank, a)
     assert event["type"] == "transaction.failed"
     subject = event["data"]["object"]
     assert (subject["status"], subject["failure_code"]) == ("failed", "insufficient_funds")
@@ -70,12 +70,12 @@ async def test_a_failed_one_is_the_senders_alone(bank: Bank) -> None:
     assert await page(bank, b) == []
 
 
-async def test_a_status_of_later_does_not_change_what_was_told(bank: Bank) -> None:
+async def test_a_later_status_changes_no_event(bank: Bank) -> None:
     """The event says what it said, also when the transaction has moved on."""
     a, b = await bank.open(5), await bank.open()
     item = transfer(a, b, 5)
     await bank.post(item)
-    before = [await told(bank, holder) for holder in (a, b)]
+    before = [await latest_event(bank, holder) for holder in (a, b)]
     await bank.owner.execute(
         "UPDATE ledger.transactions SET status = 'reversed' WHERE id = $1", item.id
     )
@@ -83,12 +83,12 @@ async def test_a_status_of_later_does_not_change_what_was_told(bank: Bank) -> No
     assert [(await page(bank, holder))[at] for holder, at in ((a, 1), (b, 0))] == before
 
 
-async def test_a_status_change_tells_the_whole_account(bank: Bank) -> None:
+async def test_a_status_change_has_the_whole_account(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     await bank.post(transfer(a, b, 1))
-    await bank.hold(a, 9)
+    await bank.hold(a, b, 9)
     await bank.freeze(a)
-    event = await told(bank, a)
+    event = await latest_event(bank, a)
     assert event["type"] == "account.updated"
     account = await bank.account(a)
     assert event["data"] == {
@@ -96,23 +96,24 @@ async def test_a_status_change_tells_the_whole_account(bank: Bank) -> None:
             "id": a.public_id, "object": "account", "balance": 99, "available": 90, "held": 9,
             "currency": "ZAR", "status": "frozen", "version": 2,
             "created_at": account["created_at"].isoformat().replace("+00:00", "Z"),
+            "limits": event["data"]["object"]["limits"],
         },
         "previous": {"status": "active"},
     }  # fmt: skip
     assert (event["request"], event["actor"]) == (None, None)
     await bank.post(transfer(b, b, 1), transfer(b, a, 1))
-    assert (await told(bank, a)) == event, "a refusal changes no account"
+    assert (await latest_event(bank, a)) == event, "a refusal changes no account"
 
 
-async def test_an_event_is_found_by_its_id_and_by_its_place_alike(bank: Bank) -> None:
+async def test_an_event_is_found_by_its_id_and_by_its_sequence(bank: Bank) -> None:
     a, b = await bank.open(50), await bank.open()
     await bank.post(*(transfer(a, b, amount) for amount in (1, 2, 1_000, 3)))
     await bank.freeze(b)
     every = [(holder, event) for holder in (a, b) for event in await read(bank, holder)]
     assert len(every) == 5 + 4
-    places = [(holder.account_id, event.sequence) for holder, event in every]
-    by_places = await events.by_keys(bank.app, [*places, (a.account_id, 99), (b.user_id, 1)])
-    assert by_places == dict(zip(places, (event for _, event in every), strict=True))
+    keys = [(holder.account_id, event.sequence) for holder, event in every]
+    by_keys = await events.by_keys(bank.app, [*keys, (a.account_id, 99), (b.user_id, 1)])
+    assert by_keys == dict(zip(keys, (event for _, event in every), strict=True))
     for holder, event in every:
         event_id = ids.decode("evt", event.id)
         assert await events.get(bank.app, holder.account_id, event_id) == event
@@ -123,11 +124,11 @@ async def test_an_event_is_found_by_its_id_and_by_its_place_alike(bank: Bank) ->
     assert await events.get(bank.app, a.account_id, beyond) is None
 
 
-async def test_by_places_of_nothing_is_nothing(bank: Bank) -> None:
+async def test_no_keys_find_no_events(bank: Bank) -> None:
     assert await events.by_keys(bank.app, []) == {}
 
 
-async def test_what_is_rolled_back_was_never_told(bank: Bank) -> None:
+async def test_a_transaction_that_is_rolled_back_has_no_events(bank: Bank) -> None:
     a, b = await bank.open(50), await bank.open()
     before = await page(bank, a)
     for _ in range(20):
@@ -149,14 +150,14 @@ async def test_nothing_appears_behind_a_number_that_was_read(bank: Bank) -> None
     async with bank.app.transaction() as late:
         await post_in(late, transfer(a, c, 1))
         soon = asyncio.create_task(bank.post(transfer(b, c, 2)))
-        await bank.until_somebody_waits()
+        await bank.until_a_statement_waits()
         assert await page(bank, c) == []
     await soon
-    told_amounts = [event["data"]["object"]["amount"] for event in await page(bank, c)]
-    assert told_amounts == [1, 2]
+    amounts = [event["data"]["object"]["amount"] for event in await page(bank, c)]
+    assert amounts == [1, 2]
 
 
-async def test_a_poller_beside_many_writers_reads_every_event_once_in_order(bank: Bank) -> None:
+async def test_a_poller_during_many_writes_reads_every_event_once_in_order(bank: Bank) -> None:
     """Some of them commit late, some roll back; one freezes and one ends sessions."""
     hot = await bank.open()
     senders = [await bank.open(1_000) for _ in range(WRITERS)]
@@ -205,7 +206,7 @@ async def test_what_retention_left_is_read_whatever_it_removed(bank: Bank, kept:
     await _spread_over_hours(bank, a)
     every = await read(bank, a)
     await bank.owner.execute(
-        "WITH told AS (INSERT INTO outbox.retention_watermarks VALUES ($1, 5)) "
+        "WITH raised AS (INSERT INTO outbox.retention_watermarks VALUES ($1, 5)) "
         "DELETE FROM outbox.events WHERE account_id = $1 AND sequence <= 5 "
         "AND sequence <> ALL ($2::bigint[])",
         a.account_id,
@@ -231,7 +232,7 @@ async def page(bank: Bank, holder: Holder) -> list[Any]:
     return [msgspec.json.decode(events.encode_event(event)) for event in await read(bank, holder)]
 
 
-async def told(bank: Bank, holder: Holder) -> Any:
+async def latest_event(bank: Bank, holder: Holder) -> Any:
     """The account's newest event as it goes out."""
     return (await page(bank, holder))[-1]
 
@@ -243,7 +244,7 @@ async def read(
 
 
 async def post_in(transaction: Transaction, item: Transfer) -> None:
-    """Posts one transfer in somebody's transaction, which may end in any way."""
+    """Posts one transfer in a transaction of the caller, which may end in any way."""
     await post(cast("Database", transaction), [item], REFUSALS)
 
 

@@ -19,6 +19,7 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "ledger.change_schedule",
         "ledger.create_payment_requests",
         "ledger.create_schedule",
+        "ledger.dry_run",
         "ledger.end_payment_request",
         "ledger.expire_payment_requests",
         "ledger.json_string",
@@ -38,6 +39,11 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "ledger.held_at",
         "ledger.open_writer",
         "ledger.version_at",
+        "ledger.apply_pending_limits",
+        "ledger.change_limits",
+        "ledger.effective_limits",
+        "ledger.expire_holds",
+        "ledger.limits_object",
         "audit.record",
         "audit.record_each",
         "outbox.sequence_range",
@@ -52,10 +58,22 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
 # Steps of ledger.post_transfers, called with its search_path: setting one anew costs each call.
 STEPS: Final = {
     "ledger.argument_error",
+    "ledger.cancel_outcome",
+    "ledger.capture_outcome",
     "ledger.compose_answers",
-    "ledger.decide_transfers",
+    "ledger.decide_batch",
+    "ledger.decide_operation",
+    "ledger.former_members",
+    "ledger.hold_state",
     "ledger.http_status",
+    "ledger.is_within_limits",
+    "ledger.operation_error",
+    "ledger.operation_event",
+    "ledger.refund_outcome",
+    "ledger.refusal_members",
     "ledger.transfer_outcome",
+    "ledger.void_outcome",
+    "ledger.withdrawal_outcome",
 }
 
 
@@ -65,7 +83,7 @@ async def test_every_function_is_guarded(bank: Bank) -> None:
         "SELECT p.oid::regproc::text AS name, p.proconfig AS settings, p.prosecdef, "
         "       has_function_privilege('finpay_app', p.oid, 'EXECUTE') AS for_the_app, "
         "       p.proowner::regrole::text AS owner, "
-        "       has_function_privilege('public', p.oid, 'EXECUTE') AS for_everybody "
+        "       has_function_privilege('public', p.oid, 'EXECUTE') AS for_public "
         "FROM pg_proc p WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_)'"
     )
     assert len(rows) > 5
@@ -76,7 +94,7 @@ async def test_every_function_is_guarded(bank: Bank) -> None:
         else:
             assert "search_path=pg_catalog, pg_temp" in (row["settings"] or []), row["name"]
         assert row["owner"] == "finpay_owner", row["name"]
-        assert not row["for_everybody"], row["name"]
+        assert not row["for_public"], row["name"]
 
 
 async def test_a_new_function_can_be_executed_by_its_owner_alone(bank: Bank) -> None:

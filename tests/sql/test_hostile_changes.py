@@ -1,6 +1,6 @@
 """Functions of payment requests and schedules refuse arguments that no caller of ours sends.
 
-They are called as finpay_app, as somebody who stole its login would. What they accept keeps the
+They are called as finpay_app, as a thief of its login would. What they accept keeps the
 books right; everything else is 22023 before a row is touched.
 """
 

@@ -6,7 +6,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from finpay.ledger.batcher import Batcher
-from tests.sql.ledger_fixtures import REFUSALS, REPLY, Bank, again, bulk, bulk_again, item, transfer
+from tests.sql.ledger_fixtures import (
+    REFUSALS,
+    REPLY,
+    Bank,
+    item,
+    retry,
+    retry_batch,
+    transfer,
+    transfer_batch,
+)
 
 QUOTES = '{"currency":"XXX"}'
 
@@ -41,21 +50,21 @@ async def test_a_repeated_request_counts_once(bank: Bank, batcher: Batcher) -> N
     before = _moved("JPY")
     paid = transfer(a, b, 7)
     for _ in range(3):
-        await batcher.post(again(paid))
-    await batcher.post(again(paid, amount=8, fingerprint=b"another"))
+        await batcher.post(retry(paid))
+    await batcher.post(retry(paid, amount=8, fingerprint=b"another"))
     assert _moved("JPY") - before == 7
 
 
-async def test_of_a_bulk_its_completed_items_count(bank: Bank, batcher: Batcher) -> None:
+async def test_of_a_transfer_batch_its_completed_items_count(bank: Bank, batcher: Batcher) -> None:
     a, b = await bank.open(100), await bank.open()
     before = _moved("ZAR")
-    many = bulk(a, item(a, 1), item(b, 10), item(b, 10**6), item(b, 5))
+    many = transfer_batch(a, item(a, 1), item(b, 10), item(b, 10**6), item(b, 5))
     await batcher.post(many)
-    await batcher.post(bulk_again(many))
-    await batcher.post(bulk(a, item(b, 1), item(b, 10**6), mode="atomic"))
-    await batcher.post(bulk(a, item(b, 10**6), item(b, 10**7)))
+    await batcher.post(retry_batch(many))
+    await batcher.post(transfer_batch(a, item(b, 1), item(b, 10**6), mode="atomic"))
+    await batcher.post(transfer_batch(a, item(b, 10**6), item(b, 10**7)))
     assert _moved("ZAR") - before == 15
-    await batcher.post(bulk(a, item(b, 2), item(b, 3), mode="atomic"))
+    await batcher.post(transfer_batch(a, item(b, 2), item(b, 3), mode="atomic"))
     assert _moved("ZAR") - before == 20
 
 

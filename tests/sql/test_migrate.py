@@ -51,7 +51,7 @@ def bare(run: Run, worker_id: str) -> Iterator[Cluster]:
 
 @pytest.fixture
 def owner_url(bare: Cluster) -> Iterator[str]:
-    """A login as a hosting company gives it: no superuser, CREATEROLE, its own database."""
+    """A login as a hosting provider gives it: no superuser, CREATEROLE, its own database."""
     bare.sql("CREATE ROLE dba LOGIN CREATEROLE")
     bare.sql("CREATE DATABASE theirs OWNER dba")
     yield bare.url("theirs", "dba")
@@ -122,14 +122,14 @@ async def test_a_database_in_another_encoding_is_refused(bare: Cluster) -> None:
     bare.sql("DROP DATABASE ascii")
 
 
-async def test_a_login_that_may_not_create_roles_is_told_so(bare: Cluster) -> None:
+async def test_a_login_that_may_not_create_roles_is_refused(bare: Cluster) -> None:
     bare.sql("CREATE ROLE weak LOGIN")
     with pytest.raises(migrate.MigrationError, match="needs a superuser, or a login with CREATE"):
         await migrate.prepare(bare.url("postgres", "weak"))
     bare.sql("DROP ROLE weak")
 
 
-async def test_a_server_that_is_away_is_told_without_the_password() -> None:
+async def test_the_error_of_an_unreachable_server_has_no_password() -> None:
     url = f"postgresql://somebody:{_SECRET}@127.0.0.1:{free_port()}/finpay"
     with pytest.raises(migrate.MigrationError, match=r"can't connect .* 127\.0\.0\.1") as refused:
         await migrate.prepare(url)
@@ -163,7 +163,7 @@ def test_a_url_means_the_same_to_dbmate(ours: str, dbmates: str) -> None:
 
 @pytest.mark.parametrize("name", migrate.names())
 def test_every_migration_bounds_what_it_waits_for(name: str) -> None:
-    """So that one that meets a lock gives up, instead of holding up everybody behind it."""
+    """So that one that meets a lock gives up, instead of blocking all sessions behind it."""
     text = (migrate.MIGRATIONS / name).read_text("utf-8")
     assert bounded(text), "see CONTRIBUTING.md, Migrations"
 
@@ -203,7 +203,7 @@ async def test_an_index_is_built_without_stopping_writes_and_within_limits(
 
 
 def bounded(text: str) -> bool:
-    """Whether limits stand before the first statement, or there is one statement without room."""
+    """Whether limits stand before the first statement, or the file is one statement."""
     if text.startswith("-- migrate:up transaction:false\n"):
         up = re.sub(r"(?m)^--.*", "", text.partition("-- migrate:down")[0])
         return up.count(";") == 1 and " CONCURRENTLY " in up

@@ -1,4 +1,4 @@
-"""Every named query is valid on today's schema, and somebody calls it."""
+"""Every named query is valid on today's schema, and has a caller."""
 
 import re
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ async def test_it_can_be_prepared(database_url: str, file: Path, name: str) -> N
 def test_none_is_unused(file: Path) -> None:
     sources = [path.read_text("utf-8") for path in sorted(file.parent.glob("*.py"))]
     users = [source for source in sources if _loads(source, file)]
-    assert users, "nobody loads this file"
+    assert users, "no module loads this file"
     # A file whose queries are one list, as verify.sql, is read in a loop.
     if any(re.search(r"\bin _[A-Z]+:", source) for source in users):
         return

@@ -15,7 +15,18 @@ async def test_the_enums_are_the_same_in_order(bank: Bank) -> None:
 
 @pytest.mark.contract("1.4.2")
 @pytest.mark.parametrize(
-    ("mode", "completed"), [("one", 201), ("independent", 200), ("atomic", 201)]
+    ("mode", "completed"),
+    [
+        ("transfer", 201),
+        ("independent", 200),
+        ("atomic", 201),
+        ("hold", 201),
+        ("capture", 201),
+        ("void", 200),
+        ("refund", 201),
+        ("withdrawal", 201),
+        ("cancel", 200),
+    ],
 )
 async def test_every_stored_status_is_that_of_its_error(
     bank: Bank, mode: str, completed: int
@@ -33,7 +44,12 @@ async def test_every_stored_status_is_that_of_its_error(
 
 
 def test_every_refusal_has_its_error() -> None:
-    """A duplicate has the stored answer, and reuse is told at the edge."""
-    apart = {Outcome.COMPLETED, Outcome.DUPLICATE, Outcome.IDEMPOTENCY_KEY_REUSE}
+    """A duplicate has the stored answer, and the edge answers reuse."""
+    apart = {
+        Outcome.COMPLETED,
+        Outcome.APPROVAL_REQUIRED,
+        Outcome.DUPLICATE,
+        Outcome.IDEMPOTENCY_KEY_REUSE,
+    }
     assert set(REFUSALS) == set(Outcome) - apart
     assert all(code == Code(outcome) for outcome, (code, _) in REFUSALS.items())

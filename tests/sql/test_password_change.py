@@ -55,7 +55,7 @@ async def test_password_change_revokes_all_other_sessions(people: People) -> Non
 
 @pytest.mark.contract("1.2.5")
 async def test_all_earlier_refresh_tokens_are_invalid_after_a_change(people: People) -> None:
-    """Those of the session itself too, so a copy of one is worth nothing; the session lives."""
+    """Those of the session itself too, so a copy of one is worthless; the session stays active."""
     person = await people.register()
     tokens = [person.refresh_token]
     for _ in range(3):

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -27,6 +27,12 @@ INSERT INTO ledger.entries (account_id, transaction_id, version, sequence, amoun
 SELECT $1, t.id, n, n, 1, n, $3::timestamptz + n * interval '1 second'
 FROM generate_series(1, $2::bigint) n, LATERAL (SELECT gen_random_uuid() AS id OFFSET 0) t
 """
+
+
+@pytest.fixture
+def database_url(fresh_database: Callable[[], str]) -> str:
+    """Of each test alone: entries without transactions stay in it."""
+    return fresh_database()
 
 
 @pytest.mark.contract("11.3.4")

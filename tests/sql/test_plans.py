@@ -12,19 +12,19 @@ import pytest
 from finpay.db import queries
 from finpay.db.pool import Database, Transaction
 from finpay.dev.postgres import Cluster
-from finpay.ledger.batched_reads import MAX_TOGETHER
+from finpay.ledger.batched_reads import MAX_BATCH
 from tests.servers import clone_template, drop_database
-from tests.sql.ledger_fixtures import Bank, Holder, bulk, item, transfer
-from tests.sql.plans import array, nodes, plan_of, rows_read
+from tests.sql.ledger_fixtures import Bank, Holder, hold, item, transfer, transfer_batch
+from tests.sql.plans import array, nodes, plan_of, rows_read, sequential_scans
 
 STEPS: Final = 10_000
 BATCH: Final = 500
 FAILS: Final = 100  # of a batch
-BULKS: Final = 2_000
+TRANSFER_BATCHES: Final = 2_000
 PAGE: Final = 21
 END: Final = 2**63 - 1
 ANALYZED: Final = "with statistics"
-NO_FILTERS: Final = [None] * 7
+NO_FILTERS: Final = [None] * 12
 
 _SQL: Final = queries.load("finpay.ledger")
 _EVENTS: Final = queries.load("finpay.outbox")
@@ -85,7 +85,7 @@ async def test_accounts_of_users(connection: Transaction, asked: int) -> None:
     assert not reads
 
 
-@pytest.mark.parametrize("asked", [1, MAX_TOGETHER])
+@pytest.mark.parametrize("asked", [1, MAX_BATCH])
 @pytest.mark.parametrize("limit", [PAGE, 101])
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
 async def test_newest_pages(connection: Transaction, busy: Busy, asked: int, limit: int) -> None:
@@ -136,7 +136,7 @@ async def test_transaction_of_account(connection: Transaction, busy: Busy) -> No
     assert reads == {"transactions_pkey": 1, "entries_pkey": 1}
 
 
-async def test_place_of_key(connection: Transaction, busy: Busy) -> None:
+async def test_range_of_key(connection: Transaction, busy: Busy) -> None:
     plan = await plan_of(connection, _SQL.get_history_range_of_key, busy.holder.user_id, busy.key)
     assert rows_read(plan) == {"idempotency_keys_pkey": 1, "transfer_batches_pkey": 0}
 
@@ -181,7 +181,7 @@ async def test_one_event(connection: Transaction, busy: Busy) -> None:
 
 
 @pytest.mark.parametrize("busy", [ANALYZED, "before the first ANALYZE"], indirect=True)
-async def test_many_events_by_their_places(connection: Transaction, busy: Busy) -> None:
+async def test_many_events_by_their_keys(connection: Transaction, busy: Busy) -> None:
     """In one statement, whose work is proportional to the places."""
     sequences = range(7, STEPS, STEPS // 100)
     accounts = ",".join([str(busy.holder.account_id)] * len(sequences))
@@ -224,7 +224,7 @@ async def test_posting_reads_no_table_from_end_to_end(busy: Busy) -> None:
     superuser = await asyncpg.connect(busy.url)
     bank = Bank(busy.url, size=1)
     receivers = [await bank.open() for _ in range(5)]
-    before = await _sequential_scans(superuser)
+    before = await sequential_scans(superuser)
     for _ in range(3):
         items = [transfer(busy.holder, receiver, 1) for receiver in receivers]
         named = [
@@ -232,7 +232,7 @@ async def test_posting_reads_no_table_from_end_to_end(busy: Busy) -> None:
         ]
         assert set(await bank.outcomes(*items, *named)) == {"completed"}
         await bank.app.execute("SELECT pg_stat_force_next_flush()")
-    assert await _sequential_scans(superuser) == before
+    assert await sequential_scans(superuser) == before
     await bank.close()
     await superuser.close()
 
@@ -246,11 +246,11 @@ async def test_a_plan_from_a_time_of_small_tables_does_not_last(
     await superuser.execute("ANALYZE")
     bank = Bank(url, size=1)
     a, b = await bank.open(100), await bank.open()
-    before = await _sequential_scans(superuser)
+    before = await sequential_scans(superuser)
     for _ in range(3):
-        await bank.post(transfer(a, b, 1), bulk(b, item(a, 1)))
+        await bank.post(transfer(a, b, 1), transfer_batch(b, item(a, 1)))
         await bank.app.execute("SELECT pg_stat_force_next_flush()")
-    assert await _sequential_scans(superuser) == before
+    assert await sequential_scans(superuser) == before
     await bank.close()
     await superuser.close()
 
@@ -265,8 +265,11 @@ async def _fill(url: str) -> Busy:
         items = [transfer(busy, other, 1) for _ in range(BATCH - FAILS)]
         fails = [transfer(busy, other, STEPS * 100) for _ in range(FAILS)]
         await bank.post(*items, *fails)
-    for _ in range(BULKS // BATCH):
-        await bank.post(*(bulk(other, item(busy, 1)) for _ in range(BATCH)))
+    for _ in range(TRANSFER_BATCHES // BATCH):
+        await bank.post(*(transfer_batch(other, item(busy, 1)) for _ in range(BATCH)))
+    payer, shop = await bank.open(2_000), await bank.open()
+    for _ in range(2_000 // BATCH):  # so that the table is long enough for an index
+        await bank.post(*(hold(payer, shop, 1) for _ in range(BATCH)))
     await bank.close()
     await _open_many(url)
     return Busy(url, busy, middle.id, middle.key)
@@ -289,12 +292,3 @@ async def _open_many(url: str) -> None:
         "SELECT sha256(id::text::bytea), id, 0, now() + interval '1 day' FROM new"
     )
     await superuser.close()
-
-
-async def _sequential_scans(connection: asyncpg.Connection) -> dict[str, int]:
-    """Per table, so that a failure names it."""
-    rows = await connection.fetch(
-        "SELECT relid::regclass::text AS name, seq_scan FROM pg_stat_user_tables "
-        "WHERE schemaname IN ('ledger', 'identity', 'audit', 'outbox')"
-    )
-    return {row["name"]: row["seq_scan"] for row in rows}

@@ -10,7 +10,7 @@ import pytest
 from finpay import ids
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Transfer
-from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, again, fresh_key, transfer
+from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, fresh_key, retry, transfer
 
 # Every outcome once, in order of precedence. A name is an account; its word says what is special.
 # The sender has 100; `full` lacks 5 to the limit.
@@ -20,7 +20,7 @@ TABLE: Final = """
     duplicate                 402  alice   bob            1  -         used by this request
     account_frozen            403  frozen  bob            1  -         new
     same_account              422  alice   alice          1  -         new
-    receiver_not_found        404  alice   nobody         1  -         new
+    receiver_not_found        404  alice   unknown        1  -         new
     receiver_not_found        404  alice   system         1  -         new
     receiver_unavailable      422  alice   frozen         1  -         new
     currency_mismatch         422  alice   dollars        1  -         new
@@ -51,17 +51,18 @@ async def test_every_outcome(bank: Bank, row: list[str]) -> None:
     )
     if key.startswith("used"):
         other = b"fingerprint" if key.endswith("this request") else b"another"
-        await bank.post(again(item, amount=101, fingerprint=other))
+        await bank.post(retry(item, amount=101, fingerprint=other))
     (posted,) = await bank.post(item)
     assert (posted.outcome, posted.http_status) == (outcome, int(status))
-    # Whatever was decided is stored with its key and told in the audit log, once.
+    # Whatever was decided is stored with its key and recorded in the audit log, once.
     assert await bank.count("ledger.idempotency_keys", "key = $1", item.key) == 1
     audited = await bank.count("audit.log", "request_id = $1", item.request_id)
     assert audited == (1 if key == "new" else 0)
 
 
-def test_the_table_has_every_outcome_in_order() -> None:
-    assert list(dict.fromkeys(row[0] for row in ROWS)) == list(Outcome)
+def test_the_table_has_every_outcome_of_a_transfer_in_order() -> None:
+    assert list(dict.fromkeys(row[0] for row in ROWS)) == [*WRONGS, Outcome.COMPLETED]
+    assert list(WRONGS) == [outcome for outcome in Outcome if outcome in WRONGS]
 
 
 # What makes a request wrong in each way. A pair is a request that is wrong in both.
@@ -69,12 +70,12 @@ Wrong = Callable[[Bank, Transfer, dict[str, Holder]], Awaitable[Transfer]]
 
 
 async def _reuse(bank: Bank, item: Transfer, _: dict[str, Holder]) -> Transfer:
-    await bank.post(again(item, amount=1, fingerprint=b"another"))
+    await bank.post(retry(item, amount=1, fingerprint=b"another"))
     return item
 
 
 async def _duplicate(bank: Bank, item: Transfer, _: dict[str, Holder]) -> Transfer:
-    await bank.post(again(item, amount=1))
+    await bank.post(retry(item, amount=1))
     return item
 
 
@@ -86,11 +87,11 @@ async def _account_frozen(bank: Bank, item: Transfer, people: dict[str, Holder])
 async def _same_account(bank: Bank, item: Transfer, people: dict[str, Holder]) -> Transfer:
     if item.receiver_id == people["full"].account_id:  # balance_limit: its own would be passed
         await bank.fund(people["alice"], LIMIT - 100)
-    return again(item, receiver_id=item.sender_id)
+    return retry(item, receiver_id=item.sender_id)
 
 
 async def _receiver_not_found(bank: Bank, item: Transfer, _: dict[str, Holder]) -> Transfer:
-    return again(item, receiver_id=ids.new_uuid())
+    return retry(item, receiver_id=ids.new_uuid())
 
 
 async def _receiver_unavailable(bank: Bank, item: Transfer, people: dict[str, Holder]) -> Transfer:
@@ -100,15 +101,15 @@ async def _receiver_unavailable(bank: Bank, item: Transfer, people: dict[str, Ho
 
 
 async def _currency_mismatch(bank: Bank, item: Transfer, _: dict[str, Holder]) -> Transfer:
-    return again(item, currency="USD")
+    return retry(item, currency="USD")
 
 
 async def _insufficient_funds(bank: Bank, item: Transfer, _: dict[str, Holder]) -> Transfer:
-    return again(item, amount=101)
+    return retry(item, amount=101)
 
 
 async def _balance_limit(bank: Bank, item: Transfer, people: dict[str, Holder]) -> Transfer:
-    return again(item, receiver_id=people["full"].account_id, amount=max(item.amount, 6))
+    return retry(item, receiver_id=people["full"].account_id, amount=max(item.amount, 6))
 
 
 WRONGS: Final[dict[Outcome, Wrong]] = {
@@ -148,16 +149,16 @@ async def test_a_request_wrong_in_two_ways_gets_the_first(
 
 
 async def _people(bank: Bank) -> dict[str, Holder]:
-    nobody = ids.new_uuid()
+    unknown = ids.new_uuid()
     people = {
         "alice": await bank.open(100),
         "bob": await bank.open(),
         "frozen": await bank.open(100, frozen=True),
         "dollars": await bank.open(100, currency="USD"),
         "full": await bank.open(LIMIT - 5),
-        "nobody": Holder(nobody, nobody, "nobody@example.com"),
+        "unknown": Holder(unknown, unknown, "unknown@example.com"),
     }
-    return people | {"system": Holder(nobody, await _system_account(bank), "")}
+    return people | {"system": Holder(unknown, await _system_account(bank), "")}
 
 
 async def _system_account(bank: Bank) -> UUID:

@@ -63,7 +63,7 @@ async def test_refresh_tokens_expire_after_the_configured_time(
 
 
 @pytest.mark.contract("1.6.2")
-async def test_token_is_answered_again_until_its_successor_was_used(people: People) -> None:
+async def test_token_has_the_same_answer_until_its_successor_was_used(people: People) -> None:
     """However long the client was offline with a response that it never got."""
     person = await people.register()
     first = await people.refresh(person.refresh_token)
@@ -85,8 +85,8 @@ async def test_token_is_answered_60_s_longer_than_the_first_use(people: People, 
     for _ in range(2):
         await (people.use(fresh) if use == "access token" else people.refresh(fresh.refresh_token))
         await people.age(person, (REPEAT_S - 2) / 2)
-        again = await people.refresh(person.refresh_token)
-        assert again.refresh_token == fresh.refresh_token
+        repeated = await people.refresh(person.refresh_token)
+        assert repeated.refresh_token == fresh.refresh_token
     await people.age(person, 3)
     assert await people.identity.sessions.refresh(person.refresh_token, other) == RefreshTokenReuse(
         person.id, person.principal.session_id

@@ -9,7 +9,7 @@ import pytest
 
 from finpay import ids
 from finpay.ledger.posting import Transfer
-from tests.sql.ledger_fixtures import Bank, Holder, transfer
+from tests.sql.ledger_fixtures import Bank, Holder, operation, transfer
 from tests.sql.schedule_fixtures import ask, plan
 
 # Everything in these goes through functions. The column is one to try an UPDATE on.
@@ -22,6 +22,12 @@ TABLES: Final = {
     "ledger.payment_requests": "status",
     "ledger.schedules": "status",
     "ledger.verification_state": "violations",
+    "ledger.account_limits": "ceiling_daily",
+    "ledger.approvals": "status",
+    "ledger.dry_run_receivers": "day",
+    "ledger.payment_references": "reference",
+    "ledger.holds": "captured_amount",
+    "ledger.withdrawals": "amount",
     "audit.actions": "recorded_by",
     "audit.log": "action",
     "outbox.event_types": "recorded_by",
@@ -58,7 +64,7 @@ OTHER_STATEMENTS: Final = (
     "SELECT ledger.http_status('completed', 'one')",
     "SELECT webhooks.enqueue('{}', '{}', '{}')",
     "INSERT INTO finpay.schema_migrations VALUES ('x')",
-    # What only the ledger may tell.
+    # What only the ledger may record.
     "SELECT audit.record(NULL, 'transaction.completed', gen_random_uuid(), 'r', NULL)",
     "SELECT audit.record(NULL, 'account.updated', gen_random_uuid(), 'r', NULL)",
     "SELECT outbox.record(gen_random_uuid(), 'transaction.completed', '{}', NULL, 'r')",
@@ -69,7 +75,7 @@ OTHER_STATEMENTS: Final = (
     "SELECT ledger.store_result(NULL, NULL, 'x', now())",
     "SELECT ledger.save_schedules(NULL)",
 )
-# Append-only, whoever asks: a trigger refuses, not a missing right.
+# Append-only for every role: a trigger refuses, not a missing right.
 FINAL: Final = (
     "ledger.entries SET amount = 1",
     "ledger.entries SET balance_after = 1",
@@ -81,6 +87,10 @@ FINAL: Final = (
     "ledger.transactions SET currency = 'USD'",
     "ledger.transactions SET type = 'funding'",
     "ledger.transactions SET created_at = now()",
+    "ledger.holds SET amount = 1",
+    "ledger.holds SET expires_at = now()",
+    "ledger.withdrawals SET amount = 1",
+    "ledger.withdrawals SET destination = '{}'",
     "ledger.payment_requests SET amount = 1",
     "ledger.payment_requests SET payer_email = 'x'",
     "ledger.schedules SET receiver_id = gen_random_uuid()",
@@ -88,14 +98,21 @@ FINAL: Final = (
     "audit.log SET action = 'x'",
     "audit.log SET actor_id = NULL",
 )
-KEPT: Final = ("ledger.entries", "ledger.failed_transactions", "ledger.transactions", "audit.log")
+KEPT: Final = (
+    "ledger.entries",
+    "ledger.failed_transactions",
+    "ledger.holds",
+    "ledger.transactions",
+    "ledger.withdrawals",
+    "audit.log",
+)
 REFUSED: Final = asyncpg.InsufficientPrivilegeError
 INVALID: Final = asyncpg.InvalidParameterValueError
 
 
 @pytest.fixture
 async def app(bank: Bank) -> AsyncIterator[asyncpg.Connection]:
-    """A session of finpay_app itself, as with a URL of its own: it was never anybody else."""
+    """A session of finpay_app itself, as with a URL of its own: it never had another role."""
     connection = await asyncpg.connect(bank.url)
     await connection.execute("SET SESSION AUTHORIZATION finpay_app")
     yield connection
@@ -118,6 +135,8 @@ async def posted(bank: Bank) -> Transfer:
     assert await bank.outcomes(item, transfer(a, b, 1_000)) == ["completed", "insufficient_funds"]
     await plan(bank, a, b, due_days=-1)
     await ask(bank, a, b)
+    await bank.hold(a, b, 1)
+    await bank.post(operation("withdrawal", a, amount=1))
     return item
 
 
@@ -158,7 +177,7 @@ async def test_the_app_has_no_right_to_write_but_in_identity_mail_and_webhooks(b
 
 @pytest.mark.contract("2.3.2")
 async def test_the_app_can_not_make_money(bank: Bank) -> None:
-    """The system account is nobody's sender, in either direction."""
+    """The system account is never a sender, in either direction."""
     a = await bank.open(100)
     row = await bank.row(
         "SELECT id, balance FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'"
@@ -197,7 +216,7 @@ async def test_an_account_is_opened_empty(app: asyncpg.Connection) -> None:
     assert tuple(row) == (0, 0, 0, 0, "active")
 
 
-async def test_a_temporary_table_does_not_take_the_place_of_a_real_one(
+async def test_a_temporary_table_does_not_replace_a_real_one(
     bank: Bank, app: asyncpg.Connection
 ) -> None:
     """Temporary objects come last in a function's search_path, and its names are qualified."""
@@ -241,17 +260,19 @@ async def test_a_status_may_change_later(owner: asyncpg.Connection, posted: Tran
     await attempt.rollback()
 
 
-@pytest.mark.parametrize("news", ["transaction.completed", "transaction.x", "account.updated"])
-async def test_the_app_can_not_forge_the_ledgers_news(app: asyncpg.Connection, news: str) -> None:
+@pytest.mark.parametrize("name", ["transaction.completed", "transaction.x", "account.updated"])
+async def test_the_app_can_not_forge_what_the_ledger_records(
+    app: asyncpg.Connection, name: str
+) -> None:
     with pytest.raises(REFUSED):
-        await app.execute("SELECT audit.record(NULL, $1, NULL, NULL, NULL)", news)
+        await app.execute("SELECT audit.record(NULL, $1, NULL, NULL, NULL)", name)
     with pytest.raises(REFUSED):
-        await app.execute("SELECT outbox.record($2, $1, '{}', NULL, NULL)", news, ids.new_uuid())
+        await app.execute("SELECT outbox.record($2, $1, '{}', NULL, NULL)", name, ids.new_uuid())
 
 
 @pytest.mark.contract("2.1.2")
 @pytest.mark.parametrize("change", ["balance = -1", "held = balance + 1", "balance = 2 ^ 53"])
-async def test_no_user_account_leaves_its_bounds_whoever_writes(
+async def test_no_user_account_leaves_its_bounds_whatever_role_writes(
     owner: asyncpg.Connection, change: str
 ) -> None:
     """The last line of defence, below every function."""

@@ -39,8 +39,8 @@ async def test_a_change_of_role_ends_all_sessions(people: People, database_url: 
     assert (changed.role, changed.previous, len(changed.sessions)) == ("operator", "user", 2)
     assert not await people.is_active(person)
     assert not await people.is_active(second)
-    again = await change(people, database_url, person, "operator")
-    assert (again.previous, again.sessions) == ("operator", [])
+    repeated = await change(people, database_url, person, "operator")
+    assert (repeated.previous, repeated.sessions) == ("operator", [])
     detail = await people.one(
         "SELECT detail::text FROM audit.log WHERE subject_id = $1 AND action = 'role.changed'",
         person.id,

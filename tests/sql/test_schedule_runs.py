@@ -62,9 +62,7 @@ async def test_what_is_due_is_run_once(bank: Bank, alice: Holder, bob: Holder) -
 
 
 @pytest.mark.contract("11.2.9")
-async def test_a_run_tells_its_owner_without_a_request(
-    bank: Bank, alice: Holder, bob: Holder
-) -> None:
+async def test_an_event_of_a_run_has_no_request(bank: Bank, alice: Holder, bob: Holder) -> None:
     await plan(bank, alice, bob, every=None)
     await run_due(bank)
     rows = await bank.app.fetch(
@@ -199,10 +197,10 @@ async def test_a_lease_that_was_lost_runs_nothing_twice(
     assert [run.occurrence for run in leased] == [0]
     assert await schedules.lease(bank.app, 10) == []  # until the lease ends
     await bank.owner.execute("UPDATE ledger.schedules SET leased_until = now()")
-    again = await schedules.lease(bank.app, 10)
-    assert await schedules.run(bank.app, again, REFUSALS) == 1
+    repeated = await schedules.lease(bank.app, 10)
+    assert await schedules.run(bank.app, repeated, REFUSALS) == 1
     assert await schedules.run(bank.app, leased, REFUSALS) == 0
-    assert await schedules.run(bank.app, again, REFUSALS) == 0
+    assert await schedules.run(bank.app, repeated, REFUSALS) == 0
     assert await run_due(bank) == 2
     assert [run["number"] for run in await runs(bank, due)] == [0, 1, 2]
     assert await bank.balance(bob) == 30

@@ -1,4 +1,4 @@
-"""The seed: two users with money, once, however often and by however many it is sown."""
+"""The seed: two users with money, once, however often and by however many processes it is run."""
 
 import asyncio
 from collections.abc import Callable
@@ -50,7 +50,7 @@ async def test_their_password_is_the_documented_one(url: str) -> None:
     hasher.close()
 
 
-async def test_what_was_done_is_told_and_proven(url: str) -> None:
+async def test_what_was_done_is_printed_and_verified(url: str) -> None:
     (alice, _) = await seed(url)
     rows = await _fetch(
         url,
@@ -74,10 +74,10 @@ async def test_sowing_twice_changes_nothing(url: str) -> None:
     assert not any(person.created or person.funded for person in second)
 
 
-async def test_four_at_once_sow_one_seed(url: str) -> None:
-    sown = await asyncio.gather(*(seed(url) for _ in range(4)))
-    assert sum(person.created for people in sown for person in people) == 2
-    assert sum(person.funded for people in sown for person in people) == 2
+async def test_four_at_once_make_one_seed(url: str) -> None:
+    seeded = await asyncio.gather(*(seed(url) for _ in range(4)))
+    assert sum(person.created for people in seeded for person in people) == 2
+    assert sum(person.funded for people in seeded for person in people) == 2
     assert await _is_proven(url)
 
 
@@ -94,7 +94,9 @@ async def test_what_a_kill_left_half_done_is_finished(url: str) -> None:
     assert await _is_proven(url)
 
 
-async def test_a_database_without_tables_is_told(postgres_server: Cluster, worker_id: str) -> None:
+async def test_a_database_without_tables_is_reported(
+    postgres_server: Cluster, worker_id: str
+) -> None:
     name = f"bare_{worker_id}"
     postgres_server.sql(f"CREATE DATABASE {name}")
     with pytest.raises(MigrationError, match="finpay migrate"):

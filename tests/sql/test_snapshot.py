@@ -36,13 +36,13 @@ async def test_it_can_not_write(bank: Bank) -> None:
             await view.execute("DELETE FROM identity.refresh_tokens")
 
 
-async def test_a_lost_connection_is_told(bank: Bank) -> None:
+async def test_a_lost_connection_is_reported(bank: Bank) -> None:
     with pytest.raises(Unavailable):
-        await _look_while_the_connection_dies(bank)
+        await _read_while_the_connection_breaks(bank)
     assert await bank.app.fetch_one("SELECT 1") is not None, "the pool is spoiled"
 
 
-async def _look_while_the_connection_dies(bank: Bank) -> None:
+async def _read_while_the_connection_breaks(bank: Bank) -> None:
     superuser = Database(bank.url, size=1, role=None)
     try:
         async with snapshot(bank.app) as view:

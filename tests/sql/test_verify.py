@@ -25,20 +25,26 @@ from finpay.ledger import administration
 from finpay.ledger import verify as proof
 from finpay.ledger.verify import Check, Report, verify
 from tests.servers import clone_template, drop_database
-from tests.sql.ledger_fixtures import Bank, again, bulk, bulk_again, fresh_key, item, transfer
+from tests.sql.ledger_fixtures import (
+    Bank,
+    fresh_key,
+    item,
+    retry,
+    retry_batch,
+    transfer,
+    transfer_batch,
+)
+from tests.sql.operation_traffic import operation_traffic
 from tests.sql.request_traffic import request_traffic
 
 MOVED_S: Final = 10.0  # for one transfer, on a busy machine
 
+CORRUPTION_FILES: Final = (
+    "corruptions.sql", "corruptions_of_requests.sql", "corruptions_of_operations.sql",
+    "corruptions_of_transfer_batches.sql",
+)  # fmt: skip
 CORRUPTIONS: Final = Queries(
-    "".join(
-        Path(__file__).with_name(name).read_text("utf-8")
-        for name in (
-            "corruptions.sql",
-            "corruptions_of_transfer_batches.sql",
-            "corruptions_of_requests.sql",
-        )
-    ),
+    "".join(Path(__file__).with_name(name).read_text("utf-8") for name in CORRUPTION_FILES),
     "corruptions.sql",
 )
 
@@ -53,7 +59,7 @@ class Traffic:
 
 @pytest.fixture(scope="module")
 def traffic(postgres_server: Cluster, worker_id: str) -> Iterator[Traffic]:
-    """Nobody is connected to it, so it can be copied."""
+    """It has no connections, so it can be copied."""
     name = f"traffic_{worker_id}"
     url = clone_template(postgres_server, name)
     with ThreadPoolExecutor(1) as thread:
@@ -79,7 +85,7 @@ async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
         "ok": True,
         "checks": [{"name": check.name, "ok": True, "violations": []} for check in report.checks],
     }
-    assert len(report.checks) == 18
+    assert len(report.checks) == 22
 
 
 async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> None:
@@ -106,12 +112,12 @@ async def test_events_that_retention_removed_are_no_loss(
     """All up to the number that it says, some, or all that there are."""
     bob = traffic.subjects["bob"]
     for through in ("2", "(SELECT sequence FROM ledger.accounts WHERE id = $bob)"):
-        told = through.replace("$bob", f"'{bob}'")
+        last = through.replace("$bob", f"'{bob}'")
         await _spoil(
             copy,
-            f"DELETE FROM outbox.events WHERE account_id = '{bob}' AND sequence <= {told} - {kept};"
+            f"DELETE FROM outbox.events WHERE account_id = '{bob}' AND sequence <= {last} - {kept};"
             "INSERT INTO outbox.retention_watermarks (account_id, up_to_sequence) "
-            f"VALUES ('{bob}', {told}) "
+            f"VALUES ('{bob}', {last}) "
             "ON CONFLICT (account_id) DO UPDATE SET up_to_sequence = EXCLUDED.up_to_sequence",
         )
         assert (await _verified(copy)).ok
@@ -121,7 +127,7 @@ def test_the_proof_is_tried_with_at_least_20_corruptions() -> None:
     assert len(dict(CORRUPTIONS)) >= 20
 
 
-async def test_no_more_violations_are_told_than_a_person_reads(copy: str) -> None:
+async def test_no_more_violations_are_shown_than_a_person_reads(copy: str) -> None:
     await _spoil(copy, "UPDATE ledger.entries SET created_at = created_at + interval '1 s'")
     (check,) = (check for check in (await _verified(copy)).checks if not check.ok)
     assert check.name == "entries"
@@ -130,12 +136,12 @@ async def test_no_more_violations_are_told_than_a_person_reads(copy: str) -> Non
     assert check.violations[-1] == f"… and {check.count - proof.MAX_VIOLATIONS} more."
 
 
-async def test_each_check_is_told_when_it_is_done(copy: str) -> None:
-    told: list[Check] = []
+async def test_each_check_is_reported_when_it_is_done(copy: str) -> None:
+    reported: list[Check] = []
     database = Database(copy, size=1)
-    report = await verify(database, progress=told.append)
+    report = await verify(database, progress=reported.append)
     await database.close()
-    assert told == list(report.checks)
+    assert reported == list(report.checks)
 
 
 async def test_money_may_move_meanwhile(copy: str) -> None:
@@ -169,7 +175,8 @@ def _with_subjects(change: str, traffic: Traffic) -> str:
 
 
 def _public_ids(subject: UUID) -> list[str]:
-    return [ids.encode(prefix, subject) for prefix in ("acc", "txn", "usr", "prq", "sch")]
+    prefixes: tuple[ids.Prefix, ...] = ("acc", "txn", "usr", "prq", "sch", "hld", "wdr")
+    return [ids.encode(prefix, subject) for prefix in prefixes]
 
 
 async def _spoil(url: str, change: str) -> None:
@@ -200,12 +207,12 @@ async def _fill(url: str) -> dict[str, UUID]:
 async def _traffic(bank: Bank) -> dict[str, UUID]:
     alice, bob = await bank.open(1_000), await bank.open(500)
     dollars, frozen = await bank.open(70, currency="USD"), await bank.open(5, frozen=True)
-    crowd = [await bank.open(100) for _ in range(6)]
+    others = [await bank.open(100) for _ in range(6)]
     early, failed = transfer(alice, bob, 10), transfer(alice, bob, 5_000)
     await bank.post(early, failed, transfer(bob, alice, 5))
     await bank.post(
-        again(early),
-        again(failed, fingerprint=b"another"),
+        retry(early),
+        retry(failed, fingerprint=b"another"),
         transfer(alice, dollars, 1),
         transfer(frozen, bob, 1),
         transfer(dollars, dollars, 1),
@@ -215,15 +222,16 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
     await administration.set_status(bank.owner, alice.public_id, "active", "a test", fresh_key())
     dice = random.Random(4)
     for _ in range(20):
-        pairs = [dice.sample([bob, *crowd], 2) for _ in range(10)]
+        pairs = [dice.sample([bob, *others], 2) for _ in range(10)]
         await bank.post(*(transfer(s, r, dice.randint(1, 60)) for s, r in pairs))
-    many = bulk(bob, item(alice, 1), item(bob, 1), item(alice, 10**6), item(crowd[0], 2))
-    whole = bulk(bob, item(alice, 3), item(crowd[1], 4), mode="atomic")
-    none = bulk(bob, item(alice, 3), item(alice, 10**6), mode="atomic")
-    refused = bulk(alice, item(alice, 1), item(dollars, 1))
+    many = transfer_batch(bob, item(alice, 1), item(bob, 1), item(alice, 10**6), item(others[0], 2))
+    whole = transfer_batch(bob, item(alice, 3), item(others[1], 4), mode="atomic")
+    none = transfer_batch(bob, item(alice, 3), item(alice, 10**6), mode="atomic")
+    refused = transfer_batch(alice, item(alice, 1), item(dollars, 1))
     await bank.post(transfer(alice, bob, 1), many, whole, none, refused, transfer(alice, bob, 2))
-    await bank.post(bulk_again(many), bulk_again(whole, fingerprint=b"another"))
-    requests = await request_traffic(bank, alice, bob)
+    await bank.post(retry_batch(many), retry_batch(whole, fingerprint=b"another"))
+    named = await request_traffic(bank, alice, bob)
+    named |= await operation_traffic(bank, alice, bob, others[0])
     late = transfer(alice, bob, 7)
     await bank.post(late)
     system = await bank.row(
@@ -243,6 +251,6 @@ async def _traffic(bank: Bank) -> dict[str, UUID]:
         "early": early.id,
         "failed": failed.id,
         "late": late.id,
-        "stranger": ids.new_uuid(),
-        **requests,
+        "unknown": ids.new_uuid(),
+        **named,
     }

@@ -13,13 +13,17 @@ TXN: Final = "txn_01h455vb4pex5vsknk084sn02q"
 USER: Final = {"id": "usr_1", "email": "a@b.c", "name": None, "created_at": "2026-01-02T03:04:05Z"}
 ACCOUNT: Final = {
     "id": "acc_1", "balance": 5, "available": 4, "held": 1, "currency": "ZAR",
-    "status": "active", "version": 2, "created_at": "2026-01-02T03:04:05Z",
+    "status": "active", "version": 2, "limits": {
+        "single": None, "daily": 9, "sent_today": 0, "resets_at": "2026-01-03T00:00:00Z",
+        "pending": None,
+    }, "created_at": "2026-01-02T03:04:05Z",
 }  # fmt: skip
 TRANSACTION: Final = {
     "id": TXN, "object": "transaction", "type": "transfer", "status": "completed",
     "direction": "sent", "amount": 5, "currency": "ZAR", "sender_id": "acc_a",
     "receiver_id": "acc_b", "description": None, "metadata": {}, "balance_after": 0,
-    "failure_code": None, "created_at": "2026-01-02T03:04:05.000006Z",
+    "available_after": 0, "failure_code": None, "refunded_amount": 0, "origin": None,
+    "scheduled_for": None, "created_at": "2026-01-02T03:04:05.000006Z",
 }  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def test_ratios_have_a_value_for_each_goal() -> None:
     }
 
 
-def test_growth_compares_rounds_of_the_same_turn() -> None:
+def test_growth_compares_rounds_of_the_same_number() -> None:
     other = a_round(connections=32, requests_per_second=1.0)
     rounds = {
         "empty": [a_round(requests_per_second=speed) for speed in (100.0, 10.0, 200.0)] + [other],

@@ -14,14 +14,16 @@ TXN = "txn_01h455vb4pex5vsknk084sn02q"
 EVT = "evt_01h455vb4pex5vsknk084sn02q"
 WHE = "whe_01h455vb4pex5vsknk084sn02q"
 WHD = "whd_01h455vb4pex5vsknk084sn02q"
+HLD = "hld_01h455vb4pex5vsknk084sn02q"
+WDR = "wdr_01h455vb4pex5vsknk084sn02q"
 JANUARY = (date(2026, 1, 1), date(2026, 1, 31))
 KEY = "key_01h455vb4pex5vsknk084sn02q"
 SES = "ses_01h455vb4pex5vsknk084sn02q"
 PRQ = "prq_01h455vb4pex5vsknk084sn02q"
 SCH = "sch_01h455vb4pex5vsknk084sn02q"
 LISTS = {
-    "entries", "sessions", "api_keys", "events", "transactions", "payment_requests", "schedules",
-    "webhook_endpoints", "deliveries",
+    "holds", "withdrawals", "entries", "sessions", "api_keys", "events", "transactions",
+    "payment_requests", "schedules", "webhook_endpoints", "deliveries",
 }  # fmt: skip
 
 # method, arguments → method and path of the request, body
@@ -85,6 +87,30 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("pause_schedule", {"schedule_id": SCH}, f"POST /schedules/{SCH}/pause", None),
     ("resume_schedule", {"schedule_id": SCH}, f"POST /schedules/{SCH}/resume", None),
     ("cancel_schedule", {"schedule_id": SCH}, f"POST /schedules/{SCH}/cancel", None),
+    ("refund", {"transaction_id": TXN}, f"POST /transactions/{TXN}/refunds", {}),
+    ("refund", {"transaction_id": TXN, "amount": 1, "metadata": {"k": "v"}},
+        f"POST /transactions/{TXN}/refunds", {"amount": 1, "metadata": {"k": "v"}}),
+    ("create_hold", {"amount": 1, "receiver_id": "acc_b", "expires_in": 60, "if_version": 0},
+        "POST /holds",
+        {"amount": 1, "receiver_id": "acc_b", "expires_in": 60, "if_version": 0}),
+    ("capture_hold", {"hold_id": HLD}, f"POST /holds/{HLD}/capture", {}),
+    ("capture_hold", {"hold_id": HLD, "amount": 1, "final": False},
+        f"POST /holds/{HLD}/capture", {"amount": 1, "final": False}),
+    ("void_hold", {"hold_id": HLD}, f"POST /holds/{HLD}/void", {}),
+    ("hold", {"hold_id": HLD}, f"GET /holds/{HLD}", None),
+    ("holds", {"status": "open"}, "GET /holds", None),
+    ("withdraw", {"amount": 1, "destination": {"iban": "ZA1"}}, "POST /withdrawals",
+        {"amount": 1, "destination": {"iban": "ZA1"}}),
+    ("withdrawal", {"withdrawal_id": WDR}, f"GET /withdrawals/{WDR}", None),
+    ("withdrawals", {}, "GET /withdrawals", None),
+    ("cancel_withdrawal", {"withdrawal_id": WDR}, f"POST /withdrawals/{WDR}/cancel", {}),
+    ("dry_run_send", {"amount": 1, "receiver_id": "acc_b", "idempotency_key": "key"},
+        "POST /transactions", {"amount": 1, "receiver_id": "acc_b"}),
+    ("dry_run_hold", {"amount": 1, "receiver_id": "acc_b", "expires_in": 60}, "POST /holds",
+        {"amount": 1, "receiver_id": "acc_b", "expires_in": 60}),
+    ("dry_run_refund", {"transaction_id": TXN}, f"POST /transactions/{TXN}/refunds", {}),
+    ("idempotency_key", {"key": "key"}, "GET /idempotency_keys", None),
+    ("update_limits", {"daily": None}, "PATCH /accounts", {"limits": {"daily": None}}),
     ("event", {"event_id": EVT}, f"GET /events/{EVT}", None),
     ("events", {}, "GET /events", None),
     ("health", {}, "GET /health", None),

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from finpay.client import _identity_models as identity
 from finpay.client import _models as models
+from finpay.client import _money_models as money_models
 from finpay.edge.openapi import document
 
 API = document()
@@ -18,6 +19,12 @@ MODELS: list[tuple[str, str, type[Struct]]] = [
     ("get", "/auth/me", models.User),
     ("get", "/accounts", models.Account),
     ("get", "/transactions/{id}", models.Transaction),
+    ("post", "/transactions/{id}/refunds", money_models.DryRun),
+    ("get", "/idempotency_keys", money_models.StoredAnswer),
+    ("patch", "/accounts", models.Account),
+    ("get", "/holds/{id}", money_models.Hold),
+    ("post", "/holds/{id}/capture", models.Transaction),
+    ("post", "/withdrawals/{id}/cancel", money_models.Withdrawal),
     ("post", "/transactions/batch", models.TransferBatch),
     ("get", "/transactions", models.Page),
     ("get", "/payment_requests/{id}", models.PaymentRequest),
@@ -31,6 +38,10 @@ MODELS: list[tuple[str, str, type[Struct]]] = [
 # schema of the response, path to a schema inside it → its model
 NESTED: list[tuple[str, str, tuple[str, ...], type[Struct]]] = [
     ("get", "/accounts/entries", ("data",), models.Entry),
+    ("get", "/accounts", ("limits",), models.Limits),
+    ("get", "/accounts", ("limits", "pending"), models.PendingLimits),
+    ("get", "/holds", ("data",), money_models.Hold),
+    ("get", "/withdrawals", ("data",), money_models.Withdrawal),
     ("post", "/transactions/batch", ("data",), models.TransferBatchItem),
     ("get", "/payment_requests/{id}", ("requester",), models.Requester),
     ("get", "/schedules/{id}", ("every",), models.Interval),

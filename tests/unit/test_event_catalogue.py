@@ -18,6 +18,15 @@ SUBJECTS: dict[str, dict[str, Any]] = {
     "account": {
         "id": f"acc_{ID}", "object": "account", "balance": 0, "available": 0, "held": 0,
         "currency": "ZAR", "status": "active", "version": 0, "created_at": NOW,
+        "limits": {
+            "single": None, "daily": None, "sent_today": 0, "resets_at": NOW, "pending": None,
+        },
+    },
+    "hold": {
+        "id": f"hld_{ID}", "object": "hold", "status": "open", "direction": "sent", "amount": 5,
+        "captured_amount": 0, "remaining": 5, "currency": "ZAR", "sender_id": f"acc_{ID}",
+        "receiver_id": f"acc_{ID}", "description": None, "metadata": {}, "expires_at": NOW,
+        "created_at": NOW,
     },
     "payment_request": {
         "id": f"prq_{ID}", "object": "payment_request", "status": "open", "direction": "sent",
@@ -40,7 +49,8 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "id": f"txn_{ID}", "object": "transaction", "type": "transfer", "status": "completed",
         "direction": "sent", "amount": 1, "currency": "ZAR", "sender_id": f"acc_{ID}",
         "receiver_id": f"acc_{ID}", "description": None, "metadata": {"a": "b"},
-        "balance_after": 0, "failure_code": None, "created_at": NOW,
+        "balance_after": 0, "available_after": 0, "failure_code": None, "refunded_amount": 0,
+        "origin": None, "scheduled_for": None, "created_at": NOW,
     },
     "user": {
         "id": f"usr_{ID}", "object": "user", "email": "a@b.c", "name": None, "created_at": NOW,
@@ -50,8 +60,16 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "description": None, "event_types": ["*"], "enabled": False, "disabled_reason": "gone",
         "created_at": NOW,
     },
+    "withdrawal": {
+        "id": f"wdr_{ID}", "object": "withdrawal", "status": "pending", "amount": 5,
+        "currency": "ZAR", "destination": {}, "description": None, "reference": None,
+        "reason": None, "transaction_id": None, "created_at": NOW,
+    },
 }  # fmt: skip
 CHANGES: dict[str, dict[str, Any]] = {
+    "hold.captured": {"status": "captured", "captured_amount": 3, "remaining": 0},
+    "hold.expired": {"status": "expired", "remaining": 0},
+    "hold.voided": {"status": "voided", "remaining": 0},
     **{
         f"payment_request.{status}": {"status": status}
         for status in ("canceled", "declined", "expired")
@@ -61,9 +79,16 @@ CHANGES: dict[str, dict[str, Any]] = {
     "schedule.failed": {"last_failure_code": "insufficient_funds"},
     "schedule.paused": {"status": "paused", "next_at": None},
     "transaction.failed": {"status": "failed", "failure_code": "insufficient_funds"},
+    "transaction.refunded": {"status": "reversed", "refunded_amount": 1},
+    "withdrawal.canceled": {"status": "canceled"},
+    "withdrawal.completed": {"status": "completed", "transaction_id": f"txn_{ID}"},
+    "withdrawal.rejected": {"status": "rejected", "reason": "The account is closed."},
 }
 PREVIOUS: dict[str, dict[str, Any]] = {
     "account.updated": {"status": "frozen"},
+    "hold.captured": {"captured_amount": 0, "remaining": 5},
+    "hold.expired": {"status": "open", "remaining": 5},
+    "hold.voided": {"status": "open", "remaining": 5},
     **{
         f"payment_request.{status}": {"status": "open"}
         for status in ("canceled", "declined", "expired")
@@ -77,7 +102,11 @@ PREVIOUS: dict[str, dict[str, Any]] = {
     "schedule.paused": {"status": "active", "next_at": NOW},
     "schedule.resumed": {"status": "paused", "next_at": None, "failures_in_a_row": 3},
     "session.revoked": {"ended_at": None, "reason": None},
+    "transaction.refunded": {"refunded_amount": 0},
     "webhook_endpoint.disabled": {"enabled": True, "disabled_reason": None},
+    "withdrawal.canceled": {"status": "pending"},
+    "withdrawal.completed": {"status": "pending", "reference": None, "transaction_id": None},
+    "withdrawal.rejected": {"status": "pending", "reason": None},
 }  # fmt: skip
 
 
@@ -127,7 +156,7 @@ class TestSchema:
 def _members(value: dict[str, Any], *path: str) -> list[tuple[str, ...]]:
     found = [(*path, name) for name in value]
     for name, member in value.items():
-        if isinstance(member, dict) and name != "metadata":
+        if isinstance(member, dict) and name not in {"metadata", "destination"}:
             found += _members(member, *path, name)
     return found
 
@@ -138,6 +167,7 @@ class TestPatterns:
         assert event_types.matching("transaction.*") == (
             "transaction.completed",
             "transaction.failed",
+            "transaction.refunded",
         )
         assert event_types.matching("*") == tuple(EVENT_TYPES)
         for pattern in event_types.patterns():

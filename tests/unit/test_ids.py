@@ -90,5 +90,5 @@ def test_new_uuids_are_of_version_7_and_in_order_of_time(
 
 @pytest.mark.contract("1.1.4")
 def test_prefixes_are_those_of_the_contract() -> None:
-    contract = "usr_ acc_ txn_ ent_ evt_ whe_ whd_ ses_ req_ key_ prq_ sch_"
+    contract = "usr_ acc_ txn_ ent_ evt_ whe_ whd_ ses_ req_ hld_ wdr_ prq_ sch_ apr_ key_"
     assert sorted(contract.split()) == sorted(f"{prefix}_" for prefix in ids.PREFIXES)

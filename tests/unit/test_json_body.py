@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finpay.edge.request import json_body
-from finpay.edge.schemas.requests import Login, TransactionCreate
+from finpay.edge.schemas.money_requests import TransactionCreate
+from finpay.edge.schemas.requests import Login
 from finpay.errors import Code, FinPayError
 
 JSON = st.recursive(

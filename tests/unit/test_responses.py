@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finpay import ids
-from finpay.edge.schemas import problems, responses
+from finpay.edge.schemas import problems, responses, templates
 from finpay.errors import ERROR_SPECS, Code, FieldError, FinPayError
 from finpay.formats import format_timestamp
-from finpay.ledger import reads, resources
+from finpay.ledger import holds, reads, resources, withdrawals
 from finpay.ledger.outcome import REFUSALS, Outcome
 from finpay.money import MAX_AMOUNT
 
@@ -28,7 +28,8 @@ def step(**changes: Any) -> reads.AccountTransaction:
         "id": UUID(int=7), "type": "transfer", "status": "completed", "sender_id": ALICE,
         "receiver_id": BOB, "amount": 5, "currency": "ZAR", "description": None, "metadata": "{}",
         "failure_code": None, "created_at": NOW, "entry_version": 1, "sequence": 1,
-        "balance_after": 95,
+        "balance_after": 95, "held_after": 20, "origin_type": None, "origin_id": None,
+        "scheduled_for": None, "refunded_amount": 0,
     }  # fmt: skip
     return reads.AccountTransaction(**plain | changes)
 
@@ -39,6 +40,63 @@ def formatted(template: str, *values: object) -> str:
     for number, value in enumerate(values, 1):
         parts = [part.replace(f"%{number}$s", str(value)) for part in parts]
     return "%".join(parts)
+
+
+def filled(template: str, *, actor: UUID, amount: int, description: str, metadata: str) -> bytes:
+    """With what the ledger knows, for the other party of `actor`."""
+    other = ids.encode("acc", BOB if actor == ALICE else ALICE)
+    now, later = format_timestamp(NOW), format_timestamp(NOW + timedelta(hours=1))
+    return formatted(
+        template, "ZAR", other, 95, now, 75, amount, json.dumps(description), metadata, 2, now,
+        later,
+    ).encode()  # fmt: skip
+
+
+def held(status: str, captured: int) -> holds.Hold:
+    return holds.Hold(
+        UUID(int=8), ALICE, BOB, 5, captured, status, "ZAR", "100 %", '{"a":"%s"}',
+        NOW + timedelta(hours=1), NOW,
+    )  # fmt: skip
+
+
+def test_the_templates_of_holds_are_their_own_encoding() -> None:
+    made = templates.hold(UUID(int=8), 5, ids.encode("acc", ALICE), "100 %", b'{"a":"%s"}')
+    written = filled(made, actor=ALICE, amount=5, description="", metadata="")
+    assert written == responses.encode(resources.hold(held("open", 0), ALICE))
+    voided = templates.voided_hold(UUID(int=8), ids.encode("acc", BOB))
+    written = filled(voided, actor=BOB, amount=5, description="100 %", metadata='{"a":"%s"}')
+    assert written == responses.encode(resources.hold(held("voided", 2), BOB))
+
+
+def test_the_templates_of_captures_and_refunds_are_their_transactions_own_encoding() -> None:
+    texts = {"description": "100 %", "metadata": '{"a":"%s"}'}
+    made = templates.capture(UUID(int=7), UUID(int=8), ids.encode("acc", BOB))
+    read = step(origin_type="hold", origin_id=UUID(int=8), **texts)
+    written = filled(made, actor=BOB, amount=5, **texts)
+    assert written == responses.encode(resources.transaction(read, BOB))
+    made = templates.refund(
+        UUID(int=7), UUID(int=8), ids.encode("acc", ALICE), "100 %", b'{"a":"%s"}'
+    )
+    read = step(type="refund", origin_type="transaction", origin_id=UUID(int=8), **texts)
+    written = filled(made, actor=ALICE, amount=5, description="", metadata="")
+    assert written == responses.encode(resources.transaction(read, ALICE))
+
+
+@pytest.mark.contract("10.1.3")
+def test_the_templates_of_withdrawals_mask_their_destination() -> None:
+    destination = {"iban": "ZA12345678", "pin": "1234"}
+    shown = '{"iban":"5678","pin":""}'
+    for status in ("pending", "canceled"):
+        read = withdrawals.Withdrawal(
+            UUID(int=9), ALICE, status, 5, "ZAR", shown, "100 %", None, None, None, NOW
+        )
+        made = (
+            templates.withdrawal(UUID(int=9), 5, destination, "100 %")
+            if status == "pending"
+            else templates.canceled_withdrawal(UUID(int=9), destination)
+        )
+        written = filled(made, actor=ALICE, amount=5, description="100 %", metadata="{}")
+        assert written == responses.encode(resources.withdrawal(read))
 
 
 @given(
@@ -58,12 +116,13 @@ def test_the_template_of_a_transfer_equals_the_encoding_of_the_transaction(  # n
     created_at: datetime,
 ) -> None:
     stored = msgspec.json.encode(metadata)
-    template = responses.transfer_template(
+    template = templates.transfer(
         transaction_id, amount, ids.encode("acc", ALICE), description, stored
     )
     written = formatted(
-        template, "ZAR", ids.encode("acc", BOB), balance_after, format_timestamp(created_at)
-    )
+        template, "ZAR", ids.encode("acc", BOB), balance_after, format_timestamp(created_at),
+        balance_after - 20,
+    )  # fmt: skip
     read = step(
         id=transaction_id,
         amount=amount,
@@ -79,9 +138,8 @@ def test_the_template_of_a_transfer_equals_the_encoding_of_the_transaction(  # n
 def test_the_template_of_a_refusal_equals_the_encoding_of_the_problem(outcome: Outcome) -> None:
     code, detail = REFUSALS[outcome]
     template = problems.refusal_templates()[list(Outcome).index(outcome)]
-    extensions = {"transaction_id": "txn_x"} if code is Code.INSUFFICIENT_FUNDS else {}
-    problem = problems.body(FinPayError(code, detail, extensions=extensions), "req-1")
-    assert formatted(template, "req-1", "txn_x").encode() == problem
+    problem = problems.body(FinPayError(code, detail, extensions={"left": 3}), "req-1")
+    assert formatted(template, "req-1", 0, ',"left":3').encode() == problem
 
 
 def test_only_refusals_have_a_template() -> None:

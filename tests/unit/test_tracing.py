@@ -6,9 +6,9 @@ import pytest
 
 from finpay import ids
 from finpay.app import instrumentation
+from finpay.concurrency.batch_observer import NO_OBSERVER
 from finpay.db.pool import Database
 from finpay.gate.gate import Gate
-from finpay.ledger.batcher import Batcher
 from finpay.telemetry import tracing
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -36,7 +36,8 @@ def test_tracing_is_off_without_the_extra(
 def test_components_are_the_plain_classes_when_tracing_is_off() -> None:
     """So a request has no check whether tracing is on."""
     parts = instrumentation.components(None)
-    assert (parts.database, parts.gate, parts.batcher) == (Database, Gate, Batcher)
+    assert (parts.database, parts.gate) == (Database, Gate)
+    assert parts.transfer_observer is parts.read_observer is NO_OBSERVER
 
 
 def test_span_ids_are_derived_from_own_request_ids_only() -> None:

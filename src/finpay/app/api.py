@@ -20,7 +20,8 @@ from finpay.edge.services import Services
 from finpay.identity.access_tokens import Signer
 from finpay.identity.passwords import Hasher
 from finpay.identity.users import Identity
-from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS
+from finpay.ledger.batched_reads import BatchedReads
+from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
 from finpay.settings import Settings
 from finpay.statements.pdf import PdfMaker
 from finpay.statements.reads import StatementReads
@@ -67,6 +68,7 @@ async def _open_services(
         Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
         Signer(read.jwt_secrets, read.access_token_ttl_s),
         refresh_ttl_s=read.refresh_token_ttl_s,
+        limits=read.limits_of,
     )
     gate = components.gate(read, identity.confirm)
     health = HealthMonitor(health_pool, gate, partial(_preflight, health_pool, read, on_refused))
@@ -74,8 +76,8 @@ async def _open_services(
     services = Services(
         settings=read,
         database=database,
-        batcher=components.batcher(ledger, refusal_templates(), notifier.notify),
-        reads=components.reader(database),
+        batcher=Batcher(ledger, refusal_templates(), notifier.notify, components.transfer_observer),
+        reads=BatchedReads(database, components.read_observer),
         statements=StatementReads(database),
         pdf=PdfMaker(metrics_folder),
         notifier=notifier,

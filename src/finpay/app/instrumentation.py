@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from finpay import ids
-from finpay.app.batch_spans import TracedBatcher, TracedReader
+from finpay.app.batch_spans import BatchSpans
+from finpay.concurrency.batch_observer import NO_OBSERVER, BatchObserver
 from finpay.db.pool import Database, Record, Transaction
 from finpay.edge.access_log import RequestRecord
 from finpay.edge.application import Handle
@@ -22,8 +23,6 @@ from finpay.edge.request.model import Request
 from finpay.edge.response import Response
 from finpay.gate.gate import Admission, Completion, Decision, Gate
 from finpay.gate.rate_limits import Tier
-from finpay.ledger.batched_reads import BatchedReads
-from finpay.ledger.batcher import Batcher
 from finpay.settings import Settings
 from finpay.telemetry.tracing import Tracer
 from finpay.webhooks.messages import Attempt, Message
@@ -42,12 +41,12 @@ _SERVER_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The classes that a process is built from: the plain ones, or those with spans."""
+    """The classes that a process is built from, and its observers: without spans, or with them."""
 
     database: Callable[..., Database] = Database
     gate: Callable[..., Gate] = Gate
-    batcher: Callable[..., Batcher] = Batcher
-    reader: Callable[..., BatchedReads] = BatchedReads
+    transfer_observer: BatchObserver = NO_OBSERVER
+    read_observer: BatchObserver = NO_OBSERVER
     sender: Callable[..., Sender] = Sender
     request_handler: Callable[[Handle], Handle] = lambda handle: handle
     close: Callable[[], None] = lambda: None
@@ -60,8 +59,8 @@ def components(tracer: Tracer | None) -> Components:
     return Components(
         partial(TracedDatabase, tracer),
         partial(TracedGate, tracer),
-        partial(TracedBatcher, tracer),
-        partial(TracedReader, tracer),
+        BatchSpans(tracer, "ledger.post", "ledger.batch", "finpay.batch.transfers"),
+        BatchSpans(tracer, "ledger.read", "ledger.reads"),
         partial(TracedSender, tracer),
         partial(traced_handler, tracer),
         tracer.close,

@@ -113,6 +113,10 @@ class _Server(uvicorn.Server):
         self._draining = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGINT:
+            # At a second SIGINT uvicorn drops the requests in flight, and a terminal sends SIGINT
+            # in addition to the supervisor's SIGTERM.
+            sig = signal.SIGTERM
         if self._draining or not self.started:
             super().handle_exit(sig, frame)
             return

@@ -23,7 +23,13 @@ from finpay.db.listener import Listener
 from finpay.db.pool import Database, Unavailable
 from finpay.edge.schemas.problems import refusal_templates
 from finpay.identity import cleanup
-from finpay.ledger import continuous_verification, payment_requests, schedule_runner
+from finpay.ledger import (
+    continuous_verification,
+    holds,
+    limits,
+    payment_requests,
+    schedule_runner,
+)
 from finpay.ledger.batcher import LOCK_TIMEOUT_MS
 from finpay.mail import sender
 from finpay.settings import Settings
@@ -33,8 +39,9 @@ from finpay.webhooks.status_server import StatusServer
 from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
 
 VERIFY_POLL_S: Final = 5.0  # how soon a worker notices that no other one verifies the ledger
-SCHEDULES_PAUSE_S: Final = 0.5  # between two looks for schedules that are due
-EXPIRY_PAUSE_S: Final = 1.0  # between two looks for payment requests whose time is over
+SCHEDULES_PAUSE_S: Final = 0.5  # between two checks for schedules that are due
+EXPIRY_PAUSE_S: Final = 1.0  # between two checks for holds and payment requests that have expired
+LIMITS_PAUSE_S: Final = 5.0  # between two checks for raised limits whose day is over
 RETRY_PAUSE_S: Final = 1.0  # between attempts to reach PostgreSQL at the start
 MAX_FILES: Final = 16_384  # 512 connections in use, and idle ones for 4 s each
 LOG_PAUSE_S: Final = 5.0  # between two lines of the log for the same reason
@@ -58,7 +65,7 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
     # A lost record only repeats a delivery: the worker must not compete with payments for fsync.
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     heartbeat = Database(settings.database_url, size=1)
-    jobs_database = Database(settings.database_url, size=3)  # one per background job
+    jobs_database = Database(settings.database_url, size=5)  # one per background job
     runs_database = Database(settings.database_url, size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
     tracer = tracing.start("finpay-worker")
     worker = Worker(database, heartbeat, settings, instrumentation.components(tracer).sender)
@@ -122,7 +129,9 @@ def _background_jobs(
     if sender.is_configured(settings):
         yield _every(sender.POLL_S, sender.Sender(database, settings).send_due)
     yield _every(SCHEDULES_PAUSE_S, partial(_run_schedules, runs_database, wake))
+    yield _every(EXPIRY_PAUSE_S, partial(holds.expire, database, wake))
     yield _every(EXPIRY_PAUSE_S, partial(_expire_requests, database, settings.public_url, wake))
+    yield _every(LIMITS_PAUSE_S, partial(limits.apply_pending, database))
     prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
     yield _every(cleanup.PAUSE_S, prune)
 

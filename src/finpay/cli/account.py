@@ -1,58 +1,38 @@
 """`finpay account`: operator commands on one account, with the rights of finpay_owner."""
 
-import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finpay.cli.context import STYLE, AsJson, fresh_key, print_result, run_as_owner
+from finpay.cli.arguments import Account, Amount, Key, Reason, minor_units, target_of
+from finpay.cli.context import (
+    STYLE,
+    AsJson,
+    fresh_key,
+    print_result,
+    print_rows,
+    run_as_owner,
+)
 
 if TYPE_CHECKING:
+    from finpay.db.pool import Database
     from finpay.ledger.administration import Status
 
 group = typer.Typer(
     **STYLE,
-    help="Fund, freeze or unfreeze an account (operators).\n\n"
+    help="Show, fund, freeze or limit an account (operators).\n\n"
     "These commands connect with FINPAY_DATABASE_OWNER_URL and are recorded in the audit log.",
 )
 
-_DIGITS: Final = re.compile(r"[0-9]{1,19}")  # more digits than any 64-bit integer has are refused
-
-
-def _minor_units(text: str) -> int:
-    """Not int(), which reads 1_000, +5, surrounding spaces and digits of other scripts."""
-    if not _DIGITS.fullmatch(text):
-        raise typer.BadParameter(
-            f"{text!r} is not an amount in minor units: write digits only, 50000 for ZAR 500.00"
-        )
-    return int(text)
-
-
-_Account = Annotated[
-    str, typer.Argument(metavar="ACCOUNT", help="An account id (acc_…) or its owner's e-mail.")
-]
-_Amount = Annotated[
-    int,
-    typer.Argument(
-        metavar="AMOUNT",
-        parser=_minor_units,
-        help="Minor units, digits only: 50000 for ZAR 500.00.",
-    ),
-]
-_Key = Annotated[
+_Limit = Annotated[
     str | None,
-    typer.Option(
-        metavar="TEXT",
-        help="Idempotency key. Repeating a command with the same key does it once. "
-        "Default: a new key, which is printed.",
-    ),
+    typer.Option(metavar="AMOUNT|none", help="Minor units, or none for no limit."),
 ]
-_Reason = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for the audit log.")]
 
 
 @group.command()
-def fund(account: _Account, amount: _Amount, *, key: _Key = None, as_json: AsJson = False) -> None:
+def fund(account: Account, amount: Amount, *, key: Key = None, as_json: AsJson = False) -> None:
     """Deposit money into an account.
 
     The account receives AMOUNT minor units of its currency from the system account of that
@@ -63,7 +43,7 @@ def fund(account: _Account, amount: _Amount, *, key: _Key = None, as_json: AsJso
 
     key = key or fresh_key()
     funding = run_as_owner(
-        lambda db: administration.fund(db, _target(account), amount, key), key, as_json=as_json
+        lambda db: administration.fund(db, target_of(account), amount, key), key, as_json=as_json
     )
     members = asdict(funding) | {"key": key}
     if not as_json:
@@ -73,17 +53,13 @@ def fund(account: _Account, amount: _Amount, *, key: _Key = None, as_json: AsJso
 
 
 @group.command()
-def freeze(
-    account: _Account, *, reason: _Reason, key: _Key = None, as_json: AsJson = False
-) -> None:
+def freeze(account: Account, *, reason: Reason, key: Key = None, as_json: AsJson = False) -> None:
     """Freeze an account: it can neither send nor receive."""
     _set_status(account, "frozen", reason, key, as_json=as_json)
 
 
 @group.command()
-def unfreeze(
-    account: _Account, *, reason: _Reason, key: _Key = None, as_json: AsJson = False
-) -> None:
+def unfreeze(account: Account, *, reason: Reason, key: Key = None, as_json: AsJson = False) -> None:
     """Unfreeze an account: it can send and receive again."""
     _set_status(account, "active", reason, key, as_json=as_json)
 
@@ -95,26 +71,83 @@ def _set_status(
 
     key = key or fresh_key()
     change = run_as_owner(
-        lambda db: administration.set_status(db, _target(account), status, reason, key),
+        lambda db: administration.set_status(db, target_of(account), status, reason, key),
         key,
         as_json=as_json,
     )
     print_result(asdict(change) | {"key": key}, as_json=as_json)
 
 
-def _target(account: str) -> str:
-    """The account id, or the e-mail address as it is stored."""
-    if "@" not in account.replace("＠", "@"):
-        return account
-    return stored_email(account)
+@group.command()
+def show(account: Account, *, as_json: AsJson = False) -> None:
+    """Show an account: balance, what is held, limits."""
+    import msgspec
+
+    from finpay.ledger import operator_commands, resources
+
+    found = run_as_owner(
+        lambda db: operator_commands.account(db, target_of(account)), "", as_json=as_json
+    )
+    members = msgspec.to_builtins(resources.account(found))
+    print_result(members if as_json else _flat(members) | {"repeated": False}, as_json=as_json)
 
 
-def stored_email(text: str) -> str:
-    """An e-mail address in the form in which it is stored."""
-    from finpay.errors import validation_failed
-    from finpay.identity import emails
+@group.command()
+def limits(
+    account: Account,
+    *,
+    single: _Limit = None,
+    daily: _Limit = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set the limits of an account: of one payment, and of all payments of a day (UTC).
 
-    try:
-        return emails.normalise(text.strip())
-    except ValueError as error:
-        raise validation_failed(str(error)) from None
+    The owner can lower them, and raise them up to these.
+    """
+    from finpay.ledger import operator_commands
+
+    if single is None or daily is None:
+        raise typer.BadParameter("give both --single and --daily: an amount, or none")
+    key = key or fresh_key()
+    result = run_as_owner(
+        lambda db: operator_commands.set_limits(
+            db, target_of(account), _limit(single), _limit(daily), key=key
+        ),
+        key,
+        as_json=as_json,
+    )
+    members = result.members if as_json else _flat(result.members)
+    print_result({**members, "repeated": result.repeated, "key": key}, as_json=as_json)
+
+
+@group.command()
+def entries(
+    account: Account,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the entries of an account, newest first."""
+    import msgspec
+
+    from finpay.edge.schemas import responses
+    from finpay.ledger import operator_commands
+
+    async def read(database: "Database") -> list[dict[str, Any]]:
+        found = await operator_commands.account(database, target_of(account))
+        rows = await operator_commands.entries(database, found.id, limit)
+        return [msgspec.to_builtins(responses.entry(row, found.currency)) for row in rows]
+
+    print_rows(run_as_owner(read, "", as_json=as_json), as_json=as_json)
+
+
+def _limit(text: str) -> int | None:
+    return None if text == "none" else minor_units(text)
+
+
+def _flat(members: dict[str, Any]) -> dict[str, Any]:
+    """Limits as members of their own, for people."""
+    inside = members["limits"]
+    rest = {name: value for name, value in members.items() if name not in {"object", "limits"}}
+    return rest | {f"limit {name}": inside[name] for name in ("single", "daily", "sent_today")}

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
@@ -51,8 +51,18 @@ def print_result(members: Mapping[str, object], *, as_json: bool) -> None:
     else:
         shown = {name: value for name, value in members.items() if name != "repeated"}
         print("\n".join(f"{name:<16}{value}" for name, value in shown.items()))
-        if members["repeated"]:
+        if members.get("repeated"):
             print("The key was used before: nothing was done now, this is the first result.")
+
+
+def print_rows(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    """A list, one line each for people."""
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        shown = {name: value for name, value in row.items() if name != "object"}
+        print("  ".join(f"{name}={value}" for name, value in shown.items()))
 
 
 def run_as_owner(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from finpay.cli import account, ledger, operators, webhooks
+from finpay.cli import account, ledger, operators, payments, webhooks
 from finpay.cli.context import STYLE, fail, run, settings
 from finpay.cli.doctor import doctor
 
@@ -108,7 +108,11 @@ def openapi() -> None:
 
 
 _app.command()(doctor)
+_app.command()(payments.deposit)
 _app.add_typer(ledger.group, name="ledger")
 _app.add_typer(account.group, name="account")
+_app.add_typer(payments.withdrawals, name="withdrawal")
+_app.add_typer(payments.holds, name="hold")
+_app.add_typer(payments.transactions, name="transaction")
 _app.add_typer(operators.group, name="operator")
 _app.add_typer(webhooks.group, name="webhooks")

@@ -40,7 +40,7 @@ def revoke(email: _Email, *, as_json: AsJson = False) -> None:
 
 
 def _set_role(email: str, role: "Role", *, as_json: bool) -> None:
-    from finpay.cli.account import stored_email
+    from finpay.cli.arguments import stored_email
 
     address = stored_email(email)
     change = run_as_owner(lambda db: _change(db, address, role), "", as_json=as_json)
@@ -77,5 +77,5 @@ async def _change(database: "Database", email: str, role: "Role") -> "RoleChange
 
 
 async def _never(*_: object) -> bool:
-    """Nobody is admitted."""
+    """Confirms no session: this gate only ends sessions."""
     return False

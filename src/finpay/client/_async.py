@@ -8,6 +8,7 @@ from typing import Literal, Self, Unpack
 import httpx
 
 from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client._async_payments import AsyncPayments
 from finpay.client._async_requests import AsyncRequestMethods
 from finpay.client._async_transport import AsyncPager, AsyncTransport
 from finpay.client._identity_models import (
@@ -24,16 +25,13 @@ from finpay.client._models import (
     Event,
     Health,
     Transaction,
-    TransferBatch,
     User,
     WebhookEndpoint,
 )
 from finpay.client._operations import (
     EntryFilters,
     EventFilters,
-    SendParams,
     TransactionFilters,
-    TransferParams,
 )
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
@@ -42,7 +40,7 @@ from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUp
 from finpay.errors import Code, FinPayError
 
 
-class AsyncFinPay(AsyncRequestMethods):
+class AsyncFinPay(AsyncPayments, AsyncRequestMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in an `async with`.
 
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,
@@ -58,9 +56,8 @@ class AsyncFinPay(AsyncRequestMethods):
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         **options: Unpack[Options],
     ) -> None:
-        self._session = ClientSession(base_url, options)
-        self._transport = AsyncTransport(self._session, http, sleep, options.get("timeout_s"))
-        self._call = self._transport.call
+        session = ClientSession(base_url, options)
+        super().__init__(session, AsyncTransport(session, http, sleep, options.get("timeout_s")))
 
     async def __aenter__(self) -> Self:
         return self
@@ -176,22 +173,6 @@ class AsyncFinPay(AsyncRequestMethods):
     ) -> bytes:
         """The same statement as a file."""
         return await self._call(_operations.statement_file(start, end, timezone, file_format))
-
-    async def send(self, **transfer: Unpack[SendParams]) -> Transaction:
-        """Send money once: every attempt carries the same idempotency key."""
-        key = self._session.new_idempotency_key()
-        return await self._call(_operations.send(transfer, key))
-
-    async def send_batch(
-        self,
-        transfers: Sequence[TransferParams],
-        *,
-        mode: Literal["independent", "atomic"] = "independent",
-        idempotency_key: str | None = None,
-    ) -> TransferBatch:
-        """Send up to 1 000 transfers. independent: each by itself; atomic: all, or ApiError."""
-        key = self._session.new_idempotency_key()
-        return await self._call(_operations.send_batch(transfers, mode, idempotency_key, key))
 
     async def transaction(self, transaction_id: str) -> Transaction:
         """One of the account's transactions."""

@@ -26,6 +26,24 @@ class User(Struct, frozen=True):
     created_at: datetime
 
 
+class PendingLimits(Struct, frozen=True):
+    """Limits as they will be from `effective_at` on."""
+
+    single: int | None
+    daily: int | None
+    effective_at: datetime
+
+
+class Limits(Struct, frozen=True):
+    """What the account may send at once, and in a day of UTC. None: no limit."""
+
+    single: int | None
+    daily: int | None
+    sent_today: int
+    resets_at: datetime
+    pending: PendingLimits | None
+
+
 class Account(Struct, frozen=True):
     """A wallet, `acc_…`: `available` is `balance` less `held`; `version` counts its entries."""
 
@@ -36,6 +54,7 @@ class Account(Struct, frozen=True):
     currency: str
     status: str
     version: int
+    limits: Limits
     created_at: datetime
 
 
@@ -54,8 +73,10 @@ class Entry(Struct, frozen=True):
 class Transaction(Struct, frozen=True):
     """A movement of money, `txn_…`, from the caller's side.
 
-    `status`: pending, completed, failed or reversed. `type`: transfer or funding. `direction`: sent
-    or received. `balance_after` is the caller's own; `sender_id` and `receiver_id` are `acc_…`.
+    `status`: completed, failed or reversed. `type`: transfer, funding, deposit, withdrawal or
+    refund. `direction`: sent or received. `balance_after` and `available_after` are the caller's
+    own. `origin`: the id of the hold, payment request, schedule or withdrawal it came of, or of the
+    refunded transaction.
     """
 
     id: str
@@ -69,12 +90,16 @@ class Transaction(Struct, frozen=True):
     description: str | None
     metadata: dict[str, str]
     balance_after: int
+    available_after: int
     failure_code: str | None
+    refunded_amount: int
+    origin: str | None
+    scheduled_for: datetime | None
     created_at: datetime
 
 
 class Requester(Struct, frozen=True):
-    """Who asks for money. `account_id` is None for whoever merely has the id of the request."""
+    """Who asks for money. `account_id` is None for a caller who is no party of the request."""
 
     account_id: str | None
     name: str | None
@@ -84,7 +109,7 @@ class PaymentRequest(Struct, frozen=True):
     """A request to be paid, `prq_…`.
 
     `status`: open, paid, declined, canceled or expired. `direction`: sent or received; None for
-    whoever merely has the id of an open one without a payer.
+    a caller who is no party of it.
     """
 
     id: str

@@ -84,9 +84,14 @@ class TransferParams(TypedDict, total=False):
 
 
 class SendParams(TransferParams, total=False):
-    """A transfer of its own. Store your own `idempotency_key` first to be safe over a crash."""
+    """A transfer of its own. Store your own `idempotency_key` first to be safe over a crash.
+
+    `if_version` and `if_balance_gte`: refuse unless the account still is as it was read.
+    """
 
     idempotency_key: str | None
+    if_version: int | None
+    if_balance_gte: int | None
 
 
 class EntryFilters(TypedDict, total=False):
@@ -105,13 +110,20 @@ class EventFilters(EntryFilters, total=False):
 
 
 class TransactionFilters(EntryFilters, total=False):
-    """Amounts are inclusive, in minor units; `idempotency_key` finds only the caller's own."""
+    """Amounts are inclusive, in minor units; `idempotency_key` finds only the caller's own.
+
+    `origin`: the id of a hold, request, schedule, withdrawal or refunded transaction. `metadata`:
+    one pair, compared exactly.
+    """
 
     direction: Literal["sent", "received"] | None
-    status: Literal["pending", "completed", "failed", "reversed"] | None
+    status: Literal["completed", "failed", "reversed"] | None
     amount_min: int | None
     amount_max: int | None
     counterparty_id: str | None
+    type: Literal["transfer", "funding", "deposit", "withdrawal", "refund"] | None
+    origin: str | None
+    metadata: Mapping[str, str] | None
     idempotency_key: str | None
 
 
@@ -180,7 +192,7 @@ def statement_file(
 
 def send(transfer: SendParams, new_key: str) -> Operation[Transaction]:
     """Key and body are made once, so every attempt carries the same ones."""
-    members = _without_none(transfer)
+    members = without_none(transfer)
     key = str(members.pop("idempotency_key", new_key))
     check_key(key)
     path = f"{_API}/transactions"
@@ -193,7 +205,7 @@ def send_batch(
     """Key and body are made once, so every attempt carries the same ones."""
     key = new_key if idempotency_key is None else idempotency_key
     check_key(key)
-    body = encode({"mode": mode, "transactions": [_without_none(each) for each in transfers]})
+    body = encode({"mode": mode, "transactions": [without_none(each) for each in transfers]})
     path = f"{_API}/transactions/batch"
     return Operation("POST", path, TransferBatch, body, idempotency_key=key)
 
@@ -203,8 +215,10 @@ def transaction(transaction_id: str) -> Operation[Transaction]:
 
 
 def transactions(filters: TransactionFilters) -> Operation[Page[Transaction]]:
+    others = {name: value for name, value in filters.items() if name != "metadata"}
+    pairs = {f"metadata[{key}]": text for key, text in (filters.get("metadata") or {}).items()}
     path = f"{_API}/transactions"
-    return Operation("GET", path, Page[Transaction], params=query(filters))
+    return Operation("GET", path, Page[Transaction], params=query({**others, **pairs}))
 
 
 def event(event_id: str) -> Operation[Event]:
@@ -239,9 +253,7 @@ def page_after(operation: Operation[Page[T]], page: Page[T]) -> Operation[Page[T
     return page_at(operation, page.next_cursor)
 
 
-def checked(
-    prefix: Literal["txn", "evt", "whe", "whd", "ses", "key", "prq", "sch"], text: str
-) -> str:
+def checked(prefix: ids.Prefix, text: str) -> str:
     """The id, if it is well-formed: a malformed one is never put in a path."""
     try:
         ids.decode(prefix, text)
@@ -252,12 +264,12 @@ def checked(
 
 def json_body(members: Mapping[str, object]) -> bytes:
     """The members that are not None, as JSON."""
-    return encode(_without_none(members))
+    return encode(without_none(members))
 
 
 def query(filters: Mapping[str, object]) -> dict[str, str | int]:
     """The filters that are not None, as query parameters."""
-    return {name: parameter(name, value) for name, value in _without_none(filters).items()}
+    return {name: parameter(name, value) for name, value in without_none(filters).items()}
 
 
 def parameter(name: str, value: object) -> str | int:
@@ -279,5 +291,6 @@ def check_key(key: str) -> None:
         )
 
 
-def _without_none(members: Mapping[str, object]) -> dict[str, object]:
+def without_none(members: Mapping[str, object]) -> dict[str, object]:
+    """The members that are not None."""
     return {name: value for name, value in members.items() if value is not None}

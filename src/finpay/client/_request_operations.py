@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class RequestParams(TypedDict, total=False):
-    """`payer_email` None: whoever has the id may pay. `expires_in` is in seconds (30 days)."""
+    """`payer_email` None: any user who has the id may pay. `expires_in` is in seconds (30 days)."""
 
     amount: Required[int]
     payer_email: str | None

@@ -23,27 +23,25 @@ from finpay.client._models import (
     Event,
     Health,
     Transaction,
-    TransferBatch,
     User,
     WebhookEndpoint,
 )
 from finpay.client._operations import (
     EntryFilters,
     EventFilters,
-    SendParams,
     TransactionFilters,
-    TransferParams,
 )
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
 from finpay.client._statement_models import Balance, Statement
+from finpay.client._sync_payments import Payments
 from finpay.client._sync_requests import RequestMethods
 from finpay.client._sync_transport import Pager, Transport
 from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUpdate
 from finpay.errors import Code, FinPayError
 
 
-class FinPay(RequestMethods):
+class FinPay(Payments, RequestMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in a `with`.
 
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,
@@ -59,9 +57,8 @@ class FinPay(RequestMethods):
         sleep: Callable[[float], object] = time.sleep,
         **options: Unpack[Options],
     ) -> None:
-        self._session = ClientSession(base_url, options)
-        self._transport = Transport(self._session, http, sleep, options.get("timeout_s"))
-        self._call = self._transport.call
+        session = ClientSession(base_url, options)
+        super().__init__(session, Transport(session, http, sleep, options.get("timeout_s")))
 
     def __enter__(self) -> Self:
         return self
@@ -175,22 +172,6 @@ class FinPay(RequestMethods):
     ) -> bytes:
         """The same statement as a file."""
         return self._call(_operations.statement_file(start, end, timezone, file_format))
-
-    def send(self, **transfer: Unpack[SendParams]) -> Transaction:
-        """Send money once: every attempt carries the same idempotency key."""
-        key = self._session.new_idempotency_key()
-        return self._call(_operations.send(transfer, key))
-
-    def send_batch(
-        self,
-        transfers: Sequence[TransferParams],
-        *,
-        mode: Literal["independent", "atomic"] = "independent",
-        idempotency_key: str | None = None,
-    ) -> TransferBatch:
-        """Send up to 1 000 transfers. independent: each by itself; atomic: all, or ApiError."""
-        key = self._session.new_idempotency_key()
-        return self._call(_operations.send_batch(transfers, mode, idempotency_key, key))
 
     def transaction(self, transaction_id: str) -> Transaction:
         """One of the account's transactions."""

@@ -23,7 +23,7 @@ class RequestMethods:
     _transport: Transport
 
     def request_payment(self, **request: Unpack[RequestParams]) -> PaymentRequest:
-        """Ask for money: of a payer, or of whoever has the id."""
+        """Asks a payer for money, or, without one, any user who has the id."""
         key = self._session.new_idempotency_key()
         return self._transport.call(_request_operations.create_request(request, key))
 

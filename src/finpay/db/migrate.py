@@ -26,8 +26,8 @@ TABLE: Final = "finpay.schema_migrations"
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 _APPLY_LIMIT_S: Final = 600.0  # several long migrations, each bounded by its statement_timeout
-# A file without a transaction is one statement (an index built CONCURRENTLY), with no room for its
-# own limits. It holds nobody up, so it may wait for long transactions, and take its time.
+# A file without a transaction is one statement (an index built CONCURRENTLY), that can't set
+# its own limits. It blocks no other session, so it may wait for long transactions.
 _ALONE: Final = "transaction:false"
 _ALONE_OPTIONS: Final = "-c role=finpay_owner -c lock_timeout=60s -c statement_timeout=540s"
 # Roles belong to the whole cluster, and GRANT does not wait for a concurrent one: it fails with
@@ -155,9 +155,9 @@ async def _connect(url: str) -> asyncpg.Connection:
     try:
         return await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
-        place = urlsplit(url).hostname or "the local server"
+        host = urlsplit(url).hostname or "the local server"
         reason = _first_line(error) or "no answer"
-        raise MigrationError(f"can't connect to PostgreSQL at {place}: {reason}") from error
+        raise MigrationError(f"can't connect to PostgreSQL at {host}: {reason}") from error
 
 
 async def _check_encoding(connection: asyncpg.Connection) -> None:
@@ -216,8 +216,8 @@ def _options() -> dict[str, str]:
 
 
 def _dbmate() -> Path:
-    beside = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
-    for folder in beside:
+    folders = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
+    for folder in folders:
         if (folder / "dbmate").is_file():
             return folder / "dbmate"
     found = shutil.which("dbmate")
@@ -227,9 +227,9 @@ def _dbmate() -> Path:
 
 
 def _failure(output: str, errors: str) -> str:
-    """`Applying: file` is on the output before the error that it ended with."""
-    told = [line.removeprefix("Error: ") for line in errors.splitlines() if line.strip()]
-    reason = told[0].removeprefix("pq: ") if told else "dbmate failed without a word"
+    """The output has `Applying: file` before the error of that file."""
+    lines = [line.removeprefix("Error: ") for line in errors.splitlines() if line.strip()]
+    reason = lines[0].removeprefix("pq: ") if lines else "dbmate failed without a message"
     started = re.findall(r"^Applying: (\S+)", output, re.MULTILINE)
     return f"{started[-1]}: {reason}" if started else reason
 

@@ -7,8 +7,8 @@ DECLARE
     limits CONSTANT text[] := ARRAY['statement_timeout=3500ms', 'lock_timeout=3000ms',
                                     'idle_in_transaction_session_timeout=5000ms'];
 BEGIN
-    -- Another database of the cluster may be in here at the same moment: roles belong to all of
-    -- them, and whoever is later finds the role made.
+    -- Another database of the cluster may run this at the same moment: roles belong to all of
+    -- them, and the later session finds that the role exists.
     FOREACH wanted IN ARRAY ARRAY['finpay_owner', 'finpay_app', 'finpay_operator'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             BEGIN
@@ -30,8 +30,8 @@ BEGIN
         END;
     END LOOP;
 
-    -- What the app's pool sets on each connection, also for whoever logs in as this role or is let
-    -- in by it without the pool. A member that takes it by SET ROLE keeps what it logged in with.
+    -- What the app's pool sets on each connection, also for logins as this role and logins of
+    -- its members without the pool. A member that uses SET ROLE keeps the settings of its login.
     IF (SELECT rolconfig FROM pg_roles WHERE rolname = 'finpay_app') IS DISTINCT FROM limits THEN
         BEGIN
             FOREACH wanted IN ARRAY limits LOOP
@@ -39,12 +39,12 @@ BEGIN
                                split_part(wanted, '=', 1), split_part(wanted, '=', 2));
             END LOOP;
         EXCEPTION WHEN insufficient_privilege THEN
-            NULL;  -- made by somebody who did not give us ADMIN; the pool sets them all the same
+            NULL;  -- this login has no ADMIN option on the role; the pool sets them as well
         END;
     END IF;
 
-    -- The app needs no temporary tables and no large objects, and may store neither. Where the
-    -- database or its functions belong to somebody else, it may; no function of FinPay reads them.
+    -- The app needs no temporary tables and no large objects, and may store neither. Where this
+    -- login does not own the database, it can't be refused; no function of FinPay reads them.
     IF has_database_privilege('finpay_app', current_database(), 'TEMPORARY') THEN
         BEGIN
             EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC, finpay_app',

@@ -2,7 +2,10 @@
 
 from typing import Final
 
+from finpay.db.data_state import read_data_state
+from finpay.db.pool import Database, Unavailable
 from finpay.doctor.checks import CheckResult, failed, is_local_host, ok, warning
+from finpay.gate.known_database import DatabaseState
 from finpay.gate.server_info import RedisInfo, RedisUnusable, inspect
 from finpay.settings import Settings
 
@@ -23,7 +26,31 @@ async def check(settings: Settings, *, dev_stack: bool) -> list[CheckResult]:
             )
         ]
     memory = ok("redis policy", _bound(facts)) if dev_stack else _memory(facts)
-    return [_round_trip(facts), _version(facts), _primary(facts), _encryption(facts), memory]
+    checks = [_round_trip(facts), _version(facts), _primary(facts), _encryption(facts), memory]
+    return [*checks, *await _data(settings, facts)]
+
+
+async def _data(settings: Settings, facts: RedisInfo) -> list[CheckResult]:
+    """Whether its keys belong to the data of this database. Nothing while that can't be read."""
+    database = Database(settings.database_url, size=1)
+    try:
+        data = await read_data_state(database)
+    except Unavailable:
+        return []
+    finally:
+        await database.close()
+    if not (data.writable and data.history and data.position):
+        return []
+    state = DatabaseState(data.history, data.position)
+    if facts.database is None or state.continues(facts.database):
+        return [ok("redis data", "its keys belong to this database")]
+    return [
+        warning(
+            "redis data",
+            "its keys belong to other data: a restore, or a failover that lost commits",
+            "Restart the API, which deletes them. Don't share Redis with another FinPay.",
+        )
+    ]
 
 
 def _round_trip(facts: RedisInfo) -> CheckResult:

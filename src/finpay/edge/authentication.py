@@ -28,7 +28,7 @@ class Authenticator:
         self._tiers = tiers
 
     async def principal(self, request: Request, record: RequestRecord) -> Principal:
-        """FinPayError `unauthenticated`: nobody."""
+        """FinPayError `unauthenticated` without a valid token or key."""
         token = _bearer(request)
         if not token.startswith(api_keys.PREFIX):
             return self._signer.verify(token, time.time())
@@ -40,7 +40,7 @@ class Authenticator:
     async def _look_up(
         self, token: str, request: Request, record: RequestRecord
     ) -> api_keys.KnownKey:
-        """An unknown key counts as a login does, so nobody can try keys, or busy PostgreSQL."""
+        """An unknown key counts as a login does: that bounds guesses, and reads of PostgreSQL."""
         tiers = self._tiers.for_unknown_key(request.client_ip)
         seen = await self._gate.peek(tiers)
         if seen.kind == "limited":

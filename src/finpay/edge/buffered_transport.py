@@ -1,24 +1,35 @@
-"""A transport that joins the writes of one event-loop tick into one system call."""
+"""A transport that joins the writes of one event-loop tick, and lets a response arrive."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
+
+LINGER_S: Final = 2.0  # for what the client still sends to arrive, and its own end
 
 
 class BufferedTransport:
     """Head and body of a response leave together: two system calls cost 7 µs more than one.
 
     The part of asyncio.Transport that uvicorn's protocol uses. `flush` sends at once;
-    `flushed_bytes` counts what was passed on, the bytes in the write buffer included.
+    `flushed_bytes` counts what was passed on, the bytes in the write buffer included. While
+    `expects_input`, `close` ends only our direction, and for LINGER_S the protocol drops what
+    arrives: a socket closed with unread bytes is reset, and the reset discards the response.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        expects_input: Callable[[], bool],
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._expects_input = expects_input
         self._buffer: list[bytes] = []
+        self._linger: asyncio.TimerHandle | None = None
         self.flushed_bytes = 0
         self.get_extra_info = transport.get_extra_info
         self.get_write_buffer_size = transport.get_write_buffer_size
-        self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
 
@@ -34,13 +45,27 @@ class BufferedTransport:
             self.flushed_bytes += len(data)
             self._transport.write(data)
 
+    def is_closing(self) -> bool:
+        return self._linger is not None or self._transport.is_closing()
+
     def close(self) -> None:
         self.flush()
-        self._transport.close()
+        if self.is_closing():
+            return
+        if not self._expects_input() or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._linger = self._loop.call_later(LINGER_S, self._transport.close)
+        self._transport.write_eof()
+        self._transport.resume_reading()
 
     def abort(self) -> None:
         self._buffer.clear()
         self._transport.abort()
+
+    def on_connection_lost(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -6,8 +6,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from finpay.db.data_state import read_data_state
 from finpay.db.pool import Database, Unavailable
 from finpay.gate.gate import Gate
+from finpay.gate.known_database import DatabaseState
 from finpay.ledger import continuous_verification
 from finpay.telemetry import logs
 
@@ -15,12 +17,9 @@ CHECK_EVERY_S: Final = 0.3  # with the timeout: no response is older than one se
 WARN_EVERY_S: Final = 30.0  # while PostgreSQL is unavailable
 TIMEOUT_S: Final = 0.6
 INTEGRITY_EVERY_S: Final = 5.0  # workers verify about once a minute
+RECORD_EVERY_S: Final = 5.0  # commits of so long may be undone without being noticed
 
 _LOG: Final = logs.get()
-
-_WRITABLE: Final = """
-SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writable
-"""
 
 
 class PreflightRefused(Exception):
@@ -49,6 +48,8 @@ class HealthMonitor:
         self.draining = False
         self.integrity: continuous_verification.VerificationStatus = "unknown"
         self._integrity_due_s = 0.0
+        self._state: DatabaseState | None = None  # whose keys are in Redis; None: not known yet
+        self._record_due_s = 0.0
 
     @property
     def redis_ok(self) -> bool:
@@ -83,9 +84,11 @@ class HealthMonitor:
                 if not self._accepted:
                     await self._preflight()
                     self._accepted = True
-                row = await self._database.fetch_one(_WRITABLE)
+                data = await read_data_state(self._database)
                 await self._check_integrity()
-            self.postgres_ok = bool(row and row["writable"])
+            if data.writable and data.history and data.position:
+                await self._check_redis(DatabaseState(data.history, data.position))
+            self.postgres_ok = data.writable
             self.read_only = not self.postgres_ok
         except (Unavailable, TimeoutError) as error:
             self.postgres_ok = self.read_only = False
@@ -105,6 +108,16 @@ class HealthMonitor:
         elif was_ok or now_s >= self._warn_due_s:
             _LOG.warning("postgres_unavailable", read_only=self.read_only, reason=reason)
             self._warn_due_s = now_s + WARN_EVERY_S
+
+    async def _check_redis(self, state: DatabaseState) -> None:
+        """Redis must not replay answers of transfers that are not in this data."""
+        if not state.continues(self._state):
+            self._state = state if await self._gate.adopt_database(state) else None
+            return
+        self._state = state
+        if time.monotonic() >= self._record_due_s:
+            await self._gate.record_position(state)
+            self._record_due_s = time.monotonic() + RECORD_EVERY_S
 
     async def _check_integrity(self) -> None:
         if time.monotonic() >= self._integrity_due_s:

@@ -34,12 +34,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._sent_bytes: int | None = None  # at the last check, if any were unsent then
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._buffered = BufferedTransport(transport, self.loop)
+        self._buffered = BufferedTransport(transport, self.loop, self._expects_input)
         super().connection_made(self._buffered)  # type: ignore[arg-type]
         self._timer = self.loop.call_later(CHECK_TIMEOUTS_S, self._check_timeouts)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
+        self._buffered.on_connection_lost()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -51,6 +52,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bounds an unfinished head: the parser keeps a field however long it is."""
+        if self._buffered.is_closing():
+            return
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -100,6 +103,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._malformed and not self._unanswered:
             self.transport.close()
+
+    def _expects_input(self) -> bool:
+        """Whether the client may still send what nobody reads after the last response."""
+        cycle: Any = self.cycle
+        return self._malformed or (cycle is not None and bool(cycle.more_body))
 
     @property
     def _is_receiving(self) -> bool:

@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from finpay.edge.portable_schema import portable
+from finpay.edge.request.query_params import Cursor, Pair, Parameter
 from finpay.edge.router import API, Route
 from finpay.edge.routes import ROUTES
-from finpay.edge.schemas import problems, requests, webhooks
+from finpay.edge.schemas import money_requests, problems, requests, webhooks
 from finpay.errors import ERROR_SPECS, Code
 
 _ON_EVERY_ROUTE: Final = (Code.INTERNAL_ERROR, Code.UNAVAILABLE, Code.OVERLOADED)
@@ -21,12 +22,23 @@ _WITH_BODY: Final = (
 # The docs page fills these in; they work against `finpay dev`.
 _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
     requests.Login: {"email": "alice@finpay.dev", "password": "password123"},
-    requests.TransactionCreate: {
+    money_requests.TransactionCreate: {
         "receiver_email": "bob@finpay.dev",
         "amount": 2500,
         "description": "Lunch",
     },
-    requests.TransferBatchCreate: {
+    money_requests.HoldCreate: {
+        "receiver_email": "bob@finpay.dev",
+        "amount": 2500,
+        "expires_in": 3600,
+    },
+    money_requests.CaptureCreate: {"amount": 2000},
+    money_requests.RefundCreate: {"amount": 500},
+    money_requests.WithdrawalCreate: {
+        "amount": 2500,
+        "destination": {"bank": "Example Bank", "account": "62001234567"},
+    },
+    money_requests.TransferBatchCreate: {
         "mode": "independent",
         "transactions": [
             {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},
@@ -116,29 +128,31 @@ def _tag(route: Route) -> str:
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "in": "query",
-            "required": parameter.required,
-            "schema": portable(parameter.schema),
-        }
-        for name, parameter in route.parameters.items()
-    ]
+    found = [_query_parameter(name, parameter) for name, parameter in route.parameters.items()]
     if "{id}" in route.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
     if route.needs_key:
-        schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
-        found.append(
-            {
-                "name": "X-Idempotency-Key",
-                "in": "header",
-                "required": True,
-                "description": "New for each payment, the same when it is retried.",
-                "schema": schema,
-            }
-        )
+        found.append(_key_parameter(has_dry_run="dry_run" in route.parameters))
     return found
+
+
+def _key_parameter(*, has_dry_run: bool) -> dict[str, Any]:
+    """It is required, but OpenAPI can't say that a dry run needs none."""
+    needed = " Required, but for a dry run." if has_dry_run else ""
+    return {
+        "name": "X-Idempotency-Key",
+        "in": "header",
+        "required": not has_dry_run,
+        "description": f"New for each payment, the same when it is retried.{needed}",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
+
+
+def _query_parameter(name: str, parameter: Parameter | Cursor | Pair) -> dict[str, Any]:
+    found = {"name": name, "in": "query", "required": parameter.required}
+    if isinstance(parameter, Pair):
+        found |= {"style": "deepObject", "explode": True}
+    return found | {"schema": portable(parameter.schema)}
 
 
 def _responses(route: Route) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from finpay import ids
 from finpay.edge.request import json_body, query_params
 from finpay.edge.request.model import Request
 from finpay.edge.router import Route
@@ -48,12 +49,13 @@ async def parse(
     route: Route,
     account: UUID | None = None,
     max_transfers: int | None = None,
+    path_id: str = "",
 ) -> ParsedRequest:
     """Reads and checks query and body. `account` is the caller's, for the cursors of lists."""
     try:
         if route.method in {"POST", "PATCH"}:
             raw = await _read_body(request, route.max_body_bytes)
-            return _parse_body(request, route, raw, max_transfers)
+            return _parse_body(request, route, raw, max_transfers, path_id)
         query, parameters = query_params.parse(request.query, route.parameters, account)
         return ParsedRequest(query=query, parameters=parameters)
     except FinPayError as error:
@@ -92,28 +94,31 @@ def _part(message: Mapping[str, Any]) -> bytes:
 
 
 def _parse_body(
-    request: Request, route: Route, raw: bytes, max_transfers: int | None
+    request: Request, route: Route, raw: bytes, max_transfers: int | None, path_id: str
 ) -> ParsedRequest:
-    """In the order of the contract: 415, 400, 422."""
+    """In the order of the contract: 415, 400, 404 of a malformed id, 422."""
     if raw or (route.body is not None and b"content-type" in request.headers):
         _check_media_type(request)
     if route.body is None:
         query_params.parse(request.query, route.parameters)
         return ParsedRequest()
     value = {} if route.body_optional and not raw else json_body.decode(raw, route.max_body_values)
-    key = _read_key(request, route)
+    key = "" if _is_dry_run(request, route) else _read_key(request, route)
+    _check_path_id(route, path_id)
     json_body.check_storable(raw, value)
-    query_params.parse(request.query, route.parameters)
+    query, parameters = query_params.parse(request.query, route.parameters)
     command = json_body.convert(value, route.body).checked()
     transfers = getattr(command, "count", 1)
     if route.needs_key or route.in_transaction_tier:
         _check_number(transfers, max_transfers)
-    if not key:
-        return ParsedRequest(command=command, transfers=transfers)
-    path = request.path.rstrip("/")  # with the id in it
-    digest = hashlib.blake2b(f"{route.method} {path}\n".encode(), digest_size=FINGERPRINT_BYTES)
-    digest.update(_encode_sorted(value))
-    return ParsedRequest(command=command, transfers=transfers, key=key, fingerprint=digest.digest())
+    return ParsedRequest(
+        command=command,
+        transfers=transfers,
+        key=key,
+        fingerprint=_fingerprint(route, path_id, query, value) if key else b"",
+        query=query,
+        parameters=parameters,
+    )
 
 
 def _check_number(transfers: int, most: int | None) -> None:
@@ -123,6 +128,36 @@ def _check_number(transfers: int, most: int | None) -> None:
             f"The limit is {most} transfers at a time; the request has {transfers}.",
             pointer="#/transactions",
         )
+
+
+def _is_dry_run(request: Request, route: Route) -> bool:
+    """A dry run needs no key. A bad query is refused later, in its turn."""
+    if not request.query or "dry_run" not in route.parameters:
+        return False
+    try:
+        _, parameters = query_params.parse(request.query, route.parameters)
+    except FinPayError:
+        return False
+    return bool(parameters.get("dry_run"))
+
+
+def _check_path_id(route: Route, path_id: str) -> None:
+    """404 for what is not an id of the route's kind, as for one that does not exist."""
+    if route.id_prefix is None:
+        return
+    try:
+        ids.decode(route.id_prefix, path_id)
+    except ids.MalformedId:
+        raise FinPayError(Code.NOT_FOUND, "There is nothing with this id.") from None
+
+
+def _fingerprint(route: Route, path_id: str, query: Mapping[str, str], value: Any) -> bytes:
+    """Of method, path with its id, query, and JSON with sorted members."""
+    path = route.path.replace("{id}", path_id)
+    text = f"{route.method} {path}?{query_params.canonical(query)}\n"
+    digest = hashlib.blake2b(text.encode(), digest_size=FINGERPRINT_BYTES)
+    digest.update(_encode_sorted(value))
+    return digest.digest()
 
 
 def _check_media_type(request: Request) -> None:

@@ -40,6 +40,7 @@ MAX_SMALL_BODY_BYTES: Final = 2_048  # of a request without a token: longer than
 WAIT_S: Final = 2.0  # of a request for the response to the first one with the same key
 MIN_POLL_S: Final = 0.01
 MAX_POLL_S: Final = 0.2
+_NO_KEY: Final = "change "  # before the token of a write without a key; no key has a space
 MAX_WAITING: Final = 64  # per process; further copies are 409 at once
 
 _LOG: Final = logs.get()
@@ -130,7 +131,7 @@ class Pipeline:
         principal = await self._authenticator.principal(request, record)
         record.user = principal.user
         max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
-        parsed = await parse(request, route, principal.account_id, max_transfers)
+        parsed = await parse(request, route, principal.account_id, max_transfers, path_id)
         if (refusal := authorise(principal, route)) is not None:
             parsed = ParsedRequest(error=refusal)
         admission = self._admission(principal, route, parsed)
@@ -142,7 +143,6 @@ class Pipeline:
         context = Context(
             request.id,
             request.client_ip,
-            request.user_agent,
             path=route.path,
             principal=principal,
             command=parsed.command,
@@ -184,7 +184,8 @@ class Pipeline:
     def _admission(self, principal: Principal, route: Route, parsed: ParsedRequest) -> Admission:
         mode: Mode = "count_only"
         variant = ""
-        if parsed.error is None and parsed.key:
+        token = f"{self._claim_prefix}{next(self._claim_counter)}"
+        if parsed.error is None and (parsed.key or route.marks_cache):
             mode = "idempotent_write"
         elif parsed.error is None and route.cached and "cursor" not in parsed.query:
             mode = "cached_read"
@@ -198,11 +199,11 @@ class Pipeline:
             mode=mode,
             tiers=self._tiers.for_principal(
                 principal,
-                money=route.needs_key or route.in_transaction_tier,
+                money=(route.needs_key and route.counts_transfers) or route.in_transaction_tier,
                 transfers=parsed.transfers,
             ),
-            token=f"{self._claim_prefix}{next(self._claim_counter)}",
-            key=parsed.key,
+            token=token,
+            key=parsed.key or f"{_NO_KEY}{token}",
             fingerprint=parsed.fingerprint,
             variant=variant,
         )

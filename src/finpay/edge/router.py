@@ -12,6 +12,7 @@ from finpay.edge.response import Response
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.identity.api_keys import Scope
+from finpay.ids import Prefix
 
 API: Final = "/api/v1"
 MAX_BODY_BYTES: Final = 64 * 1024  # far above every schema but that of a transfer batch
@@ -29,10 +30,12 @@ class Route:
     `unlimited` neither.
     `scope` is what an API key needs; with `any` every key will do, with None no key.
     `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
-    `tier` names a further rate limit, `needs_key` routes move money under an idempotency key;
-    others may accept one, or count like them in the transaction tier. `cached` ones may be answered
-    from the cache. `responses`, `files` (further media types of 200) and `errors` are for
-    OpenAPI.
+    `tier` names a further rate limit, `needs_key` routes change money under an idempotency key;
+    others may accept one, or count like them in the transaction tier; with `counts_transfers` false
+    they don't count there. `id_prefix` is the kind of the id in the path where a malformed one is
+    refused before the key. `cached` ones may be answered from the cache; those with `marks_cache`
+    change what is cached without a key. `responses`, `files`
+    (further media types of 200) and `errors` are for OpenAPI.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -51,7 +54,10 @@ class Route:
     needs_key: bool = False
     accepts_key: bool = False
     in_transaction_tier: bool = False
+    counts_transfers: bool = True
+    id_prefix: Prefix | None = None
     cached: bool = False
+    marks_cache: bool = False
     files: Mapping[str, str] = field(default_factory=dict)
     scope: Scope | Literal["any"] | None = None
     errors: tuple[Code, ...] = ()

@@ -1,9 +1,8 @@
 """The table of all routes: method, path, handler, access, body, parameters, responses, errors."""
 
-from typing import Final, get_args
+from typing import Final
 
 from finpay.edge.handlers import (
-    accounts,
     api_keys,
     auth,
     deliveries,
@@ -11,56 +10,19 @@ from finpay.edge.handlers import (
     events,
     health,
     metrics,
-    payment_requests,
-    schedules,
     sessions,
-    statements,
-    transactions,
-    transfer_batches,
     webhook_endpoints,
 )
+from finpay.edge.money_routes import MONEY_ROUTES
 from finpay.edge.request import query_params as q
 from finpay.edge.router import API, Route
 from finpay.edge.schemas import identity, requests, responses, webhooks
-from finpay.edge.schemas import payment_requests as request_schemas
-from finpay.edge.schemas import schedules as schedule_schemas
 from finpay.errors import Code
 from finpay.identity.resources import User
-from finpay.ledger.payment_requests import PaymentRequest, Status
-from finpay.ledger.resources import Account, Transaction
-from finpay.ledger.schedules import Schedule
 from finpay.outbox.resources import Event
-from finpay.statements.resources import Balance, Statement
 from finpay.webhooks.deliveries import STATUSES
 
-MAX_BATCH_BYTES: Final = 1024 * 1024  # a thousand transfers; with more text there are fewer
-MAX_BATCH_VALUES: Final = 40_000
-
 _TIMES: Final[q.Parameters] = {"created_from": q.CREATED_FROM, "created_to": q.CREATED_TO}
-_TRANSACTION_FILTERS: Final[q.Parameters] = {
-    "direction": q.one_of("sent", "received"),
-    "status": q.one_of("pending", "completed", "failed", "reversed"),
-    **_TIMES,
-    "amount_min": q.AMOUNT_MIN,
-    "amount_max": q.AMOUNT_MAX,
-    "counterparty_id": q.ACCOUNT_ID,
-    "idempotency_key": q.IDEMPOTENCY_KEY,
-}
-_TRANSFER_ERRORS: Final = (
-    Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_INVALID, Code.INSUFFICIENT_FUNDS,
-    Code.ACCOUNT_FROZEN, Code.RECEIVER_NOT_FOUND, Code.REQUEST_IN_PROGRESS,
-    Code.IDEMPOTENCY_KEY_REUSE, Code.SAME_ACCOUNT, Code.RECEIVER_UNAVAILABLE,
-    Code.CURRENCY_MISMATCH, Code.BALANCE_LIMIT,
-)  # fmt: skip
-_OPTIONAL_KEY_ERRORS: Final = (
-    Code.IDEMPOTENCY_KEY_INVALID, Code.IDEMPOTENCY_KEY_REUSE, Code.REQUEST_IN_PROGRESS,
-)  # fmt: skip
-_REQUEST_ERRORS: Final = (
-    *_OPTIONAL_KEY_ERRORS, Code.ACCOUNT_FROZEN, Code.CURRENCY_MISMATCH,
-)  # fmt: skip
-_SCHEDULE_ERRORS: Final = (
-    *_REQUEST_ERRORS, Code.SAME_ACCOUNT, Code.RECEIVER_NOT_FOUND,
-)  # fmt: skip
 
 ROUTES: Final = (
     Route("POST", f"{API}/auth/register", auth.register, "registerUser",
@@ -99,92 +61,7 @@ ROUTES: Final = (
           parameters={"limit": q.LIMIT, "cursor": q.API_KEYS_CURSOR}),
     Route("DELETE", f"{API}/api_keys/{{id}}", api_keys.delete, "deleteApiKey", "End an API key",
           {204: None}, errors=(Code.NOT_FOUND,)),
-    Route("GET", f"{API}/accounts", accounts.retrieve, "retrieveAccount",
-          "Retrieve the account with its balance", {200: Account}, cached=True,
-          scope="account:read"),
-    Route("GET", f"{API}/accounts/entries", accounts.list_entries, "listEntries",
-          "List the account's entries, newest first", {200: responses.EntryList},
-          parameters={"limit": q.LIMIT, "cursor": q.ENTRIES_CURSOR, **_TIMES},
-          errors=(Code.CURSOR_INVALID,), scope="transactions:read"),
-    Route("GET", f"{API}/accounts/balance", statements.retrieve_balance, "retrieveBalance",
-          "Retrieve the balance at a moment or version", {200: Balance},
-          parameters={"at": q.AT, "version": q.VERSION}, errors=(Code.NOT_FOUND,),
-          scope="account:read"),
-    Route("GET", f"{API}/accounts/statement", statements.retrieve_statement, "retrieveStatement",
-          "Retrieve the statement of a period, as JSON, CSV or PDF", {200: Statement},
-          files=statements.FILES, errors=(Code.NOT_FOUND,), scope="transactions:read",
-          parameters={"from": q.FROM_DATE, "to": q.TO_DATE, "timezone": q.TIMEZONE,
-                      "format": q.one_of("json", "csv", "pdf")}),
-    Route("POST", f"{API}/transactions", transactions.create, "createTransaction", "Send money",
-          {201: Transaction}, body=requests.TransactionCreate, needs_key=True,
-          errors=_TRANSFER_ERRORS, scope="transactions:write"),
-    Route("POST", f"{API}/transactions/batch", transfer_batches.create, "createTransferBatch",
-          "Send up to 1 000 transfers under one key",
-          {200: responses.TransferBatch, 201: responses.TransferBatch},
-          body=requests.TransferBatchCreate, needs_key=True, max_body_bytes=MAX_BATCH_BYTES,
-          max_body_values=MAX_BATCH_VALUES, errors=_TRANSFER_ERRORS, scope="transactions:write"),
-    Route("GET", f"{API}/transactions", transactions.list_, "listTransactions",
-          "List transactions, newest first", {200: responses.TransactionList}, cached=True,
-          parameters={"limit": q.LIMIT, "cursor": q.TRANSACTIONS_CURSOR, **_TRANSACTION_FILTERS},
-          errors=(Code.CURSOR_INVALID,), scope="transactions:read"),
-    Route("GET", f"{API}/transactions/{{id}}", transactions.retrieve, "retrieveTransaction",
-          "Retrieve a transaction", {200: Transaction}, errors=(Code.NOT_FOUND,),
-          scope="transactions:read"),
-    Route("POST", f"{API}/payment_requests", payment_requests.create, "createPaymentRequest",
-          "Ask for money", {201: PaymentRequest}, body=request_schemas.PaymentRequestCreate,
-          accepts_key=True, in_transaction_tier=True, errors=_REQUEST_ERRORS,
-          scope="requests:write"),
-    Route("POST", f"{API}/payment_requests/split", payment_requests.create, "splitPayment",
-          "Ask several payers for their shares of an amount",
-          {201: request_schemas.PaymentRequestList}, body=request_schemas.SplitCreate,
-          accepts_key=True, in_transaction_tier=True, errors=_REQUEST_ERRORS,
-          scope="requests:write"),
-    Route("GET", f"{API}/payment_requests", payment_requests.list_, "listPaymentRequests",
-          "List payment requests, newest first", {200: request_schemas.PaymentRequestList},
-          parameters={"limit": q.LIMIT, "cursor": q.PAYMENT_REQUESTS_CURSOR,
-                      "direction": q.one_of("sent", "received"),
-                      "status": q.one_of(*get_args(Status))},
-          errors=(Code.CURSOR_INVALID,), scope="transactions:read"),
-    Route("GET", f"{API}/payment_requests/{{id}}", payment_requests.retrieve,
-          "retrievePaymentRequest", "Retrieve a payment request", {200: PaymentRequest},
-          errors=(Code.NOT_FOUND,), scope="transactions:read"),
-    Route("GET", f"{API}/payment_requests/{{id}}/qr", payment_requests.qr,
-          "retrievePaymentRequestQr", "Retrieve the QR code of a payment request, an SVG",
-          {200: None}, errors=(Code.NOT_FOUND,), scope="transactions:read"),
-    Route("POST", f"{API}/payment_requests/{{id}}/pay", payment_requests.pay,
-          "payPaymentRequest", "Pay a payment request", {201: Transaction},
-          body=request_schemas.PaymentCreate, body_optional=True, needs_key=True,
-          errors=(*_TRANSFER_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.REQUEST_NOT_OPEN),
-          scope="transactions:write"),
-    Route("POST", f"{API}/payment_requests/{{id}}/cancel", payment_requests.cancel,
-          "cancelPaymentRequest", "Cancel a payment request, as its requester",
-          {200: PaymentRequest},
-          errors=(Code.NOT_FOUND, Code.FORBIDDEN, Code.REQUEST_NOT_OPEN), scope="requests:write"),
-    Route("POST", f"{API}/payment_requests/{{id}}/decline", payment_requests.decline,
-          "declinePaymentRequest", "Decline a payment request, as its payer",
-          {200: PaymentRequest},
-          errors=(Code.NOT_FOUND, Code.FORBIDDEN, Code.REQUEST_NOT_OPEN), scope="requests:write"),
-    Route("POST", f"{API}/schedules", schedules.create, "createSchedule",
-          "Schedule a transfer, once or at intervals", {201: Schedule},
-          body=schedule_schemas.ScheduleCreate, accepts_key=True, errors=_SCHEDULE_ERRORS,
-          scope="schedules:write"),
-    Route("GET", f"{API}/schedules", schedules.list_, "listSchedules",
-          "List schedules, newest first", {200: schedule_schemas.ScheduleList},
-          parameters={"limit": q.LIMIT, "cursor": q.SCHEDULES_CURSOR},
-          errors=(Code.CURSOR_INVALID,), scope="transactions:read"),
-    Route("GET", f"{API}/schedules/{{id}}", schedules.retrieve, "retrieveSchedule",
-          "Retrieve a schedule", {200: Schedule}, errors=(Code.NOT_FOUND,),
-          scope="transactions:read"),
-    Route("POST", f"{API}/schedules/{{id}}/pause", schedules.pause, "pauseSchedule",
-          "Pause a schedule", {200: Schedule},
-          errors=(Code.NOT_FOUND, Code.SCHEDULE_NOT_ACTIVE), scope="schedules:write"),
-    Route("POST", f"{API}/schedules/{{id}}/resume", schedules.resume, "resumeSchedule",
-          "Resume a schedule; what it missed is skipped", {200: Schedule},
-          errors=(Code.NOT_FOUND, Code.ACCOUNT_FROZEN, Code.SCHEDULE_NOT_ACTIVE,
-                  Code.VALIDATION_FAILED), scope="schedules:write"),
-    Route("POST", f"{API}/schedules/{{id}}/cancel", schedules.cancel, "cancelSchedule",
-          "Cancel a schedule", {200: Schedule},
-          errors=(Code.NOT_FOUND, Code.SCHEDULE_NOT_ACTIVE), scope="schedules:write"),
+    *MONEY_ROUTES,
     Route("GET", f"{API}/events", events.list_, "listEvents", "List events, newest first",
           {200: responses.EventList}, errors=(Code.CURSOR_INVALID,),
           parameters={"limit": q.LIMIT, "cursor": q.EVENTS_CURSOR, "type": q.EVENT_TYPE,

@@ -225,6 +225,12 @@ operations.store_read = function(k, a)
     return 1
 end
 
+-- KEYS  1 idempotency key. Returns 1 if a request with it is in progress, else 0.
+operations.is_claimed = function(k)
+    local stored = values[KEYS[k + 1]]
+    return stored and string.sub(stored, 1, 1) == 'C' and 1 or 0
+end
+
 -- Adds the keys whose string values an operation reads to `names`.
 local prefetched = {
     admit = function(k, a, keys, names)
@@ -242,6 +248,9 @@ local prefetched = {
         end
     end,
     complete = function(k, _, _, names)
+        names[#names + 1] = KEYS[k + 1]
+    end,
+    is_claimed = function(k, _, _, names)
         names[#names + 1] = KEYS[k + 1]
     end,
     store_read = function() end,

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from finpay.gate import redis_keys
+from finpay.gate import known_database, redis_keys
+from finpay.gate.known_database import DatabaseState
 from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, parse_report, tier_arguments
 from finpay.gate.redis_client import Argument, RedisClient, RedisUnavailable
 from finpay.settings import Settings
@@ -101,6 +102,19 @@ class Gate:
         """Notices that Redis is unavailable while no request uses it."""
         await self._redis.ping()
 
+    async def adopt_database(self, state: DatabaseState) -> bool:
+        """Deletes what Redis has of other data. False while Redis is unavailable."""
+        try:
+            await known_database.adopt(self._redis, state)
+        except RedisUnavailable:
+            return False
+        return True
+
+    async def record_position(self, state: DatabaseState) -> None:
+        """Lets a later process notice that the data was restored to an earlier state."""
+        with suppress(RedisUnavailable):
+            await known_database.record(self._redis, state)
+
     @property
     def redis_down(self) -> bool:
         return self._redis.is_open
@@ -164,6 +178,16 @@ class Gate:
             await self._redis.call(
                 "complete", keys, [admission.token, stored, int(completion.outcome_known)]
             )
+
+    async def is_claimed(self, user: str, key: str) -> bool:
+        """Whether a request with this key is in progress. Without Redis: not that we know."""
+        try:
+            claimed: int = await self._redis.call(
+                "is_claimed", [redis_keys.idempotency_key(user, key)], []
+            )
+        except RedisUnavailable:
+            return False
+        return bool(claimed)
 
     async def store_read(
         self, admission: Admission, generation: str, sequence: int, payload: bytes

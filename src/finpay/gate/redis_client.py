@@ -135,6 +135,10 @@ class RedisClient:
         with suppress(RedisUnavailable):
             await self._guarded(self._write_probe_key)
 
+    async def run(self, command: Callable[[Redis], Awaitable[Result]]) -> Result:
+        """The reply of a command that is not of gate.lua. RedisUnavailable without one."""
+        return await self._guarded(partial(command, self._redis))
+
     async def _evaluate(self, calls: Sequence[Call]) -> list[Any]:
         keys = [key for call in calls for key in call.keys]
         arguments: list[Argument] = []

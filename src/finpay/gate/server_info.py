@@ -10,6 +10,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from finpay.gate import known_database
+from finpay.gate.known_database import DatabaseState
+
 TIMEOUT_S: Final = 3.0  # a person waits
 _PROBE_KEY: Final = "fp:doctor"
 _PROBE_KEY_MS: Final = 1_000
@@ -32,6 +35,7 @@ class RedisInfo:
     encrypted: bool
     host: str
     round_trip_ms: float
+    database: DatabaseState | None  # whose keys it has; None: not known
 
 
 async def inspect(url: str) -> RedisInfo:
@@ -50,14 +54,17 @@ async def inspect(url: str) -> RedisInfo:
         await redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_MS)
         began_s = time.perf_counter()
         await redis.get(_PROBE_KEY)
-        return _facts(url, info, (time.perf_counter() - began_s) * 1000)
+        round_trip_ms = (time.perf_counter() - began_s) * 1000
+        return _facts(url, info, round_trip_ms, await known_database.read(redis))
     except (RedisError, OSError, TimeoutError) as error:
         raise RedisUnusable(str(error) or type(error).__name__) from error
     finally:
         await redis.aclose()
 
 
-def _facts(url: str, info: dict[str, Any], round_trip_ms: float) -> RedisInfo:
+def _facts(
+    url: str, info: dict[str, Any], round_trip_ms: float, database: DatabaseState | None
+) -> RedisInfo:
     parts = urlsplit(url)
     valkey = info.get("valkey_version")
     return RedisInfo(
@@ -70,4 +77,5 @@ def _facts(url: str, info: dict[str, Any], round_trip_ms: float) -> RedisInfo:
         encrypted=parts.scheme == "rediss",
         host="" if parts.scheme == "unix" else parts.hostname or "localhost",
         round_trip_ms=round_trip_ms,
+        database=database,
     )

@@ -46,7 +46,9 @@ SCOPES: Final = get_args(Scope)
 PREFIX: Final = "fpk_"
 RANDOM_LENGTH: Final = 40  # 238 bits
 CHECKSUM_LENGTH: Final = 6
-SHOWN_LENGTH: Final = 12  # of the secret, in lists: 48 bits, which tell the keys of a user apart
+SHOWN_LENGTH: Final = (
+    12  # of the secret, in lists: 48 bits, which identify a key among those of a user
+)
 MAX_PER_USER: Final = 50
 MAX_CACHED: Final = 10_000
 

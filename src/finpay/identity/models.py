@@ -27,7 +27,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user's account at the time of the login. Amounts in minor units."""
+    """The user's account at the time of the login. Amounts in minor units; `limits` is JSON."""
 
     id: UUID
     balance: int
@@ -35,6 +35,7 @@ class Account:
     currency: str
     status: str
     version: int
+    limits: str
     created_at: datetime
 
 

@@ -29,8 +29,8 @@ WITH registered AS (
     SELECT $6, id, 0, clock_timestamp() + make_interval(secs => $7) FROM session
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
-       a.version, a.created_at, 'user' AS role
-FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9) a
+       a.version, ledger.limits_object(a)::text, a.created_at, 'user' AS role
+FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9, $13, $14) a
 
 -- name: record_registration
 -- The user's event stores no e-mail address and no name. They are read when the event is encoded,
@@ -57,7 +57,7 @@ WITH verified AS (
     SELECT $4, id, 0, clock_timestamp() + make_interval(secs => $5) FROM session
 )
 SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
-       a.version, a.created_at,
+       a.version, ledger.limits_object(a)::text, a.created_at,
        u.role,
        audit.record(u.id, 'session.created', s.id, $6, $7)
 FROM verified u CROSS JOIN session s JOIN ledger.accounts a ON a.user_id = u.id

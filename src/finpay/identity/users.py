@@ -41,7 +41,8 @@ class Identity:
     """Users and sessions, as the edge needs them. One per process.
 
     The edge normalises e-mail addresses (`emails.normalise`) and checks the password of a
-    registration (`passwords.weakness`), because it knows the pointers of both.
+    registration (`passwords.weakness`), because it knows the pointers of both. `limits` are those
+    of a new account in a currency: of one payment, and of a day.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Identity:
         signer: Signer,
         *,
         refresh_ttl_s: int,
+        limits: Callable[[str], tuple[int | None, int | None]] = lambda _: (None, None),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.signer = signer
@@ -59,6 +61,7 @@ class Identity:
         self.sessions = Sessions(database, signer, refresh_ttl_s=refresh_ttl_s, clock=clock)
         self.api_keys = ApiKeys(database)
         self.password_reset = PasswordReset(database, hasher)
+        self._limits = limits
 
     async def register(
         self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
@@ -83,6 +86,7 @@ class Identity:
                     new_key(),
                     origin.user_agent,
                     origin.address,
+                    *self._limits(currency),
                 )
                 await transaction.execute(
                     _SQL.record_registration,

@@ -7,7 +7,6 @@ account's currency; the same key with the same arguments answers what was answer
 
 import hashlib
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -22,7 +21,7 @@ from finpay.money import MAX_AMOUNT, Money
 
 Status = Literal["active", "frozen"]
 
-MAX_REASON_LENGTH: Final = 500  # it is read in the audit log, beside others
+MAX_REASON_LENGTH: Final = 500  # one line of the audit log
 
 _SQL: Final = queries.load("finpay.ledger", "administration.sql")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")  # as X-Idempotency-Key
@@ -64,10 +63,10 @@ class _Account:
 async def fund(database: Database, target: str, amount: int, key: str) -> Funding:
     """Moves `amount` minor units from the outside world to the account of `target`.
 
-    `target` is acc_… or an e-mail. FinPayError: validation_failed, not_found,
+    `target` is acc_… or an e-mail as it is stored. FinPayError: validation_failed, not_found,
     idempotency_key_reuse, receiver_unavailable, balance_limit, unavailable.
     """
-    _check_key(key)
+    check_key(key)
     if not 1 <= amount <= MAX_AMOUNT:
         raise validation_failed(
             f"The amount has to be 1 to {MAX_AMOUNT} minor units, and it is {amount}."
@@ -85,10 +84,10 @@ async def set_status(
 ) -> StatusChange:
     """Freezes or unfreezes the account of `target`, for a reason that the audit log keeps.
 
-    `target` is acc_… or an e-mail. FinPayError: validation_failed, not_found,
+    `target` is acc_… or an e-mail as it is stored. FinPayError: validation_failed, not_found,
     idempotency_key_reuse, unavailable.
     """
-    _check_key(key)
+    check_key(key)
     reason = reason.strip()
     if not 1 <= len(reason) <= MAX_REASON_LENGTH or not reason.isprintable():
         raise validation_failed(
@@ -102,7 +101,8 @@ async def set_status(
     return replace(msgspec.json.decode(answer, type=StatusChange), repeated=repeated)
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
+    """FinPayError validation_failed unless it can be an idempotency key."""
     if not _KEY.fullmatch(key):
         raise validation_failed(
             "The key has to be 1 to 255 visible ASCII characters without spaces."
@@ -111,7 +111,7 @@ def _check_key(key: str) -> None:
 
 async def _account(database: Database, target: str) -> _Account:
     if "@" in target:
-        row = await database.fetch_one(_SQL.get_account_by_email, _as_stored(target))
+        row = await database.fetch_one(_SQL.get_account_by_email, target)
     else:
         try:
             account_id = ids.decode("acc", target)
@@ -123,12 +123,6 @@ async def _account(database: Database, target: str) -> _Account:
     if row is None:
         raise _not_found(target)
     return _Account(*row)
-
-
-def _as_stored(email: str) -> str:
-    """How registration spells an e-mail."""
-    lower = unicodedata.normalize("NFKC", email.strip()).lower()
-    return unicodedata.normalize("NFKC", lower)
 
 
 def _fingerprint(*request: object) -> bytes:

@@ -1,7 +1,7 @@
-"""What a wallet asks most, read together: the account, and the newest page of its history.
+"""The most frequent reads in batches: the account, and the first page of its history.
 
-Planning a statement costs PostgreSQL more than running it for one account, so those who ask in the
-same moment share one. Whoever turns pages or filters asks alone, through reads.py.
+Planning a statement costs PostgreSQL more than running it for one account, so reads of the same
+moment share a statement. Later pages and filtered lists are read one by one, by reads.py.
 """
 
 import asyncio
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from uuid import UUID
 
+from finpay.concurrency.batch_observer import NO_OBSERVER, BatchObserver
 from finpay.concurrency.micro_batcher import MicroBatcher
 from finpay.db.pool import Database, Unavailable
 from finpay.errors import Code
 from finpay.ledger import reads
 from finpay.ledger.reads import Account, History
 
-MAX_TOGETHER: Final = 100  # pages, mostly of 20 rows: a few milliseconds of one connection
-FLIGHTS: Final = 2  # a connection that hangs leaves one for the others
-MAX_QUEUE: Final = 4_000
-SOON_S: Final = 0.5  # who failed later than this hung, and would hang again
+MAX_BATCH: Final = 100  # pages, mostly of 20 rows: a few milliseconds of one connection
+MAX_IN_FLIGHT: Final = 2  # a connection that hangs leaves one for the others
+MAX_QUEUED: Final = 4_000
+RETRY_WITHIN_S: Final = 0.5  # a read that failed later hung, and its retry would hang as well
 DEADLINE_S: Final = 4.5  # a request has to be answered within 5 s when PostgreSQL hangs
 
 Read = TypeVar("Read")
@@ -28,69 +29,76 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AccountRead:
-    """Asks for the account of a user."""
+    """A read of the account of a user."""
 
     user_id: UUID
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstPageRead:
-    """Asks for the newest `limit` steps of an account."""
+    """A read of the newest `limit` steps of an account."""
 
     account_id: UUID
     limit: int
 
 
 class BatchedReads:
-    """One per process. What it answers was true after it was asked: a batch reads when it leaves,
-    never before its last item came."""
+    """One per process. A result is as new as its call: a batch is read after its last item was
+    submitted."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, observer: BatchObserver = NO_OBSERVER) -> None:
         self._database = database
+        self._observer = observer
         self._accounts: MicroBatcher[AccountRead, Account | None] = MicroBatcher(
-            self._read_accounts, max_in_flight=FLIGHTS, max_batch=MAX_TOGETHER, max_queued=MAX_QUEUE
+            self._read_accounts,
+            max_in_flight=MAX_IN_FLIGHT,
+            max_batch=MAX_BATCH,
+            max_queued=MAX_QUEUED,
         )
         self._pages: MicroBatcher[FirstPageRead, History | None] = MicroBatcher(
-            self._read_pages, max_in_flight=FLIGHTS, max_batch=MAX_TOGETHER, max_queued=MAX_QUEUE
+            self._read_pages,
+            max_in_flight=MAX_IN_FLIGHT,
+            max_batch=MAX_BATCH,
+            max_queued=MAX_QUEUED,
         )
 
     async def account(self, user_id: UUID) -> Account | None:
         """The user's account; None if there is none. Unavailable if PostgreSQL is."""
-        return await self._account(AccountRead(user_id))
+        read = AccountRead(user_id)
+        with self._observer.item(read):
+            return await _in_time(self._accounts.submit(read))
 
     async def newest(self, account_id: UUID, limit: int) -> History | None:
         """The first page of its history, newest first; None if there is no such account.
         Unavailable if PostgreSQL is."""
-        return await self._page(FirstPageRead(account_id, limit))
+        read = FirstPageRead(account_id, limit)
+        with self._observer.item(read):
+            return await _in_time(self._pages.submit(read))
 
-    async def _account(self, asked: AccountRead) -> Account | None:
-        return await _in_time(self._accounts.submit(asked))
+    async def _read_accounts(self, batch: Sequence[AccountRead]) -> Sequence[Account | None]:
+        users = [read.user_id for read in batch]
+        with self._observer.batch(batch, len(batch)):
+            return await _retried(lambda: reads.accounts_of_users(self._database, users))
 
-    async def _page(self, asked: FirstPageRead) -> History | None:
-        return await _in_time(self._pages.submit(asked))
-
-    async def _read_accounts(self, asked: Sequence[AccountRead]) -> Sequence[Account | None]:
-        users = [one.user_id for one in asked]
-        return await _twice(lambda: reads.accounts_of_users(self._database, users))
-
-    async def _read_pages(self, asked: Sequence[FirstPageRead]) -> Sequence[History | None]:
-        accounts, limits = [one.account_id for one in asked], [one.limit for one in asked]
-        return await _twice(lambda: reads.newest(self._database, accounts, limits))
+    async def _read_pages(self, batch: Sequence[FirstPageRead]) -> Sequence[History | None]:
+        accounts, limits = [read.account_id for read in batch], [read.limit for read in batch]
+        with self._observer.batch(batch, len(batch)):
+            return await _retried(lambda: reads.newest(self._database, accounts, limits))
 
 
-async def _twice(read: Callable[[], Awaitable[Read]]) -> Read:
-    """A connection that is lost would take all who share it along: a fresh one may work."""
+async def _retried(read: Callable[[], Awaitable[Read]]) -> Read:
+    """Once more after a lost connection, which would fail the whole batch: a fresh one may work."""
     started_s = time.monotonic()
     try:
         return await read()
     except Unavailable:
-        if time.monotonic() - started_s > SOON_S:
+        if time.monotonic() - started_s > RETRY_WITHIN_S:
             raise
         return await read()
 
 
 async def _in_time(read: Awaitable[Read]) -> Read:
-    """Those who wait for a hanging batch and then hang themselves would wait twice."""
+    """Within DEADLINE_S, the wait for the batch before it included."""
     try:
         async with asyncio.timeout(DEADLINE_S):
             return await read

@@ -1,4 +1,4 @@
-"""What can become of a transfer, in order of precedence, and the error that each refusal is.
+"""The outcomes of a request, in order of precedence, and the error of each refusal.
 
 The same list stands in SQL as `ledger.outcome`; a test compares the two.
 """
@@ -10,24 +10,51 @@ from finpay.errors import Code
 
 
 class Outcome(StrEnum):
-    """One per item of a batch. A request that is wrong in two ways gets the first."""
+    """One per item of a batch. A request with two faults gets the first."""
 
     IDEMPOTENCY_KEY_REUSE = "idempotency_key_reuse"
     DUPLICATE = "duplicate"
+    NOT_FOUND = "not_found"
+    FORBIDDEN = "forbidden"
     ACCOUNT_FROZEN = "account_frozen"
+    EMAIL_NOT_VERIFIED = "email_not_verified"
     SAME_ACCOUNT = "same_account"
     RECEIVER_NOT_FOUND = "receiver_not_found"
+    HOLD_NOT_OPEN = "hold_not_open"
+    REQUEST_NOT_OPEN = "request_not_open"
+    WITHDRAWAL_NOT_PENDING = "withdrawal_not_pending"
+    APPROVAL_NOT_PENDING = "approval_not_pending"
+    SCHEDULE_NOT_ACTIVE = "schedule_not_active"
+    NOT_REFUNDABLE = "not_refundable"
+    REFERENCE_TAKEN = "reference_taken"
+    SENDER_UNAVAILABLE = "sender_unavailable"
     RECEIVER_UNAVAILABLE = "receiver_unavailable"
     CURRENCY_MISMATCH = "currency_mismatch"
+    PRECONDITION_FAILED = "precondition_failed"
+    AMOUNT_TOO_LARGE = "amount_too_large"
+    LIMIT_EXCEEDED = "limit_exceeded"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     BALANCE_LIMIT = "balance_limit"
+    APPROVAL_REQUIRED = "approval_required"
     COMPLETED = "completed"
 
 
 REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
+    Outcome.NOT_FOUND: (
+        Code.NOT_FOUND,
+        "You are no party of anything with this id. Nothing was done.",
+    ),
+    Outcome.FORBIDDEN: (
+        Code.FORBIDDEN,
+        "Only the other party may do this. Nothing was done.",
+    ),
     Outcome.ACCOUNT_FROZEN: (
         Code.ACCOUNT_FROZEN,
         "Your account is frozen: it neither sends nor receives. Ask the operator why.",
+    ),
+    Outcome.EMAIL_NOT_VERIFIED: (
+        Code.EMAIL_NOT_VERIFIED,
+        "Verify your e-mail address first. Nothing was done.",
     ),
     Outcome.SAME_ACCOUNT: (
         Code.SAME_ACCOUNT,
@@ -40,6 +67,38 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
             "and use a new idempotency key: this refusal is final for its own."
         ),
     ),
+    Outcome.HOLD_NOT_OPEN: (
+        Code.HOLD_NOT_OPEN,
+        "The hold is not open any more; status_now says why. Nothing was done.",
+    ),
+    Outcome.REQUEST_NOT_OPEN: (
+        Code.REQUEST_NOT_OPEN,
+        "The payment request is not open any more; status_now says why. Nothing was done.",
+    ),
+    Outcome.WITHDRAWAL_NOT_PENDING: (
+        Code.WITHDRAWAL_NOT_PENDING,
+        "The withdrawal is not pending any more; status_now says why. Nothing was done.",
+    ),
+    Outcome.APPROVAL_NOT_PENDING: (
+        Code.APPROVAL_NOT_PENDING,
+        "The approval is not pending any more; status_now says why. Nothing was done.",
+    ),
+    Outcome.SCHEDULE_NOT_ACTIVE: (
+        Code.SCHEDULE_NOT_ACTIVE,
+        "The schedule has ended. Nothing was done.",
+    ),
+    Outcome.NOT_REFUNDABLE: (
+        Code.NOT_REFUNDABLE,
+        "Only a transfer can be refunded by its receiver. Nothing was sent.",
+    ),
+    Outcome.REFERENCE_TAKEN: (
+        Code.REFERENCE_TAKEN,
+        "The reference belongs to another payment. Nothing was done.",
+    ),
+    Outcome.SENDER_UNAVAILABLE: (
+        Code.SENDER_UNAVAILABLE,
+        "The sender's account is frozen. Nothing was captured.",
+    ),
     Outcome.RECEIVER_UNAVAILABLE: (
         Code.RECEIVER_UNAVAILABLE,
         "The receiver's account is frozen. Nothing was sent.",
@@ -47,6 +106,21 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     Outcome.CURRENCY_MISMATCH: (
         Code.CURRENCY_MISMATCH,
         "The currency differs from your account's or the receiver's. Nothing was sent.",
+    ),
+    Outcome.PRECONDITION_FAILED: (
+        Code.PRECONDITION_FAILED,
+        (
+            "Your account's version or balance is not what if_version or if_balance_gte asks for. "
+            "Nothing was done."
+        ),
+    ),
+    Outcome.AMOUNT_TOO_LARGE: (
+        Code.AMOUNT_TOO_LARGE,
+        "The amount is more than what is left; the member left says how much. Nothing was done.",
+    ),
+    Outcome.LIMIT_EXCEEDED: (
+        Code.LIMIT_EXCEEDED,
+        "The amount would pass a limit of your account; see limits. Nothing was done.",
     ),
     Outcome.INSUFFICIENT_FUNDS: (
         Code.INSUFFICIENT_FUNDS,
@@ -60,4 +134,4 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
         "The receiver's balance would pass 9007199254740991 minor units. Nothing was sent.",
     ),
 }
-"""LoadShedder that the ledger decides and stores: their error code and the sentence told."""
+"""Refusals that the ledger decides and stores: their error code and detail."""

@@ -1,7 +1,7 @@
 """Payment requests: made, canceled, declined and expired by SQL functions, and read back.
 
-A request has a side for its requester and one for its payer. Whoever has the id of one without a
-named payer may see a part of it while it is open, and pay it.
+A request has a side for its requester and one for its payer. Any user who has the id of
+one without a named payer may see a part of it while it is open, and pay it.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _END: Final = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 class Requester(Struct, frozen=True):
-    """Who asks for money. The account is null for whoever merely has the id of the request."""
+    """Who asks for money. The account is null for a caller who is no party of the request."""
 
     account_id: str | None
     name: str | None
@@ -181,7 +181,7 @@ async def expire(database: Database, public_url: str | None) -> int:
 async def get(
     database: Database, request_id: UUID, *, account_id: UUID, user_id: UUID
 ) -> RequestRow | None:
-    """The request, whoever asks; `caller` says what it may be told."""
+    """The request, for any caller; the member `caller` says what of it may be shown."""
     row = await database.fetch_one(_SQL.get_payment_request, request_id, account_id, user_id)
     return None if row is None else _row(row)
 

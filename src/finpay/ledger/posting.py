@@ -1,7 +1,7 @@
 """One call of ledger.post_transfers: typed in, typed out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
@@ -10,7 +10,9 @@ from finpay.db import queries
 from finpay.db.pool import Database, Record
 from finpay.ledger.outcome import Outcome
 
-Mode = Literal["one", "independent", "atomic"]
+Mode = Literal[
+    "transfer", "independent", "atomic", "hold", "capture", "void", "refund", "withdrawal", "cancel"
+]
 
 _SQL = queries.load("finpay.ledger")
 
@@ -20,7 +22,7 @@ class Transfer(Struct, frozen=True, gc=False):
 
     `amount` is in minor units. Exactly one of `receiver_id` and `receiver_email` is set.
     `currency` None means the sender's. `metadata` is a JSON object as text. `reply` is the body of
-    the answer, a format() string with four places: currency, receiver, balance after, time.
+    the answer, a format() string with four positions: currency, receiver, balance after, time.
     """
 
     id: UUID
@@ -39,7 +41,7 @@ class Transfer(Struct, frozen=True, gc=False):
 
     @property
     def mode(self) -> Mode:
-        return "one"
+        return "transfer"
 
     @property
     def items(self) -> "Sequence[Transfer]":
@@ -48,7 +50,7 @@ class Transfer(Struct, frozen=True, gc=False):
 
 
 class TransferItem(Struct, frozen=True, gc=False):
-    """One transfer of a bulk: what a Transfer has of its own."""
+    """One transfer of a transfer batch: the fields of a Transfer that differ by item."""
 
     id: UUID
     receiver_id: UUID | None
@@ -61,7 +63,7 @@ class TransferItem(Struct, frozen=True, gc=False):
 
 
 class TransferBatch(Struct, frozen=True):
-    """Many transfers of one sender under one key: each for itself, or all or none."""
+    """Many transfers of one sender under one key: independent, or all or none."""
 
     sender_id: UUID
     mode: Mode
@@ -72,16 +74,54 @@ class TransferBatch(Struct, frozen=True):
     address: str | None
 
 
-Posting: TypeAlias = Transfer | TransferBatch
+class Operation(Struct, frozen=True, gc=False):
+    """A request of one item that is more than a plain transfer.
+
+    `sender_id` is the account of who acts: of a capture, a void and a refund it is the receiver of
+    what they are about, the `target`. `amount` None: all that is left of it. `metadata` of a
+    withdrawal is its destination. `if_version` and `if_balance_gte` are preconditions. `id` is that
+    of the transaction, hold or withdrawal that it makes. For `reply` see ledger.compose_answers.
+    """
+
+    mode: Mode
+    id: UUID
+    sender_id: UUID
+    key: str
+    fingerprint: bytes
+    request_id: str
+    address: str | None
+    reply: str
+    receiver_id: UUID | None = None
+    receiver_email: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    description: str | None = None
+    metadata: str = "{}"
+    target: UUID | None = None
+    expires_in_s: int | None = None
+    final: bool | None = None
+    if_version: int | None = None
+    if_balance_gte: int | None = None
+
+    @property
+    def items(self) -> "Sequence[Operation]":
+        """It is a request of one item."""
+        return (self,)
+
+
+Posting: TypeAlias = Transfer | TransferBatch | Operation
+
+_NO_OPERATION: Final = Operation("transfer", UUID(int=0), UUID(int=0), "", b"", "", None, "")
 
 
 class PostingResult(Struct, frozen=True):
-    """What became of one request.
+    """The result of one request.
 
-    `answer` is the stored body, byte for byte; `fingerprint` is what its key belongs to,
-    `transaction_id` what was recorded under it, None for bulks. `sender_sequence` is None where the
-    sender did not change; `receivers` are the users whose accounts did, and their last sequences.
-    `items` are the outcomes of a bulk, in its order: None for what was not done or taken back.
+    `answer` is the stored body, byte for byte; `fingerprint` is that of the key's first request;
+    `transaction_id` is the transaction recorded under the key, None for transfer batches.
+    `sender_sequence` is None where the sender did not change; `receivers` are the users whose
+    accounts changed, and their last sequences. `items` are the outcomes of the items, in order:
+    None for one that was not tried or was reverted.
     """
 
     outcome: Outcome
@@ -102,8 +142,8 @@ async def post(
 ) -> list[PostingResult]:
     """Posts the batch in one statement and one commit. Results are in the order of `requests`.
 
-    `refusals` are two bodies per Outcome, for a transfer and for an item of a bulk. `wake` is
-    called after a commit that left webhooks to deliver.
+    `refusals` are two bodies per Outcome, for a transfer and for an item of a transfer batch.
+    `wake` is called after a commit that left webhooks to deliver.
     """
     items = [item for request in requests for item in request.items]
     emails = [item.receiver_email for item in items]
@@ -112,19 +152,20 @@ async def post(
     receivers = [item.receiver_id for item in items]
     accounts = {account.int: account for account in senders + receivers if account is not None}
     numbers = sorted(accounts)
-    places = dict(zip(numbers, range(1, len(numbers) + 1), strict=True))
+    positions = dict(zip(numbers, range(1, len(numbers) + 1), strict=True))
     row = await database.fetch_one(
         _SQL.post_transfers,
         [accounts[number] for number in numbers],
-        [places[sender.int] for sender in senders],
+        [positions[sender.int] for sender in senders],
         [request.key for request in requests],
         [request.fingerprint for request in requests],
         [request.request_id for request in requests],
         [request.address for request in requests],
         [request.mode for request in requests],
         [len(request.items) for request in requests],
+        *_operation_arguments(requests),
         [item.id for item in items],
-        [None if receiver is None else places[receiver.int] for receiver in receivers],
+        [None if receiver is None else positions[receiver.int] for receiver in receivers],
         emails if any(emails) else None,
         [item.amount for item in items],
         [item.currency for item in items],
@@ -139,13 +180,29 @@ async def post(
     return _posted(requests, row)
 
 
+def _operation_arguments(requests: Sequence[Posting]) -> Sequence[list[Any] | None]:
+    """Targets, expiries, finals and preconditions; None where no request is an operation."""
+    if not any(type(request) is Operation for request in requests):
+        return (None,) * 5
+    operations = [
+        request if isinstance(request, Operation) else _NO_OPERATION for request in requests
+    ]
+    return [
+        [each.target for each in operations],
+        [each.expires_in_s for each in operations],
+        [each.final for each in operations],
+        [each.if_version for each in operations],
+        [each.if_balance_gte for each in operations],
+    ]
+
+
 def _posted(requests: Sequence[Posting], row: Record) -> list[PostingResult]:
     of_requests = zip(*row[:6], strict=True)
     outcomes, users, sequences = row[6:9]
     results: list[PostingResult] = []
     first = 0
-    for request, told in zip(requests, of_requests, strict=True):
-        outcome, http_status, answer, fingerprint, transaction_id, sender_sequence = told
+    for request, columns in zip(requests, of_requests, strict=True):
+        outcome, http_status, answer, fingerprint, transaction_id, sender_sequence = columns
         last = first + len(request.items)
         # Sequences only grow, so the last of a user is the one that stays.
         receivers = dict(zip(users[first:last], sequences[first:last], strict=True))

@@ -18,11 +18,9 @@ RUNS_AT_ONCE: Final = 250  # in one commit: more gain little and keep locks long
 async def run_due(database: Database, refusals: Sequence[str]) -> int:
     """Runs what is due, also the occurrences that were missed, in order. Returns their number."""
     total = 0
-    while True:
-        runs = await schedules.lease(database, RUNS_AT_ONCE)
-        total += await _run(database, runs, refusals) if runs else 0
-        if not runs:
-            return total
+    while runs := await schedules.lease(database, RUNS_AT_ONCE):
+        total += await _run(database, runs, refusals)
+    return total
 
 
 async def _run(database: Database, runs: Sequence[DueRun], refusals: Sequence[str]) -> int:

@@ -1,7 +1,6 @@
 """Proves the ledger on live data: what has to be true of the money, checked row by row.
 
-The checks are the queries of verify.sql, verify_requests.sql and verify_schedules.sql, in their
-order. They run in one
+The checks are the queries of the files verify*.sql, in their order. They run in one
 snapshot, so that money may move meanwhile, with SELECT rights alone.
 """
 
@@ -22,6 +21,7 @@ MAX_VIOLATIONS: Final = (
 
 _CHECKS: Final = (
     *queries.load("finpay.ledger", "verify.sql"),
+    *queries.load("finpay.ledger", "verify_operations.sql"),
     *queries.load("finpay.ledger", "verify_requests.sql"),
     *queries.load("finpay.ledger", "verify_schedules.sql"),
 )
@@ -88,12 +88,12 @@ async def _check(view: Transaction, name: str, query: str) -> Check:
 
 
 def with_public_ids(sentence: str) -> str:
-    """`txn:018f…` as SQL writes it becomes `txn_01h4…` as everybody else does."""
+    """`txn:018f…` as SQL writes it becomes the public id `txn_01h4…`."""
     return _ID.sub(_public_id, sentence)
 
 
 def _public_id(found: re.Match[str]) -> str:
     prefix, uuid = found.groups()
     if uuid is None:
-        return "nobody" if prefix == "usr" else "nothing"
+        return "no user" if prefix == "usr" else "nothing"
     return encode(cast("Prefix", prefix), UUID(uuid))

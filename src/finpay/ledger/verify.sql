@@ -138,7 +138,7 @@ JOIN ledger.accounts a ON a.id = e.account_id AND a.user_id IS NULL
 WHERE e.sequence <> e.version
 
 -- name: events
--- What happened to a user's account and what was told of it are the same, number by number.
+-- The steps of a user's account and its events are the same, number by number.
 SELECT format('The number %s of acc:%s is txn:%s in its history and txn:%s in its events.',
               COALESCE(h.sequence, e.sequence), COALESCE(h.account_id, e.account_id),
               h.transaction_id, e.transaction_id) AS sentence
@@ -150,21 +150,26 @@ FROM (
 ) h
 FULL JOIN (
     SELECT account_id, sequence, transaction_id FROM outbox.events
-    WHERE transaction_id IS NOT NULL
+    WHERE transaction_id IS NOT NULL AND type <> 'transaction.refunded'
 ) e ON e.account_id = h.account_id AND e.sequence = h.sequence
 LEFT JOIN outbox.retention_watermarks p ON p.account_id = h.account_id
 WHERE h.transaction_id IS DISTINCT FROM e.transaction_id
   AND (e.sequence IS NOT NULL OR h.sequence > COALESCE(p.up_to_sequence, 0))
 UNION ALL
 SELECT format('The event %s of acc:%s says %s by usr:%s at %s, but the transaction txn:%s is %s '
-              'since %s and its sender is usr:%s.', e.sequence, e.account_id, e.type, e.actor_id,
-              e.created_at, t.id, t.status, t.created_at, s.user_id)
+              'since %s and acc:%s made it.', e.sequence, e.account_id, e.type, e.actor_id,
+              e.created_at, t.id, t.status, t.created_at, t.actor_account)
 FROM outbox.events e
-JOIN ledger.transactions t ON t.id = e.transaction_id
-LEFT JOIN ledger.accounts s ON s.id = t.sender_id
+JOIN (
+    -- A capture is made by its receiver, everything else by its sender.
+    SELECT *, CASE WHEN origin_type = 'hold' THEN receiver_id ELSE sender_id END AS actor_account
+    FROM ledger.transactions
+) t ON t.id = e.transaction_id AND e.type <> 'transaction.refunded'
+LEFT JOIN ledger.accounts s ON s.id = t.actor_account
 WHERE e.type <> CASE t.status WHEN 'failed' THEN 'transaction.failed'
                               ELSE 'transaction.completed' END
-   OR e.actor_id IS DISTINCT FROM CASE e.account_id WHEN t.sender_id THEN s.user_id END
+   OR (e.actor_id IS DISTINCT FROM CASE e.account_id WHEN t.actor_account THEN s.user_id END
+       AND NOT (t.type IN ('withdrawal', 'refund') AND e.actor_id IS NULL))
    OR e.created_at <> t.created_at
 UNION ALL
 SELECT CASE WHEN a.id IS NULL
@@ -178,7 +183,8 @@ FROM outbox.events e
 LEFT JOIN ledger.accounts a ON a.id = e.account_id AND a.user_id IS NOT NULL
 WHERE a.id IS NULL
    OR (e.transaction_id IS NULL) = (e.type LIKE 'transaction.%')
-   -- whoever did not cause it is not told whose request it was
+   OR (e.hold_id IS NULL) = (e.type LIKE 'hold.%')
+   -- only the event of the user who caused it names the request
    OR (e.actor_id IS NULL AND COALESCE(e.request_id, e.idempotency_key) IS NOT NULL)
 
 -- name: failures
@@ -214,12 +220,6 @@ FROM ledger.transactions
 WHERE CASE status WHEN 'failed' THEN sender_version IS NOT NULL OR receiver_version IS NOT NULL
                   ELSE failure_sequence IS NOT NULL END
 
--- name: holds
--- What is held equals the open holds, of which there are none yet.
-SELECT format('acc:%s holds %s back for no open hold.', id, held) AS sentence
-FROM ledger.accounts
-WHERE held <> 0
-
 -- name: overdrafts
 -- No user account is or was below zero, or above what a client can read exactly.
 SELECT format('acc:%s has %s, of which %s are held.', id, balance, held) AS sentence
@@ -239,7 +239,8 @@ FROM ledger.transactions
 WHERE amount NOT BETWEEN 1 AND 9007199254740991
 
 -- name: parties
--- A transfer goes from user to user, a funding from the system to a user, in one currency.
+-- A transfer and a refund go from user to user, a funding and a deposit from the system to a user,
+-- a withdrawal from a user to the system; the refund of one of these goes the other way.
 SELECT format('The %s txn:%s of %s goes from acc:%s (%s) to acc:%s (%s).',
               t.type, t.id, t.currency,
               t.sender_id, CASE WHEN s.id IS NULL THEN 'missing'
@@ -251,15 +252,19 @@ SELECT format('The %s txn:%s of %s goes from acc:%s (%s) to acc:%s (%s).',
 FROM ledger.transactions t
 LEFT JOIN ledger.accounts s ON s.id = t.sender_id
 LEFT JOIN ledger.accounts r ON r.id = t.receiver_id
+LEFT JOIN ledger.transactions o ON t.type = 'refund' AND o.id = t.origin_id
 WHERE s.id IS NULL
-   OR r.user_id IS NULL
+   OR r.id IS NULL
    OR t.sender_id = t.receiver_id
-   OR (s.user_id IS NULL) <> (t.type = 'funding')
+   OR CASE WHEN o.id IS NOT NULL
+           THEN t.sender_id <> o.receiver_id OR t.receiver_id <> o.sender_id
+           ELSE (s.user_id IS NULL) <> (t.type IN ('funding', 'deposit'))
+                OR (r.user_id IS NULL) <> (t.type = 'withdrawal') END
    OR s.currency <> t.currency
    OR r.currency <> t.currency
 
 -- name: owners
--- Every user has one account, and no account belongs to somebody who isn't there.
+-- Every user has one account, and no account belongs to an unknown user.
 SELECT CASE WHEN a.id IS NULL THEN format('usr:%s has no account.', u.id)
             ELSE format('acc:%s belongs to usr:%s, who is not there.', a.id, a.user_id)
        END AS sentence

@@ -1,9 +1,9 @@
--- What has to be true of payment requests and schedules. Behind verify.sql, whose words at the top
--- are true of these checks too.
+-- What has to be true of payment requests and schedules. The comment at the top of
+-- verify.sql is true of these checks too.
 
 -- name: payment_requests
--- Both sides of a request say the same, its audit rows tell how it came and went, and a paid one
--- has a completed transfer from its payer to its requester.
+-- Both sides of a request have the same values, its audit rows are those of its status, and a paid
+-- one has a completed transfer from its payer to its requester.
 SELECT format('The sides of the payment request prq:%s differ: %s.', COALESCE(r.id, p.id),
               CASE WHEN r.id IS NULL THEN 'its requester has none'
                    WHEN p.id IS NULL THEN 'its payer acc:' || r.payer_id || ' has none'

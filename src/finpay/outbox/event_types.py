@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from finpay.identity.resources import User
 from finpay.ledger.payment_requests import PaymentRequest
-from finpay.ledger.resources import Account, Transaction
+from finpay.ledger.resources import Account, Hold, Transaction, Withdrawal
 from finpay.ledger.schedules import Schedule
 from finpay.outbox.resources import Session, WebhookEndpoint
 
@@ -25,16 +25,19 @@ class EventType:
     """One type of event.
 
     `subject` is the shape of `data.object`. `constraints` are JSON Schemas of members of it that
-    this type restricts, `previous` those of the members of `data.previous`.
+    this type restricts, `previous` those of the members of `data.previous`, `optional_previous`
+    those of members that are there only if they changed.
     """
 
     subject: type[Struct]
     description: str
     constraints: Mapping[str, Any] = field(default_factory=dict)
     previous: Mapping[str, Any] = field(default_factory=dict)
+    optional_previous: Mapping[str, Any] = field(default_factory=dict)
 
 
 _NULL: Final = {"type": "null"}
+_AMOUNT: Final = {"type": "integer", "minimum": 0}
 
 _OPEN: Final = {"status": {"const": "open"}}
 _UNPAID: Final = {"transaction_id": _NULL}
@@ -50,7 +53,7 @@ _PAYMENT_REQUEST_EVENTS: Final = {
     ),
     "payment_request.created": EventType(
         PaymentRequest,
-        "Somebody asked for money. Sent to the requester, and to the payer who was named by an "
+        "A user asked for money. Sent to the requester, and to the payer who was named by an "
         "e-mail address.",
         {**_OPEN, **_UNPAID},
     ),
@@ -126,9 +129,37 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "account.updated": EventType(
         Account,
-        "The operator froze or unfroze the account. Not sent when only the balance changed: "
-        "see transaction.completed.",
-        previous={"status": {"enum": ["active", "frozen"]}},
+        "The operator froze or unfroze the account, or its limits changed. Not sent when only the "
+        "balance changed: see transaction.completed.",
+        optional_previous={
+            "status": {"enum": ["active", "frozen"]},
+            "limits": {"type": "object"},
+        },
+    ),
+    "hold.captured": EventType(
+        Hold,
+        "The receiver captured money of a hold. transaction.completed of the same commit comes "
+        "before it. The status is open if the capture was not final.",
+        {"status": {"enum": ["open", "captured"]}},
+        {"captured_amount": _AMOUNT, "remaining": _AMOUNT},
+        {"status": {"const": "open"}},
+    ),
+    "hold.created": EventType(
+        Hold,
+        "Money was reserved. Sent to the sender and the receiver, as all events of a hold.",
+        {"status": {"const": "open"}, "captured_amount": {"const": 0}},
+    ),
+    "hold.expired": EventType(
+        Hold,
+        "The time of a hold came; what was left of it is released.",
+        {"status": {"const": "expired"}, "remaining": {"const": 0}},
+        {"status": {"const": "open"}, "remaining": _AMOUNT},
+    ),
+    "hold.voided": EventType(
+        Hold,
+        "The receiver, or an operator, released what was left of a hold.",
+        {"status": {"const": "voided"}, "remaining": {"const": 0}},
+        {"status": {"const": "open"}, "remaining": _AMOUNT},
     ),
     **_PAYMENT_REQUEST_EVENTS,
     **_SCHEDULE_EVENTS,
@@ -156,6 +187,14 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
             "failure_code": {"const": "insufficient_funds"},
         },
     ),
+    "transaction.refunded": EventType(
+        Transaction,
+        "Money of the transaction was given back. transaction.completed of the refund comes "
+        "before it. The status is reversed when all of it was refunded.",
+        {"status": {"enum": ["completed", "reversed"]}},
+        {"refunded_amount": {"type": "integer"}},
+        {"status": {"const": "completed"}},
+    ),
     "user.registered": EventType(
         User, "A user registered. The first event of every account, to that user alone."
     ),
@@ -165,6 +204,28 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
         "Sent to the owner's other endpoints.",
         {"enabled": {"const": False}, "disabled_reason": {"type": "string"}},
         {"enabled": {"const": True}, "disabled_reason": _NULL},
+    ),
+    "withdrawal.canceled": EventType(
+        Withdrawal,
+        "The owner canceled a withdrawal; its money is released. No event of a withdrawal has its "
+        "destination.",
+        {"status": {"const": "canceled"}},
+        {"status": {"const": "pending"}},
+    ),
+    "withdrawal.completed": EventType(
+        Withdrawal,
+        "An operator paid the money out. transaction.completed of the same commit comes before it.",
+        {"status": {"const": "completed"}, "transaction_id": {"type": "string"}},
+        {"status": {"const": "pending"}, "reference": _NULL, "transaction_id": _NULL},
+    ),
+    "withdrawal.created": EventType(
+        Withdrawal, "Money is held to be paid out.", {"status": {"const": "pending"}}
+    ),
+    "withdrawal.rejected": EventType(
+        Withdrawal,
+        "An operator rejected a withdrawal, for a reason; its money is released.",
+        {"status": {"const": "rejected"}, "reason": {"type": "string"}},
+        {"status": {"const": "pending"}, "reason": _NULL},
     ),
 }
 """By name, in alphabetical order. A new type needs an entry here and in docs/events."""

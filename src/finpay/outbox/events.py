@@ -18,8 +18,9 @@ from finpay.db.pool import Executor, Record
 from finpay.formats import format_timestamp
 from finpay.identity import models
 from finpay.identity.resources import user
+from finpay.ledger.holds import Hold
 from finpay.ledger.reads import AccountTransaction
-from finpay.ledger.resources import transaction
+from finpay.ledger.resources import hold, transaction
 from finpay.outbox import event_ids
 from finpay.outbox.event_types import COMMON_TYPE
 from finpay.outbox.resources import Event, EventData, EventRequest
@@ -36,6 +37,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _END: Final = 2**63 - 1  # above every sequence
 _OWN_COLUMNS: Final = 9  # of the event itself; the transaction's and the user's follow
 _STEP_COLUMNS: Final = len(AccountTransaction.__slots__)
+_USER_COLUMNS: Final = len(models.User.__slots__)
 _UNREADABLE: Final = EventData({}, {})
 
 
@@ -144,8 +146,12 @@ def _object(row: Record) -> Any:
     if row["transaction_id"] is not None:
         step = AccountTransaction(*row[_OWN_COLUMNS : _OWN_COLUMNS + _STEP_COLUMNS])
         return transaction(step, row["account_id"])
+    user_from = _OWN_COLUMNS + _STEP_COLUMNS
+    hold_from = user_from + _USER_COLUMNS
+    if row["hold_id"] is not None:
+        return hold(Hold(*row[hold_from:]), row["account_id"])
     if row["user_id"] is not None:
-        return user(models.User(*row[_OWN_COLUMNS + _STEP_COLUMNS :]))
+        return user(models.User(*row[user_from:hold_from]))
     return _decode(row["data"])
 
 

@@ -80,7 +80,7 @@ def _schemas(name: str, template: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "type": "object",
         "properties": {
             "object": _subject(event_type, template),
-            "previous": _exactly(event_type.previous),
+            "previous": _exactly(event_type.previous, event_type.optional_previous),
         },
         "required": ["object", "previous"],
     }
@@ -95,11 +95,13 @@ def _subject(event_type: EventType, template: str) -> dict[str, Any]:
     return {"allOf": [shape, {"properties": dict(event_type.constraints)}]}
 
 
-def _exactly(members: Mapping[str, Any]) -> dict[str, Any]:
+def _exactly(members: Mapping[str, Any], optional: Mapping[str, Any]) -> dict[str, Any]:
+    at_least_one = {"minProperties": 1} if optional and not members else {}
     return {
         "type": "object",
-        "properties": dict(members),
+        "properties": {**members, **optional},
         "required": list(members),
+        **at_least_one,
         "additionalProperties": False,
     }
 

@@ -9,10 +9,13 @@ SET LOCAL statement_timeout = '60s';
 -- functions keep the other rules, as they check their arguments, and `finpay ledger verify` proves
 -- them.
 CREATE TYPE ledger.account_status AS ENUM ('active', 'frozen');
-CREATE TYPE ledger.transaction_type AS ENUM ('transfer', 'funding');
-CREATE TYPE ledger.transaction_status AS ENUM ('pending', 'completed', 'failed', 'reversed');
+CREATE TYPE ledger.transaction_type AS ENUM
+    ('transfer', 'funding', 'deposit', 'withdrawal', 'refund');
+CREATE TYPE ledger.transaction_status AS ENUM ('completed', 'failed', 'reversed');
 CREATE TYPE ledger.transaction_origin AS ENUM
     ('hold', 'payment_request', 'schedule', 'withdrawal', 'transaction');
+CREATE TYPE ledger.hold_status AS ENUM ('open', 'captured', 'voided', 'expired');
+CREATE TYPE ledger.withdrawal_status AS ENUM ('pending', 'completed', 'rejected', 'canceled');
 -- squawk-ignore ban-create-domain-with-constraint -- ISO 4217 will not change its format
 CREATE DOMAIN ledger.currency AS text CHECK (VALUE ~ '^[A-Z]{3}$');
 -- squawk-ignore ban-create-domain-with-constraint -- nothing less than nothing is ever held
@@ -26,10 +29,15 @@ CREATE TABLE ledger.accounts (
     user_id    uuid,
     -- 8 bytes
     balance    bigint      NOT NULL DEFAULT 0,  -- minor units; the sum of the entries
-    held       ledger.held_amount NOT NULL DEFAULT 0,  -- reserved by open holds
+    held       ledger.held_amount NOT NULL DEFAULT 0,  -- by open holds and withdrawals
     version    bigint      NOT NULL DEFAULT 0,  -- counts entries
     sequence   bigint      NOT NULL DEFAULT 0,  -- counts what the owner can see
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    limit_single bigint,  -- the largest amount of one payment; null: none
+    limit_daily  bigint,  -- of all payments of a day in UTC; null: none
+    sent_today   bigint   NOT NULL DEFAULT 0,  -- counted on sent_on
+    -- 4 bytes
+    sent_on      date,
     -- An enabled webhook endpoint wants this account's events. Kept by a trigger of
     -- webhooks.endpoints; the ledger reads it from rows that it locks anyway.
     subscribed boolean     NOT NULL DEFAULT false,
@@ -57,10 +65,12 @@ CREATE TABLE ledger.transactions (
     sender_version   bigint,
     receiver_version bigint,
     failure_sequence bigint,
-    -- Null where there is none: what it came of, and the planned time of a schedule's run.
-    origin_id     uuid,
-    scheduled_for timestamptz,
-    origin_type   ledger.transaction_origin,
+    -- Null where there is none: what it came of, the planned time of a schedule's run, and how much
+    -- of it was given back. The last and the status are all that ever changes.
+    origin_id       uuid,
+    scheduled_for   timestamptz,
+    refunded_amount bigint,
+    origin_type     ledger.transaction_origin,
     type         ledger.transaction_type   NOT NULL,
     status       ledger.transaction_status NOT NULL,
     currency     text        NOT NULL,  -- that of both accounts
@@ -81,6 +91,7 @@ CREATE TABLE ledger.entries (
     sequence       bigint      NOT NULL,
     amount         bigint      NOT NULL,  -- signed: negative for the sender
     balance_after  bigint      NOT NULL,
+    held_after     bigint,                -- null: nothing was held
     created_at     timestamptz NOT NULL,
     CONSTRAINT entries_pkey PRIMARY KEY (account_id, version)
 );
@@ -92,10 +103,63 @@ CREATE TABLE ledger.failed_transactions (
     transaction_id uuid        NOT NULL,
     sequence       bigint      NOT NULL,
     version        bigint      NOT NULL,
-    balance_after  bigint      NOT NULL,  -- unchanged by it
+    balance_after  bigint      NOT NULL,  -- unchanged by it, as the next
+    held_after     bigint,
     created_at     timestamptz NOT NULL,
     CONSTRAINT failed_transactions_pkey PRIMARY KEY (account_id, sequence)
 );
+
+-- Money that a sender has reserved for a receiver. One row for each party, whose key begins with
+-- its account, so that a party's rows are next to its account wherever that is. The sender's row is
+-- what `held` counts. The parties' rows expire each under its own account's lock; every other
+-- change is made to both at once.
+CREATE TABLE ledger.holds (
+    account_id      uuid        NOT NULL,  -- the sender's or the receiver's
+    id              uuid        NOT NULL,
+    sender_id       uuid        NOT NULL,
+    receiver_id     uuid        NOT NULL,
+    amount          bigint      NOT NULL,
+    captured_amount bigint      NOT NULL DEFAULT 0,
+    -- Of the account, when it was made and when it was closed: the second null while it is open.
+    opened_sequence bigint      NOT NULL,
+    closed_sequence bigint,
+    created_at      timestamptz NOT NULL,
+    closed_at       timestamptz,
+    expires_at      timestamptz NOT NULL,
+    status          ledger.hold_status NOT NULL,
+    currency        text        NOT NULL,
+    description     text,
+    metadata        json        NOT NULL,
+    CONSTRAINT holds_pkey PRIMARY KEY (account_id, id),
+    CONSTRAINT holds_captured CHECK (captured_amount BETWEEN 0 AND amount)
+) WITH (fillfactor = 80);
+-- Operators know a hold by its id alone.
+CREATE INDEX holds_of_senders ON ledger.holds (id) WHERE account_id = sender_id;
+-- The rows to expire, oldest first, of all accounts or of one.
+CREATE INDEX holds_due ON ledger.holds (expires_at, account_id) WHERE status = 'open';
+
+-- Money that a user wants paid out. It is held until an operator completes or rejects it, or its
+-- owner cancels it.
+CREATE TABLE ledger.withdrawals (
+    account_id     uuid        NOT NULL,
+    id             uuid        NOT NULL,
+    transaction_id uuid,                  -- of a completed one
+    amount         bigint      NOT NULL,
+    opened_sequence bigint     NOT NULL,  -- as of a hold
+    closed_sequence bigint,
+    created_at     timestamptz NOT NULL,
+    closed_at      timestamptz,
+    status         ledger.withdrawal_status NOT NULL,
+    currency       text        NOT NULL,
+    description    text,
+    destination    json        NOT NULL,  -- where to pay it; for its owner and operators alone
+    reference      text,                  -- of the payment outside, given by the operator
+    reason         text,                  -- of a rejection
+    CONSTRAINT withdrawals_pkey PRIMARY KEY (account_id, id)
+);
+-- Operators find a withdrawal by its id, and those that wait for them.
+CREATE INDEX withdrawals_id ON ledger.withdrawals (id);
+CREATE INDEX withdrawals_pending ON ledger.withdrawals (id) WHERE status = 'pending';
 
 -- Every answer that the ledger gave, kept for ever. The principal is the user, or for operator
 -- commands the system account. `answer` is the body byte for byte, so it is text and not jsonb.
@@ -150,6 +214,23 @@ CREATE TRIGGER transactions_fixed_columns BEFORE UPDATE OF
     id, sender_id, receiver_id, amount, currency, type, created_at, origin_id, origin_type
     ON ledger.transactions
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER holds_fixed_columns BEFORE UPDATE OF
+    account_id, id, sender_id, receiver_id, amount, currency, opened_sequence, created_at,
+    expires_at, description, metadata
+    ON ledger.holds
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER holds_no_delete BEFORE DELETE ON ledger.holds
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER holds_no_truncate BEFORE TRUNCATE ON ledger.holds
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER withdrawals_fixed_columns BEFORE UPDATE OF
+    account_id, id, amount, currency, opened_sequence, created_at, destination
+    ON ledger.withdrawals
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER withdrawals_no_delete BEFORE DELETE ON ledger.withdrawals
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER withdrawals_no_truncate BEFORE TRUNCATE ON ledger.withdrawals
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER transactions_no_delete BEFORE DELETE ON ledger.transactions
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER transactions_no_truncate BEFORE TRUNCATE ON ledger.transactions

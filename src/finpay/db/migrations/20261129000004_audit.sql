@@ -12,15 +12,20 @@ CREATE TABLE audit.actions (
     CONSTRAINT actions_pkey PRIMARY KEY (action),
     CONSTRAINT actions_action CHECK (action ~ '^[a-z_]+[.][a-z_]+$'),
     CONSTRAINT actions_subject
-        CHECK (subject IN ('account', 'api_key', 'payment_request', 'schedule', 'session',
-                           'transaction', 'user', 'webhook_endpoint')),
+        CHECK (subject IN ('account', 'api_key', 'hold', 'payment_request', 'schedule', 'session',
+                           'transaction', 'user', 'webhook_endpoint', 'withdrawal')),
     CONSTRAINT actions_recorded_by CHECK (recorded_by IN ('ledger', 'app'))
 );
 INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('account.created', 'account', 'app'),
     ('account.updated', 'account', 'ledger'),
     ('api_key.created', 'api_key', 'app'),
+    ('approval.approved', 'account', 'ledger'),
+    ('approval.rejected', 'account', 'ledger'),
+    ('approval.requested', 'account', 'ledger'),
     ('api_key.revoked', 'api_key', 'app'),
+    ('hold.created', 'hold', 'ledger'),
+    ('hold.voided', 'hold', 'ledger'),
     ('login.failed', 'user', 'app'),
     ('password.change_failed', 'user', 'app'),
     ('password.changed', 'user', 'app'),
@@ -49,7 +54,11 @@ INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('webhook_endpoint.deleted', 'webhook_endpoint', 'app'),
     ('webhook_endpoint.disabled', 'webhook_endpoint', 'app'),
     ('webhook_endpoint.secret_rotated', 'webhook_endpoint', 'app'),
-    ('webhook_endpoint.updated', 'webhook_endpoint', 'app');
+    ('webhook_endpoint.updated', 'webhook_endpoint', 'app'),
+    ('withdrawal.canceled', 'withdrawal', 'ledger'),
+    ('withdrawal.completed', 'withdrawal', 'ledger'),
+    ('withdrawal.created', 'withdrawal', 'ledger'),
+    ('withdrawal.rejected', 'withdrawal', 'ledger');
 
 -- Who did what, to what, when, from which address, in which request. Append-only.
 CREATE TABLE audit.log (

@@ -15,6 +15,10 @@ CREATE TABLE outbox.event_types (
 INSERT INTO outbox.event_types (type, recorded_by) VALUES
     ('account.created', 'app'),
     ('account.updated', 'ledger'),
+    ('hold.captured', 'ledger'),
+    ('hold.created', 'ledger'),
+    ('hold.expired', 'ledger'),
+    ('hold.voided', 'ledger'),
     ('payment_request.canceled', 'ledger'),
     ('payment_request.created', 'ledger'),
     ('payment_request.declined', 'ledger'),
@@ -28,8 +32,13 @@ INSERT INTO outbox.event_types (type, recorded_by) VALUES
     ('session.revoked', 'app'),
     ('transaction.completed', 'ledger'),
     ('transaction.failed', 'ledger'),
+    ('transaction.refunded', 'ledger'),
     ('user.registered', 'app'),
-    ('webhook_endpoint.disabled', 'app');
+    ('webhook_endpoint.disabled', 'app'),
+    ('withdrawal.canceled', 'ledger'),
+    ('withdrawal.completed', 'ledger'),
+    ('withdrawal.created', 'ledger'),
+    ('withdrawal.rejected', 'ledger');
 
 -- What happened, in the commit that did it. One row per account that sees it, under that account's
 -- own sequence; the row refers to its transaction instead of repeating it.
@@ -37,12 +46,15 @@ CREATE TABLE outbox.events (
     account_id      uuid        NOT NULL,
     sequence        bigint      NOT NULL,
     transaction_id  uuid,
+    hold_id         uuid,
     actor_id        uuid,         -- the user who caused it; null in the other party's event
     created_at      timestamptz NOT NULL,
     type            text        NOT NULL,  -- of outbox.event_types
     request_id      text,
     idempotency_key text,
-    data            json,         -- the object that the event is about, unless a transaction
+    -- The object that the event is about; of a transaction or hold only what may change later, null
+    -- where it is as it was when it was made.
+    data            json,
     previous        json,         -- its members that changed, with their former values
     CONSTRAINT events_pkey PRIMARY KEY (account_id, sequence)
 );
@@ -63,20 +75,34 @@ CREATE TABLE outbox.retention_watermarks (
 
 -- Events with everything that their JSON needs. A transaction's event is built from rows that never
 -- change: the transaction, with the status of the event's type, and the account's own entry or
--- failed transaction at this sequence, whose balance is the only one in it. A new user's name and
--- e-mail are looked up, so that a person is erased in one place.
+-- failed transaction at this sequence, whose balance is the only one in it. A hold's event is built
+-- from the account's own row of the hold. What may change of either is in the event. A new user's
+-- name and e-mail are looked up, so that a person is erased in one place.
 CREATE VIEW outbox.event_details AS
 SELECT e.account_id, e.sequence, e.type, e.created_at, e.actor_id, e.request_id, e.idempotency_key,
        e.data, e.previous,
        -- in the order of finpay.ledger.reads.AccountTransaction
        t.id AS transaction_id, t.type AS transaction_type,
-       split_part(e.type, '.', 2) AS status, t.sender_id, t.receiver_id, t.amount, t.currency,
+       CASE e.type WHEN 'transaction.refunded' THEN e.data ->> 'status'
+                   ELSE split_part(e.type, '.', 2) END AS status,
+       t.sender_id, t.receiver_id, t.amount, t.currency,
        t.description, t.metadata, t.failure_code, t.created_at AS transaction_created_at,
        COALESCE(n.version, f.version + 1) AS entry_version,
        COALESCE(n.sequence, f.sequence) AS entry_sequence,
        COALESCE(n.balance_after, f.balance_after) AS balance_after,
+       COALESCE(n.held_after, f.held_after, 0) AS held_after,
+       t.origin_type, t.origin_id, t.scheduled_for,
+       CASE e.type WHEN 'transaction.refunded' THEN (e.data ->> 'refunded_amount')::bigint
+                   ELSE 0 END AS refunded_amount,
        -- in the order of finpay.identity.models.User
-       u.id AS user_id, u.email, u.name, u.created_at AS user_created_at
+       u.id AS user_id, u.email, u.name, u.created_at AS user_created_at,
+       -- in the order of finpay.ledger.holds.Hold
+       h.id AS hold_id, h.sender_id AS hold_sender_id, h.receiver_id AS hold_receiver_id,
+       h.amount AS hold_amount, COALESCE((e.data ->> 'captured_amount')::bigint, 0)
+           AS captured_amount,
+       COALESCE(e.data ->> 'status', 'open') AS hold_status, h.currency AS hold_currency,
+       h.description AS hold_description, h.metadata AS hold_metadata, h.expires_at,
+       h.created_at AS hold_created_at
 FROM outbox.events e
 LEFT JOIN ledger.transactions t ON t.id = e.transaction_id
 LEFT JOIN ledger.entries n ON n.account_id = e.account_id
@@ -84,6 +110,7 @@ LEFT JOIN ledger.entries n ON n.account_id = e.account_id
                                       WHEN t.receiver_id THEN t.receiver_version END
 LEFT JOIN ledger.failed_transactions f
     ON f.account_id = e.account_id AND f.sequence = t.failure_sequence
+LEFT JOIN ledger.holds h ON h.account_id = e.account_id AND h.id = e.hold_id
 LEFT JOIN identity.users u ON u.id = CASE e.type WHEN 'user.registered' THEN e.actor_id END;
 
 -- The sequences that a time range can be among: its events lie after `after` and before `before`.

@@ -37,7 +37,7 @@ CREATE TABLE webhooks.endpoints (
     CONSTRAINT endpoints_user_fkey FOREIGN KEY (user_id) REFERENCES identity.users (id),
     CONSTRAINT endpoints_url CHECK (char_length(url) BETWEEN 1 AND 2048),
     CONSTRAINT endpoints_description CHECK (char_length(description) <= 500),
-    CONSTRAINT endpoints_event_types CHECK (cardinality(event_types) BETWEEN 1 AND 32),
+    CONSTRAINT endpoints_event_types CHECK (cardinality(event_types) BETWEEN 1 AND 64),
     CONSTRAINT endpoints_disabled CHECK (enabled = (disabled_at IS NULL)
                                          AND enabled = (disabled_reason IS NULL)),
     CONSTRAINT endpoints_disabled_reason CHECK (disabled_reason IN ('owner', 'gone', 'failing')),

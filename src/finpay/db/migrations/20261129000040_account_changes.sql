@@ -134,12 +134,6 @@ AS $$
     VALUES (moment, origin.user_id, subject, action, origin.request_id, origin.address)
 $$;
 
--- A text as a JSON string, or null.
-CREATE FUNCTION ledger.json_string(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-RETURN COALESCE(to_json(value)::text, 'null');
-
 -- A moment as a JSON string, or null.
 CREATE FUNCTION ledger.json_time(moment timestamptz) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE

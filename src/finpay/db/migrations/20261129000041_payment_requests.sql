@@ -21,7 +21,7 @@ CREATE TABLE ledger.payment_requests (
     created_at     timestamptz NOT NULL,
     status         ledger.payment_request_status NOT NULL DEFAULT 'open',
     currency       text        NOT NULL,  -- that of the requester's account
-    payer_email    text,                  -- null: whoever has the id may pay
+    payer_email    text,                  -- null: any user who has the id may pay
     description    text,
     metadata       json        NOT NULL,  -- json, not jsonb: returned byte for byte as it was sent
     CONSTRAINT payment_requests_pkey PRIMARY KEY (account_id, id),
@@ -36,7 +36,7 @@ CREATE INDEX payment_requests_id ON ledger.payment_requests (id);
 -- The lists of a side, by direction and status, newest first.
 CREATE INDEX payment_requests_list ON ledger.payment_requests
     (account_id, (account_id = requester_id), status, created_at, id);
--- Those to an e-mail address that was nobody's when they were made.
+-- Those to an e-mail address that belonged to no user when they were made.
 CREATE INDEX payment_requests_unclaimed ON ledger.payment_requests
     (payer_email, status, created_at, id) WHERE payer_id IS NULL AND payer_email IS NOT NULL;
 -- The number of open ones from one requester to one payer.
@@ -93,7 +93,7 @@ AS $$
     WHERE a.id = of_account
 $$;
 
--- The account of the user who has an e-mail address; null if nobody has it.
+-- The account of the user who has an e-mail address; null if no user has it.
 CREATE FUNCTION ledger.account_of_email(of_email text) RETURNS uuid
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp

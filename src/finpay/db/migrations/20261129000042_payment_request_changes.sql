@@ -4,13 +4,13 @@ SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
 -- Makes the requests of one user, all or none: one for each element of `amounts` and
--- `payer_emails`, where an e-mail address is null for whoever has the id. The answer is the
+-- `payer_emails`, where null means that any user who has the id may pay. The answer is the
 -- request, or with `is_split` a list of them. `refusals` are the bodies of the refusals
 -- account_frozen and currency_mismatch. 22023 for arguments that no caller of ours sends, before a
 -- row is touched.
 --
--- Locks: the accounts of the requester and of the payers in id order. An e-mail address that is
--- nobody's takes the same course, so that the answer does not say whose it is.
+-- Locks: the accounts of the requester and of the payers in id order. An e-mail address of
+-- no user is treated in the same way, so that the answer does not say whether it is a user's.
 CREATE FUNCTION ledger.create_payment_requests(
     origin ledger.change_origin,
     amounts      bigint[],
@@ -153,7 +153,7 @@ BEGIN
     THEN
         RAISE EXCEPTION 'an argument is not valid' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- What decides who the parties are never changes, but for a payer who was nobody before.
+    -- What decides who the parties are never changes, but for a payer who registered later.
     SELECT * INTO request FROM ledger.payment_requests r
     WHERE r.id = of_id AND r.account_id = r.requester_id;
     SELECT * INTO caller FROM ledger.accounts a WHERE a.user_id = origin.user_id;

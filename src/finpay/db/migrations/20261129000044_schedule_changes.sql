@@ -91,7 +91,7 @@ BEGIN
         result.outcome := (ARRAY['account_frozen', 'same_account', 'receiver_not_found',
                                  'currency_mismatch'])[refused];
         result.http_status := ledger.http_status(
-            result.outcome::ledger.outcome, 'one');
+            result.outcome::ledger.outcome, 'transfer');
         result.answer := refusals[refused];
         RETURN ledger.store_result(result, origin, 'schedule.refused', moment);
     END IF;
@@ -216,7 +216,7 @@ BEGIN
 END
 $$;
 
--- Members of a schedule as the API shows them, for what an event tells of before.
+-- Members of a schedule as the API shows them, for the member `previous` of an event.
 CREATE FUNCTION ledger.schedule_members(schedule ledger.schedules, names text[]) RETURNS json
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

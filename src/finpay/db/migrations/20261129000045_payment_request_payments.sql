@@ -3,7 +3,7 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- What became of a payment: as ledger.posting_results tells of one request.
+-- The result of a payment, as ledger.posting_results has it for one request.
 CREATE TYPE ledger.payment_result AS (
     outcome        text,
     http_status    smallint,
@@ -50,7 +50,7 @@ BEGIN
            AND octet_length(array_to_string(own_refusals, '')) <= 65536) IS NOT TRUE THEN
         RAISE EXCEPTION 'an argument is not valid' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- What decides who may pay never changes, but for a payer who was nobody before.
+    -- What decides who may pay never changes, but for a payer who registered later.
     SELECT * INTO request FROM ledger.payment_requests r
     WHERE r.id = of_id AND r.account_id = r.requester_id;
     SELECT array_agg(a.id ORDER BY a.id) INTO parties
@@ -91,9 +91,10 @@ BEGIN
 
     posted := ledger.post_batch(
         parties, ARRAY[array_position(parties, caller.id)], ARRAY[origin.key],
-        ARRAY[origin.fingerprint], ARRAY[origin.request_id], ARRAY[origin.address], ARRAY['one'],
-        ARRAY[1], ARRAY[transaction_id], ARRAY[array_position(parties, request.requester_id)], NULL,
-        ARRAY[request.amount], ARRAY[request.currency], ARRAY[request.description],
+        ARRAY[origin.fingerprint], ARRAY[origin.request_id], ARRAY[origin.address],
+        ARRAY['transfer'], ARRAY[1], NULL, NULL, NULL, NULL, NULL, ARRAY[transaction_id],
+        ARRAY[array_position(parties, request.requester_id)], NULL, ARRAY[request.amount],
+        ARRAY[request.currency], ARRAY[request.description],
         ARRAY[request.metadata::text], ARRAY[reply], refusals,
         NULL, 'payment_request', ARRAY[request.id], NULL);
     IF posted.outcomes[1] = 'completed' THEN

@@ -35,8 +35,8 @@ $$;
 
 -- Runs due occurrences: their transfers, with keys of the schedules, and what becomes of the
 -- schedules, in one commit under the locks of the accounts. An occurrence that was run already, or
--- is not due, or whose schedule is not active, is left out, so that each is run exactly once
--- whatever is killed and whoever asks. Returns the number of runs. `refusals`: see
+-- is not due, or whose schedule is not active, is left out, so that each is run exactly once,
+-- whatever is killed and however many workers run it. Returns the number of runs. `refusals`: see
 -- ledger.post_transfers.
 CREATE FUNCTION ledger.run_schedules(
     account_ids     uuid[],
@@ -90,8 +90,9 @@ BEGIN
     posted := (SELECT ledger.post_batch(
         parties, array_agg(array_position(parties, s.account_id)),
         array_agg(s.next_occurrence::text), array_agg('\x'::bytea),
-        array_agg(ledger.type_id('sch', s.id)), array_agg(NULL::text), array_agg('one'::text),
-        array_agg(1), run_ids, array_agg(array_position(parties, s.receiver_id)), NULL,
+        array_agg(ledger.type_id('sch', s.id)), array_agg(NULL::text), array_agg('transfer'::text),
+        array_agg(1), NULL, NULL, NULL, NULL, NULL, run_ids,
+        array_agg(array_position(parties, s.receiver_id)), NULL,
         array_agg(s.amount), array_agg(s.currency), array_agg(s.description),
         array_agg(s.metadata::text), array_agg('{}'::text), refusals,
         array_agg(s.id), 'schedule', array_agg(s.id), array_agg(s.next_at))

@@ -1,7 +1,7 @@
 """Handlers of /api_keys. The password is asked for, so that a stolen session makes no keys."""
 
 from finpay import ids
-from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.handlers.lists import id_before, limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
@@ -10,12 +10,11 @@ from finpay.edge.schemas.responses import encode
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
 from finpay.identity.api_keys import MAX_PER_USER
-from finpay.identity.models import RequestOrigin
 
 
 async def create(services: Services, context: Context) -> Response:
     """201 with the secret, which nothing shows again."""
-    identity, user_id, origin = services.identity, context.caller.user_id, _origin(context)
+    identity, user_id, origin = services.identity, context.caller.user_id, context.origin
     password, spec = context.command
     await identity.check_password(user_id, password, origin)
     made = await identity.api_keys.create(user_id, spec, origin)
@@ -27,10 +26,9 @@ async def create(services: Services, context: Context) -> Response:
 
 
 async def list_(services: Services, context: Context) -> Response:
-    before = context.parameters.get("cursor")
     rows = await services.identity.api_keys.list_(
         context.caller.user_id,
-        before=None if before is None else pagination.position_to_uuid(before),
+        before=id_before(context),
         limit=limit_of(context) + 1,
     )
     return list_response(
@@ -47,11 +45,7 @@ async def delete(services: Services, context: Context) -> Response:
     """The key is refused by every process from now on."""
     absent = FinPayError(Code.NOT_FOUND, "You have no API key with this id.")
     key_id, caller = context.path_uuid("key", absent), context.caller
-    if not await services.identity.api_keys.revoke(key_id, caller.user_id, _origin(context)):
+    if not await services.identity.api_keys.revoke(key_id, caller.user_id, context.origin):
         raise absent
     await services.gate.end_sessions(caller.user, [ids.encode("key", key_id)])
     return Response(204, content_type=None)
-
-
-def _origin(context: Context) -> RequestOrigin:
-    return RequestOrigin(context.request_id, context.client_ip)

@@ -7,28 +7,26 @@ from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.identity import resources
 from finpay.identity.errors import refresh_token_reused
-from finpay.identity.models import RefreshTokenReuse, RequestOrigin
+from finpay.identity.models import RefreshTokenReuse
 
 
 async def register(services: Services, context: Context) -> Response:
     command = context.command
     login = await services.identity.register(
-        command.email, command.password, command.name, command.currency, _origin(context)
+        command.email, command.password, command.name, command.currency, context.origin
     )
     return Response(201, responses.encode(responses.login_result(login)))
 
 
 async def login(services: Services, context: Context) -> Response:
     result = await services.identity.login(
-        context.command.email, context.command.password, _origin(context)
+        context.command.email, context.command.password, context.origin
     )
     return Response(200, responses.encode(responses.login_result(result)))
 
 
 async def refresh(services: Services, context: Context) -> Response:
-    result = await services.identity.sessions.refresh(
-        context.command.refresh_token, _origin(context)
-    )
+    result = await services.identity.sessions.refresh(context.command.refresh_token, context.origin)
     if isinstance(result, RefreshTokenReuse):
         user = ids.encode("usr", result.user_id)
         await services.gate.end_sessions(user, responses.session_ids([result.session_id]))
@@ -39,7 +37,7 @@ async def refresh(services: Services, context: Context) -> Response:
 async def logout(services: Services, context: Context) -> Response:
     caller = context.caller
     await services.identity.sessions.revoke(
-        caller.session_id, caller.user_id, "logout", _origin(context)
+        caller.session_id, caller.user_id, "logout", context.origin
     )
     await services.gate.end_sessions(context.caller.user, [context.caller.session])
     return Response(204, content_type=None)
@@ -48,7 +46,7 @@ async def logout(services: Services, context: Context) -> Response:
 async def change_password(services: Services, context: Context) -> Response:
     command = context.command
     changed = await services.identity.change_password(
-        context.caller, command.current_password, command.new_password, _origin(context)
+        context.caller, command.current_password, command.new_password, context.origin
     )
     await services.gate.end_sessions(context.caller.user, responses.session_ids(changed.revoked))
     return Response(200, responses.encode(responses.token_pair(changed.tokens)))
@@ -56,14 +54,14 @@ async def change_password(services: Services, context: Context) -> Response:
 
 async def forgot_password(services: Services, context: Context) -> Response:
     """The same answer whether or not there is such a user."""
-    await services.identity.password_reset.request(context.command.email, _origin(context))
+    await services.identity.password_reset.request(context.command.email, context.origin)
     return Response(202, content_type=None)
 
 
 async def reset_password(services: Services, context: Context) -> Response:
     command = context.command
     user_id, ended = await services.identity.password_reset.redeem(
-        command.token, command.new_password, _origin(context)
+        command.token, command.new_password, context.origin
     )
     await services.gate.end_sessions(ids.encode("usr", user_id), responses.session_ids(ended))
     return Response(204, content_type=None)
@@ -72,7 +70,3 @@ async def reset_password(services: Services, context: Context) -> Response:
 async def retrieve_user(services: Services, context: Context) -> Response:
     user = await services.identity.me(context.caller.user_id)
     return Response(200, responses.encode(resources.user(user)))
-
-
-def _origin(context: Context) -> RequestOrigin:
-    return RequestOrigin(context.request_id, context.client_ip, context.user_agent)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.handlers.lists import id_before, limit_of, list_response
 from finpay.edge.handlers.webhook_endpoints import endpoint_id, no_endpoint
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
@@ -20,12 +20,11 @@ async def list_(services: Services, context: Context) -> Response:
     endpoint = await endpoints.get(services.database, context.caller.user_id, endpoint_id(context))
     if endpoint is None:
         raise no_endpoint()
-    before = parameters.get("cursor")
     rows = await deliveries.list_(
         services.database,
         endpoint.id,
         status=parameters.get("status"),
-        before=None if before is None else pagination.position_to_uuid(before),
+        before=id_before(context),
         limit=limit_of(context) + 1,
     )
     return list_response(

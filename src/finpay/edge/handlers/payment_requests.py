@@ -13,9 +13,9 @@ from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
-from finpay.edge.schemas import problems
+from finpay.edge.schemas import problems, templates
 from finpay.edge.schemas.payment_requests import PaymentRequestCommand, PaymentRequestList
-from finpay.edge.schemas.responses import encode, transfer_template
+from finpay.edge.schemas.responses import encode
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.ledger import payment_requests
@@ -98,18 +98,17 @@ async def qr(services: Services, context: Context) -> Response:
 
 async def pay(services: Services, context: Context) -> Response:
     """Posts the transfer that the request asks for. The response is what the ledger stored."""
-    caller = context.caller
     transaction_id = ids.new_uuid()
-    row = await payment_requests.get(
-        services.database,
-        request_id(context),
-        account_id=caller.account_id,
-        user_id=caller.user_id,
-    )
+    row = await _row(services, context)
     reply = ""
     if row is not None:  # what is asked for never changes
-        reply = transfer_template(
-            transaction_id, row.amount, caller.account, row.description, row.metadata.encode()
+        reply = templates.transfer(
+            transaction_id,
+            row.amount,
+            context.caller.account,
+            row.description,
+            row.metadata.encode(),
+            origin=f'"{context.path_id}"',
         )
     payment = Payment(transaction_id, reply, _REFUSAL_TEMPLATES, _own_refusals(context))
     result = await payment_requests.pay(
@@ -165,14 +164,18 @@ def _own_refusals(context: Context) -> list[str]:
     ]
 
 
-async def _visible(services: Services, context: Context) -> RequestRow:
+async def _row(services: Services, context: Context) -> RequestRow | None:
     caller = context.caller
-    row = await payment_requests.get(
+    return await payment_requests.get(
         services.database,
         request_id(context),
         account_id=caller.account_id,
         user_id=caller.user_id,
     )
+
+
+async def _visible(services: Services, context: Context) -> RequestRow:
+    row = await _row(services, context)
     if row is None or row.caller is None:
         raise no_request()
     return row

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from finpay.edge.handlers import changes
-from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.handlers.lists import id_before, limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
@@ -51,11 +51,10 @@ async def create(services: Services, context: Context) -> Response:
 
 
 async def list_(services: Services, context: Context) -> Response:
-    position = context.parameters.get("cursor")
     rows = await schedules.list_(
         services.database,
         context.caller.account_id,
-        before=None if position is None else pagination.position_to_uuid(position),
+        before=id_before(context),
         limit=limit_of(context) + 1,
     )
     return list_response(

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.handlers.lists import id_before, limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
@@ -10,14 +10,12 @@ from finpay.edge.schemas.identity import ActiveSessionList, active_session
 from finpay.edge.schemas.responses import session_ids
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
-from finpay.identity.models import RequestOrigin
 
 
 async def list_(services: Services, context: Context) -> Response:
-    before = context.parameters.get("cursor")
     rows = await services.identity.sessions.list_(
         context.caller.user_id,
-        before=None if before is None else pagination.position_to_uuid(before),
+        before=id_before(context),
         limit=limit_of(context) + 1,
     )
     return list_response(
@@ -35,19 +33,13 @@ async def delete(services: Services, context: Context) -> Response:
     absent = FinPayError(Code.NOT_FOUND, "You have no active session with this id.")
     session_id = context.path_uuid("ses", absent)
     user_id = context.caller.user_id
-    if not await services.identity.sessions.revoke(
-        session_id, user_id, "revoked", _origin(context)
-    ):
+    if not await services.identity.sessions.revoke(session_id, user_id, "revoked", context.origin):
         raise absent
     await services.gate.end_sessions(context.caller.user, session_ids([session_id]))
     return Response(204, content_type=None)
 
 
 async def delete_others(services: Services, context: Context) -> Response:
-    ended = await services.identity.sessions.revoke_others(context.caller, _origin(context))
+    ended = await services.identity.sessions.revoke_others(context.caller, context.origin)
     await services.gate.end_sessions(context.caller.user, session_ids(ended))
     return Response(204, content_type=None)
-
-
-def _origin(context: Context) -> RequestOrigin:
-    return RequestOrigin(context.request_id, context.client_ip)

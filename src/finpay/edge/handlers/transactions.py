@@ -6,20 +6,21 @@ from typing import Any, Final
 import msgspec
 
 from finpay import ids
+from finpay.edge.handlers import dry_runs
 from finpay.edge.handlers.accounts import no_account
 from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
-from finpay.edge.schemas import problems, responses
-from finpay.edge.schemas.requests import TransferCommand
+from finpay.edge.schemas import problems, responses, templates
+from finpay.edge.schemas.money_requests import TransferCommand
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.gate.gate import Completion
 from finpay.identity.access_tokens import Principal
 from finpay.ledger import reads, resources
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.posting import PostingResult, Transfer
+from finpay.ledger.posting import Operation, PostingResult, Transfer
 
 _CODE: Final = re.compile(rb'"code":"(\w+)"')
 _TRANSACTION_ID: Final = re.compile(rb'^{"id":"(txn_\w{26})"|"transaction_id":"(txn_\w{26})"')
@@ -28,8 +29,13 @@ _ID_WITHIN_BYTES: Final = 1_024  # at the begin of a transaction, or in a proble
 
 async def create(services: Services, context: Context) -> Response:
     """Posts one transfer. The response is what the ledger stored with the key."""
+    if context.parameters.get("dry_run"):
+        return await dry_runs.of_payment(services, context, "transfer")
     transfer = _transfer(context, context.command)
-    result = await services.batcher.post(transfer)
+    conditional = context.command.has_precondition
+    result = await services.batcher.post(
+        _with_precondition(transfer, context.command) if conditional else transfer
+    )
     first = result.transaction_id == transfer.id
     return response_to(result, context, first=first)
 
@@ -61,6 +67,7 @@ async def list_(services: Services, context: Context) -> Response:
         resource=lambda row: resources.transaction(row, caller.account_id),
         codec=pagination.TRANSACTIONS,
         position=lambda row: (row.entry_version, row.sequence),
+        scanned_to=None if found.scanned_to is None else found.scanned_to.values,
     )
     response.sequence = found.sequence
     return response
@@ -117,6 +124,16 @@ async def _history(
     )
 
 
+def _with_precondition(transfer: Transfer, command: TransferCommand) -> Operation:
+    """The same transfer as an operation, as plain transfers have no preconditions."""
+    return Operation(
+        mode=transfer.mode,
+        if_version=command.if_version,
+        if_balance_gte=command.if_balance_gte,
+        **msgspec.structs.asdict(transfer),
+    )
+
+
 def _transfer(context: Context, command: TransferCommand) -> Transfer:
     transaction_id = ids.new_uuid()
     metadata = msgspec.json.encode(command.metadata)
@@ -133,7 +150,7 @@ def _transfer(context: Context, command: TransferCommand) -> Transfer:
         fingerprint=context.fingerprint,
         request_id=context.request_id,
         address=context.client_ip,
-        reply=responses.transfer_template(
+        reply=templates.transfer(
             transaction_id, command.amount, context.caller.account, command.description, metadata
         ),
     )

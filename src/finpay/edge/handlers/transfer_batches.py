@@ -9,8 +9,8 @@ from finpay import ids
 from finpay.edge.handlers import transactions
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
-from finpay.edge.schemas import responses
-from finpay.edge.schemas.requests import TransferBatchCommand, TransferCommand
+from finpay.edge.schemas import responses, templates
+from finpay.edge.schemas.money_requests import TransferBatchCommand, TransferCommand
 from finpay.edge.services import Services
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import PostingResult, TransferBatch, TransferItem
@@ -55,7 +55,7 @@ def _item(index: int, command: TransferCommand, sender: str) -> TransferItem:
         metadata=metadata.decode(),
         reply=responses.item_template(
             index,
-            responses.transfer_template(
+            templates.transfer(
                 transaction_id, command.amount, sender, command.description, metadata
             ),
         ),

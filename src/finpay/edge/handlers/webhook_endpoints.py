@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
-from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.handlers.lists import id_before, limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
@@ -19,7 +19,6 @@ from finpay.edge.schemas.webhooks import (
 )
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
-from finpay.identity.models import RequestOrigin
 from finpay.webhooks import endpoints
 from finpay.webhooks.ssrf import url_policy
 
@@ -41,11 +40,10 @@ async def create(services: Services, context: Context) -> Response:
 
 
 async def list_(services: Services, context: Context) -> Response:
-    before = context.parameters.get("cursor")
     rows = await endpoints.list_(
         services.database,
         context.caller.user_id,
-        before=None if before is None else pagination.position_to_uuid(before),
+        before=id_before(context),
         limit=limit_of(context) + 1,
     )
     return list_response(
@@ -112,5 +110,4 @@ def no_endpoint() -> FinPayError:
 
 
 def _owner(context: Context) -> endpoints.Owner:
-    origin = RequestOrigin(context.request_id, context.client_ip)
-    return endpoints.Owner(context.caller.user_id, context.caller.account_id, origin)
+    return endpoints.Owner(context.caller.user_id, context.caller.account_id, context.origin)

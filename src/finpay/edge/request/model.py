@@ -11,6 +11,7 @@ from finpay import ids
 from finpay.errors import FinPayError
 from finpay.gate.rate_limits import LimitState
 from finpay.identity.access_tokens import Principal
+from finpay.identity.models import RequestOrigin
 from finpay.ids import Prefix
 
 Message = MutableMapping[str, Any]
@@ -88,7 +89,8 @@ class Context(Struct, frozen=True):
     """Input of a handler: everything is read, checked and admitted.
 
     `command` is the checked body, `parameters` the checked query, `path_id` the id in a path that
-    has one. `key` and `fingerprint` belong to money POSTs. `limits` are the states of the rate
+    has one. `user_agent` is known without a token alone, as logins keep it. `key` and
+    `fingerprint` belong to money POSTs. `limits` are the states of the rate
     limits after this request.
     """
 
@@ -113,6 +115,11 @@ class Context(Struct, frozen=True):
             return ids.decode(prefix, self.path_id)
         except ids.MalformedId:
             raise absent from None
+
+    @property
+    def origin(self) -> RequestOrigin:
+        """What the audit log keeps of the request."""
+        return RequestOrigin(self.request_id, self.client_ip, self.user_agent)
 
     @property
     def caller(self) -> Principal:

@@ -67,6 +67,8 @@ SESSIONS: Final = CursorCodec("sessions", 3)
 API_KEYS: Final = CursorCodec("api_keys", 3)
 PAYMENT_REQUESTS: Final = CursorCodec("requests", 4)  # microseconds since 1970, an id
 SCHEDULES: Final = CursorCodec("schedules", 3)
+HOLDS: Final = CursorCodec("holds", 3)
+WITHDRAWALS: Final = CursorCodec("withdrawals", 3)
 
 
 def uuid_to_position(value: UUID) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from finpay import ids
 from finpay.edge.request import pagination
 from finpay.edge.request.pagination import CursorCodec
 from finpay.errors import invalid_parameter
+from finpay.ids import Prefix
 from finpay.money import MAX_AMOUNT
 from finpay.outbox import event_types
 from finpay.statements import periods
@@ -30,6 +31,14 @@ _RFC3339: Final = re.compile(
 )
 _DIGITS: Final = re.compile(r"0|[1-9]\d{0,15}", re.ASCII)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_KEYED: Final = re.compile(r"([a-z_]+)\[(.{1,40})\]", re.DOTALL)
+_ORIGINS: Final[dict[Prefix, str]] = {
+    "hld": "hold",
+    "prq": "payment_request",
+    "sch": "schedule",
+    "wdr": "withdrawal",
+    "txn": "transaction",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +59,15 @@ class Cursor:
     required: bool = False
 
 
-Parameters = Mapping[str, Parameter | Cursor]
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """A parameter `name[key]=value`, one pair of an object of texts. Its value is (key, value)."""
+
+    schema: Mapping[str, Any]
+    required: bool = False
+
+
+Parameters = Mapping[str, Parameter | Cursor | Pair]
 
 
 def parse(
@@ -65,14 +82,15 @@ def parse(
     pairs.sort(key=lambda pair: not isinstance(parameters.get(pair[0]), Cursor))
     texts: dict[str, str] = {}
     values: dict[str, Any] = {}
-    for name, text in pairs:
+    for sent_name, text in pairs:
+        name, key = _name_and_key(sent_name)
         parameter = parameters.get(name)
-        if parameter is None:
-            raise invalid_parameter(_quoted(name), "Unknown query parameter.")
+        if parameter is None or isinstance(parameter, Pair) != (key is not None):
+            raise invalid_parameter(_quoted(sent_name), "Unknown query parameter.")
         if name in values:
             raise invalid_parameter(name, "Send this parameter once.")
-        values[name] = _value(name, text, parameter, account)
-        texts[name] = text
+        values[name] = (key, text) if key else _value(name, text, parameter, account)
+        texts[sent_name] = text
     for name, parameter in parameters.items():
         if parameter.required and name not in values:
             raise invalid_parameter(name, "This parameter is required.")
@@ -117,7 +135,14 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
         raise invalid_parameter("query", "The query string is not valid.") from None
 
 
-def _value(name: str, text: str, parameter: Parameter | Cursor, account: UUID | None) -> Any:
+def _name_and_key(name: str) -> tuple[str, str | None]:
+    """`metadata[order]` is the key `order` of `metadata`."""
+    found = _KEYED.fullmatch(name)
+    return (name, None) if found is None else (found[1], found[2])
+
+
+def _value(name: str, text: str, parameter: Parameter | Cursor | Pair, account: UUID | None) -> Any:
+    assert not isinstance(parameter, Pair)  # noqa: S101  its value is known already
     if isinstance(parameter, Cursor):
         assert account is not None  # noqa: S101  every list belongs to an account
         return parameter.codec.read(account, text)
@@ -159,6 +184,20 @@ def _account_id(text: str) -> UUID:
     return ids.decode("acc", text)
 
 
+def _origin(text: str) -> tuple[str, UUID]:
+    """The type and the id of what a transaction came of."""
+    for prefix, kind in _ORIGINS.items():
+        if text.startswith(f"{prefix}_"):
+            return kind, ids.decode(prefix, text)
+    raise ValueError("Expected an id that begins with hld_, prq_, sch_, wdr_ or txn_.")
+
+
+def _dry_run(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError("Expected true or false.")
+    return text == "true"
+
+
 def _idempotency_key(text: str) -> str:
     if _KEY.fullmatch(text) is None:
         raise ValueError("Expected 1 to 255 visible ASCII characters.")
@@ -193,6 +232,22 @@ ACCOUNT_ID: Final = Parameter(
 )
 IDEMPOTENCY_KEY: Final = Parameter(
     _idempotency_key, {"type": "string", "pattern": "^[!-~]{1,255}$"}
+)
+REQUIRED_KEY: Final = Parameter(_idempotency_key, IDEMPOTENCY_KEY.schema, required=True)
+ORIGIN: Final = Parameter(
+    _origin, {"type": "string", "pattern": "^(hld|prq|sch|wdr|txn)_[0-7][0-9a-hjkmnp-tv-z]{25}$"}
+)
+METADATA: Final = Pair(
+    {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "maxProperties": 1,
+        "description": "One pair, compared exactly: metadata[order]=7.",
+    }
+)
+DRY_RUN: Final = Parameter(
+    _dry_run,
+    {"type": "boolean", "default": False, "description": "Only say what would become of it."},
 )
 EVENT_TYPE: Final = Parameter(
     _event_types,
@@ -231,3 +286,5 @@ SESSIONS_CURSOR: Final = _cursor(pagination.SESSIONS)
 API_KEYS_CURSOR: Final = _cursor(pagination.API_KEYS)
 PAYMENT_REQUESTS_CURSOR: Final = _cursor(pagination.PAYMENT_REQUESTS)
 SCHEDULES_CURSOR: Final = _cursor(pagination.SCHEDULES)
+HOLDS_CURSOR: Final = _cursor(pagination.HOLDS)
+WITHDRAWALS_CURSOR: Final = _cursor(pagination.WITHDRAWALS)

@@ -10,14 +10,14 @@ from msgspec import Meta, Struct
 
 from finpay import ids
 from finpay.edge.request.query_params import parse_time
-from finpay.edge.schemas.requests import Password, check_name
+from finpay.edge.schemas.fields import Password, check_name
 from finpay.errors import validation_failed
 from finpay.formats import Timestamp, format_timestamp
 from finpay.identity import api_keys, models
 from finpay.identity.api_keys import SCOPES, ApiKeySpec, Scope
 
 MAX_NETWORKS = 20
-MAX_IPV6_PREFIX = 64  # clients are told apart by it
+MAX_IPV6_PREFIX = 64  # one client has a whole /64
 
 
 class ActiveSession(Struct, frozen=True):

@@ -6,15 +6,13 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from finpay.edge.schemas.requests import (
+from finpay.edge.schemas.fields import (
     Amount,
     Currency,
     Description,
     Email,
     Metadata,
-    check_currency,
-    check_description,
-    check_metadata,
+    checked_details,
     normalised_email,
 )
 from finpay.errors import validation_failed
@@ -29,7 +27,7 @@ _THIRTY_DAYS_S: Final = 2_592_000
 
 
 class PaymentRequestCreate(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request to be paid: by the named payer, or by whoever has its id."""
+    """A request to be paid by the named payer, or, without one, by any user who has its id."""
 
     amount: Amount
     currency: Currency | None = None
@@ -115,11 +113,7 @@ def _command(
     *,
     is_split: bool,
 ) -> PaymentRequestCommand:
-    if asked.currency is not None:
-        check_currency(asked.currency)
-    check_description(asked.description)
-    metadata = asked.metadata or {}
-    check_metadata(metadata)
+    metadata = checked_details(asked.currency, asked.description, asked.metadata)
     return PaymentRequestCommand(
         NewRequest(
             amounts=amounts,

@@ -1,13 +1,15 @@
 """Errors as application/problem+json (RFC 9457)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from finpay.edge.response import Response
 from finpay.errors import Code, FieldError, FinPayError
+from finpay.formats import MinorUnits
 from finpay.ledger.outcome import REFUSALS, Outcome
+from finpay.ledger.resources import Limits
 
 CONTENT_TYPE: Final = b"application/problem+json"
 _encode: Final = msgspec.json.Encoder().encode
@@ -35,7 +37,9 @@ class Problem(msgspec.Struct, frozen=True):
     transaction_id: str | msgspec.UnsetType | None = msgspec.UNSET  # null: nothing was recorded
     policy: str | msgspec.UnsetType = msgspec.UNSET
     scope: str | msgspec.UnsetType = msgspec.UNSET
-    status_now: str | msgspec.UnsetType = msgspec.UNSET  # of what is not open any more
+    status_now: str | msgspec.UnsetType = msgspec.UNSET  # of a 409 that names a status
+    left: MinorUnits | msgspec.UnsetType = msgspec.UNSET  # of amount_too_large
+    limits: Limits | msgspec.UnsetType = msgspec.UNSET  # of limit_exceeded
 
 
 def body(error: FinPayError, request_id: str) -> bytes:
@@ -69,12 +73,12 @@ def response(error: FinPayError, request_id: str) -> Response:
 def refusal_templates() -> Sequence[str]:
     """The bodies of the ledger's refusals in the order of Outcome, for PostgreSQL's format().
 
-    First those of transfers: request id, transaction id. Then those of items of transfer batches:
-    request id, index, the member transaction_id. An outcome that is not a refusal has "".
+    First those of requests, then those of items of transfer batches. Each has places for request
+    id, index of the item, and further members. An outcome that is not a refusal has "".
     """
     return [
-        template(*REFUSALS[outcome]) if outcome in REFUSALS else ""
-        for template in (_template, _item_template)
+        _template(*REFUSALS[outcome], in_batch=in_batch) if outcome in REFUSALS else ""
+        for in_batch in (False, True)
         for outcome in Outcome
     ]
 
@@ -84,17 +88,11 @@ def body_template(error: FinPayError, request_id: str) -> str:
     return _with_placeholders(body(error, request_id))
 
 
-def _template(code: Code, detail: str) -> str:
-    extensions: Mapping[str, str] = {}
-    if code is Code.INSUFFICIENT_FUNDS:
-        extensions = {"transaction_id": "\x02"}
-    return _with_placeholders(body(FinPayError(code, detail, extensions=extensions), "\x01"))
-
-
-def _item_template(code: Code, detail: str) -> str:
+def _template(code: Code, detail: str, *, in_batch: bool) -> str:
     item = FieldError(detail, pointer="#/transactions/\x02")
-    text = _with_placeholders(body(FinPayError(code, detail, field_errors=(item,)), "\x01"))
-    return f"{text[:-1]}%3$s}}"  # transaction_id is the last member
+    error = FinPayError(code, detail, field_errors=(item,) if in_batch else ())
+    text = _with_placeholders(body(error, "\x01"))
+    return f"{text[:-1]}%3$s}}"  # before the closing brace
 
 
 def _with_placeholders(text: bytes) -> str:

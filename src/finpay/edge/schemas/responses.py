@@ -8,12 +8,20 @@ import msgspec
 from msgspec import Struct
 
 from finpay import ids
-from finpay.edge.schemas.problems import Problem
+from finpay.edge.schemas.problems import CONTENT_TYPE, Problem
 from finpay.formats import MinorUnits, Timestamp, format_timestamp
 from finpay.identity import models
 from finpay.identity.resources import User, user
 from finpay.ledger import reads
-from finpay.ledger.resources import Account, Transaction, account, entry_id
+from finpay.ledger.resources import (
+    Account,
+    Hold,
+    Limits,
+    Transaction,
+    Withdrawal,
+    account,
+    entry_id,
+)
 from finpay.outbox.resources import Event
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -68,6 +76,49 @@ class TransactionList(Struct, frozen=True):
     data: list[Transaction]
     has_more: bool
     next_cursor: str | None
+
+
+class HoldList(Struct, frozen=True):
+    """One page of holds."""
+
+    object: Literal["list"]
+    data: list[Hold]
+    has_more: bool
+    next_cursor: str | None
+
+
+class WithdrawalList(Struct, frozen=True):
+    """One page of withdrawals."""
+
+    object: Literal["list"]
+    data: list[Withdrawal]
+    has_more: bool
+    next_cursor: str | None
+
+
+class StoredAnswer(Struct, frozen=True):
+    """The answer that is stored with an idempotency key. `body` is its text, byte for byte."""
+
+    object: Literal["idempotency_key"]
+    key: str
+    http_status: int
+    content_type: str
+    body: str
+    transaction_id: str | None
+    created_at: Timestamp
+
+
+class DryRun(Struct, frozen=True):
+    """What would become of a payment now. `outcome`: completed, or the code of the refusal. The
+    balances are those after it; of a refusal those of now."""
+
+    object: Literal["dry_run"]
+    outcome: str
+    amount: MinorUnits
+    currency: str
+    balance_after: MinorUnits
+    available_after: MinorUnits
+    limits: Limits
 
 
 class TransferBatchItem(Struct, frozen=True):
@@ -168,25 +219,16 @@ def entry(row: reads.Entry, currency: str) -> Entry:
     )
 
 
-def transfer_template(
-    transaction_id: UUID,
-    amount: int,
-    sender: str,
-    description: str | None,
-    metadata: bytes,
-) -> str:
-    """The body of a completed transfer, for PostgreSQL's format().
-
-    Equal to the encoding of Transaction, byte for byte; a test compares them. The ledger fills in
-    the placeholders: currency, receiver, balance after, time.
-    """
-    text = _encode(description).decode().replace("%", "%%")
-    details = metadata.decode().replace("%", "%%")
-    return (
-        f'{{"id":"{ids.encode("txn", transaction_id)}","object":"transaction","type":"transfer",'
-        f'"status":"completed","direction":"sent","amount":{amount},"currency":"%1$s",'
-        f'"sender_id":"{sender}","receiver_id":"%2$s","description":{text},"metadata":{details},'
-        '"balance_after":%3$s,"failure_code":null,"created_at":"%4$s"}'
+def stored_answer(row: reads.StoredAnswer) -> StoredAnswer:
+    transaction_id = row.transaction_id
+    return StoredAnswer(
+        object="idempotency_key",
+        key=row.key,
+        http_status=row.http_status,
+        content_type="application/json" if row.http_status < 400 else CONTENT_TYPE.decode(),
+        body=row.answer,
+        transaction_id=None if transaction_id is None else ids.encode("txn", transaction_id),
+        created_at=format_timestamp(row.created_at),
     )
 
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from finpay.edge.request.query_params import parse_time
-from finpay.edge.schemas.requests import (
+from finpay.edge.schemas.fields import (
     AccountId,
     Amount,
     Currency,
@@ -15,9 +15,7 @@ from finpay.edge.schemas.requests import (
     Email,
     Metadata,
     account_id,
-    check_currency,
-    check_description,
-    check_metadata,
+    checked_details,
     normalised_email,
 )
 from finpay.errors import validation_failed
@@ -55,11 +53,7 @@ class ScheduleCreate(Struct, frozen=True, forbid_unknown_fields=True):
     def checked(self) -> "ScheduleCommand":
         if (self.receiver_id is None) == (self.receiver_email is None):
             raise validation_failed("Give exactly one of receiver_id and receiver_email.")
-        if self.currency is not None:
-            check_currency(self.currency)
-        check_description(self.description)
-        metadata = self.metadata or {}
-        check_metadata(metadata)
+        metadata = checked_details(self.currency, self.description, self.metadata)
         self._check_repetition()
         receiver, email = self.receiver_id, self.receiver_email
         return ScheduleCommand(

@@ -29,7 +29,7 @@ EventTypes = Annotated[
     list[Annotated[str, Meta(max_length=64, examples=["transaction.*"])]],
     Meta(
         min_length=1,
-        max_length=32,
+        max_length=64,
         description="Types, groups such as `transaction.*`, or `*` for all.",
     ),
 ]

@@ -20,10 +20,13 @@ CREATE TYPE ledger.posting_results AS (
 );
 
 -- Posts a commit batch in one transaction and returns one outcome per request, in input order. A
--- request is one transfer, or a transfer batch under one key. A refused request changes nothing for
--- its neighbours. 22023 for arguments that ledger.argument_error refuses, before a row is touched.
+-- request is one transfer, a transfer batch under one key, or an operation: it makes, captures or
+-- voids a hold, refunds a transaction, makes or cancels a withdrawal. A refused request changes
+-- nothing for its neighbours. 22023 for arguments that ledger.argument_error refuses, before a row
+-- is touched.
 --
--- Locks: the accounts of the batch in id order, nothing else. A user's keys need none, as every
+-- Locks: the accounts of the batch in id order, nothing else. A hold, a transaction and a
+-- withdrawal change only under the locks of their accounts. A user's keys need none, as every
 -- request of a user locks that user's account first: a holder of the lock sees every key committed
 -- before. Two requests of one batch never share a key: the batcher splits them, and otherwise the
 -- primary key of idempotency_keys refuses the batch.
@@ -33,21 +36,28 @@ CREATE TYPE ledger.posting_results AS (
 CREATE FUNCTION ledger.post_batch(
     accounts     uuid[],     -- the ids of all senders and receivers, each once, in order
     -- Per request.
-    senders      integer[],  -- the sender's position in accounts
+    senders      integer[],  -- the position in accounts of who acts
     keys         text[],
     fingerprints bytea[],
     request_ids  text[],
     addresses    text[],
-    modes        text[],     -- one (a transfer), independent or atomic (a transfer batch)
+    modes        text[],     -- transfer, independent or atomic (transfer batches), hold, capture,
+                             -- void, refund, withdrawal, cancel
     sizes        integer[],  -- the number of its items
+    -- Null instead of an array where no request uses it.
+    targets      uuid[],     -- what is captured, voided, refunded or canceled
+    expiries     integer[],  -- seconds until a hold expires
+    finals       boolean[],  -- whether a capture releases the rest; null: it does
+    if_versions  bigint[],   -- preconditions
+    if_balances  bigint[],
     -- Per item, those of one request next to each other.
-    ids          uuid[],     -- of the transaction
+    ids          uuid[],     -- of the transaction, hold or withdrawal that it makes
     receivers    integer[],  -- the receiver's position in accounts; null: see emails
     emails       text[],     -- null instead of an array where no item names an e-mail
-    amounts      bigint[],
+    amounts      bigint[],   -- null: all that is left of the target
     currencies   text[],     -- null: the sender's
     descriptions text[],
-    metadata     text[],
+    metadata     text[],     -- of a withdrawal the destination
     replies      text[],     -- the answer to a completed item, a template: see compose_answers
     refusals     text[],     -- two templates per outcome: for a transfer, for an item of a batch
     -- Null but for payments of requests and runs of schedules.
@@ -63,9 +73,12 @@ SET enable_seqscan = off  -- a plan made while a table was small is kept while i
 AS $$
 DECLARE
     error CONSTANT text := ledger.argument_error(
-        accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes, ids, receivers,
+        accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes,
+        targets, expiries, finals, if_versions, if_balances, ids, receivers,
         emails, amounts, currencies, descriptions, metadata, replies, refusals);
+    has_operations CONSTANT boolean := NOT modes <@ ARRAY['transfer', 'independent', 'atomic'];
     moment timestamptz;
+    today  date;  -- the day of the moment in UTC
     -- The locked accounts, in id order.
     account_ids    uuid[];
     users          uuid[];
@@ -76,17 +89,26 @@ DECLARE
     own_currencies text[];
     frozen         boolean[];
     public_ids     text[];
+    limit_singles  bigint[];
+    limit_dailies  bigint[];
+    sents          bigint[];  -- of today
+    sent_days      date[];
+    pending_limits text[];
     subscribed     uuid[];  -- the ids of those with an enabled webhook endpoint; null: none
     -- Positions among them, per request and per item.
     sender_positions   integer[] := senders;
     receiver_positions integer[] := receivers;
     email_account_ids  uuid[];  -- per item: the account of its e-mail
+    payer_ids          uuid[];  -- per request with a target: the account of its sender
     -- Per request: what is stored with its key; null where the key is new.
     stored_outcomes        ledger.outcome[];
     stored_statuses        smallint[];
     stored_bodies          text[];
     stored_transaction_ids uuid[];
     stored_fingerprints    bytea[];  -- the request's own where the key is new
+    target_positions       integer[];
+    -- What the operations are about, each once.
+    found_targets ledger.operation_target[];
     decided  ledger.decisions;
     answered ledger.answers;
     queued   integer := 0;
@@ -96,26 +118,40 @@ BEGIN
         RAISE EXCEPTION '%', error USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    -- Step 2: lock the accounts. A system account is no party here, so it is not even locked.
+    -- Step 2: lock the accounts, the payers of targets among them. A system account is no party
+    -- here, so it is not even locked.
     IF emails IS NOT NULL THEN
         SELECT array_agg(a.id ORDER BY i.n) INTO email_account_ids
         FROM unnest(emails) WITH ORDINALITY AS i (email, n)
         LEFT JOIN identity.users u ON u.email = i.email
         LEFT JOIN ledger.accounts a ON a.user_id = u.id;
     END IF;
+    IF targets IS NOT NULL THEN
+        payer_ids := ledger.payers_of(accounts, senders, modes, targets);
+    END IF;
     SELECT array_agg(a.id), array_agg(a.user_id), array_agg(a.balance), array_agg(a.held::bigint),
            array_agg(a.version), array_agg(a.sequence), array_agg(a.currency::text),
-           array_agg(a.status = 'frozen'), array_agg(a.public_id),
+           array_agg(a.status = 'frozen'), array_agg(a.public_id), array_agg(a.limit_single),
+           array_agg(a.limit_daily), array_agg(a.sent_today), array_agg(a.sent_on),
            array_agg(a.id) FILTER (WHERE a.subscribed)
     INTO account_ids, users, balances, held_amounts, versions, sequences, own_currencies, frozen,
-         public_ids, subscribed
+         public_ids, limit_singles, limit_dailies, sents, sent_days, subscribed
     FROM (
         SELECT * FROM ledger.accounts l
-        WHERE l.id = ANY (accounts || email_account_ids) AND l.user_id IS NOT NULL
+        WHERE l.id = ANY (accounts || email_account_ids || payer_ids) AND l.user_id IS NOT NULL
         ORDER BY l.id
         FOR NO KEY UPDATE
     ) a;
     moment := clock_timestamp();  -- after the locks, so that times rise with sequences
+    today := (moment AT TIME ZONE 'UTC')::date;
+    IF (today = ALL (sent_days)) IS NOT TRUE THEN
+        SELECT array_agg(CASE l.day WHEN today THEN l.sent ELSE 0 END ORDER BY l.n) INTO sents
+        FROM unnest(sents, sent_days) WITH ORDINALITY AS l (sent, day, n);
+    END IF;
+    IF array_to_string(limit_singles || limit_dailies, '') <> '' THEN
+        SELECT l.* INTO limit_singles, limit_dailies, pending_limits
+        FROM ledger.effective_limits(account_ids, limit_singles, limit_dailies, moment) l;
+    END IF;
     -- Mostly the positions are those of the input. Where an account is missing, or was found by its
     -- e-mail, they are looked up.
     IF email_account_ids IS NOT NULL OR account_ids IS DISTINCT FROM accounts THEN
@@ -148,15 +184,29 @@ BEGIN
         WHERE p.principal_id = COALESCE(q.principal, users[q.sender]) AND p.key = q.key OFFSET 0
     ) k ON true;
 
-    -- Step 4: decide.
-    decided := ledger.decide_transfers(
-        users, balances, held_amounts, versions, sequences, own_currencies, frozen,
-        sender_positions, modes, sizes, stored_outcomes,
-        ids, receiver_positions, amounts, currencies);
+    -- Step 4: read what the operations are about, and release the expired holds of senders who are
+    -- short of money.
+    IF targets IS NOT NULL THEN
+        SELECT l.* INTO found_targets, target_positions
+        FROM ledger.load_targets(account_ids, sender_positions, modes, targets, moment) l;
+    END IF;
+    IF 0 < ANY (held_amounts) THEN
+        SELECT l.* INTO held_amounts, sents, sequences, queued
+        FROM ledger.release_expired(
+            account_ids, balances, held_amounts, sents, sequences, sender_positions, sizes, amounts,
+            subscribed, moment) l;
+    END IF;
 
-    -- Step 5: compose the answers. A template may pad a value to any length.
+    -- Step 5: decide, and compose the answers. A template may pad a value to any length.
+    decided := ledger.decide_batch(
+        users, balances, held_amounts, versions, sequences, own_currencies, frozen,
+        limit_singles, limit_dailies, sents, pending_limits,
+        ledger.format_timestamp((today + 1)::timestamp AT TIME ZONE 'UTC'),
+        sender_positions, modes, sizes, stored_outcomes, found_targets, target_positions, finals,
+        if_versions, if_balances, ids, receiver_positions, amounts, currencies);
     answered := ledger.compose_answers(
-        decided, own_currencies, public_ids, modes, sizes, request_ids,
+        decided, own_currencies, public_ids, sender_positions, modes, sizes, request_ids,
+        found_targets, target_positions, expiries,
         stored_bodies, stored_statuses, stored_transaction_ids, ids, replies, refusals, moment);
     IF pg_column_size(answered.bodies) > 67108864 THEN
         RAISE EXCEPTION 'the answers are too long' USING ERRCODE = 'invalid_parameter_value';
@@ -164,9 +214,10 @@ BEGIN
 
     -- Step 6: write, with one set-based statement per table.
     UPDATE ledger.accounts a
-    SET balance = u.balance, version = u.version, sequence = u.sequence
-    FROM unnest(account_ids, decided.balances, decided.versions, decided.sequences)
-             AS u (id, balance, version, sequence)
+    SET balance = u.balance, held = u.held, version = u.version, sequence = u.sequence,
+        sent_today = u.sent, sent_on = today
+    FROM unnest(account_ids, decided.balances, decided.helds, decided.versions, decided.sequences,
+                decided.sents) AS u (id, balance, held, version, sequence, sent)
     WHERE a.id = u.id AND a.id = ANY (account_ids) AND a.sequence <> u.sequence;
 
     INSERT INTO ledger.transactions (id, sender_id, receiver_id, amount, created_at,
@@ -176,33 +227,42 @@ BEGIN
     SELECT i.id, account_ids[i.sender], account_ids[i.receiver], i.amount, moment,
            CASE i.outcome WHEN 'completed' THEN i.sent_version END, i.received_version,
            CASE i.outcome WHEN 'completed' THEN NULL ELSE i.sent_sequence END,
-           i.origin_id, i.planned_time, origin_type, 'transfer',
+           COALESCE(i.origin_id, targets[i.request]), i.planned_time,
+           CASE modes[i.request] WHEN 'capture' THEN 'hold'
+                                 WHEN 'refund' THEN 'transaction' ELSE origin_type END,
+           CASE modes[i.request] WHEN 'refund' THEN 'refund'::ledger.transaction_type
+                                 ELSE 'transfer' END,
            CASE i.outcome WHEN 'completed' THEN 'completed'::ledger.transaction_status
                           ELSE 'failed' END,
            own_currencies[i.sender],
            CASE i.outcome WHEN 'completed' THEN NULL ELSE i.outcome::text END,
-           i.description, i.metadata::json
+           CASE modes[i.request] WHEN 'capture'
+                THEN found_targets[target_positions[i.request]].description ELSE i.description END,
+           CASE modes[i.request] WHEN 'capture'
+                THEN found_targets[target_positions[i.request]].metadata ELSE i.metadata END::json
     FROM unnest(descriptions, metadata, origins, planned_times, decided.items)
              AS i (description, metadata, origin_id, planned_time, id, amount, outcome, request,
-                   index, sender, receiver, sent_sequence, sent_version, sent_balance,
-                   received_sequence, received_version, received_balance)
+                   index, sender, receiver, sent_sequence, sent_version, sent_balance, sent_held,
+                   received_sequence, received_version, received_balance, received_held)
     WHERE i.sent_sequence IS NOT NULL;
 
     INSERT INTO ledger.entries (account_id, transaction_id, version, sequence, amount,
-                                balance_after, created_at)
+                                balance_after, held_after, created_at)
     SELECT account_ids[side.account], i.id, side.version, side.sequence, side.amount, side.balance,
-           moment
+           NULLIF(side.held, 0), moment
     FROM unnest(decided.items) AS i
     CROSS JOIN LATERAL (VALUES
-        (i.sender, i.sent_version, i.sent_sequence, -i.amount, i.sent_balance),
-        (i.receiver, i.received_version, i.received_sequence, i.amount, i.received_balance)
-    ) AS side (account, version, sequence, amount, balance)
+        (i.sender, i.sent_version, i.sent_sequence, -i.amount, i.sent_balance, i.sent_held),
+        (i.receiver, i.received_version, i.received_sequence, i.amount, i.received_balance,
+         i.received_held)
+    ) AS side (account, version, sequence, amount, balance, held)
     WHERE i.received_sequence IS NOT NULL;
 
     IF 'insufficient_funds' = ANY (decided.item_outcomes) THEN
         INSERT INTO ledger.failed_transactions (account_id, transaction_id, sequence, version,
-                                                balance_after, created_at)
-        SELECT account_ids[i.sender], i.id, i.sent_sequence, i.sent_version, i.sent_balance, moment
+                                                balance_after, held_after, created_at)
+        SELECT account_ids[i.sender], i.id, i.sent_sequence, i.sent_version, i.sent_balance,
+               NULLIF(i.sent_held, 0), moment
         FROM unnest(decided.items) AS i
         WHERE i.sent_sequence IS NOT NULL AND i.received_sequence IS NULL;
     END IF;
@@ -233,21 +293,23 @@ BEGIN
 
     INSERT INTO outbox.events (account_id, sequence, transaction_id, actor_id, created_at, type,
                                request_id, idempotency_key)
-    SELECT account_ids[side.account], side.sequence, i.id, side.actor, moment,
+    SELECT account_ids[side.account], side.sequence, i.id,
+           CASE side.account WHEN i.caller THEN users[side.account] END, moment,
            CASE i.outcome WHEN 'completed' THEN 'transaction.completed'
                           ELSE 'transaction.failed' END,
-           side.request_id, side.key
-    FROM unnest(decided.items) AS i
+           -- The run of a schedule is no request of its owner.
+           CASE WHEN side.account = i.caller AND principals[i.request] IS NULL
+                THEN request_ids[i.request] END,
+           CASE WHEN side.account = i.caller AND principals[i.request] IS NULL
+                THEN keys[i.request] END
+    FROM (SELECT *, sender_positions[request] AS caller FROM unnest(decided.items)) AS i
     CROSS JOIN LATERAL (VALUES
-        (i.sender, i.sent_sequence, users[i.sender],
-         CASE WHEN principals[i.request] IS NULL THEN request_ids[i.request] END,
-         CASE WHEN principals[i.request] IS NULL THEN keys[i.request] END),
-        (i.receiver, i.received_sequence, NULL, NULL, NULL)
-    ) AS side (account, sequence, actor, request_id, key)
+        (i.sender, i.sent_sequence), (i.receiver, i.received_sequence)
+    ) AS side (account, sequence)
     WHERE side.sequence IS NOT NULL;
 
     IF subscribed IS NOT NULL THEN
-        SELECT webhooks.enqueue(
+        SELECT queued + webhooks.enqueue(
             array_agg(account_ids[side.account]), array_agg(side.sequence),
             array_agg(CASE i.outcome WHEN 'completed' THEN 'transaction.completed'
                                      ELSE 'transaction.failed' END))
@@ -258,16 +320,27 @@ BEGIN
         WHERE side.sequence IS NOT NULL AND account_ids[side.account] = ANY (subscribed);
     END IF;
 
+    IF has_operations THEN
+        queued := queued + ledger.write_operations(
+            decided.operations, account_ids, users, own_currencies, sender_positions, modes, keys,
+            request_ids, expiries, descriptions, metadata, subscribed, moment);
+    END IF;
+
     INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)
-    SELECT moment, users[i.sender],
-           CASE WHEN i.sent_sequence IS NOT NULL THEN i.id END,
-           CASE WHEN i.outcome = 'completed' THEN 'transaction.completed'
-                WHEN i.sent_sequence IS NOT NULL THEN 'transaction.failed'
-                ELSE 'transaction.refused' END,
+    SELECT moment, users[sender_positions[i.request]],
+           CASE WHEN i.sent_sequence IS NOT NULL THEN i.id
+                WHEN i.outcome = 'completed' THEN COALESCE(targets[i.request], i.id) END,
+           CASE WHEN i.sent_sequence IS NULL
+                THEN CASE i.outcome WHEN 'completed' THEN ledger.operation_event(modes[i.request])
+                                    ELSE 'transaction.refused' END
+                WHEN i.outcome = 'completed' THEN 'transaction.completed'
+                ELSE 'transaction.failed' END,
            request_ids[i.request], addresses[i.request],
-           CASE WHEN i.sent_sequence IS NOT NULL THEN NULL
-                WHEN modes[i.request] = 'one' THEN json_build_object('code', i.outcome)
-                ELSE json_build_object('code', i.outcome, 'index', i.index) END
+           CASE WHEN i.sent_sequence IS NOT NULL OR i.outcome = 'completed' THEN NULL
+                WHEN modes[i.request] = 'transfer' THEN json_build_object('code', i.outcome)
+                WHEN modes[i.request] IN ('independent', 'atomic')
+                    THEN json_build_object('code', i.outcome, 'index', i.index)
+                ELSE json_build_object('code', i.outcome, 'operation', modes[i.request]) END
     FROM unnest(decided.items) AS i
     WHERE i.outcome IS NOT NULL;
 
@@ -287,6 +360,11 @@ CREATE FUNCTION ledger.post_transfers(
     addresses    text[],
     modes        text[],
     sizes        integer[],
+    targets      uuid[],
+    expiries     integer[],
+    finals       boolean[],
+    if_versions  bigint[],
+    if_balances  bigint[],
     ids          uuid[],
     receivers    integer[],
     emails       text[],
@@ -301,8 +379,9 @@ LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT ledger.post_batch(
-        accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes, ids, receivers,
-        emails, amounts, currencies, descriptions, metadata, replies, refusals,
+        accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes, targets,
+        expiries, finals, if_versions, if_balances, ids, receivers, emails, amounts, currencies,
+        descriptions, metadata, replies, refusals,
         NULL, NULL, NULL, NULL)
 $$;
 

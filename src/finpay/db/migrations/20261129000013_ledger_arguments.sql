@@ -14,6 +14,33 @@ BEGIN
 END
 $$;
 
+-- The first fault of the arguments of one request of ledger.post_transfers that has a target, or
+-- null.
+CREATE FUNCTION ledger.operation_error(
+    mode text, target uuid, expiry integer, if_version bigint, if_balance bigint,
+    amount bigint, receiver integer, email text
+) RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN (target IS NULL) <> (mode NOT IN ('capture', 'void', 'refund', 'cancel'))
+            THEN 'a capture, void, refund or cancellation needs a target, nothing else has one'
+        WHEN amount IS NULL AND mode NOT IN ('capture', 'void', 'refund', 'cancel')
+            THEN 'the amount is null'
+        WHEN amount IS NOT NULL AND mode IN ('void', 'cancel')
+            THEN 'a void and a cancellation have no amount'
+        WHEN (COALESCE(receiver::text, email) IS NOT NULL)
+             <> (mode IN ('transfer', 'independent', 'atomic', 'hold'))
+            THEN 'a transfer and a hold name a receiver, nothing else does'
+        WHEN (expiry BETWEEN 60 AND 2592000) IS NOT TRUE AND mode = 'hold'
+            THEN 'a hold expires after 60 to 2592000 seconds'
+        WHEN COALESCE(if_version, if_balance) IS NOT NULL AND mode NOT IN ('transfer', 'hold')
+            THEN 'only a transfer and a hold have preconditions'
+    END;
+END
+$$;
+
 -- The first fault of the arguments of ledger.post_transfers, or null. The app's login may have been
 -- stolen, so nothing is taken for granted: arguments that pass can't break a rule of the books.
 -- Their primary keys prove that ids and keys are distinct and new.
@@ -29,6 +56,11 @@ CREATE FUNCTION ledger.argument_error(
     addresses    text[],
     modes        text[],
     sizes        integer[],
+    targets      uuid[],
+    expiries     integer[],
+    finals       boolean[],
+    if_versions  bigint[],
+    if_balances  bigint[],
     ids          uuid[],
     receivers    integer[],
     emails       text[],
@@ -44,11 +76,12 @@ AS $$
 DECLARE
     max_items    CONSTANT integer := 10000;  -- ten times the largest transfer batch of the API
     max_template CONSTANT integer := 16384;  -- bytes: description and metadata, escaped
-    two_per_outcome CONSTANT text := '[1:20]';
+    two_per_outcome CONSTANT text := '[1:50]';
     requests     CONSTANT integer := cardinality(keys);
     items        CONSTANT integer := cardinality(ids);
     per_request  CONSTANT text := format('[1:%s]', requests);
     per_item     CONSTANT text := format('[1:%s]', items);
+    first        integer;
     last         integer := 0;
     error        text;
 BEGIN
@@ -60,6 +93,12 @@ BEGIN
                 array_dims(request_ids), array_dims(addresses), array_dims(modes),
                 array_dims(sizes)])) IS NOT TRUE
             THEN 'senders to sizes need one element per request'
+        WHEN NOT (COALESCE(array_dims(targets) = per_request, targets IS NULL)
+                  AND COALESCE(array_dims(expiries) = per_request, expiries IS NULL)
+                  AND COALESCE(array_dims(finals) = per_request, finals IS NULL)
+                  AND COALESCE(array_dims(if_versions) = per_request, if_versions IS NULL)
+                  AND COALESCE(array_dims(if_balances) = per_request, if_balances IS NULL))
+            THEN 'targets to if_balances are null or need one element per request'
         WHEN (per_item = ALL (ARRAY[
                 array_dims(ids), array_dims(receivers), array_dims(amounts),
                 array_dims(currencies), array_dims(descriptions), array_dims(metadata),
@@ -68,19 +107,21 @@ BEGIN
         WHEN (array_ndims(accounts) = 1 AND array_lower(accounts, 1) = 1) IS NOT TRUE
             THEN 'accounts need to be a list'
         WHEN (array_dims(refusals) = two_per_outcome
-              AND octet_length(array_to_string(refusals, '')) <= 4 * max_template) IS NOT TRUE
-            THEN 'refusals need two templates per outcome, of 64 KiB together'
+              AND octet_length(array_to_string(refusals, '')) <= 8 * max_template) IS NOT TRUE
+            THEN 'refusals need two templates per outcome, of 128 KiB together'
         WHEN (1 <= ALL (senders) AND cardinality(accounts) >= ALL (senders)) IS NOT TRUE
             THEN 'a sender is not a position in accounts'
-        WHEN (COALESCE(1 <= ALL (receivers), emails IS NOT NULL)
-              AND COALESCE(cardinality(accounts) >= ALL (receivers), true)) IS NOT TRUE
+        WHEN (1 <= ALL (receivers) AND cardinality(accounts) >= ALL (receivers)) IS FALSE
+            OR (targets IS NULL AND emails IS NULL AND array_position(receivers, NULL) > 0)
             THEN 'a receiver is not a position in accounts'
-        WHEN (1 <= ALL (amounts) AND 9007199254740991 >= ALL (amounts)) IS NOT TRUE
+        WHEN (1 <= ALL (amounts) AND 9007199254740991 >= ALL (amounts)) IS FALSE
+            OR (targets IS NULL AND array_position(amounts, NULL) IS NOT NULL)
             THEN 'an amount is not 1 to 9007199254740991'
         WHEN ('00000000-0000-0000-0000-000000000000' <> ALL (ids)) IS NOT TRUE
             THEN 'an id is null'
-        WHEN NOT modes <@ ARRAY['one', 'independent', 'atomic']
-            THEN 'a mode is not one, independent or atomic'
+        WHEN NOT modes <@ ARRAY['transfer', 'independent', 'atomic', 'hold', 'capture', 'void',
+                                'refund', 'withdrawal', 'cancel']
+            THEN 'a mode is unknown'
         WHEN (items >= ALL (sizes)) IS NOT TRUE
             THEN 'a size is more than all items'
         WHEN array_to_string(keys, '') ~ '[^!-~]'
@@ -96,10 +137,25 @@ BEGIN
             AND octet_length(COALESCE(addresses[q], '')) <= 64) IS NOT TRUE THEN
             RETURN format('request %s: a key has 1 to 255 characters, a request id at most 128, '
                           'a fingerprint and an address at most 64', q);
-        ELSIF sizes[q] < 1 OR sizes[q] <> 1 AND modes[q] = 'one' THEN
+        ELSIF sizes[q] < 1
+            OR (sizes[q] <> 1 AND modes[q] NOT IN ('independent', 'atomic')) THEN
             RETURN format('request %s has an impossible size', q);
         END IF;
+        first := last + 1;
         last := last + sizes[q];
+        IF modes[q] NOT IN ('transfer', 'independent', 'atomic') OR targets IS NOT NULL THEN
+            error := ledger.operation_error(
+                modes[q], targets[q], expiries[q], if_versions[q], if_balances[q],
+                amounts[first], receivers[first], emails[first]);
+            IF sizes[q] > 1 AND (array_position(amounts, NULL, first) <= last
+                                 OR emails IS NULL
+                                    AND array_position(receivers, NULL, first) <= last) THEN
+                error := 'an amount or a receiver is null';
+            END IF;
+            IF error IS NOT NULL THEN
+                RETURN format('request %s: %s', q, error);
+            END IF;
+        END IF;
     END LOOP;
     IF last <> items THEN
         RETURN 'the sizes do not sum to the number of items';

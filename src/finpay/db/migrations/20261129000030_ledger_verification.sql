@@ -65,8 +65,12 @@ BEGIN
         (t.id IS NULL, 'is missing'),
         (t.amount NOT BETWEEN 1 AND 9007199254740991, 'has an amount that clients can not read'),
         (t.id IS NOT NULL AND (
-            s.id IS NULL OR r.user_id IS NULL OR t.sender_id = t.receiver_id
-            OR (s.user_id IS NULL) <> (t.type = 'funding')
+            s.id IS NULL OR r.id IS NULL OR t.sender_id = t.receiver_id
+            OR CASE t.type
+               WHEN 'refund' THEN s.user_id IS NULL AND r.user_id IS NULL
+               WHEN 'withdrawal' THEN s.user_id IS NULL OR r.user_id IS NOT NULL
+               ELSE r.user_id IS NULL
+                   OR (s.user_id IS NULL) <> (t.type IN ('funding', 'deposit')) END
             OR s.currency <> t.currency OR r.currency <> t.currency),
          'has parties that can not trade'),
         (CASE WHEN t.status IN ('completed', 'reversed')
@@ -84,7 +88,8 @@ BEGIN
          OR s_last.sequence >= sent.sequence OR r_last.sequence >= received.sequence,
          'has entries that do not follow those before'),
         ((s.user_id IS NOT NULL AND sent.balance_after < 0)
-         OR received.balance_after NOT BETWEEN 0 AND 9007199254740991,
+         OR (r.user_id IS NOT NULL
+             AND received.balance_after NOT BETWEEN 0 AND 9007199254740991),
          'left a balance that a user account may not have'),
         ((t.status = 'failed') <> (t.failure_code IS NOT NULL)
          OR (t.status = 'failed') <> (t.failure_sequence IS NOT NULL)
@@ -94,7 +99,7 @@ BEGIN
          'differs from its row in the sender''s history of failed ones'),
         ((s.user_id IS NOT NULL AND s_event.transaction_id IS DISTINCT FROM t.id
           AND COALESCE(sent.sequence, f.sequence) > COALESCE(s_mark.up_to_sequence, 0))
-         OR (r_event.transaction_id IS DISTINCT FROM t.id
+         OR (r.user_id IS NOT NULL AND r_event.transaction_id IS DISTINCT FROM t.id
              AND received.sequence > COALESCE(r_mark.up_to_sequence, 0)),
          'has not an event for each of its parties')
     ) AS rule (is_broken, broken)

@@ -3,25 +3,38 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- An account for a user, with a balance of 0. Called in the transaction that adds the user. Strict:
--- without a user there is no account, so no caller can open a system account.
-CREATE FUNCTION ledger.open_account(id uuid, user_id uuid, currency text) RETURNS ledger.accounts
-LANGUAGE plpgsql STRICT SECURITY DEFINER
+-- An account for a user, with a balance of 0 and the default limits. Called in the transaction that
+-- adds the user. Without a user there is no account, so no caller can open a system account.
+CREATE FUNCTION ledger.open_account(
+    id uuid, user_id uuid, currency text, single bigint DEFAULT NULL, daily bigint DEFAULT NULL
+) RETURNS ledger.accounts
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
 DECLARE
     opened ledger.accounts;
 BEGIN
-    IF currency !~ '^[A-Z]{3}$' THEN
+    IF num_nulls(id, user_id, currency) > 0 THEN
+        RETURN NULL;
+    ELSIF currency !~ '^[A-Z]{3}$' THEN
         RAISE EXCEPTION 'currency is not an ISO 4217 code'
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF NOT EXISTS (SELECT FROM identity.users u WHERE u.id = open_account.user_id) THEN
         RAISE EXCEPTION 'user_id is not a user'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    INSERT INTO ledger.accounts (id, user_id, currency) VALUES (id, user_id, currency)
-    RETURNING * INTO opened;
+    IF (COALESCE(single, 1) BETWEEN 1 AND 9007199254740991
+        AND COALESCE(daily, 1) BETWEEN 1 AND 9007199254740991) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a limit is 1 to 9007199254740991'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO ledger.accounts (id, user_id, currency, limit_single, limit_daily)
+    VALUES (id, user_id, currency, single, daily) RETURNING * INTO opened;
+    IF COALESCE(single, daily) IS NOT NULL THEN
+        INSERT INTO ledger.account_limits (account_id, ceiling_single, ceiling_daily)
+        VALUES (id, single, daily);
+    END IF;
     RETURN opened;
 END
 $$;
@@ -35,6 +48,7 @@ AS $$
         'id', account.public_id, 'object', 'account', 'balance', account.balance,
         'available', account.balance - account.held, 'held', account.held,
         'currency', account.currency, 'status', account.status, 'version', account.version,
+        'limits', ledger.limits_object(account),
         'created_at', ledger.format_timestamp(account.created_at))
 $$;
 
@@ -130,31 +144,9 @@ BEGIN
         RETURN;
     END IF;
 
-    UPDATE ledger.accounts a
-    SET balance = a.balance - of_amount, version = a.version + 1, sequence = a.sequence + 1
-    WHERE a.id = system.id RETURNING * INTO system;
-    UPDATE ledger.accounts a
-    SET balance = a.balance + of_amount, version = a.version + 1, sequence = a.sequence + 1
-    WHERE a.id = receiver.id RETURNING * INTO receiver;
-    INSERT INTO ledger.transactions (id, sender_id, receiver_id, amount, created_at,
-                                     sender_version, receiver_version,
-                                     type, status, currency, metadata)
-    VALUES (transaction_id, system.id, receiver.id, of_amount, now,
-            system.version, receiver.version, 'funding', 'completed', receiver.currency, '{}');
-    INSERT INTO ledger.entries (account_id, transaction_id, version, sequence, amount,
-                                balance_after, created_at)
-    VALUES (system.id, transaction_id, system.version, system.sequence, -of_amount,
-            system.balance, now),
-           (receiver.id, transaction_id, receiver.version, receiver.sequence, of_amount,
-            receiver.balance, now);
-    INSERT INTO outbox.events (account_id, sequence, transaction_id, created_at, type)
-    VALUES (receiver.id, receiver.sequence, transaction_id, now, 'transaction.completed');
-    IF receiver.subscribed THEN
-        PERFORM webhooks.enqueue(
-            ARRAY[receiver.id], ARRAY[receiver.sequence], ARRAY['transaction.completed']);
-    END IF;
-    INSERT INTO audit.log (created_at, subject_id, action, request_id)
-    VALUES (now, transaction_id, 'transaction.completed', 'operator:' || of_key);
+    PERFORM ledger.move_money(transaction_id, system.id, receiver.id, of_amount, 0, 'funding', NULL,
+                              NULL, NULL, NULL, 'operator:' || of_key, NULL, now);
+    SELECT * INTO receiver FROM ledger.accounts a WHERE a.id = receiver.id;
     outcome := 'completed';
     answer := json_build_object(
         'transaction_id', ledger.type_id('txn', transaction_id), 'account_id', receiver.public_id,

@@ -18,10 +18,13 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA identity, ledger, audit, outbox, webho
 GRANT EXECUTE ON FUNCTION
     ledger.open_account,
     ledger.post_transfers,
+    ledger.expire_holds,
     ledger.verify_slice,
     ledger.type_id,
     ledger.format_timestamp,
     ledger.account_object,
+    ledger.limits_object,
+    ledger.effective_limits,
     audit.record,
     audit.record_each,
     outbox.sequence_range,

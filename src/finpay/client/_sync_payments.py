@@ -1,0 +1,126 @@
+# Generated from _async_payments.py by tools/generate_sync_client.py: edit that file instead.
+"""What moves and reserves money: transfers, holds, refunds, withdrawals.
+
+Every attempt of a call carries the same idempotency key. Store your own `idempotency_key` first to
+be safe over a crash.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Unpack
+
+from finpay.client import _money_operations, _operations
+from finpay.client._models import Account, Transaction, TransferBatch
+from finpay.client._money_models import DryRun, Hold, StoredAnswer, Withdrawal
+from finpay.client._money_operations import (
+    CaptureParams,
+    HoldFilters,
+    HoldParams,
+    LimitsUpdate,
+    RefundParams,
+    WithdrawalFilters,
+)
+from finpay.client._operations import SendParams, TransferParams
+from finpay.client._session import ClientSession
+from finpay.client._sync_transport import Pager, Transport
+
+
+class Payments:
+    """The part of FinPay that is about payments."""
+
+    def __init__(self, session: ClientSession, transport: Transport) -> None:
+        self._session = session
+        self._transport = transport
+        self._call = transport.call
+
+    def send(self, **transfer: Unpack[SendParams]) -> Transaction:
+        """Send money once: every attempt carries the same idempotency key."""
+        key = self._session.new_idempotency_key()
+        return self._call(_operations.send(transfer, key))
+
+    def send_batch(
+        self,
+        transfers: Sequence[TransferParams],
+        *,
+        mode: Literal["independent", "atomic"] = "independent",
+        idempotency_key: str | None = None,
+    ) -> TransferBatch:
+        """Send up to 1 000 transfers. independent: each by itself; atomic: all, or ApiError."""
+        key = self._session.new_idempotency_key()
+        return self._call(_operations.send_batch(transfers, mode, idempotency_key, key))
+
+    def hold(self, hold_id: str) -> Hold:
+        """One of the account's holds, sent or received."""
+        return self._call(_money_operations.hold(hold_id))
+
+    def holds(self, **filters: Unpack[HoldFilters]) -> Pager[Hold]:
+        """The account's holds, newest first."""
+        return Pager(self._transport, _money_operations.holds(filters))
+
+    def create_hold(self, **hold: Unpack[HoldParams]) -> Hold:
+        """Reserve money for a receiver, who captures it or lets it expire."""
+        key = self._session.new_idempotency_key()
+        return self._call(_money_operations.create_hold(hold, key))
+
+    def capture_hold(self, hold_id: str, **capture: Unpack[CaptureParams]) -> Transaction:
+        """Receive money that was reserved, by default all of it."""
+        key = self._session.new_idempotency_key()
+        return self._call(_money_operations.capture_hold(hold_id, capture, key))
+
+    def void_hold(self, hold_id: str, *, idempotency_key: str | None = None) -> Hold:
+        """Release what is left of a hold that was made for this account."""
+        key = self._session.new_idempotency_key()
+        return self._call(_money_operations.void_hold(hold_id, idempotency_key, key))
+
+    def refund(self, transaction_id: str, **refund: Unpack[RefundParams]) -> Transaction:
+        """Give money of a received transfer back, by default all that is left of it."""
+        key = self._session.new_idempotency_key()
+        return self._call(_money_operations.refund(transaction_id, refund, key))
+
+    def withdraw(
+        self,
+        amount: int,
+        destination: Mapping[str, str],
+        *,
+        description: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Withdrawal:
+        """Ask to pay money out. It is held until an operator completes or rejects it."""
+        key = self._session.new_idempotency_key()
+        return self._call(
+            _money_operations.withdraw(amount, destination, description, idempotency_key, key)
+        )
+
+    def withdrawal(self, withdrawal_id: str) -> Withdrawal:
+        """One of the account's withdrawals."""
+        return self._call(_money_operations.withdrawal(withdrawal_id))
+
+    def withdrawals(self, **filters: Unpack[WithdrawalFilters]) -> Pager[Withdrawal]:
+        """The account's withdrawals, newest first."""
+        return Pager(self._transport, _money_operations.withdrawals(filters))
+
+    def cancel_withdrawal(
+        self, withdrawal_id: str, *, idempotency_key: str | None = None
+    ) -> Withdrawal:
+        """Cancel a pending withdrawal: its money is available again."""
+        key = self._session.new_idempotency_key()
+        return self._call(_money_operations.cancel_withdrawal(withdrawal_id, idempotency_key, key))
+
+    def dry_run_send(self, **transfer: Unpack[SendParams]) -> DryRun:
+        """What would become of a transfer now. Nothing happens."""
+        return self._call(_money_operations.dry_run("/transactions", transfer))
+
+    def dry_run_hold(self, **hold: Unpack[HoldParams]) -> DryRun:
+        """What would become of a hold now. Nothing happens."""
+        return self._call(_money_operations.dry_run("/holds", hold))
+
+    def dry_run_refund(self, transaction_id: str, **refund: Unpack[RefundParams]) -> DryRun:
+        """What would become of a refund now. Nothing happens."""
+        return self._call(_money_operations.dry_run_refund(transaction_id, refund))
+
+    def idempotency_key(self, key: str) -> StoredAnswer:
+        """The answer that a key stands for, if its response was lost."""
+        return self._call(_money_operations.idempotency_key(key))
+
+    def update_limits(self, **limits: Unpack[LimitsUpdate]) -> Account:
+        """Lower a limit at once, or raise it after 24 hours; None is no limit."""
+        return self._call(_money_operations.update_limits(limits))

@@ -1,0 +1,351 @@
+-- migrate:up
+SET LOCAL ROLE finpay_owner;
+SET LOCAL lock_timeout = '2s';
+SET LOCAL statement_timeout = '60s';
+
+-- What ledger.post_transfers reads and writes for operations alone: holds, captures, voids,
+-- refunds, withdrawals and their cancellations. None of these functions is called where a commit
+-- batch has transfers only. Accounts are locked by the caller; arguments are as there.
+
+-- The event of an operation's own object, and the action of one that moves no money.
+CREATE FUNCTION ledger.operation_event(mode text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE mode
+    WHEN 'hold' THEN 'hold.created'
+    WHEN 'capture' THEN 'hold.captured'
+    WHEN 'void' THEN 'hold.voided'
+    WHEN 'refund' THEN 'transaction.refunded'
+    WHEN 'withdrawal' THEN 'withdrawal.created'
+    WHEN 'cancel' THEN 'withdrawal.canceled'
+END;
+
+-- The accounts of the senders of holds and transactions that are targets: parties never change, so
+-- they are read before the locks.
+CREATE FUNCTION ledger.payers_of(
+    accounts uuid[], senders integer[], modes text[], targets uuid[]
+) RETURNS uuid[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(p.sender_id)
+    FROM unnest(senders, modes, targets) AS q (sender, mode, target)
+    CROSS JOIN LATERAL (
+        SELECT h.sender_id FROM ledger.holds h
+        WHERE q.mode IN ('capture', 'void') AND h.account_id = accounts[q.sender]
+          AND h.id = q.target
+        UNION ALL
+        SELECT t.sender_id FROM ledger.transactions t
+        WHERE q.mode = 'refund' AND t.id = q.target AND t.receiver_id = accounts[q.sender]
+        OFFSET 0
+    ) p
+$$;
+
+-- The targets of requests, each once, and the position among them per request; null where the
+-- caller is no party of it. A hold is open while both parties' rows are and its time has not come.
+CREATE FUNCTION ledger.load_targets(
+    account_ids uuid[], senders integer[], modes text[], ids uuid[], moment timestamptz,
+    OUT targets ledger.operation_target[], OUT positions integer[]
+)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
+BEGIN
+    WITH found AS (
+        SELECT q.n, dense_rank() OVER (ORDER BY t.kind, t.sender_id, t.id) AS position,
+               row_number() OVER (PARTITION BY t.kind, t.sender_id, t.id ORDER BY q.n) = 1
+                   AS is_first,
+               t.*
+        FROM unnest(senders, modes, ids) WITH ORDINALITY AS q (sender, mode, id, n)
+        CROSS JOIN LATERAL (
+            SELECT 'hold' AS kind, h.id, h.sender_id, h.receiver_id, h.amount,
+                   h.captured_amount AS taken,
+                   CASE WHEN h.status = 'open' AND (h.expires_at <= moment OR r.status <> 'open')
+                        THEN 'expired' ELSE h.status::text END AS status,
+                   h.status = 'open' AND r.status = 'open' AND h.expires_at > moment AS is_open,
+                   h.created_at, h.expires_at, h.description, h.metadata::text AS metadata
+            FROM ledger.holds own
+            JOIN ledger.holds h ON h.account_id = own.sender_id AND h.id = own.id
+            JOIN ledger.holds r ON r.account_id = own.receiver_id AND r.id = own.id
+            WHERE q.mode IN ('capture', 'void') AND own.account_id = account_ids[q.sender]
+              AND own.id = q.id
+            UNION ALL
+            SELECT 'transaction', t.id, t.sender_id, t.receiver_id, t.amount,
+                   COALESCE(t.refunded_amount, 0), t.status::text, t.type = 'transfer',
+                   t.created_at, NULL, NULL, NULL
+            FROM ledger.transactions t
+            WHERE q.mode = 'refund' AND t.id = q.id AND t.status <> 'failed'
+              AND account_ids[q.sender] IN (t.sender_id, t.receiver_id)
+            UNION ALL
+            SELECT 'withdrawal', w.id, w.account_id, NULL, w.amount, 0, w.status::text,
+                   w.status = 'pending', w.created_at, NULL, w.description, NULL
+            FROM ledger.withdrawals w
+            WHERE q.mode = 'cancel' AND w.account_id = account_ids[q.sender] AND w.id = q.id
+            OFFSET 0
+        ) t
+        WHERE q.id IS NOT NULL
+    )
+    SELECT array_agg(ROW(f.id, s.n, r.n, f.amount, f.taken, f.status, f.is_open,
+                         (f.created_at AT TIME ZONE 'UTC')::date = today, f.created_at,
+                         f.expires_at, f.description, f.metadata)::ledger.operation_target
+                     ORDER BY f.position) FILTER (WHERE f.is_first),
+           array_agg(f.position::integer ORDER BY q.n)
+    INTO targets, positions
+    FROM generate_subscripts(senders, 1) AS q (n)
+    LEFT JOIN found f ON f.n = q.n
+    LEFT JOIN unnest(account_ids) WITH ORDINALITY AS s (id, n) ON s.id = f.sender_id
+    LEFT JOIN unnest(account_ids) WITH ORDINALITY AS r (id, n) ON r.id = f.receiver_id;
+END
+$$;
+
+-- Expires rows of holds whose time has come, at most so many of the given accounts, whose rows are
+-- locked: each gets its event under the next sequences. Per account: what is released of what it
+-- has on hold, what is given back to its limit today, and the number of events. `only_sent`: rows
+-- of senders alone.
+CREATE FUNCTION ledger.expire_rows(
+    account_ids uuid[], sequences bigint[], subscribed uuid[], moment timestamptz, most integer,
+    only_sent boolean,
+    OUT released bigint[], OUT given_back bigint[], OUT counts bigint[], OUT queued integer
+)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+    today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
+    expired_accounts  uuid[];
+    expired_sequences bigint[];
+BEGIN
+    WITH due AS MATERIALIZED (
+        SELECT d.account_id, d.id, row_number() OVER (PARTITION BY d.account_id
+                                                      ORDER BY d.expires_at, d.id) AS n
+        FROM (SELECT h.account_id, h.id, h.expires_at FROM ledger.holds h
+              WHERE h.status = 'open' AND h.expires_at <= moment
+                AND h.account_id = ANY (account_ids)
+                AND (h.account_id = h.sender_id OR NOT only_sent)
+              ORDER BY h.expires_at, h.account_id LIMIT most) d
+    ), expired AS (
+        UPDATE ledger.holds h
+        SET status = 'expired', closed_at = moment, closed_sequence = a.sequence + d.n
+        FROM due d
+        JOIN unnest(account_ids, sequences) AS a (id, sequence) ON a.id = d.account_id
+        WHERE h.account_id = d.account_id AND h.id = d.id
+        RETURNING h.account_id, h.id, h.closed_sequence, h.captured_amount,
+                  h.amount - h.captured_amount AS remaining, h.account_id = h.sender_id AS is_sent,
+                  (h.created_at AT TIME ZONE 'UTC')::date = today AS is_of_today
+    ), recorded AS (
+        INSERT INTO outbox.events (account_id, sequence, hold_id, created_at, type, data, previous)
+        SELECT e.account_id, e.closed_sequence, e.id, moment, 'hold.expired',
+               ledger.hold_state('expired', e.captured_amount),
+               ('{"status":"open","remaining":' || e.remaining || '}')::json
+        FROM expired e
+    ), per_account AS (
+        SELECT e.account_id, COALESCE(sum(e.remaining) FILTER (WHERE e.is_sent), 0) AS released,
+               COALESCE(sum(e.remaining) FILTER (WHERE e.is_sent AND e.is_of_today), 0)
+                   AS given_back,
+               count(*) AS number
+        FROM expired e GROUP BY e.account_id
+    )
+    SELECT array_agg(COALESCE(p.released, 0)::bigint ORDER BY a.n),
+           array_agg(COALESCE(p.given_back, 0)::bigint ORDER BY a.n),
+           array_agg(COALESCE(p.number, 0) ORDER BY a.n)
+    INTO released, given_back, counts
+    FROM unnest(account_ids) WITH ORDINALITY AS a (id, n)
+    LEFT JOIN per_account p ON p.account_id = a.id;
+
+    queued := 0;
+    IF subscribed IS NOT NULL THEN
+        SELECT array_agg(a.id), array_agg(n) INTO expired_accounts, expired_sequences
+        FROM unnest(account_ids, sequences, counts) AS a (id, sequence, number)
+        CROSS JOIN LATERAL generate_series(a.sequence + 1, a.sequence + a.number) n
+        WHERE a.id = ANY (subscribed);
+        IF expired_accounts IS NOT NULL THEN
+            queued := webhooks.enqueue(
+                expired_accounts, expired_sequences,
+                array_fill('hold.expired'::text, ARRAY[cardinality(expired_accounts)]));
+        END IF;
+    END IF;
+END
+$$;
+
+-- Releases the expired holds of senders who are short of money for this batch, so that no payment
+-- is refused for money that is theirs again: their own rows alone. The worker expires the others.
+CREATE FUNCTION ledger.release_expired(
+    account_ids uuid[], balances bigint[], INOUT helds bigint[], INOUT sents bigint[],
+    INOUT sequences bigint[], senders integer[], sizes integer[], amounts bigint[],
+    subscribed uuid[], moment timestamptz, OUT queued integer
+)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    max_rows CONSTANT integer := 10000;  -- far more than are due while a worker runs
+    short    integer[];
+    expired  record;
+BEGIN
+    queued := 0;
+    SELECT array_agg(w.sender) INTO short
+    FROM (
+        SELECT q.sender, sum((SELECT sum(a) FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
+                   AS wanted
+        FROM (SELECT r.sender, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last
+              FROM unnest(senders, sizes) WITH ORDINALITY AS r (sender, size, n)) q
+        WHERE helds[q.sender] > 0
+        GROUP BY q.sender
+    ) w
+    WHERE w.wanted > balances[w.sender] - helds[w.sender];
+    IF short IS NULL THEN
+        RETURN;
+    END IF;
+    expired := ledger.expire_rows(
+        (SELECT array_agg(account_ids[s] ORDER BY n) FROM unnest(short) WITH ORDINALITY x (s, n)),
+        (SELECT array_agg(sequences[s] ORDER BY n) FROM unnest(short) WITH ORDINALITY x (s, n)),
+        subscribed, moment, max_rows, true);
+    queued := expired.queued;
+    FOR i IN 1 .. cardinality(short) LOOP
+        helds[short[i]]     := helds[short[i]] - expired.released[i];
+        sents[short[i]]     := GREATEST(sents[short[i]] - expired.given_back[i], 0);
+        sequences[short[i]] := sequences[short[i]] + expired.counts[i];
+    END LOOP;
+END
+$$;
+
+-- What an event keeps of a hold: the rest never changes and is read with it.
+CREATE FUNCTION ledger.hold_state(status text, captured_amount bigint) RETURNS json
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ('{"status":"' || status || '","captured_amount":' || captured_amount || '}')::json;
+
+-- A withdrawal as events show it: without its destination.
+CREATE FUNCTION ledger.withdrawal_object(w ledger.withdrawals) RETURNS json
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_build_object(
+        'id', ledger.type_id('wdr', w.id), 'object', 'withdrawal', 'status', w.status,
+        'amount', w.amount, 'currency', w.currency, 'destination', '{}'::json,
+        'description', w.description, 'reference', w.reference, 'reason', w.reason,
+        'transaction_id', ledger.type_id('txn', w.transaction_id),
+        'created_at', ledger.format_timestamp(w.created_at))
+$$;
+
+-- The members that an operation changed, with their former values; null where it made the object.
+CREATE FUNCTION ledger.former_members(
+    mode text, status text, former_status text, former_taken bigint, former_remaining bigint
+) RETURNS json
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE mode
+    WHEN 'capture' THEN json_strip_nulls(json_build_object(
+        'status', NULLIF(former_status, status), 'captured_amount', former_taken,
+        'remaining', former_remaining))
+    WHEN 'void' THEN json_build_object('status', former_status, 'remaining', former_remaining)
+    WHEN 'refund' THEN json_strip_nulls(json_build_object(
+        'status', NULLIF(former_status, status), 'refunded_amount', former_taken))
+    WHEN 'cancel' THEN json_build_object('status', former_status)
+END;
+
+-- Writes what the operations of a commit batch made and changed, with the events about it. Returns
+-- the number of webhook deliveries that were added.
+CREATE FUNCTION ledger.write_operations(
+    operations ledger.decided_operation[], account_ids uuid[], users uuid[], own_currencies text[],
+    senders integer[], modes text[], keys text[], request_ids text[], expiries integer[],
+    descriptions text[], metadata text[], subscribed uuid[], moment timestamptz
+) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+    queued integer := 0;
+BEGIN
+    IF 'hold' = ANY (modes) THEN
+        INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
+                                  created_at, expires_at, status, currency, description, metadata)
+        SELECT account_ids[side.account], o.id, account_ids[o.sender], account_ids[o.receiver],
+               o.amount, side.sequence, moment,
+               moment + make_interval(secs => expiries[o.request]), 'open',
+               own_currencies[o.sender], descriptions[o.item], metadata[o.item]::json
+        FROM unnest(operations) AS o
+        CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence),
+                                   (o.receiver, o.receiver_sequence)) AS side (account, sequence)
+        WHERE o.mode = 'hold';
+    END IF;
+    IF modes && ARRAY['capture', 'void'] THEN
+        UPDATE ledger.holds h
+        SET captured_amount = c.taken, status = c.status::ledger.hold_status,
+            closed_at = CASE WHEN c.status <> 'open' THEN moment END,
+            closed_sequence = CASE WHEN c.status <> 'open' THEN side.sequence END
+        FROM (
+            SELECT DISTINCT ON (o.sender, o.id) o.*
+            FROM unnest(operations) AS o
+            WHERE o.mode IN ('capture', 'void')
+            ORDER BY o.sender, o.id, o.item DESC
+        ) c
+        CROSS JOIN LATERAL (VALUES (c.sender, c.sender_sequence),
+                                   (c.receiver, c.receiver_sequence)) AS side (account, sequence)
+        WHERE h.account_id = account_ids[side.account] AND h.id = c.id;
+    END IF;
+    IF 'refund' = ANY (modes) THEN
+        UPDATE ledger.transactions t
+        SET refunded_amount = c.taken, status = c.status::ledger.transaction_status
+        FROM (
+            SELECT DISTINCT ON (o.id) o.*
+            FROM unnest(operations) AS o WHERE o.mode = 'refund' ORDER BY o.id, o.item DESC
+        ) c
+        WHERE t.id = c.id;
+    END IF;
+    IF 'withdrawal' = ANY (modes) THEN
+        INSERT INTO ledger.withdrawals (account_id, id, amount, opened_sequence, created_at,
+                                        status, currency, description, destination)
+        SELECT account_ids[o.sender], o.id, o.amount, o.sender_sequence, moment, 'pending',
+               own_currencies[o.sender],
+               descriptions[o.item], metadata[o.item]::json
+        FROM unnest(operations) AS o WHERE o.mode = 'withdrawal';
+    END IF;
+    IF 'cancel' = ANY (modes) THEN
+        UPDATE ledger.withdrawals w
+        SET status = 'canceled', closed_at = moment, closed_sequence = o.sender_sequence
+        FROM unnest(operations) AS o
+        WHERE o.mode = 'cancel' AND w.account_id = account_ids[o.sender] AND w.id = o.id;
+    END IF;
+
+    INSERT INTO outbox.events (account_id, sequence, transaction_id, hold_id, actor_id, created_at,
+                               type, request_id, idempotency_key, data, previous)
+    SELECT account_ids[side.account], side.sequence, CASE o.mode WHEN 'refund' THEN o.id END,
+           CASE WHEN o.mode IN ('hold', 'capture', 'void') THEN o.id END,
+           CASE side.account WHEN o.caller THEN users[side.account] END, moment,
+           ledger.operation_event(o.mode),
+           CASE side.account WHEN o.caller THEN request_ids[o.request] END,
+           CASE side.account WHEN o.caller THEN keys[o.request] END,
+           CASE WHEN o.mode IN ('capture', 'void') THEN ledger.hold_state(o.status, o.taken)
+                WHEN o.mode = 'refund'
+                    THEN json_build_object('status', o.status, 'refunded_amount', o.taken)
+                WHEN o.mode <> 'hold' THEN (
+                    SELECT ledger.withdrawal_object(w) FROM ledger.withdrawals w
+                    WHERE w.account_id = account_ids[o.sender] AND w.id = o.id) END,
+           ledger.former_members(
+               o.mode, o.status, o.former_status, o.former_taken, o.former_remaining)
+    FROM (SELECT *, senders[request] AS caller FROM unnest(operations)) AS o
+    CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence), (o.receiver, o.receiver_sequence))
+        AS side (account, sequence)
+    WHERE side.sequence IS NOT NULL;
+
+    IF subscribed IS NOT NULL THEN
+        SELECT webhooks.enqueue(
+            array_agg(account_ids[side.account]), array_agg(side.sequence),
+            array_agg(ledger.operation_event(o.mode)))
+        INTO queued
+        FROM unnest(operations) AS o
+        CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence),
+                                   (o.receiver, o.receiver_sequence)) AS side (account, sequence)
+        WHERE side.sequence IS NOT NULL AND account_ids[side.account] = ANY (subscribed);
+    END IF;
+    RETURN queued;
+END
+$$;
+
+-- migrate:down
+-- Only forward: a mistake is corrected by another migration.

@@ -1,0 +1,44 @@
+"""Withdrawals as their owner reads them. The ledger makes and changes them: see posting.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from finpay.db import queries
+from finpay.db.pool import Database
+
+_SQL: Final = queries.load("finpay.ledger", "withdrawals.sql")
+_LAST: Final = UUID(int=2**128 - 1)  # above every id: the first page
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Money to be paid out. `amount` in minor units, `destination` is JSON."""
+
+    id: UUID
+    account_id: UUID
+    status: str
+    amount: int
+    currency: str
+    destination: str
+    description: str | None
+    reference: str | None
+    reason: str | None
+    transaction_id: UUID | None
+    created_at: datetime
+
+
+async def get(database: Database, withdrawal_id: UUID, account_id: UUID) -> Withdrawal | None:
+    """One withdrawal of its owner."""
+    row = await database.fetch_one(_SQL.get_withdrawal, account_id, withdrawal_id)
+    return None if row is None else Withdrawal(*row)
+
+
+async def page(
+    database: Database, account_id: UUID, *, before: UUID | None, status: str | None, limit: int
+) -> Sequence[Withdrawal]:
+    """Newest first, at most `limit`, all before an id."""
+    rows = await database.fetch(_SQL.list_withdrawals, account_id, before or _LAST, status, limit)
+    return [Withdrawal(*row) for row in rows]
