@@ -37,6 +37,10 @@ _MEANINGS: Final = {
     "FINPAY_SMTP_URL": "Mail server: `smtp://user:password@host:587`, or smtps://. Without: "
     "development writes mails to .finpay/mail, production sends none.",
     "FINPAY_MAIL_FROM": "Sender of mails. Needed with FINPAY_SMTP_URL.",
+    "FINPAY_REQUIRE_VERIFIED_EMAIL": "`true`: only users with a verified e-mail address can move "
+    "money.",
+    "FINPAY_BREACHED_PASSWORDS": "File of passwords that are refused: sorted prefixes of SHA-1 "
+    "hashes in upper-case hexadecimal, all of one length, one per line.",
     "FINPAY_RATE_LIMIT_KEY": "Requests of an API key, each transfer counted, per key.",
     "FINPAY_RATE_LIMIT_PAGES": "`count/seconds` or `off`: /docs and /openapi.json, per address.",
     "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login, register and refresh, per "

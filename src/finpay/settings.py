@@ -96,6 +96,8 @@ class Settings(BaseModel):
     worker_port: int = Field(0, alias="FINPAY_WORKER_PORT", ge=0, le=65535)
     smtp_url: str | None = Field(None, alias="FINPAY_SMTP_URL", repr=False)
     mail_from: str | None = Field(None, alias="FINPAY_MAIL_FROM")
+    require_verified_email: bool = Field(False, alias="FINPAY_REQUIRE_VERIFIED_EMAIL")
+    breached_passwords: str | None = Field(None, alias="FINPAY_BREACHED_PASSWORDS")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", alias="FINPAY_LOG_LEVEL"
     )
@@ -198,6 +200,15 @@ class Settings(BaseModel):
     @property
     def production(self) -> bool:
         return self.env == "production"
+
+    @property
+    def session_settings(self) -> dict[str, str]:
+        """What the functions of the ledger read from the connections of the app."""
+        settings = {
+            "finpay.require_verified_sender": self.require_verified_email,
+            "finpay.require_verified_receiver": self.smtp_url is not None,
+        }
+        return {name: "on" for name, is_on in settings.items() if is_on}
 
     @property
     def host(self) -> str:

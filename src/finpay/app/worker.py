@@ -65,8 +65,9 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
     # A lost record only repeats a delivery: the worker must not compete with payments for fsync.
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     heartbeat = Database(settings.database_url, size=1)
-    jobs_database = Database(settings.database_url, size=5)  # one per background job
-    runs_database = Database(settings.database_url, size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
+    make = partial(Database, settings.database_url, session_settings=settings.session_settings)
+    jobs_database = make(size=5)  # one per background job
+    runs_database = make(size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
     tracer = tracing.start("finpay-worker")
     worker = Worker(database, heartbeat, settings, instrumentation.components(tracer).sender)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,3 +13,8 @@ WITH old AS (
     FOR UPDATE SKIP LOCKED
 )
 DELETE FROM identity.refresh_tokens t USING old WHERE t.hash = old.hash RETURNING t.session_id
+
+-- name: delete_expired_challenges
+DELETE FROM identity.login_challenges WHERE hash IN (
+    SELECT hash FROM identity.login_challenges WHERE expires_at < now()
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)

@@ -1,5 +1,7 @@
 """Forgotten passwords: a mail with a link, and the new password that its token allows.
 
+A second factor stays: who can read the user's mails can't log in with that alone.
+
 Nothing tells whether an e-mail address is registered: answer, work and time are the same.
 """
 
@@ -12,6 +14,7 @@ from finpay.db import queries
 from finpay.db.pool import Database
 from finpay.errors import validation_failed
 from finpay.identity import passwords
+from finpay.identity.breached_passwords import BreachedPasswords
 from finpay.identity.errors import token_invalid
 from finpay.identity.models import RequestOrigin
 from finpay.identity.passwords import Hasher
@@ -25,8 +28,9 @@ _SQL: Final = queries.load("finpay.identity", "password_reset.sql")
 class PasswordReset:
     """Requests a mail, and redeems the token of its link."""
 
-    def __init__(self, database: Database, hasher: Hasher) -> None:
+    def __init__(self, database: Database, hasher: Hasher, breached: BreachedPasswords) -> None:
         self._database = database
+        self._breached = breached
         self._hasher = hasher
 
     async def request(self, email: str, origin: RequestOrigin) -> None:
@@ -56,6 +60,7 @@ class PasswordReset:
         reason = passwords.weakness(new_password, email=user["email"], name=user["name"])
         if reason is not None:
             raise validation_failed(reason, pointer="#/new_password")
+        self._breached.check(new_password, "#/new_password")
         password_hash = await self._hasher.hash(new_password)
         async with self._database.transaction() as transaction:
             await transaction.execute(_SQL.lock_user, user_id)

@@ -28,15 +28,20 @@ WHERE hash = $1 AND used_at IS NULL AND expires_at > clock_timestamp() RETURNING
 SELECT id FROM identity.users WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: set_password_hash
-UPDATE identity.users SET password_hash = $2 WHERE id = $1
+-- The user has read a mail to the address, which is verified with it.
+UPDATE identity.users
+SET password_hash = $2, email_verified_at = COALESCE(email_verified_at, clock_timestamp())
+WHERE id = $1
 
 -- name: revoke_all_sessions
 UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $2
 WHERE user_id = $1 AND ended_at IS NULL RETURNING id
 
 -- name: record_reset
--- With a mail to the user.
-WITH mailed AS (
+-- With a mail to the user. A login that waits for a code had shown the old password.
+WITH deleted AS (
+    DELETE FROM identity.login_challenges WHERE user_id = $1
+), mailed AS (
     INSERT INTO mail.messages (id, user_id, kind) VALUES ($4, $1, 'password_changed')
 )
 SELECT audit.record(NULL, 'password.reset', $1, $2, $3)

@@ -63,14 +63,14 @@ class Sender:
         return True
 
     async def _compose(self, row: Record) -> EmailMessage:
-        token = None
-        if texts.TEXTS[row["kind"]].path:
-            token = token_urlsafe(32)
+        token, kind = None, row["kind"]
+        if texts.TEXTS[kind].path:
+            token, ttl_s = token_urlsafe(32), texts.TEXTS[kind].token_ttl_s
             await self._database.execute(
-                _SQL.replace_token, hash_of(token), row["user_id"], row["kind"], texts.TOKEN_TTL_S
+                _SQL.replace_token, hash_of(token), row["user_id"], kind, ttl_s
             )
         return texts.compose(
-            row["kind"],
+            kind,
             message_id=str(row["id"]),
             sender=self._from,
             receiver=row["email"],

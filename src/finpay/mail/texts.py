@@ -6,19 +6,31 @@ from email.utils import formatdate
 from html import escape
 from typing import Final, Literal
 
-Kind = Literal["password_reset", "password_changed", "api_key_created"]
+Kind = Literal[
+    "email_verification",
+    "password_reset",
+    "password_changed",
+    "new_device",
+    "api_key_created",
+    "second_factor_disabled",
+    "limits_raise_requested",
+    "limits_raised",
+]
 
-TOKEN_TTL_S: Final = 1_800  # of the link in a password_reset
 _SECURITY: Final = "If that was not you, change your password now, and end all other sessions."
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Subject and paragraphs. `link` is shown on a line of its own after the first paragraph."""
+    """Subject and paragraphs. `link` is shown on a line of its own after the first paragraph.
+
+    The token of a link is valid for `token_ttl_s` seconds.
+    """
 
     subject: str
     paragraphs: tuple[str, ...]
     path: str = ""
+    token_ttl_s: int = 0
 
 
 TEXTS: Final[dict[Kind, Text]] = {
@@ -29,6 +41,31 @@ TEXTS: Final[dict[Kind, Text]] = {
             "It works once, and ends all sessions. If you did not ask for it, ignore this mail.",
         ),
         "/reset-password",
+        1_800,
+    ),
+    "email_verification": Text(
+        "Verify your e-mail address",
+        (
+            "Open this link within 24 hours to verify your e-mail address for FinPay:",
+            "If you have no account at FinPay, ignore this mail: nothing happens then.",
+        ),
+        "/verify-email",
+        86_400,
+    ),
+    "new_device": Text(
+        "A login from a new device",
+        ("Somebody logged in to your FinPay account from a device not used before.", _SECURITY),
+    ),
+    "second_factor_disabled": Text(
+        "Your second factor was switched off",
+        ("Logins to your account need no code of an authenticator any more.", _SECURITY),
+    ),
+    "limits_raise_requested": Text(
+        "Higher limits were asked for",
+        ("Higher limits of your account were asked for. They take effect in 24 hours.", _SECURITY),
+    ),
+    "limits_raised": Text(
+        "Your limits were raised", ("The limits of your account were raised.", _SECURITY)
     ),
     "password_changed": Text(
         "Your FinPay password was changed", ("The password of your account was changed.", _SECURITY)

@@ -19,7 +19,10 @@ CREATE TABLE mail.messages (
     CONSTRAINT messages_pkey PRIMARY KEY (id),
     CONSTRAINT messages_user_fkey FOREIGN KEY (user_id) REFERENCES identity.users (id),
     CONSTRAINT messages_kind
-        CHECK (kind IN ('password_reset', 'password_changed', 'api_key_created'))
+        CHECK (kind IN
+            ('email_verification', 'password_reset', 'password_changed', 'new_device',
+             'api_key_created', 'second_factor_disabled', 'limits_raise_requested',
+             'limits_raised'))
 );
 CREATE INDEX messages_due ON mail.messages (next_attempt_at)
     WHERE sent_at IS NULL AND failed_at IS NULL;
@@ -36,7 +39,7 @@ CREATE TABLE mail.tokens (
     used_at    timestamptz,
     CONSTRAINT tokens_pkey PRIMARY KEY (hash),
     CONSTRAINT tokens_user_fkey FOREIGN KEY (user_id) REFERENCES identity.users (id),
-    CONSTRAINT tokens_kind CHECK (kind = 'password_reset')
+    CONSTRAINT tokens_kind CHECK (kind IN ('email_verification', 'password_reset'))
 );
 CREATE INDEX tokens_by_user ON mail.tokens (user_id, kind);
 

@@ -11,11 +11,13 @@ GRANT SELECT ON ALL TABLES IN SCHEMA identity, ledger, audit, outbox, webhooks T
 GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA identity, webhooks TO finpay_app;
 -- All of a user but the role: stolen app credentials make no operators.
 REVOKE INSERT, UPDATE ON identity.users FROM finpay_app;
-GRANT INSERT (id, email, name, password_hash), UPDATE (email, name, password_hash)
+GRANT INSERT (id, email, name, password_hash),
+      UPDATE (email, name, password_hash, email_verified_at, second_factor)
     ON identity.users TO finpay_app;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA identity, ledger, audit, outbox, webhooks FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
+    identity.can_be_found,
     ledger.open_account,
     ledger.post_transfers,
     ledger.expire_holds,
