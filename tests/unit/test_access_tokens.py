@@ -28,7 +28,7 @@ CLAIMS: Mapping[str, Any] = {
     "acc": ids.encode("acc", ACCOUNT),
     "sid": ids.encode("ses", SESSION),
     "gen": 0,
-    "role": "user",
+    **{"role": "user", "mfa": False},
     "iat": int(NOW),
     "exp": int(NOW) + TTL_S,
     "jti": "x",

@@ -26,6 +26,7 @@ from finpay.client._identity_models import (
     ActiveSession,
     ApiKey,
     Login,
+    SecondFactor,
     Tokens,
 )
 from finpay.client._identity_operations import ApiKeyOptions
@@ -137,6 +138,7 @@ __all__ = [
     "Requester",
     "Schedule",
     "ScheduleParams",
+    "SecondFactor",
     "SendParams",
     "SplitParams",
     "Statement",

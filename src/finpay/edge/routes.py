@@ -6,6 +6,7 @@ from finpay.edge.handlers import (
     api_keys,
     auth,
     deliveries,
+    dev_mail,
     docs,
     emails,
     events,
@@ -149,5 +150,13 @@ ROUTES: Final = (
     Route("GET", "/docs/errors", docs.list_errors, "showErrors", "Show all errors", {200: None},
           "page"),
     Route("GET", "/docs/errors/{id}", docs.retrieve_error, "showError", "Show one error",
+          {200: None}, "page", errors=(Code.NOT_FOUND,)),
+)  # fmt: skip
+
+# Not in the OpenAPI document, and not in production.
+DEV_ROUTES: Final = (
+    Route("GET", "/dev/mail", dev_mail.list_, "showMails", "Show the mails of development",
+          {200: None}, "page", errors=(Code.NOT_FOUND,)),
+    Route("GET", "/dev/mail/{id}", dev_mail.retrieve, "showMail", "Show a mail of development",
           {200: None}, "page", errors=(Code.NOT_FOUND,)),
 )  # fmt: skip

@@ -66,8 +66,8 @@ CREATE FUNCTION ledger.is_within_limits(
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN COALESCE(amount <= limit_single, true) AND COALESCE(sent + amount <= limit_daily, true);
 
--- Why the owner of an account may not move money; null: the owner may. That e-mail addresses have to
--- be verified is a setting of the app's connections.
+-- Why the owner of an account may not move money; null: the owner may. That e-mail addresses have
+-- to be verified is a setting of the app's connections.
 CREATE FUNCTION ledger.owner_refusal(status ledger.account_status, email_verified boolean)
 RETURNS ledger.outcome
 LANGUAGE sql STABLE PARALLEL SAFE

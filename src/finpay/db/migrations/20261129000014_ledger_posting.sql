@@ -133,7 +133,8 @@ BEGIN
     END IF;
     SELECT array_agg(a.id), array_agg(a.user_id), array_agg(a.balance), array_agg(a.held::bigint),
            array_agg(a.version), array_agg(a.sequence), array_agg(a.currency::text),
-           array_agg(a.status = 'frozen'), array_agg(ledger.owner_refusal(a.status, a.email_verified)),
+           array_agg(a.status = 'frozen'),
+           array_agg(ledger.owner_refusal(a.status, a.email_verified)),
            array_agg(a.public_id), array_agg(a.limit_single),
            array_agg(a.limit_daily), array_agg(a.sent_today), array_agg(a.sent_on),
            array_agg(a.id) FILTER (WHERE a.subscribed)

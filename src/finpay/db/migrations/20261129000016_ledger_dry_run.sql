@@ -93,8 +93,8 @@ BEGIN
         effect := ledger.decide_operation(
             mode, of_amount, of_currency, NULL, target, caller.id = other.id,
             ledger.owner_refusal(caller.status, caller.email_verified),
-            caller.currency, caller.balance, caller.balance - caller.held, other.status = 'frozen', other.currency, other.balance,
-            holds, within);
+            caller.currency, caller.balance, caller.balance - caller.held,
+            other.status = 'frozen', other.currency, other.balance, holds, within);
         outcome := effect.outcome;
     END IF;
 

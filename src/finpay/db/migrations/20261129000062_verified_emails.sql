@@ -3,7 +3,7 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- The ledger reads whether the owner's e-mail address is verified from the row that it locks anyway.
+-- The ledger reads from the row that it locks anyway whether the owner's e-mail address is verified.
 CREATE FUNCTION ledger.copy_email_verification() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

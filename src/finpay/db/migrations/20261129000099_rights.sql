@@ -17,7 +17,6 @@ GRANT INSERT (id, email, name, password_hash),
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA identity, ledger, audit, outbox, webhooks FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    identity.can_be_found,
     ledger.open_account,
     ledger.post_transfers,
     ledger.expire_holds,
@@ -34,7 +33,8 @@ GRANT EXECUTE ON FUNCTION
     outbox.record,
     outbox.record_events,
     outbox.prune,
-    webhooks.new_id
+    webhooks.new_id,
+    identity.can_be_found
 TO finpay_app;
 
 -- migrate:down
