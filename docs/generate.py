@@ -34,6 +34,13 @@ _MEANINGS: Final = {
     "FINPAY_REFRESH_TOKEN_TTL": "Seconds that a refresh token is valid.",
     "FINPAY_RATE_LIMIT_GLOBAL": "`count/seconds` or `off`: all of /api but health, per user, per "
     "address without a token.",
+    "FINPAY_SMTP_URL": "Mail server: `smtp://user:password@host:587`, or smtps://. Without: "
+    "development writes mails to .finpay/mail, production sends none.",
+    "FINPAY_MAIL_FROM": "Sender of mails. Needed with FINPAY_SMTP_URL.",
+    "FINPAY_REQUIRE_VERIFIED_EMAIL": "`true`: only users with a verified e-mail address can move "
+    "money.",
+    "FINPAY_BREACHED_PASSWORDS": "File of passwords that are refused: sorted prefixes of SHA-1 "
+    "hashes in upper-case hexadecimal, all of one length, one per line.",
     "FINPAY_RATE_LIMIT_KEY": "Requests of an API key, each transfer counted, per key.",
     "FINPAY_RATE_LIMIT_PAGES": "`count/seconds` or `off`: /docs and /openapi.json, per address.",
     "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login, register and refresh, per "
@@ -64,8 +71,8 @@ _MEANINGS: Final = {
     "`0`: none.",
     "FINPAY_WEBHOOK_SECRET_OVERLAP": "Seconds that a replaced webhook secret still signs in "
     "addition to the new one, unless the rotation sets a time.",
-    "FINPAY_PUBLIC_URL": "Where people reach this service: links of payment requests begin with "
-    "it. Without it they have no link and no QR code.",
+    "FINPAY_PUBLIC_URL": "Where people reach this service: links of mails and payment requests "
+    "begin with it. Without it they have no link and no QR code.",
     "FINPAY_LOG_LEVEL": "`debug`, `info`, `warning` or `error`.",
 }
 

@@ -26,6 +26,7 @@ from finpay.client import (
     _session,
     _webhook_operations,
 )
+from finpay.client._sync_identity import IdentityMethods
 from finpay.client._sync_requests import RequestMethods
 from finpay.edge.openapi import document
 from finpay.errors import Code
@@ -40,6 +41,7 @@ _GROUPS: Final = {
     "event": "Events",
     "create_webhook_endpoint": "Webhook endpoints and deliveries",
     "health": "Server",
+    "complete_login": "Second factor, e-mail address, forgotten password",
     "request_payment": "Payment requests and schedules",
 }
 # Arguments to call each method with, so that its request is known; any other argument is "x".
@@ -96,7 +98,8 @@ def _constructor() -> str:
 
 def _methods() -> str:
     lines = []
-    for node in chain(_functions(FinPay), _functions(RequestMethods)):
+    owners = FinPay, IdentityMethods, RequestMethods
+    for node in chain.from_iterable(map(_functions, owners)):
         if node.name.startswith("_") or node.decorator_list or node.name == "close":
             continue
         if node.name in _GROUPS:

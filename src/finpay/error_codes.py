@@ -15,6 +15,10 @@ class Code(StrEnum):
     INVALID_CREDENTIALS = "invalid_credentials"
     REFRESH_TOKEN_INVALID = "refresh_token_invalid"  # noqa: S105  a code, not a password
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105
+    TOKEN_INVALID = "token_invalid"  # noqa: S105
+    SECOND_FACTOR_REQUIRED = "second_factor_required"
+    SECOND_FACTOR_INVALID = "second_factor_invalid"
+    CHALLENGE_INVALID = "challenge_invalid"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     FORBIDDEN = "forbidden"
     INSUFFICIENT_SCOPE = "insufficient_scope"

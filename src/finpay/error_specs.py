@@ -52,6 +52,28 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         "Log in again. If you did not send the token twice, it may have been stolen: change the "
         "password.",
     ),
+    Code.TOKEN_INVALID: ErrorSpec(
+        401,
+        "The token of the link is not valid.",
+        "The newest link works once: one of a new password for 30 minutes, one that verifies an "
+        "e-mail address for 24 hours. Ask for another mail.",
+    ),
+    Code.SECOND_FACTOR_REQUIRED: ErrorSpec(
+        401,
+        "A code of the second factor is required.",
+        "At a login, send the member challenge with a code to /auth/login/second_factor within 5 "
+        "minutes. Elsewhere, send the request again with the member code.",
+    ),
+    Code.SECOND_FACTOR_INVALID: ErrorSpec(
+        401,
+        "The code of the second factor is not valid.",
+        "Each code works once. Check the clock of the authenticator, and wait for its next code.",
+    ),
+    Code.CHALLENGE_INVALID: ErrorSpec(
+        401,
+        "The challenge of the login is not valid.",
+        "Log in again. A challenge is valid for 5 minutes, for 5 wrong codes, and for one login.",
+    ),
     Code.INSUFFICIENT_FUNDS: ErrorSpec(
         402,
         "The account does not have enough money.",

@@ -8,11 +8,9 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import unquote, urlsplit
 
-import idna
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,25 +21,12 @@ from pydantic import (
 )
 
 from finpay.money import parse_amounts
+from finpay.setting_values import check_origin, normalise_database_url, parts, root_url, url
 
 CurrencyAmounts = tuple[tuple[str, int], ...]
 
 DEVELOPMENT_SECRET: Final = "finpay-development-secret-never-in-production"  # noqa: S105
 MIN_SECRET_BYTES: Final = 32  # RFC 7518 §3.2: an HS256 key is at least as long as its hash
-
-# Parameters of database URLs that asyncpg would send to the server, which refuses them. Those of
-# libpq only tune the connection, except channel_binding, which the driver can't do: use
-# sslmode=verify-full to be sure of the server. Those of Prisma and node-postgres mean nothing here.
-# Others stay, above all those that decide which server is trusted: hostaddr, require_auth, …
-_DROPPED = (
-    "channel_binding connect_timeout fallback_application_name gssdelegation gssencmode "
-    "keepalives keepalives_count keepalives_idle keepalives_interval load_balance_hosts "
-    "max_protocol_version min_protocol_version sslcertmode sslcompression sslsni tcp_user_timeout "
-    "connection_limit pgbouncer pool_timeout schema socket_timeout statement_cache_size "
-    "uselibpqcompat"
-)
-_DROPPED_PARAMETERS: Final = frozenset(_DROPPED.split())
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 Network = IPv4Network | IPv6Network
 
@@ -113,6 +98,10 @@ class Settings(BaseModel):
     limit_daily: CurrencyAmounts = Field((), alias="FINPAY_LIMIT_DAILY")
     approval_above: CurrencyAmounts = Field((), alias="FINPAY_APPROVAL_ABOVE")
     worker_port: int = Field(0, alias="FINPAY_WORKER_PORT", ge=0, le=65535)
+    smtp_url: str | None = Field(None, alias="FINPAY_SMTP_URL", repr=False)
+    mail_from: str | None = Field(None, alias="FINPAY_MAIL_FROM")
+    require_verified_email: bool = Field(False, alias="FINPAY_REQUIRE_VERIFIED_EMAIL")
+    breached_passwords: str | None = Field(None, alias="FINPAY_BREACHED_PASSWORDS")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", alias="FINPAY_LOG_LEVEL"
     )
@@ -149,7 +138,7 @@ class Settings(BaseModel):
             return value
         if value.isascii() and value.isdigit():
             return int(value)
-        return tuple(ip_network(part) for part in _parts(value))
+        return tuple(ip_network(part) for part in parts(value))
 
     @field_validator(
         "cors_origins",
@@ -160,34 +149,45 @@ class Settings(BaseModel):
     )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
-        return tuple(_parts(value)) if isinstance(value, str) else value
+        return tuple(parts(value)) if isinstance(value, str) else value
 
     @field_validator("cors_origins")
     @classmethod
     def _browser_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            _check_origin(origin)
+            check_origin(origin)
         return value
 
     @field_validator("database_url", "owner_url_setting", "operator_url")
     @classmethod
     def _postgresql_url(cls, value: str) -> str:
-        return normalise_database_url(_url(value, "postgresql", "postgres"))
+        return normalise_database_url(url(value, "postgresql", "postgres"))
 
     @field_validator("public_url")
     @classmethod
     def _public_url(cls, value: str | None) -> str | None:
-        return None if value is None else _root_url(value)
+        return None if value is None else root_url(value)
 
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        return _url(value, "redis", "rediss", "unix")
+        return url(value, "redis", "rediss", "unix")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp_url(cls, value: str) -> str:
+        return url(value, "smtp", "smtps")
+
+    @model_validator(mode="after")
+    def _mails_need_a_sender_and_links(self) -> Self:
+        if self.smtp_url and not (self.mail_from and self.public_url):
+            raise ValueError("FINPAY_SMTP_URL needs FINPAY_MAIL_FROM and FINPAY_PUBLIC_URL")
+        return self
 
     @field_validator("jwt_secret")
     @classmethod
     def _jwt_secret(cls, value: str) -> str:
-        secrets = _parts(value)
+        secrets = parts(value)
         if not secrets or min(len(secret.encode()) for secret in secrets) < MIN_SECRET_BYTES:
             raise ValueError(f"each secret needs at least {MIN_SECRET_BYTES} bytes")
         return value
@@ -207,6 +207,15 @@ class Settings(BaseModel):
         return self.env == "production"
 
     @property
+    def session_settings(self) -> dict[str, str]:
+        """What the functions of the ledger read from the connections of the app."""
+        settings = {
+            "finpay.require_verified_sender": self.require_verified_email,
+            "finpay.require_verified_receiver": self.smtp_url is not None,
+        }
+        return {name: "on" for name, is_on in settings.items() if is_on}
+
+    @property
     def host(self) -> str:
         return self.host_setting or ("0.0.0.0" if self.production else "127.0.0.1")  # noqa: S104
 
@@ -218,7 +227,7 @@ class Settings(BaseModel):
     @property
     def jwt_secrets(self) -> tuple[str, ...]:
         """The first one signs, all verify."""
-        return tuple(_parts(self.jwt_secret))
+        return tuple(parts(self.jwt_secret))
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -235,65 +244,3 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         name = str(first["loc"][0]) if first["loc"] else ""
         reason = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{name}: {reason}".removeprefix(": ")) from None
-
-
-def normalise_database_url(url: str) -> str:
-    """The URL without parameters that other drivers have and ours refuses."""
-    base, mark, query = url.partition("?")
-    kept = [
-        part
-        for part in query.split("&")
-        if unquote(part.partition("=")[0]) not in _DROPPED_PARAMETERS and part
-    ]
-    return base + (mark + "&".join(kept) if kept else "")
-
-
-def _check_origin(origin: str) -> None:
-    """ValueError unless a browser may send this text as the header Origin (RFC 6454 §6.2)."""
-    if origin in ("*", "null"):
-        raise ValueError(
-            f"{origin} would allow any page; list origins such as https://shop.example"
-        )
-    try:
-        sent = _origin_as_sent(origin)
-    except ValueError:
-        sent = ""
-    if not sent:
-        raise ValueError("expected origins such as https://shop.example or http://localhost:5173")
-    if origin != sent:
-        raise ValueError(f"no browser sends this form of an origin; write {sent}")
-
-
-def _origin_as_sent(url: str) -> str:
-    """The origin of a URL as browsers write it. Empty or a ValueError if it has none."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if not parts.scheme or not host:
-        return ""
-    if ":" in host:
-        host = f"[{ip_address(host)}]"
-    elif not host.isascii():
-        host = idna.encode(host, uts46=True).decode()
-    elif not re.fullmatch(r"[a-z0-9._-]+", host):
-        return ""
-    port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}"
-
-
-def _url(value: str, *schemes: str) -> str:
-    """Checks the scheme only; the drivers check the rest."""
-    if value.partition("://")[0] not in schemes:
-        raise ValueError(f"expected a URL that begins with {schemes[0]}://")
-    return value
-
-
-def _root_url(value: str) -> str:
-    """Without a slash at its end. ValueError unless a path can be added to it."""
-    parts = urlsplit(_url(value, "https", "http"))
-    if not parts.hostname or parts.username or parts.query or parts.fragment or len(value) > 1024:
-        raise ValueError("expected a URL such as https://pay.example.com, without a query")
-    return value.rstrip("/")
-
-
-def _parts(value: str) -> list[str]:
-    return [part.strip() for part in value.split(",") if part.strip()]

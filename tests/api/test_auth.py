@@ -14,7 +14,7 @@ from tests.api.conftest import Strict
 from tests.api_process import PASSWORD, Api, User
 
 TOKEN_MEMBERS: Final = ["access_token", "token_type", "expires_in", "refresh_token"]
-USER_MEMBERS: Final = ["id", "object", "email", "name", "created_at"]
+USER_MEMBERS: Final = ["id", "object", "email", "name", "email_verified", "created_at"]
 ACCOUNT_MEMBERS: Final = [
     *("id", "object", "balance", "available", "held"),
     *("currency", "status", "version", "limits", "created_at"),

@@ -33,7 +33,10 @@ PATHS: Final = {
     "/openapi.json": {"get"},
     "/docs": {"get"},
 }
-FREE: Final = {"/api/v1/auth/register", "/api/v1/auth/login", "/api/v1/auth/refresh"}
+FREE: Final = {
+    f"/api/v1/auth/{name}"
+    for name in ("register", "login", "refresh", "password/forgot", "password/reset")
+}
 
 
 def ask(api: Api, path: str, authorization: str | None = None) -> Any:

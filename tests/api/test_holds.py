@@ -210,4 +210,3 @@ def test_the_list_is_newest_first_and_filtered(api: Api) -> None:
 
 def _list(user: User, **filters: object) -> Any:
     return user.get("/holds", **filters).json()["data"]
-

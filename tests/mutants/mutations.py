@@ -25,6 +25,7 @@ GATE_LUA: Final = "src/finpay/gate/gate.lua"
 REDIS_CLIENT: Final = "src/finpay/gate/redis_client.py"
 MICRO_BATCHER: Final = "src/finpay/concurrency/micro_batcher.py"
 PIPELINE: Final = "src/finpay/edge/pipeline.py"
+_LIMIT: Final = "used[n] + math.max(cost[n], 1) > limit[n]"
 _RECEIVER_LIMIT: Final = (
     "receiver_balance > 9007199254740991 - amount THEN 'balance_limit'\n    ELSE 'completed'\n"
     "END;\n\n-- The outcome of a capture"
@@ -47,8 +48,8 @@ MUTANTS: Final = (
            _RECEIVER_LIMIT.replace("4740991", "4740992"), SQL),
     Mutant("limit one too low", OUTCOMES, _RECEIVER_LIMIT,
            _RECEIVER_LIMIT.replace("4740991", "4740990"), SQL),
-    Mutant("frozen sender sends", OUTCOMES, "WHEN sender_frozen THEN 'account_frozen'",
-           "WHEN false THEN 'account_frozen'", SQL),
+    Mutant("frozen sender sends", OUTCOMES, "WHEN sender_refusal IS NOT NULL THEN sender_refusal",
+           "WHEN false THEN sender_refusal", SQL),
     Mutant("frozen receiver receives", OUTCOMES, "WHEN receiver_frozen THEN", "WHEN false THEN",
            SQL),
     Mutant("transfer to the own account", OUTCOMES, "WHEN same_account THEN", "WHEN false THEN",
@@ -200,10 +201,10 @@ MUTANTS: Final = (
            GATE),
     Mutant("older reads replace newer ones", GATE_LUA, "> tonumber(ARGV[a + 3]) then",
            "> 9e15 then", GATE),
-    Mutant("one more than the limit", GATE_LUA, "used[n] + cost[n] > limit[n]",
-           "used[n] + cost[n] > limit[n] + 1", GATE),
-    Mutant("one less than the limit", GATE_LUA, "used[n] + cost[n] > limit[n]",
-           "used[n] + cost[n] >= limit[n]", GATE),
+    Mutant("one more than the limit", GATE_LUA, _LIMIT,
+           _LIMIT + " + 1", GATE),
+    Mutant("one less than the limit", GATE_LUA, _LIMIT,
+           _LIMIT.replace(">", ">="), GATE),
     Mutant("refused requests count", GATE_LUA, "if fits and cost[n] > 0 then",
            "if cost[n] > 0 then", GATE),
     Mutant("any address is known", GATE_LUA, "and not values[KEYS[k + keys]] then",

@@ -16,6 +16,7 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "AND has_function_privilege('finpay_app', p.oid, 'EXECUTE')"
     )
     assert {row["name"] for row in rows} == {
+        "identity.can_be_found",
         "ledger.change_schedule",
         "ledger.create_payment_requests",
         "ledger.create_schedule",
@@ -72,6 +73,7 @@ STEPS: Final = {
     "ledger.is_within_limits",
     "ledger.operation_error",
     "ledger.operation_event",
+    "ledger.owner_refusal",
     "ledger.refund_outcome",
     "ledger.refusal_members",
     "ledger.transfer_outcome",

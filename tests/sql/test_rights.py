@@ -166,7 +166,7 @@ async def test_the_app_is_refused_what_would_lead_around(
 
 
 @pytest.mark.contract("2.3.1")
-async def test_the_app_has_no_right_to_write_but_in_identity_and_webhooks(bank: Bank) -> None:
+async def test_the_app_has_no_right_to_write_but_in_identity_mail_and_webhooks(bank: Bank) -> None:
     """By the catalogue, so that no table and no column is forgotten."""
     rows = await bank.app.fetch(
         "SELECT DISTINCT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -175,7 +175,7 @@ async def test_the_app_has_no_right_to_write_but_in_identity_and_webhooks(bank: 
         "AND (has_table_privilege('finpay_app', c.oid, p) OR p IN ('INSERT', 'UPDATE') "
         "     AND has_any_column_privilege('finpay_app', c.oid, p))"
     )
-    assert {row["nspname"] for row in rows} == {"identity", "webhooks"}
+    assert {row["nspname"] for row in rows} == {"identity", "mail", "webhooks"}
 
 
 @pytest.mark.contract("2.3.2")

@@ -18,8 +18,7 @@ from finpay.identity import access_tokens
 from finpay.identity.access_tokens import Principal, Signer
 
 SECRET, OLD_SECRET, OTHER_SECRET = "a" * 32, "b" * 40, "c" * 32
-NOW = 1_800_000_000.25
-TTL_S = 900
+NOW, TTL_S = 1_800_000_000.25, 900
 USER, ACCOUNT, SESSION = (UUID(f"01890a5d-ac96-774b-bcce-b302099a805{n}") for n in range(3))
 CLAIMS: Mapping[str, Any] = {
     "iss": "finpay",
@@ -29,6 +28,7 @@ CLAIMS: Mapping[str, Any] = {
     "sid": ids.encode("ses", SESSION),
     "gen": 0,
     "role": "user",
+    "mfa": False,
     "iat": int(NOW),
     "exp": int(NOW) + TTL_S,
     "jti": "x",

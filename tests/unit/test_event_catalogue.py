@@ -53,7 +53,8 @@ SUBJECTS: dict[str, dict[str, Any]] = {
         "origin": None, "scheduled_for": None, "created_at": NOW,
     },
     "user": {
-        "id": f"usr_{ID}", "object": "user", "email": "a@b.c", "name": None, "created_at": NOW,
+        "id": f"usr_{ID}", "object": "user", "email": "a@b.c", "name": None,
+        "email_verified": False, "created_at": NOW,
     },
     "webhook_endpoint": {
         "id": f"whe_{ID}", "object": "webhook_endpoint", "url": "https://a.b/c",

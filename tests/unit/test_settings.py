@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pydantic
 import pytest
 
-from finpay import settings
+from finpay import setting_values, settings
 from finpay.settings import RateLimit, SettingsError, read
 
 SECRET = "a-secret-of-our-own-that-is-long-enough"
@@ -169,7 +169,7 @@ def test_parameters_of_other_drivers_are_dropped_from_database_urls(
     used = used or given
     found = read({"DATABASE_URL": given, "FINPAY_DATABASE_OWNER_URL": given})
     assert (found.database_url, found.owner_url) == (used, used)
-    assert settings.normalise_database_url(used) == used
+    assert setting_values.normalise_database_url(used) == used
 
 
 class TestProduction:

@@ -18,6 +18,7 @@ from finpay.edge.health_monitor import HealthMonitor, PreflightRefused
 from finpay.edge.schemas.problems import refusal_templates
 from finpay.edge.services import Services
 from finpay.identity.access_tokens import Signer
+from finpay.identity.breached_passwords import BreachedPasswords
 from finpay.identity.passwords import Hasher
 from finpay.identity.request_log import RequestLog
 from finpay.identity.users import Identity
@@ -59,10 +60,9 @@ def application(read: Settings, on_refused: Refused) -> Application:
 async def _open_services(
     read: Settings, components: instrumentation.Components, on_refused: Refused
 ) -> AsyncIterator[Services]:
-    database = components.database(read.database_url, size=READ_POOL_SIZE)
-    ledger = components.database(
-        read.database_url, size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS
-    )
+    make = partial(components.database, read.database_url, session_settings=read.session_settings)
+    database = make(size=READ_POOL_SIZE)
+    ledger = make(size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS)
     health_pool = Database(read.database_url, size=1)
     background_pool = Database(read.database_url, size=1)
     notifier, operators = Notifier(background_pool), _operators(read)
@@ -72,6 +72,7 @@ async def _open_services(
         Signer(read.jwt_secrets, read.access_token_ttl_s),
         refresh_ttl_s=read.refresh_token_ttl_s,
         limits=read.limits_of,
+        breached=BreachedPasswords(read.breached_passwords),
     )
     gate = components.gate(read, identity.confirm)
     preflight_check = partial(_preflight, health_pool, operators, read, on_refused)

@@ -31,6 +31,7 @@ from finpay.ledger import (
     schedule_runner,
 )
 from finpay.ledger.batcher import LOCK_TIMEOUT_MS
+from finpay.mail import sender
 from finpay.settings import Settings
 from finpay.telemetry import logs, metrics, tracing
 from finpay.webhooks.notifier import CHANNEL
@@ -64,8 +65,9 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
     # A lost record only repeats a delivery: the worker must not compete with payments for fsync.
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     heartbeat = Database(settings.database_url, size=1)
-    jobs_database = Database(settings.database_url, size=5)  # one per background job
-    runs_database = Database(settings.database_url, size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
+    make = partial(Database, settings.database_url, session_settings=settings.session_settings)
+    jobs_database = make(size=5)  # one per background job
+    runs_database = make(size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
     tracer = tracing.start("finpay-worker")
     worker = Worker(database, heartbeat, settings, instrumentation.components(tracer).sender)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -125,6 +127,8 @@ def _background_jobs(
     if every_s:
         verify = partial(_verify_continuously, database, every_s)
         yield _every(min(every_s, VERIFY_POLL_S), verify)
+    if sender.is_configured(settings):
+        yield _every(sender.POLL_S, sender.Sender(database, settings).send_due)
     yield _every(SCHEDULES_PAUSE_S, partial(_run_schedules, runs_database, wake))
     yield _every(EXPIRY_PAUSE_S, partial(holds.expire, database, wake))
     yield _every(EXPIRY_PAUSE_S, partial(_expire_requests, database, settings.public_url, wake))

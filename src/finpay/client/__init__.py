@@ -27,6 +27,7 @@ from finpay.client._identity_models import (
     ApiKey,
     LoggedRequest,
     Login,
+    SecondFactor,
     Tokens,
 )
 from finpay.client._identity_operations import ApiKeyOptions
@@ -139,6 +140,7 @@ __all__ = [
     "Requester",
     "Schedule",
     "ScheduleParams",
+    "SecondFactor",
     "SendParams",
     "SplitParams",
     "Statement",

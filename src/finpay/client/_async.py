@@ -8,6 +8,7 @@ from typing import Literal, Self, Unpack
 import httpx
 
 from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client._async_identity import AsyncIdentityMethods
 from finpay.client._async_payments import AsyncPayments
 from finpay.client._async_requests import AsyncRequestMethods
 from finpay.client._async_transport import AsyncPager, AsyncTransport
@@ -41,7 +42,7 @@ from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUp
 from finpay.errors import Code, FinPayError
 
 
-class AsyncFinPay(AsyncPayments, AsyncRequestMethods):
+class AsyncFinPay(AsyncPayments, AsyncRequestMethods, AsyncIdentityMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in an `async with`.
 
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,

@@ -72,3 +72,24 @@ class ApiKey(Struct, frozen=True):
     def __repr__(self) -> str:
         """Without the secret, so that it reaches no log."""
         return f"ApiKey(id={self.id!r}, name={self.name!r}, prefix={self.prefix!r})"
+
+
+class SecondFactor(Struct, frozen=True):
+    """What an authenticator needs: the secret, and the same as a URL for a QR code."""
+
+    secret: str
+    otpauth_url: str
+
+    def __repr__(self) -> str:
+        """Without the secret, so that it reaches no log."""
+        return "SecondFactor()"
+
+
+class RecoveryCodes(Struct, frozen=True):
+    """Codes for whoever has lost the authenticator. Each works once."""
+
+    recovery_codes: list[str]
+
+    def __repr__(self) -> str:
+        """Without the codes, so that they reach no log."""
+        return "RecoveryCodes()"

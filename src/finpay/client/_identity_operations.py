@@ -1,4 +1,4 @@
-"""The operations on the user's sessions and API keys."""
+"""The operations on the user's sessions, API keys, e-mail address and second factor."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,6 +9,9 @@ from finpay.client._identity_models import (
     ActiveSession,
     ApiKey,
     LoggedRequest,
+    Login,
+    RecoveryCodes,
+    SecondFactor,
 )
 from finpay.client._models import (
     Page,
@@ -16,16 +19,21 @@ from finpay.client._models import (
 from finpay.client._operations import Operation, checked, json_body, parameter, query
 
 _API_KEYS: Final = "/api/v1/api_keys"
+_AUTH: Final = "/api/v1/auth"
 _REQUESTS: Final = "/api/v1/requests"
-_SESSIONS: Final = "/api/v1/auth/sessions"
+_SESSIONS: Final = f"{_AUTH}/sessions"
 _NOTHING: Final = type(None)
 
 
 class ApiKeyOptions(TypedDict, total=False):
-    """`allowed_cidrs`: networks from which the key works. Neither: for ever, from everywhere."""
+    """`allowed_cidrs`: networks from which the key works. Neither: for ever, from everywhere.
+
+    `code` is one of the user's second factor, where that is on.
+    """
 
     expires_at: datetime | None
     allowed_cidrs: Sequence[str] | None
+    code: str | None
 
 
 def sessions(limit: int | None) -> Operation[Page[ActiveSession]]:
@@ -53,6 +61,7 @@ def create_api_key(
         "password": password,
         "expires_at": None if expires_at is None else parameter("expires_at", expires_at),
         "allowed_cidrs": options.get("allowed_cidrs"),
+        "code": options.get("code"),
     }
     return Operation("POST", _API_KEYS, ApiKey, json_body(members), repeatable=False)
 
@@ -72,3 +81,52 @@ def logged_requests(limit: int | None) -> Operation[Page[LoggedRequest]]:
 
 def logged_request(request_id: str) -> Operation[LoggedRequest]:
     return Operation("GET", f"{_REQUESTS}/{quote(request_id, safe='')}", LoggedRequest)
+
+
+def complete_login(challenge: str, code: str) -> Operation[Login]:
+    """Not repeatable: a code works once."""
+    path, body = f"{_AUTH}/login/second_factor", json_body({"challenge": challenge, "code": code})
+    return Operation("POST", path, Login, body, repeatable=False, authenticated=False)
+
+
+def request_password_reset(email: str) -> Operation[None]:
+    """Not repeatable: each may send a mail."""
+    path, body = f"{_AUTH}/password/forgot", json_body({"email": email})
+    return Operation("POST", path, _NOTHING, body, repeatable=False, authenticated=False)
+
+
+def reset_password(token: str, new_password: str) -> Operation[None]:
+    """Not repeatable: a token works once."""
+    body = json_body({"token": token, "new_password": new_password})
+    path = f"{_AUTH}/password/reset"
+    return Operation("POST", path, _NOTHING, body, repeatable=False, authenticated=False)
+
+
+def request_email_verification() -> Operation[None]:
+    """Not repeatable: each may send a mail."""
+    return Operation("POST", f"{_AUTH}/email/verification", _NOTHING, repeatable=False)
+
+
+def verify_email(token: str) -> Operation[None]:
+    """Not repeatable: a token works once."""
+    path, body = f"{_AUTH}/email/verify", json_body({"token": token})
+    return Operation("POST", path, _NOTHING, body, repeatable=False, authenticated=False)
+
+
+def create_second_factor(password: str) -> Operation[SecondFactor]:
+    """Not repeatable: the second attempt would replace the secret of the first."""
+    path, body = f"{_AUTH}/second_factor", json_body({"password": password})
+    return Operation("POST", path, SecondFactor, body, repeatable=False)
+
+
+def confirm_second_factor(code: str) -> Operation[RecoveryCodes]:
+    """Not repeatable: a code works once."""
+    path, body = f"{_AUTH}/second_factor/confirm", json_body({"code": code})
+    return Operation("POST", path, RecoveryCodes, body, repeatable=False)
+
+
+def disable_second_factor(password: str, code: str) -> Operation[None]:
+    """Not repeatable: a code works once."""
+    path = f"{_AUTH}/second_factor/disable"
+    body = json_body({"password": password, "code": code})
+    return Operation("POST", path, _NOTHING, body, repeatable=False)

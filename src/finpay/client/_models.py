@@ -24,6 +24,7 @@ class User(Struct, frozen=True):
     email: str
     name: str | None
     created_at: datetime
+    email_verified: bool = False
 
 
 class PendingLimits(Struct, frozen=True):

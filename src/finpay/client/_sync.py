@@ -35,6 +35,7 @@ from finpay.client._operations import (
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
 from finpay.client._statement_models import Balance, Statement
+from finpay.client._sync_identity import IdentityMethods
 from finpay.client._sync_payments import Payments
 from finpay.client._sync_requests import RequestMethods
 from finpay.client._sync_transport import Pager, Transport
@@ -42,7 +43,7 @@ from finpay.client._webhook_operations import DeliveryFilters, WebhookEndpointUp
 from finpay.errors import Code, FinPayError
 
 
-class FinPay(Payments, RequestMethods):
+class FinPay(Payments, RequestMethods, IdentityMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in a `with`.
 
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,

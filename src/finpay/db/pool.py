@@ -7,7 +7,7 @@ taken effect: a transfer whose COMMIT got no answer is not a refusal.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -119,7 +119,7 @@ class Database:
     `role` is taken with SET ROLE semantics at connect, so direct or session-pooled connections are
     needed. It connects at its first use and after every loss: PostgreSQL may start later than this
     process. Without `durable` a commit does not wait for the disk: a power cut may undo the last
-    commits, each of them whole.
+    commits, each of them whole. `session_settings` are what functions of the ledger read.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class Database:
         role: str | None = "finpay_app",
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
         durable: bool = True,
+        session_settings: Mapping[str, str] | None = None,
     ) -> None:
         settings = {
             "application_name": "finpay",
@@ -140,6 +141,7 @@ class Database:
             # A generic plan of a page with optional filters reads the whole history and sorts it.
             "plan_cache_mode": "force_custom_plan",
         }
+        settings |= session_settings or {}
         if not durable:
             settings["synchronous_commit"] = "off"
         if role is not None:

@@ -18,6 +18,7 @@ _BANNER: Final = """
 
   API      {url}/api/v1
   Docs     {url}/docs
+  Mails    {url}/dev/mail
   Logins   {logins}
   Data     {data}  (delete it to start from scratch)
   Logs     {logs}

@@ -28,7 +28,7 @@ from finpay.edge.request.client_ip import ClientIp
 from finpay.edge.request.model import Context, Request
 from finpay.edge.response import Response
 from finpay.edge.router import Route, Router, allowed, choose
-from finpay.edge.routes import ROUTES
+from finpay.edge.routes import DEV_ROUTES, ROUTES
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, unavailable
@@ -63,7 +63,8 @@ class Pipeline:
         self._services = services
         self._in_flight = in_flight
         self._waiting = 0
-        self._router = Router(ROUTES)
+        dev_routes = () if services.settings.production else DEV_ROUTES
+        self._router = Router((*ROUTES, *dev_routes))
         self._client_ip = ClientIp(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
         self._authenticator = Authenticator(services, self._tiers)
@@ -105,7 +106,13 @@ class Pipeline:
             tiers = self._tiers.for_page(request.client_ip)
             record.decision = await self._services.gate.admit_anonymous(tiers)
             raise_for(record.decision)
-        context = Context(request.id, request.client_ip, path_id=path_id, bearer=request.bearer)
+        context = Context(
+            request.id,
+            request.client_ip,
+            path_id=path_id,
+            bearer=request.bearer,
+            is_local=route.access == "page" and request.is_local,
+        )
         return await route.handler(self._services, context)
 
     async def _anonymous(self, request: Request, route: Route, record: RequestRecord) -> Response:

@@ -22,6 +22,7 @@ _PAGE_CSP: Final = (
     b"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     b"frame-ancestors 'none'"
 )
+_PAGES: Final = ("/docs", "/dev/")
 _EXPOSED: Final = (
     b"X-Request-Id, Idempotent-Replayed, RateLimit, RateLimit-Policy, Retry-After, Link"
 )
@@ -62,7 +63,7 @@ class HeaderWriter:
     def write(self, response: Response, request: Request, *, close: bool) -> Headers:
         """All fields but Date, which the server adds. ValueError for a line break in a value."""
         headers = [
-            *constant_headers(response.content_type, page=request.path.startswith("/docs")),
+            *constant_headers(response.content_type, page=request.path.startswith(_PAGES)),
             (b"x-request-id", request.id.encode()),
         ]
         if response.status != 204 and response.stream is None:

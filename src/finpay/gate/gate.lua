@@ -23,7 +23,7 @@ end
 -- "used end_ms". `tiers` keys are behind KEYS[k]; limit, window_ms and cost of each behind ARGV[a].
 -- Counts the request in all tiers, or in none if one is exhausted; tier number `exempt` counts but
 -- never refuses. Returns whether it was counted, and for each tier what is left and the ms
--- until its window ends. A cost of 0 reads the tier without counting.
+-- until its window ends. A cost of 0 counts nothing: would one more be counted?
 local function count(k, a, tiers, exempt)
     local fits, report = true, {}
     local limit, cost, used, ends = {}, {}, {}, {}
@@ -37,7 +37,7 @@ local function count(k, a, tiers, exempt)
         if ends[n] <= now then
             used[n], ends[n] = 0, now + window_ms
         end
-        if used[n] + cost[n] > limit[n] and n ~= exempt then
+        if used[n] + math.max(cost[n], 1) > limit[n] and n ~= exempt then
             fits = false
         end
     end

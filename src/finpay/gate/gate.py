@@ -148,15 +148,14 @@ class Gate:
         return Decision(kind.decode(), parse_report(tiers, report))
 
     async def peek(self, tiers: Sequence[Tier]) -> Decision:
-        """As admit_anonymous, but the request is not counted."""
+        """As admit_anonymous for tiers of cost 1, but the request is not counted."""
         looking = [structs.replace(tier, cost=0) for tier in tiers]
         seen = await self.admit_anonymous(looking)
         limits = tuple(
             structs.replace(state, tier=tier)
             for state, tier in zip(seen.limits, tiers, strict=True)
         )
-        fits = all(state.remaining >= state.tier.cost for state in limits)
-        return structs.replace(seen, kind="admitted" if fits else "limited", limits=limits)
+        return structs.replace(seen, limits=limits)
 
     async def charge(self, tier: Tier, cost: int) -> Decision:
         """Counts an admitted request once more in a tier, at what it turned out to cost."""

@@ -93,6 +93,13 @@ class Tiers:
             return []
         return [Tier("pages", redis_keys.address_limit(address, "pages"), self._pages)]
 
+    def for_email(self, email: str, address: str) -> list[Tier]:
+        """Failed logins with an e-mail. A known address is not stopped by those from elsewhere."""
+        if self._email is None:
+            return []
+        known = redis_keys.known_address(email, address)
+        return [Tier("auth_email", redis_keys.email_limit(email), self._email, exempt_key=known)]
+
     def for_anonymous(
         self, address: str, tier: Literal["auth", "login"] | None, email: str | None
     ) -> list[Tier]:
@@ -103,10 +110,8 @@ class Tiers:
         if tier is not None and self._address is not None:
             key = redis_keys.address_limit(address, "auth")
             tiers.append(Tier("auth_address", key, self._address))
-        if tier == "login" and email is not None and self._email is not None:
-            known = redis_keys.known_address(email, address)
-            key = redis_keys.email_limit(email)
-            tiers.append(Tier("auth_email", key, self._email, exempt_key=known))
+        if tier == "login" and email is not None:
+            tiers += self.for_email(email, address)
         return tiers
 
 
@@ -160,7 +165,7 @@ class LocalLimits:
         windows = [self._window(tier, now_s) for tier in tiers]
         shares = [max(1, tier.limit.count // self._workers) for tier in tiers]
         fits = all(
-            used + tier.cost <= share
+            used + max(tier.cost, 1) <= share
             for tier, share, (used, _) in zip(tiers, shares, windows, strict=True)
         )
         states = []

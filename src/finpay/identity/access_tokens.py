@@ -29,7 +29,7 @@ CLOCK_SKEW_S: Final = 1_200
 MAX_CACHED: Final = 10_000  # about 11 MB; more users than a process serves in a token's lifetime
 MAX_TOKEN_LENGTH: Final = 1_024  # ours have fewer than 400; longer ones are not parsed
 
-_REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "gen", "role", "iat", "exp", "jti")
+_REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "gen", "role", "mfa", "iat", "exp", "jti")
 _HEADER: Final[Mapping[str, Any]] = {"alg": ALGORITHM, "typ": TYPE}
 # Decoders ignore padding and the last bits of a signature, so a changed text could still verify.
 _CANONICAL: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
@@ -44,6 +44,7 @@ class Principal:
 
     `generation` is that of the refresh token issued with the access token. `expires_at` is in
     seconds since 1970. With an API key `session` is the key, which has no generation but `scopes`.
+    `second_factor`: the session's user showed a code.
     """
 
     user_id: UUID
@@ -56,6 +57,7 @@ class Principal:
     expires_at: int
     scopes: frozenset[str] | None = None
     role: Role = "user"
+    second_factor: bool = False
 
 
 class Signer:
@@ -79,6 +81,7 @@ class Signer:
         *,
         generation: int = 0,
         role: Role = "user",
+        second_factor: bool = False,
         ttl_s: int | None = None,
     ) -> str:
         """A token for one session of one user. It expires after `ttl_s` if its session does."""
@@ -90,6 +93,7 @@ class Signer:
             "sid": ids.encode("ses", session_id),
             "gen": generation,
             "role": role,
+            "mfa": second_factor,
             "iat": int(now),
             "exp": int(now) + (self.ttl_s if ttl_s is None else ttl_s),
             "jti": token_urlsafe(12),  # two tokens of one second differ
@@ -172,6 +176,7 @@ def _principal(claims: Mapping[str, Any], now: float) -> Principal:
         session=claims["sid"],
         generation=claims["gen"],
         role=_role(claims["role"]),
+        second_factor=_flag(claims["mfa"]),
         expires_at=claims["exp"],
     )
 
@@ -181,6 +186,12 @@ def _role(claim: object) -> Role:
         if claim == role:
             return cast("Role", role)
     raise ValueError("not a role")
+
+
+def _flag(claim: object) -> bool:
+    if not isinstance(claim, bool):
+        raise ValueError("mfa is not a boolean")  # noqa: TRY004  bad input, like the rest
+    return claim
 
 
 def _uuid(prefix: ids.Prefix, claim: object) -> UUID:

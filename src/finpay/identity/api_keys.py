@@ -158,6 +158,7 @@ class ApiKeys:
                 origin.request_id,
                 origin.address,
                 msgspec.json.encode(detail).decode(),
+                ids.new_uuid(),
             )
         return ApiKey(*row), secret
 

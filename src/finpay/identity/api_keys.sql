@@ -43,4 +43,8 @@ WITH revoked AS (
 SELECT id, audit.record($2, 'api_key.revoked', id, $3, $4) FROM revoked
 
 -- name: record_api_key_creation
+-- With a mail to the user.
+WITH mailed AS (
+    INSERT INTO mail.messages (id, user_id, kind) VALUES ($6, $1, 'api_key_created')
+)
 SELECT audit.record($1, 'api_key.created', $2, $3, $4, $5)

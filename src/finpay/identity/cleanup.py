@@ -1,4 +1,4 @@
-"""Deletes expired refresh tokens and logged requests that are older than a week, in chunks.
+"""Deletes expired refresh tokens, challenges of logins and logged requests, in chunks.
 
 Each refresh leaves the row of the old token, by which its reuse is detected. An expired token is
 refused like an unknown one, so its row is no longer needed. Sessions stay: the audit log refers to
@@ -21,10 +21,12 @@ _SQL: Final = queries.load("finpay.identity", "cleanup.sql")
 
 
 async def prune(database: Database, *, access_ttl_s: int, chunks: int = MAX_CHUNKS) -> int:
-    """Deletes at most `chunks` chunks of expired refresh tokens; returns the number deleted.
+    """Deletes expired challenges of logins, and at most `chunks` chunks of expired refresh tokens.
 
-    Several processes may run it at once. Unavailable if the database is.
+    Returns the number of the latter. Several processes may run it at once. Unavailable if the
+    database is.
     """
+    await database.execute(_SQL.delete_expired_challenges, CHUNK)
     return await _delete(database, _SQL.delete_expired_refresh_tokens, access_ttl_s, chunks)
 
 

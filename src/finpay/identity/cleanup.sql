@@ -25,3 +25,8 @@ WITH old AS (
 DELETE FROM identity.requests r USING old
 WHERE (r.user_id, r.created_at, r.number) = (old.user_id, old.created_at, old.number)
 RETURNING 1 AS deleted
+
+-- name: delete_expired_challenges
+DELETE FROM identity.login_challenges WHERE hash IN (
+    SELECT hash FROM identity.login_challenges WHERE expires_at < now()
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)

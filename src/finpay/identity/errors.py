@@ -3,13 +3,14 @@
 None reveals whether an e-mail address is registered, except at registration, which has to.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from finpay.errors import Code, FinPayError
 
-_CHALLENGE: Final = 'Bearer realm="finpay"'
+_SCHEME: Final = 'Bearer realm="finpay"'
 # RFC 6750 §3.1: a token was sent and is not valid.
-_BAD_TOKEN: Final = f'{_CHALLENGE}, error="invalid_token"'
+_BAD_TOKEN: Final = f'{_SCHEME}, error="invalid_token"'
 
 
 def unauthenticated(detail: str) -> FinPayError:
@@ -60,6 +61,45 @@ def refresh_token_reused() -> FinPayError:
     )
 
 
+def token_invalid() -> FinPayError:
+    """401: the token of a link in a mail."""
+    return _unauthorized(
+        Code.TOKEN_INVALID,
+        "The link is unknown, too old, not the newest, or was used before. Ask for another mail.",
+    )
+
+
+def second_factor_required(challenge: str | None = None) -> FinPayError:
+    """401: the password is right, and a code is needed too. `challenge` is that of a login."""
+    if challenge is None:
+        return _unauthorized(
+            Code.SECOND_FACTOR_REQUIRED,
+            "Send a code of your authenticator, or a recovery code, in the member code.",
+        )
+    return _unauthorized(
+        Code.SECOND_FACTOR_REQUIRED,
+        "Send the challenge with a code of your authenticator, or with a recovery code.",
+        extensions={"challenge": challenge},
+    )
+
+
+def second_factor_invalid() -> FinPayError:
+    """401: a wrong code, or one that was used before."""
+    return _unauthorized(
+        Code.SECOND_FACTOR_INVALID,
+        "The code is wrong or was used before. Wait for the next one of your authenticator.",
+    )
+
+
+def challenge_invalid() -> FinPayError:
+    """401 at the second step of a login."""
+    return _unauthorized(
+        Code.CHALLENGE_INVALID,
+        "The challenge is unknown, older than 5 minutes, used, or had too many wrong codes. "
+        "Log in again.",
+    )
+
+
 def email_taken() -> FinPayError:
     """409 at registration."""
     return FinPayError(
@@ -68,5 +108,12 @@ def email_taken() -> FinPayError:
     )
 
 
-def _unauthorized(code: Code, detail: str, challenge: str = _CHALLENGE) -> FinPayError:
-    return FinPayError(code, detail, headers={"WWW-Authenticate": challenge})
+def _unauthorized(
+    code: Code,
+    detail: str,
+    scheme: str = _SCHEME,
+    extensions: Mapping[str, object] | None = None,
+) -> FinPayError:
+    return FinPayError(
+        code, detail, headers={"WWW-Authenticate": scheme}, extensions=extensions or {}
+    )

@@ -22,6 +22,7 @@ class User:
     id: UUID
     email: str
     name: str | None
+    email_verified: bool
     created_at: datetime
 
 

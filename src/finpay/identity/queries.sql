@@ -4,10 +4,11 @@
 -- whose row outbox.record locks until the commit.
 
 -- name: get_login_by_email
-SELECT id, password_hash FROM identity.users WHERE email = $1
+SELECT id, password_hash, second_factor FROM identity.users WHERE email = $1
 
 -- name: get_user
-SELECT id, email, name, created_at FROM identity.users WHERE id = $1
+SELECT id, email, name, email_verified_at IS NOT NULL AS email_verified, created_at
+FROM identity.users WHERE id = $1
 
 -- name: get_credentials
 SELECT password_hash, email, name FROM identity.users WHERE id = $1
@@ -28,7 +29,7 @@ WITH registered AS (
     INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
     SELECT $6, id, 0, clock_timestamp() + make_interval(secs => $7) FROM session
 )
-SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
+SELECT u.id, u.email, u.name, false, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
        a.version, ledger.limits_object(a)::text, a.created_at, 'user' AS role
 FROM registered u CROSS JOIN LATERAL ledger.open_account($8, u.id, $9, $13, $14) a
 
@@ -44,19 +45,27 @@ SELECT audit.record($1, 'user.registered', $1, $4, $5),
 FROM ledger.accounts a WHERE a.id = $2
 
 -- name: open_session
--- A session for a user whose password hash is still the one that was verified; otherwise no row.
--- The lock makes a concurrent password change wait, which then revokes this session too.
+-- A session for a user whose password hash is still the one that was verified; otherwise no row, as
+-- also if a code is needed ($10: one was shown) or no longer is. The lock makes a concurrent
+-- password change wait, which then revokes this session too. The first login of a device, as far
+-- as its sessions are known, is announced by a mail.
 WITH verified AS (
-    SELECT id, email, name, created_at, role FROM identity.users
-    WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE
+    SELECT id, email, name, email_verified_at, created_at, role FROM identity.users
+    WHERE id = $1 AND password_hash = $2 AND second_factor = $10 FOR NO KEY UPDATE
 ), session AS (
-    INSERT INTO identity.sessions (id, user_id, refresh_key, device, address)
-    SELECT $3, id, $8, $9, $7 FROM verified RETURNING id
+    INSERT INTO identity.sessions (id, user_id, refresh_key, device, address, second_factor)
+    SELECT $3, id, $8, $9, $7, $10 FROM verified RETURNING id
 ), token AS (
     INSERT INTO identity.refresh_tokens (hash, session_id, generation, expires_at)
     SELECT $4, id, 0, clock_timestamp() + make_interval(secs => $5) FROM session
+), mailed AS (
+    INSERT INTO mail.messages (id, user_id, kind)
+    SELECT $11, v.id, 'new_device' FROM verified v
+    WHERE NOT EXISTS (SELECT FROM identity.sessions s
+                      WHERE s.user_id = $1 AND s.device IS NOT DISTINCT FROM $9)
 )
-SELECT u.id, u.email, u.name, u.created_at, a.id, a.balance, a.held, a.currency, a.status,
+SELECT u.id, u.email, u.name, u.email_verified_at IS NOT NULL, u.created_at,
+       a.id, a.balance, a.held, a.currency, a.status,
        a.version, ledger.limits_object(a)::text, a.created_at,
        u.role,
        audit.record(u.id, 'session.created', s.id, $6, $7)
@@ -70,6 +79,12 @@ SELECT audit.record(NULL, 'login.failed', $1, $2, $3)
 SELECT audit.record($1, 'password.change_failed', $1, $2, $3)
 
 -- name: record_password_change
+-- With a mail to the user. A login that waits for a code had shown the old password.
+WITH deleted AS (
+    DELETE FROM identity.login_challenges WHERE user_id = $1
+), mailed AS (
+    INSERT INTO mail.messages (id, user_id, kind) VALUES ($4, $1, 'password_changed')
+)
 SELECT audit.record($1, 'password.changed', $1, $2, $3)
 
 -- name: get_active_session
@@ -104,7 +119,7 @@ WHERE id = (SELECT session_id FROM identity.refresh_tokens WHERE hash = $1) FOR 
 -- name: get_refresh_token
 -- Read after the session was locked, so of two concurrent exchanges of one token the second sees
 -- the first. $2: seconds that a token is answered after its successor was first used.
-SELECT t.session_id, s.user_id, a.id AS account_id, u.role,
+SELECT t.session_id, s.user_id, a.id AS account_id, u.role, s.second_factor,
        s.refresh_key, t.generation, t.expires_at,
        s.ended_at IS NOT NULL AS ended,
        LEAST(t.expires_at, s.expires_at) <= clock_timestamp() AS expired,
@@ -128,7 +143,7 @@ ON CONFLICT DO NOTHING
 SELECT audit.record($1, 'session.refreshed', $2, $3, $4)
 
 -- name: lock_active_session
-SELECT extract(epoch FROM s.expires_at - clock_timestamp())::float8 AS ends_in_s,
+SELECT extract(epoch FROM s.expires_at - clock_timestamp())::float8 AS ends_in_s, s.second_factor,
        (SELECT max(t.generation) FROM identity.refresh_tokens t WHERE t.session_id = s.id)
            AS generation
 FROM identity.sessions s

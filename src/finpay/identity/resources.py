@@ -16,6 +16,7 @@ class User(Struct, frozen=True):
     object: Literal["user"]
     email: str
     name: str | None
+    email_verified: bool
     created_at: Timestamp
 
 
@@ -25,5 +26,6 @@ def user(row: models.User) -> User:
         object="user",
         email=row.email,
         name=row.name,
+        email_verified=row.email_verified,
         created_at=format_timestamp(row.created_at),
     )

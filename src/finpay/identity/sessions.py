@@ -55,6 +55,7 @@ class Sessions:
         refresh: RefreshToken,
         *,
         role: Role = "user",
+        second_factor: bool = False,
         session_ends_in_s: float | None = None,
     ) -> Tokens:
         """A new access token with the refresh token, for the response.
@@ -71,6 +72,7 @@ class Sessions:
             self._clock(),
             generation=refresh.generation,
             role=role,
+            second_factor=second_factor,
             ttl_s=ttl_s,
         )
         return Tokens(access, refresh.text, ttl_s)
@@ -117,6 +119,7 @@ class Sessions:
             session_id,
             new,
             role=found["role"],
+            second_factor=found["second_factor"],
             session_ends_in_s=found["session_ends_in_s"],
         )
 
@@ -138,7 +141,7 @@ class Sessions:
         self, transaction: Executor, principal: Principal, origin: RequestOrigin
     ) -> PasswordChanged:
         """Revokes the user's other sessions, and all refresh tokens of this one."""
-        revoked = await _revoke_others(transaction, principal, "password_changed", origin)
+        revoked = await revoke_others(transaction, principal, "password_changed", origin)
         session = await transaction.fetch_one(
             _SQL.lock_active_session, principal.session_id, principal.user_id
         )
@@ -158,6 +161,7 @@ class Sessions:
             principal.session_id,
             new,
             role=principal.role,
+            second_factor=session["second_factor"],
             session_ends_in_s=session["ends_in_s"],
         )
         return PasswordChanged(tokens, revoked)
@@ -179,12 +183,13 @@ class Sessions:
     async def revoke_others(self, principal: Principal, origin: RequestOrigin) -> list[UUID]:
         """Revokes all sessions of the user but this one, and returns their ids."""
         async with self._database.transaction() as transaction:
-            return await _revoke_others(transaction, principal, "revoked", origin)
+            return await revoke_others(transaction, principal, "revoked", origin)
 
 
-async def _revoke_others(
+async def revoke_others(
     transaction: Executor, principal: Principal, reason: str, origin: RequestOrigin
 ) -> list[UUID]:
+    """Revokes all sessions of the user but this one, in a transaction of the caller's."""
     user_id = principal.user_id
     rows = await transaction.fetch(
         _SQL.revoke_other_sessions, principal.session_id, user_id, reason

@@ -11,11 +11,13 @@ from uuid import UUID
 
 from finpay import ids
 from finpay.db import queries
-from finpay.db.pool import Database, Record, UniqueViolation
+from finpay.db.pool import Database, Executor, Record, UniqueViolation
 from finpay.errors import FinPayError, unavailable, validation_failed
 from finpay.identity import errors, passwords
 from finpay.identity.access_tokens import Principal, Signer
 from finpay.identity.api_keys import ApiKeys
+from finpay.identity.breached_passwords import BreachedPasswords
+from finpay.identity.email_verification import EmailVerification
 from finpay.identity.models import (
     Account,
     LoggedIn,
@@ -23,8 +25,10 @@ from finpay.identity.models import (
     RequestOrigin,
     User,
 )
+from finpay.identity.password_reset import PasswordReset
 from finpay.identity.passwords import Hasher
 from finpay.identity.refresh_tokens import RefreshToken, new_key
+from finpay.identity.second_factor import Challenge, SecondFactor
 from finpay.identity.sessions import Sessions
 
 # Between verification and write another login may rehash the password, which happens once, or the
@@ -52,6 +56,7 @@ class Identity:
         *,
         refresh_ttl_s: int,
         limits: Callable[[str], tuple[int | None, int | None]] = lambda _: (None, None),
+        breached: BreachedPasswords | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.signer = signer
@@ -59,12 +64,17 @@ class Identity:
         self._hasher = hasher
         self.sessions = Sessions(database, signer, refresh_ttl_s=refresh_ttl_s, clock=clock)
         self.api_keys = ApiKeys(database)
+        self._breached = breached or BreachedPasswords(None)
+        self.password_reset = PasswordReset(database, hasher, self._breached)
+        self.email_verification = EmailVerification(database)
+        self.second_factor = SecondFactor(database, clock=clock)
         self._limits = limits
 
     async def register(
         self, email: str, password: str, name: str | None, currency: str, origin: RequestOrigin
     ) -> LoggedIn:
         """Creates a user, an account and a session, or nothing. FinPayError `email_taken`."""
+        self._breached.check(password, "#/password")
         password_hash = await self._hasher.hash(password)
         user_id, account_id, session_id = ids.new_uuid(), ids.new_uuid(), ids.new_uuid()
         refresh = RefreshToken.new()
@@ -102,7 +112,7 @@ class Identity:
 
     async def login(self, email: str, password: str, origin: RequestOrigin) -> LoggedIn:
         """Opens a session. FinPayError `invalid_credentials`, after the same work for an unknown
-        e-mail address and a wrong password.
+        e-mail address and a wrong password, and `second_factor_required` with a challenge.
         """
         for _ in range(MAX_ATTEMPTS):
             known = await self._database.fetch_one(_SQL.get_login_by_email, email)
@@ -113,10 +123,34 @@ class Identity:
             password_hash = known["password_hash"]
             if verified.needs_rehash:
                 password_hash = await self._rehash(known["id"], password_hash, password)
-            logged_in = await self._open_session(known["id"], password_hash, origin)
-            if logged_in is not None:
-                return logged_in
+            if not known["second_factor"]:
+                logged_in = await self._open_session(
+                    self._database, known["id"], password_hash, origin
+                )
+                if logged_in is not None:
+                    return logged_in
+            elif challenge := await self.second_factor.new_challenge(known["id"], password_hash):
+                raise errors.second_factor_required(challenge)
         raise _changed_meanwhile()
+
+    async def complete_login(
+        self, challenge: Challenge, code: str, origin: RequestOrigin
+    ) -> LoggedIn:
+        """Opens the session of a login that waited for a code.
+
+        FinPayError `second_factor_invalid` for a wrong one, which counts, and `challenge_invalid`.
+        """
+        logged_in = None
+        async with self._database.transaction() as transaction:
+            password_hash = await self.second_factor.redeem(transaction, challenge, code)
+            if password_hash is not None:
+                logged_in = await self._open_session(
+                    transaction, challenge.user_id, password_hash, origin, second_factor=True
+                )
+        if logged_in is None:
+            await self.second_factor.record_failure(challenge.user_id, origin)
+            raise errors.second_factor_invalid()
+        return logged_in
 
     async def change_password(
         self, principal: Principal, current: str, new: str, origin: RequestOrigin
@@ -142,6 +176,7 @@ class Identity:
                         principal.user_id,
                         origin.request_id,
                         origin.address,
+                        ids.new_uuid(),
                     )
                     return changed
         raise _changed_meanwhile()
@@ -188,6 +223,7 @@ class Identity:
         reason = passwords.weakness(new, email=email, name=name, old=current)
         if reason is not None:
             raise validation_failed(reason, pointer="#/new_password")
+        self._breached.check(new, "#/new_password")
         return None if row is None else row["password_hash"]
 
     async def _rehash(self, user_id: UUID, old_hash: str, password: str) -> str:
@@ -197,11 +233,17 @@ class Identity:
         return new_hash
 
     async def _open_session(
-        self, user_id: UUID, password_hash: str, origin: RequestOrigin
+        self,
+        executor: Executor,
+        user_id: UUID,
+        password_hash: str,
+        origin: RequestOrigin,
+        *,
+        second_factor: bool = False,
     ) -> LoggedIn | None:
-        """None if the user's hash has changed."""
+        """None if the user's hash has changed, or whether a code is needed."""
         session_id, refresh = ids.new_uuid(), RefreshToken.new()
-        row = await self._database.fetch_one(
+        row = await executor.fetch_one(
             _SQL.open_session,
             user_id,
             password_hash,
@@ -212,14 +254,27 @@ class Identity:
             origin.address,
             new_key(),
             origin.user_agent,
+            second_factor,
+            ids.new_uuid(),
         )
-        return None if row is None else self._logged_in(row, session_id, refresh)
+        if row is None:
+            return None
+        return self._logged_in(row, session_id, refresh, second_factor=second_factor)
 
-    def _logged_in(self, row: Record, session_id: UUID, refresh: RefreshToken) -> LoggedIn:
+    def _logged_in(
+        self, row: Record, session_id: UUID, refresh: RefreshToken, *, second_factor: bool = False
+    ) -> LoggedIn:
         """From a row with the user's columns, then the account's."""
         user = User(*row[:_USER_COLUMNS])
         account = Account(*row[_USER_COLUMNS : _USER_COLUMNS + _ACCOUNT_COLUMNS])
-        tokens = self.sessions.tokens(user.id, account.id, session_id, refresh, role=row["role"])
+        tokens = self.sessions.tokens(
+            user.id,
+            account.id,
+            session_id,
+            refresh,
+            role=row["role"],
+            second_factor=second_factor,
+        )
         return LoggedIn(user, account, tokens)
 
 

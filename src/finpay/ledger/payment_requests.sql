@@ -24,7 +24,8 @@ SELECT r.id, r.requester_id, u.name AS requester_name, r.amount, r.currency, r.p
        CASE WHEN r.requester_id = $2 THEN 'sent'
             WHEN r.payer_id = $2 THEN 'received'
             WHEN r.payer_id IS NULL AND r.payer_email = (
-                SELECT c.email FROM identity.users c WHERE c.id = $3) THEN 'received'
+                SELECT c.email FROM identity.users c
+                WHERE c.id = $3 AND identity.can_be_found(c.email_verified_at)) THEN 'received'
             WHEN r.payer_email IS NULL AND r.status = 'open'
                  AND r.expires_at > clock_timestamp() THEN 'anyone' END AS caller
 FROM ledger.payment_requests r
@@ -51,7 +52,8 @@ WITH page AS (
     CROSS JOIN LATERAL (
         SELECT r.*, false FROM ledger.payment_requests r
         WHERE false = ANY ($4) AND r.payer_id IS NULL
-          AND r.payer_email = (SELECT c.email FROM identity.users c WHERE c.id = $8)
+          AND r.payer_email = (SELECT c.email FROM identity.users c
+                               WHERE c.id = $8 AND identity.can_be_found(c.email_verified_at))
           AND r.status = w.status AND (r.created_at, r.id) < ($2, $3)
           AND NOT ($7 AND r.status = 'open' AND r.expires_at <= clock_timestamp())
         ORDER BY r.created_at DESC, r.id DESC LIMIT $6

@@ -52,7 +52,14 @@ class Session(Struct, frozen=True):
     created_at: Timestamp
     ended_at: Timestamp | None
     reason: (
-        Literal["logout", "password_changed", "refresh_token_reused", "revoked", "role_changed"]
+        Literal[
+            "logout",
+            "password_changed",
+            "password_reset",
+            "refresh_token_reused",
+            "revoked",
+            "role_changed",
+        ]
         | None
     )
 

@@ -11,6 +11,8 @@ CREATE TABLE identity.users (
     name          text,
     password_hash text        NOT NULL,   -- argon2id, with its parameters and salt
     role          text        NOT NULL DEFAULT 'user',   -- finpay_app may not write it
+    email_verified_at timestamptz,   -- the user read a mail to the address
+    second_factor boolean   NOT NULL DEFAULT false,   -- a login needs a code
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_email_key UNIQUE (email),
     CONSTRAINT users_email_length CHECK (char_length(email) BETWEEN 3 AND 254),
@@ -31,17 +33,21 @@ CREATE TABLE identity.sessions (
     address     text,       -- IP address of the login
     ended_at    timestamptz,
     end_reason  text,
+    second_factor boolean   NOT NULL DEFAULT false,   -- its user showed a code
     CONSTRAINT sessions_pkey PRIMARY KEY (id),
     CONSTRAINT sessions_user_fkey FOREIGN KEY (user_id) REFERENCES identity.users (id),
     CONSTRAINT sessions_refresh_key_length CHECK (octet_length(refresh_key) = 32),
     CONSTRAINT sessions_end CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
     CONSTRAINT sessions_end_reason
         CHECK (end_reason IN
-            ('logout', 'password_changed', 'refresh_token_reused', 'revoked', 'role_changed')),
+            ('logout', 'password_changed', 'password_reset', 'refresh_token_reused', 'revoked',
+             'role_changed', 'second_factor_changed')),
     CONSTRAINT sessions_device_length CHECK (char_length(device) <= 200)
 );
 -- The list of active sessions; a password change revokes the user's other ones.
 CREATE INDEX sessions_active_by_user ON identity.sessions (user_id, id) WHERE ended_at IS NULL;
+-- Whether a login comes from a device that the user has used before.
+CREATE INDEX sessions_by_device ON identity.sessions (user_id, device);
 
 -- Every refresh token of a session, as a SHA-256: the tokens have 256 random bits, so a plain hash
 -- is enough. Exchanged ones are kept, so that reuse is detected. The successor of generation n is
@@ -83,6 +89,14 @@ CREATE TABLE identity.api_keys (
     CONSTRAINT api_keys_scopes CHECK (cardinality(scopes) > 0)
 );
 CREATE INDEX api_keys_active_by_user ON identity.api_keys (user_id, id) WHERE revoked_at IS NULL;
+
+-- Whether a user may be found by an e-mail address. Where FinPay sends mails, which the app says in
+-- a setting of its connections, an address belongs to whoever has verified it.
+CREATE FUNCTION identity.can_be_found(email_verified_at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN email_verified_at IS NOT NULL
+    OR current_setting('finpay.require_verified_receiver', true) IS DISTINCT FROM 'on';
 
 -- migrate:down
 -- Only forward: a mistake is corrected by another migration.

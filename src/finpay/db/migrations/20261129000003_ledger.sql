@@ -41,6 +41,8 @@ CREATE TABLE ledger.accounts (
     -- An enabled webhook endpoint wants this account's events. Kept by a trigger of
     -- webhooks.endpoints; the ledger reads it from rows that it locks anyway.
     subscribed boolean     NOT NULL DEFAULT false,
+    -- The owner's e-mail address is verified. Kept by a trigger of identity.users.
+    email_verified boolean NOT NULL DEFAULT false,
     -- variable length
     status     ledger.account_status NOT NULL DEFAULT 'active',
     currency   ledger.currency NOT NULL,

@@ -95,7 +95,7 @@ SELECT e.account_id, e.sequence, e.type, e.created_at, e.actor_id, e.request_id,
        CASE e.type WHEN 'transaction.refunded' THEN (e.data ->> 'refunded_amount')::bigint
                    ELSE 0 END AS refunded_amount,
        -- in the order of finpay.identity.models.User
-       u.id AS user_id, u.email, u.name, u.created_at AS user_created_at,
+       u.id AS user_id, u.email, u.name, false AS email_verified, u.created_at AS user_created_at,
        -- in the order of finpay.ledger.holds.Hold
        h.id AS hold_id, h.sender_id AS hold_sender_id, h.receiver_id AS hold_receiver_id,
        h.amount AS hold_amount,

@@ -66,6 +66,17 @@ CREATE FUNCTION ledger.is_within_limits(
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN COALESCE(amount <= limit_single, true) AND COALESCE(sent + amount <= limit_daily, true);
 
+-- Why the owner of an account may not move money; null: the owner may. That e-mail addresses have
+-- to be verified is a setting of the app's connections.
+CREATE FUNCTION ledger.owner_refusal(status ledger.account_status, email_verified boolean)
+RETURNS ledger.outcome
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE
+    WHEN status = 'frozen' THEN 'account_frozen'::ledger.outcome
+    WHEN NOT email_verified AND current_setting('finpay.require_verified_sender', true) = 'on'
+        THEN 'email_not_verified'
+END;
+
 -- The outcome of a transfer; of a hold, if the receiver's balance is given as 0: only a capture can
 -- pass the limit of a balance. `same_account` and the receiver's arguments are null where there is
 -- no receiver.
@@ -73,7 +84,7 @@ CREATE FUNCTION ledger.transfer_outcome(
     amount bigint,
     currency text,            -- null: the sender's
     same_account boolean,
-    sender_frozen boolean,
+    sender_refusal ledger.outcome,  -- see owner_refusal
     sender_currency text,
     sender_available bigint,
     receiver_frozen boolean,
@@ -84,7 +95,7 @@ CREATE FUNCTION ledger.transfer_outcome(
 ) RETURNS ledger.outcome
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN sender_frozen THEN 'account_frozen'::ledger.outcome
+    WHEN sender_refusal IS NOT NULL THEN sender_refusal
     WHEN same_account THEN 'same_account'
     WHEN receiver_balance IS NULL THEN 'receiver_not_found'
     WHEN receiver_frozen THEN 'receiver_unavailable'
@@ -102,7 +113,7 @@ CREATE FUNCTION ledger.capture_outcome(
     amount bigint,
     remaining bigint,            -- null: the caller is no party of such a hold
     is_sender boolean,
-    caller_frozen boolean,
+    caller_refusal ledger.outcome,
     is_open boolean,
     sender_frozen boolean,
     receiver_balance bigint
@@ -111,7 +122,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN remaining IS NULL THEN 'not_found'::ledger.outcome
     WHEN is_sender THEN 'forbidden'
-    WHEN caller_frozen THEN 'account_frozen'
+    WHEN caller_refusal IS NOT NULL THEN caller_refusal
     WHEN NOT is_open THEN 'hold_not_open'
     WHEN sender_frozen THEN 'sender_unavailable'
     WHEN amount > remaining THEN 'amount_too_large'
@@ -135,7 +146,7 @@ CREATE FUNCTION ledger.refund_outcome(
     amount bigint,
     remaining bigint,            -- null: the caller is no party of such a transaction
     is_payer boolean,
-    caller_frozen boolean,
+    caller_refusal ledger.outcome,
     is_refundable boolean,
     payer_frozen boolean,
     caller_available bigint,
@@ -145,7 +156,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN remaining IS NULL THEN 'not_found'::ledger.outcome
     WHEN is_payer THEN 'forbidden'
-    WHEN caller_frozen THEN 'account_frozen'
+    WHEN caller_refusal IS NOT NULL THEN caller_refusal
     WHEN NOT is_refundable THEN 'not_refundable'
     WHEN payer_frozen THEN 'receiver_unavailable'
     WHEN amount > remaining OR remaining = 0 THEN 'amount_too_large'
@@ -156,11 +167,11 @@ END;
 
 -- The outcome of a new withdrawal.
 CREATE FUNCTION ledger.withdrawal_outcome(
-    amount bigint, frozen boolean, available bigint, within_limits boolean
+    amount bigint, refusal ledger.outcome, available bigint, within_limits boolean
 ) RETURNS ledger.outcome
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN frozen THEN 'account_frozen'::ledger.outcome
+    WHEN refusal IS NOT NULL THEN refusal
     WHEN NOT within_limits THEN 'limit_exceeded'
     WHEN available < amount THEN 'insufficient_funds'
     ELSE 'completed'

@@ -115,7 +115,7 @@ CREATE FUNCTION ledger.decide_operation(
     is_final boolean,
     target ledger.operation_target,
     is_same_account boolean,
-    caller_frozen boolean,
+    caller_refusal ledger.outcome,
     caller_currency text,
     caller_balance bigint,
     caller_available bigint,
@@ -140,20 +140,20 @@ BEGIN
     CASE mode
     WHEN 'hold' THEN
         effect.outcome := ledger.transfer_outcome(
-            amount, currency, is_same_account, caller_frozen, caller_currency, caller_available,
+            amount, currency, is_same_account, caller_refusal, caller_currency, caller_available,
             other_frozen, other_currency, other_balance * 0, precondition_holds, within_limits);
         effect.released   := -amount;
         effect.given_back := -amount;
         effect.status     := 'open';
     WHEN 'withdrawal' THEN
         effect.outcome := ledger.withdrawal_outcome(
-            amount, caller_frozen, caller_available, within_limits);
+            amount, caller_refusal, caller_available, within_limits);
         effect.released   := -amount;
         effect.given_back := -amount;
         effect.status     := 'pending';
     WHEN 'capture' THEN
         effect.outcome := ledger.capture_outcome(
-            effect.amount, remaining, is_same_account, caller_frozen, target.is_open,
+            effect.amount, remaining, is_same_account, caller_refusal, target.is_open,
             other_frozen, caller_balance);
         effect.taken      := target.taken + effect.amount;
         effect.released   := CASE WHEN is_final IS FALSE THEN effect.amount ELSE remaining END;
@@ -166,7 +166,7 @@ BEGIN
         effect.status     := 'voided';
     WHEN 'refund' THEN
         effect.outcome := ledger.refund_outcome(
-            effect.amount, remaining, is_same_account, caller_frozen, target.is_open,
+            effect.amount, remaining, is_same_account, caller_refusal, target.is_open,
             other_frozen, caller_available, other_balance);
         effect.taken      := target.taken + effect.amount;
         effect.status     := CASE WHEN effect.taken = target.amount

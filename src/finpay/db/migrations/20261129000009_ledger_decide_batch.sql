@@ -20,6 +20,7 @@ CREATE FUNCTION ledger.decide_batch(
     sequences  bigint[],
     own_currencies text[],
     frozen     boolean[],
+    refused    ledger.outcome[],           -- why its owner may not move money; null: may
     limit_singles  bigint[],
     limit_dailies  bigint[],
     sents      bigint[],                   -- of the day of the decision
@@ -93,7 +94,7 @@ BEGIN
             IF is_transfer THEN
                 outcome := ledger.transfer_outcome(
                     amount, currencies[i], s = r,
-                    frozen[s], own_currencies[s], balances[s] - helds[s],
+                    refused[s], own_currencies[s], balances[s] - helds[s],
                     frozen[r], own_currencies[r], balances[r],
                     COALESCE(versions[s] = if_versions[q], true)
                         AND COALESCE(balances[s] >= if_balances[q], true),
@@ -104,7 +105,7 @@ BEGIN
                 o := COALESCE(target.sender, r);
                 effect := ledger.decide_operation(
                     mode, amount, currencies[i], finals[q], target, s = o,
-                    frozen[s], own_currencies[s], balances[s], balances[s] - helds[s],
+                    refused[s], own_currencies[s], balances[s], balances[s] - helds[s],
                     frozen[o], own_currencies[o], balances[o],
                     COALESCE(versions[s] = if_versions[q], true)
                         AND COALESCE(balances[s] >= if_balances[q], true),

@@ -89,6 +89,7 @@ DECLARE
     sequences      bigint[];
     own_currencies text[];
     frozen         boolean[];
+    refused        ledger.outcome[];  -- why their owners may not move money; null: they may
     public_ids     text[];
     limit_singles  bigint[];
     limit_dailies  bigint[];
@@ -124,7 +125,8 @@ BEGIN
     IF emails IS NOT NULL THEN
         SELECT array_agg(a.id ORDER BY i.n) INTO email_account_ids
         FROM unnest(emails) WITH ORDINALITY AS i (email, n)
-        LEFT JOIN identity.users u ON u.email = i.email
+        LEFT JOIN identity.users u
+            ON u.email = i.email AND identity.can_be_found(u.email_verified_at)
         LEFT JOIN ledger.accounts a ON a.user_id = u.id;
     END IF;
     IF targets IS NOT NULL THEN
@@ -132,11 +134,13 @@ BEGIN
     END IF;
     SELECT array_agg(a.id), array_agg(a.user_id), array_agg(a.balance), array_agg(a.held::bigint),
            array_agg(a.version), array_agg(a.sequence), array_agg(a.currency::text),
-           array_agg(a.status = 'frozen'), array_agg(a.public_id), array_agg(a.limit_single),
+           array_agg(a.status = 'frozen'),
+           array_agg(ledger.owner_refusal(a.status, a.email_verified)),
+           array_agg(a.public_id), array_agg(a.limit_single),
            array_agg(a.limit_daily), array_agg(a.sent_today), array_agg(a.sent_on),
            array_agg(a.id) FILTER (WHERE a.subscribed)
     INTO account_ids, users, balances, held_amounts, versions, sequences, own_currencies, frozen,
-         public_ids, limit_singles, limit_dailies, sents, sent_days, subscribed
+         refused, public_ids, limit_singles, limit_dailies, sents, sent_days, subscribed
     FROM (
         SELECT * FROM ledger.accounts l
         WHERE l.id = ANY (accounts || email_account_ids || payer_ids) AND l.user_id IS NOT NULL
@@ -201,7 +205,7 @@ BEGIN
 
     -- Step 5: decide, and compose the answers. A template may pad a value to any length.
     decided := ledger.decide_batch(
-        users, balances, held_amounts, versions, sequences, own_currencies, frozen,
+        users, balances, held_amounts, versions, sequences, own_currencies, frozen, refused,
         limit_singles, limit_dailies, sents, pending_limits,
         ledger.format_timestamp((today + 1)::timestamp AT TIME ZONE 'UTC'),
         sender_positions, modes, sizes, stored_outcomes, found_targets, target_positions, finals,

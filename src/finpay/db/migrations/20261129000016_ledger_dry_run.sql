@@ -74,7 +74,7 @@ BEGIN
         SELECT a.* INTO other FROM ledger.accounts a
         WHERE a.user_id IS NOT NULL AND a.id = COALESCE(receiver_id, (
             SELECT b.id FROM identity.users u JOIN ledger.accounts b ON b.user_id = u.id
-            WHERE u.email = receiver_email));
+            WHERE u.email = receiver_email AND identity.can_be_found(u.email_verified_at)));
     END IF;
     SELECT l.singles[1], l.dailies[1] INTO single, daily
     FROM ledger.effective_limits(ARRAY[caller.id], ARRAY[caller.limit_single],
@@ -85,15 +85,16 @@ BEGIN
         of_amount, CASE caller.sent_on WHEN today THEN caller.sent_today ELSE 0 END, single, daily);
     IF outcome IS NULL AND mode = 'transfer' THEN
         outcome := ledger.transfer_outcome(
-            of_amount, of_currency, caller.id = other.id, caller.status = 'frozen',
+            of_amount, of_currency, caller.id = other.id,
+            ledger.owner_refusal(caller.status, caller.email_verified),
             caller.currency, caller.balance - caller.held, other.status = 'frozen',
             other.currency, other.balance, holds, within);
     ELSIF outcome IS NULL THEN
         effect := ledger.decide_operation(
             mode, of_amount, of_currency, NULL, target, caller.id = other.id,
-            caller.status = 'frozen', caller.currency, caller.balance,
-            caller.balance - caller.held, other.status = 'frozen', other.currency, other.balance,
-            holds, within);
+            ledger.owner_refusal(caller.status, caller.email_verified),
+            caller.currency, caller.balance, caller.balance - caller.held,
+            other.status = 'frozen', other.currency, other.balance, holds, within);
         outcome := effect.outcome;
     END IF;
 

@@ -6,7 +6,8 @@ SET LOCAL statement_timeout = '60s';
 -- How an account's limits change: the operator sets them, the owner lowers them at once and raises
 -- them after a day, up to what the operator allows.
 
--- Writes limits with one step of the account's sequence and its event. Returns the account.
+-- Writes limits with one step of the account's sequence and its event, and with a mail if one is
+-- raised. Returns the account.
 CREATE FUNCTION ledger.write_limits(
     of_account uuid, single bigint, daily bigint, former json, of_actor uuid, of_request text,
     moment timestamptz
@@ -16,6 +17,7 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 AS $$
 DECLARE
+    unlimited CONSTANT bigint := 9223372036854775807;
     account ledger.accounts;
 BEGIN
     UPDATE ledger.accounts a
@@ -25,6 +27,11 @@ BEGIN
                                previous)
     VALUES (account.id, account.sequence, of_actor, moment, 'account.updated', of_request,
             ledger.account_object(account), json_build_object('limits', former));
+    IF COALESCE(single, unlimited) > COALESCE((former ->> 'single')::bigint, unlimited)
+       OR COALESCE(daily, unlimited) > COALESCE((former ->> 'daily')::bigint, unlimited) THEN
+        INSERT INTO mail.messages (id, user_id, kind)
+        VALUES (gen_random_uuid(), account.user_id, 'limits_raised');
+    END IF;
     IF account.subscribed THEN
         PERFORM webhooks.enqueue(
             ARRAY[account.id], ARRAY[account.sequence], ARRAY['account.updated']);
@@ -96,6 +103,10 @@ BEGIN
     FROM (SELECT now_single IS DISTINCT FROM single OR now_daily IS DISTINCT FROM daily
                      AS is_raised) c
     WHERE l.account_id = account.id;
+    IF (now_single, now_daily) IS DISTINCT FROM (single, daily) THEN
+        INSERT INTO mail.messages (id, user_id, kind)
+        VALUES (gen_random_uuid(), of_user, 'limits_raise_requested');
+    END IF;
     account := ledger.write_limits(
         account.id, now_single, now_daily, former, of_user, of_request, moment);
     INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)

@@ -93,13 +93,13 @@ AS $$
     WHERE a.id = of_account
 $$;
 
--- The account of the user who has an e-mail address; null if no user has it.
+-- The account of the user who has an e-mail address; null if no user has it, or may be found by it.
 CREATE FUNCTION ledger.account_of_email(of_email text) RETURNS uuid
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT a.id FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
-    WHERE u.email = of_email
+    WHERE u.email = of_email AND identity.can_be_found(u.email_verified_at)
 $$;
 
 -- The end of a request: both sides, their events and the audit row. The caller has locked both

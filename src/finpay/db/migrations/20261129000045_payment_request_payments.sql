@@ -76,7 +76,7 @@ BEGIN
         WHEN request.requester_id = caller.id THEN 2
         WHEN request.payer_email IS NOT NULL AND caller.id IS DISTINCT FROM
              COALESCE(request.payer_id, ledger.account_of_email(request.payer_email)) THEN 1
-        WHEN caller.status <> 'frozen'
+        WHEN ledger.owner_refusal(caller.status, caller.email_verified) IS NULL
              AND ledger.payment_request_status_at(request, moment) <> 'open' THEN 3 END;
     IF refused IS NOT NULL THEN
         result.outcome := (ARRAY['not_found', 'forbidden', 'request_not_open'])[refused];

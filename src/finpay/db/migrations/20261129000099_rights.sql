@@ -11,7 +11,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA identity, ledger, audit, outbox, webhooks T
 GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA identity, webhooks TO finpay_app;
 -- All of a user but the role: stolen app credentials make no operators.
 REVOKE INSERT, UPDATE ON identity.users FROM finpay_app;
-GRANT INSERT (id, email, name, password_hash), UPDATE (email, name, password_hash)
+GRANT INSERT (id, email, name, password_hash),
+      UPDATE (email, name, password_hash, email_verified_at, second_factor)
     ON identity.users TO finpay_app;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA identity, ledger, audit, outbox, webhooks FROM PUBLIC;
@@ -32,7 +33,8 @@ GRANT EXECUTE ON FUNCTION
     outbox.record,
     outbox.record_events,
     outbox.prune,
-    webhooks.new_id
+    webhooks.new_id,
+    identity.can_be_found
 TO finpay_app;
 
 -- migrate:down

@@ -1,6 +1,9 @@
-"""Handlers of /api_keys. The password is asked for, so that a stolen session makes no keys."""
+"""Handlers of /api_keys. The password is asked for, and the code of a second factor, so that a
+stolen session makes no keys.
+"""
 
 from finpay import ids
+from finpay.edge import failed_logins
 from finpay.edge.handlers.lists import id_before, limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
@@ -15,8 +18,11 @@ from finpay.identity.api_keys import MAX_PER_USER
 async def create(services: Services, context: Context) -> Response:
     """201 with the secret, which nothing shows again."""
     identity, user_id, origin = services.identity, context.caller.user_id, context.origin
-    password, spec = context.command
-    await identity.check_password(user_id, password, origin)
+    command, spec = context.command
+    user = await identity.me(user_id)
+    async with failed_logins.counted(services, context, user.email):
+        await identity.check_password(user_id, command.password, origin)
+        await identity.second_factor.require(user_id, command.code, origin)
     made = await identity.api_keys.create(user_id, spec, origin)
     if made is None:
         raise validation_failed(

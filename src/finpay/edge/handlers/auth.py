@@ -1,6 +1,10 @@
 """Handlers of /auth: users, tokens, sessions."""
 
+import asyncio
+from typing import Final
+
 from finpay import ids
+from finpay.edge import failed_logins
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
 from finpay.edge.schemas import responses
@@ -8,6 +12,9 @@ from finpay.edge.services import Services
 from finpay.identity import resources
 from finpay.identity.errors import refresh_token_reused
 from finpay.identity.models import RefreshTokenReuse
+
+# Longer than the work for a registered address, which writes one row more than for another.
+FORGOT_ANSWER_S: Final = 0.1
 
 
 async def register(services: Services, context: Context) -> Response:
@@ -44,12 +51,32 @@ async def logout(services: Services, context: Context) -> Response:
 
 
 async def change_password(services: Services, context: Context) -> Response:
-    command = context.command
-    changed = await services.identity.change_password(
-        context.caller, command.current_password, command.new_password, context.origin
-    )
+    identity, command, caller = services.identity, context.command, context.caller
+    user = await identity.me(caller.user_id)
+    async with failed_logins.counted(services, context, user.email):
+        changed = await identity.change_password(
+            caller, command.current_password, command.new_password, context.origin
+        )
     await services.gate.end_sessions(context.caller.user, responses.session_ids(changed.revoked))
     return Response(200, responses.encode(responses.token_pair(changed.tokens)))
+
+
+async def forgot_password(services: Services, context: Context) -> Response:
+    """The same answer, at the same time, whether or not there is such a user."""
+    await asyncio.gather(
+        services.identity.password_reset.request(context.command.email, context.origin),
+        asyncio.sleep(FORGOT_ANSWER_S),
+    )
+    return Response(202, content_type=None)
+
+
+async def reset_password(services: Services, context: Context) -> Response:
+    command = context.command
+    user_id, ended = await services.identity.password_reset.redeem(
+        command.token, command.new_password, context.origin
+    )
+    await services.gate.end_sessions(ids.encode("usr", user_id), responses.session_ids(ended))
+    return Response(204, content_type=None)
 
 
 async def retrieve_user(services: Services, context: Context) -> Response:

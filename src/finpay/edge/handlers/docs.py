@@ -46,7 +46,7 @@ async def list_errors(_: Services, __: Context) -> Response:
         f"<td>{escape(spec.title)}</td></tr>"
         for code, spec in ERROR_SPECS.items()
     )
-    return Response(200, _page("Errors of FinPay", f"<table>{rows}</table>"), HTML)
+    return Response(200, page("Errors of FinPay", f"<table>{rows}</table>"), HTML)
 
 
 async def retrieve_error(_: Services, context: Context) -> Response:
@@ -62,10 +62,11 @@ async def retrieve_error(_: Services, context: Context) -> Response:
         f'<p>{escape(spec.advice)}</p><p><a href="/docs/errors">All errors</a> · '
         '<a href="/docs">API</a></p>'
     )
-    return Response(200, _page(code, content), HTML)
+    return Response(200, page(code, content), HTML)
 
 
-def _page(title: str, content: str) -> bytes:
+def page(title: str, content: str) -> bytes:
+    """A page of our own, in the style of the documentation."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

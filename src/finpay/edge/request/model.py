@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from msgspec import Struct
@@ -25,6 +27,10 @@ REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT: Final = re.compile(
     r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII
 )
+
+
+_FORWARDED: Final = (b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip")
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Request:
@@ -67,6 +73,13 @@ class Request:
         return token.strip() if scheme.lower() == "bearer" else ""
 
     @property
+    def is_local(self) -> bool:
+        """From a program on this machine that names it so, and through no proxy."""
+        host = _hostname(self.header(b"host") or "")
+        direct = not any(name in self.headers for name in _FORWARDED)
+        return direct and host in _LOCAL_HOSTS and _is_loopback(self.peer)
+
+    @property
     def user_agent(self) -> str | None:
         """The printable part of User-Agent, cut: its owner reads it in the list of sessions."""
         text = (self.header(b"user-agent") or "")[:MAX_USER_AGENT]
@@ -89,9 +102,9 @@ class Context(Struct, frozen=True):
     """Input of a handler: everything is read, checked and admitted.
 
     `command` is the checked body, `parameters` the checked query, `path_id` the id in a path that
-    has one. `user_agent` is known without a token alone, as logins keep it. `key` and
-    `fingerprint` belong to money POSTs. `limits` are the states of the rate
-    limits after this request.
+    has one. `user_agent` is known without a token alone, as logins keep it, and `is_local` of pages.
+    `key` and `fingerprint` belong to money POSTs. `limits` are the states of the rate limits after
+    this request.
     """
 
     request_id: str
@@ -107,6 +120,7 @@ class Context(Struct, frozen=True):
     fingerprint: bytes = b""
     bearer: str = ""
     accept: str = ""
+    is_local: bool = False
     limits: tuple[LimitState, ...] = ()
 
     def path_uuid(self, prefix: Prefix, absent: FinPayError) -> UUID:
@@ -126,6 +140,20 @@ class Context(Struct, frozen=True):
         """The principal of a route that needs a token."""
         assert self.principal is not None  # noqa: S101  the pipeline authenticated the request
         return self.principal
+
+
+def _hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:  # a bracket that is not closed
+        return None
+
+
+def _is_loopback(peer: str) -> bool:
+    try:
+        return ip_address(peer).is_loopback
+    except ValueError:  # of a socket without an address
+        return False
 
 
 def _request_id(given: bytes) -> str:

@@ -16,6 +16,18 @@ from finpay.formats import Timestamp, format_timestamp
 from finpay.identity import api_keys, models, request_log
 from finpay.identity.api_keys import SCOPES, ApiKeySpec, Scope
 
+Token = Annotated[str, Meta(min_length=1, max_length=512)]
+Code = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=32,
+        description="Six digits of the authenticator, or a recovery code. Spaces and hyphens are "
+        "ignored.",
+        examples=["492039"],
+    ),
+]
+
 MAX_NETWORKS = 20
 MAX_IPV6_PREFIX = 64  # one client has a whole /64
 
@@ -57,8 +69,68 @@ def active_session(row: models.Session, *, current: UUID) -> ActiveSession:
     )
 
 
+class SecondFactorCreate(Struct, frozen=True, forbid_unknown_fields=True):
+    """The user's password."""
+
+    password: Password
+
+    def checked(self) -> "SecondFactorCreate":
+        return self
+
+
+class SecondFactor(Struct, frozen=True):
+    """What an authenticator needs. Logins ask for no code before the first one was confirmed."""
+
+    secret: Annotated[str, Meta(description="In base 32. Nothing shows it again.")]
+    otpauth_url: Annotated[str, Meta(description="The same for a QR code.")]
+
+
+class SecondFactorConfirm(Struct, frozen=True, forbid_unknown_fields=True):
+    """A code of the authenticator that has learned the secret."""
+
+    code: Code
+
+    def checked(self) -> "SecondFactorConfirm":
+        return self
+
+
+class RecoveryCodes(Struct, frozen=True):
+    """Codes for whoever has lost the authenticator. Each works once. Nothing shows them again."""
+
+    recovery_codes: list[str]
+
+
+class SecondFactorDisable(Struct, frozen=True, forbid_unknown_fields=True):
+    """The user's password and a code."""
+
+    password: Password
+    code: Code
+
+    def checked(self) -> "SecondFactorDisable":
+        return self
+
+
+class SecondFactorLogin(Struct, frozen=True, forbid_unknown_fields=True):
+    """The challenge of a login with the right password, and a code."""
+
+    challenge: Token
+    code: Code
+
+    def checked(self) -> "SecondFactorLogin":
+        return self
+
+
+class EmailVerify(Struct, frozen=True, forbid_unknown_fields=True):
+    """The token behind # in the link of the mail."""
+
+    token: Token
+
+    def checked(self) -> "EmailVerify":
+        return self
+
+
 class ApiKeyCreate(Struct, frozen=True, forbid_unknown_fields=True):
-    """A new API key. `password` is the user's."""
+    """A new API key. `password` is the user's, `code` one of a second factor that is on."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100, examples=["billing server"])]
     scopes: Annotated[
@@ -66,6 +138,7 @@ class ApiKeyCreate(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(min_length=1, max_length=len(SCOPES), examples=[["transactions:write"]]),
     ]
     password: Password
+    code: Code | None = None
     expires_at: Annotated[str, Meta(max_length=64, examples=["2027-01-31T12:00:00Z"])] | None = None
     allowed_cidrs: (
         Annotated[
@@ -80,13 +153,13 @@ class ApiKeyCreate(Struct, frozen=True, forbid_unknown_fields=True):
         | None
     ) = None
 
-    def checked(self) -> tuple[str, ApiKeySpec]:
+    def checked(self) -> "tuple[ApiKeyCreate, ApiKeySpec]":
         check_name(self.name)
         if len(set(self.scopes)) < len(self.scopes):
             raise validation_failed("Name each scope once.", pointer="#/scopes")
         networks = [_network(index, text) for index, text in enumerate(self.allowed_cidrs or ())]
         spec = ApiKeySpec(self.name, sorted(self.scopes), networks, _expiry(self.expires_at))
-        return self.password, spec
+        return self, spec
 
 
 class ApiKey(Struct, frozen=True):

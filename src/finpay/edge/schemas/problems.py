@@ -37,6 +37,7 @@ class Problem(msgspec.Struct, frozen=True):
     transaction_id: str | msgspec.UnsetType | None = msgspec.UNSET  # null: nothing was recorded
     policy: str | msgspec.UnsetType = msgspec.UNSET
     scope: str | msgspec.UnsetType = msgspec.UNSET
+    challenge: str | msgspec.UnsetType = msgspec.UNSET  # of second_factor_required at a login
     status_now: str | msgspec.UnsetType = msgspec.UNSET  # of a 409 that names a status
     left: MinorUnits | msgspec.UnsetType = msgspec.UNSET  # of amount_too_large
     limits: Limits | msgspec.UnsetType = msgspec.UNSET  # of limit_exceeded

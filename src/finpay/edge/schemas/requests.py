@@ -69,3 +69,22 @@ class PasswordChange(Struct, frozen=True, forbid_unknown_fields=True):
 
     def checked(self) -> "PasswordChange":
         return self  # whether the new one is too weak depends on the user
+
+
+class PasswordForgotten(Struct, frozen=True, forbid_unknown_fields=True):
+    """The e-mail address of the user who forgot the password."""
+
+    email: Email
+
+    def checked(self) -> "PasswordForgotten":
+        return msgspec.structs.replace(self, email=normalised_email(self.email, "#/email"))
+
+
+class PasswordReset(Struct, frozen=True, forbid_unknown_fields=True):
+    """The token behind # in the link of the mail, and the new password."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=512)]
+    new_password: NewPassword
+
+    def checked(self) -> "PasswordReset":
+        return self  # whether the password is too weak depends on the user

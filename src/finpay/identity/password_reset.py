@@ -1,0 +1,79 @@
+"""Forgotten passwords: a mail with a link, and the new password that its token allows.
+
+A second factor stays: who can read the user's mails can't log in with that alone.
+
+Nothing tells whether an e-mail address is registered: answer, work and time are the same.
+"""
+
+import hashlib
+from typing import Final
+from uuid import UUID
+
+from finpay import ids
+from finpay.db import queries
+from finpay.db.pool import Database
+from finpay.errors import validation_failed
+from finpay.identity import passwords
+from finpay.identity.breached_passwords import BreachedPasswords
+from finpay.identity.errors import token_invalid
+from finpay.identity.models import RequestOrigin
+from finpay.identity.passwords import Hasher
+from finpay.identity.sessions import record_revoked
+
+MAX_MAILS_PER_HOUR: Final = 3
+
+_SQL: Final = queries.load("finpay.identity", "password_reset.sql")
+
+
+class PasswordReset:
+    """Requests a mail, and redeems the token of its link."""
+
+    def __init__(self, database: Database, hasher: Hasher, breached: BreachedPasswords) -> None:
+        self._database = database
+        self._breached = breached
+        self._hasher = hasher
+
+    async def request(self, email: str, origin: RequestOrigin) -> None:
+        """A mail to the user, if there is one and fewer than 3 were sent within an hour."""
+        await self._database.execute(
+            _SQL.insert_reset_mail,
+            email,
+            origin.request_id,
+            origin.address,
+            MAX_MAILS_PER_HOUR,
+            ids.new_uuid(),
+        )
+
+    async def redeem(
+        self, token: str, new_password: str, origin: RequestOrigin
+    ) -> tuple[UUID, list[UUID]]:
+        """Sets the password and ends all sessions: the user and the ids of those.
+
+        FinPayError `token_invalid` for a token that is unknown, expired or used,
+        `validation_failed` for a weak password, which does not use up the token.
+        """
+        token_hash = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        user = await self._database.fetch_one(_SQL.get_reset_token, token_hash)
+        if user is None:
+            raise token_invalid()
+        user_id = user["user_id"]
+        reason = passwords.weakness(new_password, email=user["email"], name=user["name"])
+        if reason is not None:
+            raise validation_failed(reason, pointer="#/new_password")
+        self._breached.check(new_password, "#/new_password")
+        password_hash = await self._hasher.hash(new_password)
+        async with self._database.transaction() as transaction:
+            await transaction.execute(_SQL.lock_user, user_id)
+            if await transaction.fetch_one(_SQL.set_token_used, token_hash) is None:
+                raise token_invalid()
+            await transaction.execute(_SQL.set_password_hash, user_id, password_hash)
+            rows = await transaction.fetch(_SQL.revoke_all_sessions, user_id, "password_reset")
+            ended: list[UUID] = [row["id"] for row in rows]
+            await transaction.execute(
+                _SQL.record_reset, user_id, origin.request_id, origin.address, ids.new_uuid()
+            )
+            if ended:
+                await record_revoked(
+                    transaction, user_id, ended, "password_reset", origin, actor_id=None
+                )
+        return user_id, ended

@@ -1,0 +1,38 @@
+-- Named queries of finpay.mail. All times are from the database's clock.
+
+-- name: lease_due_messages
+-- $1: maximum number, $2: seconds until another worker may try the same message. The delay of the
+-- next attempt is set by `retry_message`.
+WITH due AS (
+    SELECT id FROM mail.messages
+    WHERE next_attempt_at <= clock_timestamp() AND sent_at IS NULL AND failed_at IS NULL
+    ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE mail.messages m
+SET attempts = m.attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => $2)
+FROM due, identity.users u
+WHERE m.id = due.id AND u.id = m.user_id
+RETURNING m.id, m.user_id, m.kind, m.attempts, u.email, u.name
+
+-- name: record_sent_message
+UPDATE mail.messages SET sent_at = clock_timestamp() WHERE id = $1
+
+-- name: retry_message
+UPDATE mail.messages SET next_attempt_at = clock_timestamp() + make_interval(secs => $2)
+WHERE id = $1
+
+-- name: record_failed_message
+UPDATE mail.messages SET failed_at = clock_timestamp() WHERE id = $1
+
+-- name: replace_token
+-- One token of a kind per user: a newer mail makes the links of older ones worthless.
+WITH deleted AS (
+    DELETE FROM mail.tokens WHERE user_id = $2 AND kind = $3 AND hash <> $1
+)
+INSERT INTO mail.tokens (hash, user_id, kind, expires_at)
+VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+
+-- name: delete_old_messages
+DELETE FROM mail.messages WHERE id IN (
+    SELECT id FROM mail.messages WHERE created_at < clock_timestamp() - interval '7 days'
+      AND (sent_at IS NOT NULL OR failed_at IS NOT NULL) LIMIT 1000)
