@@ -73,11 +73,6 @@ def authorise(
     )
 
 
-def has_second_factor(principal: Principal) -> bool:
-    """Whether the session was opened with a second factor: the claim `factor` of its token."""
-    return bool(getattr(principal, "factor", False))
-
-
 def is_operating(principal: Principal, route: Route) -> bool:
     """Whether an operator or auditor uses a route of theirs, which has a rate limit of its own."""
     return bool(route.roles) and principal.scopes is None and principal.role != "user"
@@ -88,7 +83,7 @@ def _role_refusal(principal: Principal, route: Route, *, second_factor: bool) ->
         return None
     if principal.role not in route.roles:
         return FinPayError(Code.FORBIDDEN, f"This needs the role {' or '.join(route.roles)}.")
-    if second_factor and not has_second_factor(principal):
+    if second_factor and not principal.second_factor:
         return FinPayError(
             Code.FORBIDDEN,
             "Operators log in with a second factor. Set one up, and log in again.",

@@ -7,6 +7,7 @@ from uuid import UUID
 from finpay.db import queries
 from finpay.db.pool import Database
 from finpay.identity.models import RequestOrigin
+from finpay.identity.sessions import record_revoked
 
 _SQL: Final = queries.load("finpay.identity", "operator_sessions.sql")
 
@@ -25,7 +26,5 @@ async def end_all(
         ended: list[UUID] = [row["id"] for row in rows]
         request = origin.request_id, origin.address
         await transaction.execute(_SQL.record_end, user_id, operator_id, *request, reason)
-        await transaction.execute(
-            _SQL.record_revoked_sessions, user_id, ended, operator_id, *request
-        )
+        await record_revoked(transaction, user_id, ended, "revoked", origin, actor_id=operator_id)
     return ended

@@ -169,7 +169,7 @@ WHERE user_id = $2 AND id <> $1 AND ended_at IS NULL RETURNING id
 
 -- name: record_revoked_sessions
 -- Set-based: a user may have thousands of sessions, and the account is locked meanwhile. The event
--- names the request only if its actor is the user; the audit row always does.
+-- names actor and request only if the actor is the user; the audit row always does.
 SELECT audit.record_each($3, 'session.revoked', $2, $4, $5,
                          json_build_object('reason', $6::text)),
        outbox.record_events($1, 'session.revoked', array_agg(json_build_object(
@@ -177,6 +177,7 @@ SELECT audit.record_each($3, 'session.revoked', $2, $4, $5,
            'created_at', ledger.format_timestamp(s.created_at),
            'ended_at', ledger.format_timestamp(s.ended_at),
            'reason', s.end_reason) ORDER BY s.id),
-       $3, CASE WHEN $3 IS NOT NULL THEN $4 END, '{"ended_at":null,"reason":null}')
+       CASE WHEN $3 = $1 THEN $3 END, CASE WHEN $3 = $1 THEN $4 END,
+       '{"ended_at":null,"reason":null}')
 FROM identity.sessions s WHERE s.id = ANY ($2)
 HAVING count(*) > 0

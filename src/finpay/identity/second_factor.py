@@ -9,12 +9,13 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from secrets import token_bytes, token_urlsafe
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import pyotp
 
 from finpay import ids
@@ -111,6 +112,19 @@ class SecondFactor:
             raise await self._refusal(user_id, origin)
         return ended
 
+    async def reset(
+        self, user_id: UUID, operator_id: UUID, reason: str, origin: RequestOrigin
+    ) -> list[UUID] | None:
+        """As `disable`, by an operator without a code. None if there is no such user."""
+        async with self._database.transaction() as transaction:
+            user = await transaction.fetch_one(_SQL.lock_user, user_id)
+            if user is None:
+                return None
+            if not user["second_factor"]:
+                raise validation_failed("The second factor is off.")
+            detail = {"reason": reason}
+            return await remove(transaction, user_id, origin, actor_id=operator_id, detail=detail)
+
     async def require(self, user_id: UUID, code: str | None, origin: RequestOrigin) -> None:
         """A code from a user who has a second factor, for what a session alone may not do.
 
@@ -182,7 +196,12 @@ class SecondFactor:
 
 
 async def remove(
-    transaction: Executor, user_id: UUID, origin: RequestOrigin, *, actor_id: UUID | None
+    transaction: Executor,
+    user_id: UUID,
+    origin: RequestOrigin,
+    *,
+    actor_id: UUID | None,
+    detail: Mapping[str, str] | None = None,
 ) -> list[UUID]:
     """Takes away a user's second factor and ends all sessions, whose tokens say that there is one.
 
@@ -195,6 +214,7 @@ async def remove(
         origin.request_id,
         origin.address,
         ids.new_uuid(),
+        None if detail is None else msgspec.json.encode(detail).decode(),
     )
     reason = "second_factor_changed"
     rows = await transaction.fetch(_SQL.revoke_all_sessions, user_id, reason)

@@ -38,7 +38,7 @@ WITH confirmed AS (
 UPDATE identity.users SET second_factor = true FROM recorded WHERE id = $1
 
 -- name: disable_second_factor
--- With its recovery codes, and a mail to the user. $2: the actor, null for an operator.
+-- With its recovery codes, and a mail to the user. $2: the actor, null for the command line; $6: the reason of an operator, null otherwise.
 WITH deleted AS (
     DELETE FROM identity.second_factors WHERE user_id = $1
 ), challenges AS (
@@ -46,7 +46,7 @@ WITH deleted AS (
 ), mailed AS (
     INSERT INTO mail.messages (id, user_id, kind) VALUES ($5, $1, 'second_factor_disabled')
 ), recorded AS (
-    SELECT audit.record($2, 'second_factor.disabled', $1, $3, $4)
+    SELECT audit.record($2, 'second_factor.disabled', $1, $3, $4, $6)
 )
 UPDATE identity.users SET second_factor = false FROM recorded WHERE id = $1
 

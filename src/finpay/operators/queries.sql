@@ -3,7 +3,8 @@
 
 -- name: list_users
 -- Those whose account is not active have an index of their own.
-SELECT u.id, u.email, u.name, u.role, a.id AS account_id, a.status, a.currency, u.created_at
+SELECT u.id, u.email, u.name, u.role, a.id AS account_id, a.status, a.currency, u.created_at,
+       u.email_verified_at IS NOT NULL AS email_verified, u.second_factor
 FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
 WHERE u.id < $1
   AND ($2::text IS NULL OR u.email = $2)
@@ -12,7 +13,8 @@ ORDER BY u.id DESC
 LIMIT $4
 
 -- name: list_users_not_active
-SELECT u.id, u.email, u.name, u.role, a.id AS account_id, a.status, a.currency, u.created_at
+SELECT u.id, u.email, u.name, u.role, a.id AS account_id, a.status, a.currency, u.created_at,
+       u.email_verified_at IS NOT NULL AS email_verified, u.second_factor
 FROM ledger.accounts a JOIN identity.users u ON u.id = a.user_id
 WHERE a.user_id < $1
   AND ($2::text IS NULL OR u.email = $2)
@@ -21,7 +23,8 @@ ORDER BY a.user_id DESC
 LIMIT $4
 
 -- name: get_user
-SELECT u.id, u.email, u.name, u.role, a.id AS account_id, a.status, a.currency, u.created_at
+SELECT u.id, u.email, u.name, u.role, a.id AS account_id, a.status, a.currency, u.created_at,
+       u.email_verified_at IS NOT NULL AS email_verified, u.second_factor
 FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
 WHERE u.id = $1
 

@@ -37,6 +37,8 @@ class OperatorUser(Struct, frozen=True):
     id: str
     object: Literal["user"]
     email: str
+    email_verified: bool
+    second_factor: bool
     name: str | None
     role: Role
     account_id: str
@@ -169,6 +171,8 @@ def user(row: users.OperatorUser) -> OperatorUser:
         id=ids.encode("usr", row.id),
         object="user",
         email=row.email,
+        email_verified=row.email_verified,
+        second_factor=row.second_factor,
         name=row.name,
         role=row.role,
         account_id=ids.encode("acc", row.account_id),

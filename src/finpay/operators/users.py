@@ -25,6 +25,8 @@ class OperatorUser:
     status: str
     currency: str
     created_at: datetime
+    email_verified: bool
+    second_factor: bool
 
 
 async def page(

@@ -1,6 +1,6 @@
 """Handlers of what operators do. The ledger decides, and stores the response with the key."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -91,12 +91,32 @@ async def set_limits(services: Services, context: Context) -> Response:
 
 async def end_sessions(services: Services, context: Context) -> Response:
     """The user has to log in again, on every process."""
-    user_id, caller = _target(context, "usr"), context.caller
-    if user_id == caller.user_id:
-        raise FinPayError(*OPERATOR_REFUSALS[Outcome.FORBIDDEN])
+    user_id = _other_user(context)
     ended = await operator_sessions.end_all(
-        services.database, user_id, caller.user_id, context.command.reason, context.origin
+        services.database, user_id, context.caller.user_id, context.command.reason, context.origin
     )
+    return await _ended(services, user_id, ended)
+
+
+async def reset_second_factor(services: Services, context: Context) -> Response:
+    """For a user who has lost it. The user logs in with the password alone, and is told by mail."""
+    user_id = _other_user(context)
+    ended = await services.identity.second_factor.reset(
+        user_id, context.caller.user_id, context.command.reason, context.origin
+    )
+    return await _ended(services, user_id, ended)
+
+
+def _other_user(context: Context) -> UUID:
+    """The user of the path. 403 for oneself."""
+    user_id = _target(context, "usr")
+    if user_id == context.caller.user_id:
+        raise FinPayError(*OPERATOR_REFUSALS[Outcome.FORBIDDEN])
+    return user_id
+
+
+async def _ended(services: Services, user_id: UUID, ended: Sequence[UUID] | None) -> Response:
+    """204 once the sessions have ended on every process; 404 if there is no such user."""
     if ended is None:
         raise _absent()
     await services.gate.end_sessions(ids.encode("usr", user_id), session_ids(ended))

@@ -64,7 +64,9 @@ async def retrieve_account(services: Services, context: Context) -> Response:
     user = resources.user(owner)
     body = schemas.OperatorAccount(
         **{name: getattr(shown, name) for name in shown.__struct_fields__},
-        user=User(user.id, user.object, user.email, user.name, user.created_at),
+        user=User(
+            user.id, user.object, user.email, user.name, user.email_verified, user.created_at
+        ),
         entries=[entry(row, shown.currency) for row in entries],
         holds=[resources.hold(row) for row in held],
         freezes=[resources.status_change(row) for row in freezes],
