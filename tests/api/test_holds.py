@@ -121,7 +121,7 @@ def test_captures_in_part_leave_it_open_until_the_last(api: Api) -> None:
     assert members["status_now"] == "captured"
 
 
-@pytest.mark.contract("8.2.4", "8.2.5")
+@pytest.mark.contract("7.1.3", "8.2.4", "8.2.5")
 def test_the_receiver_alone_voids_and_captures(api: Api) -> None:
     alice, bob, carol = api.user(1_000), api.user(), api.user()
     path = f"/holds/{make_hold(alice, bob, 100)['id']}"
@@ -210,4 +210,3 @@ def test_the_list_is_newest_first_and_filtered(api: Api) -> None:
 
 def _list(user: User, **filters: object) -> Any:
     return user.get("/holds", **filters).json()["data"]
-

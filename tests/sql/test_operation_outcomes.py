@@ -229,7 +229,11 @@ async def test_every_outcome_alone(bank: Bank, mode: Mode, outcome: Outcome) -> 
 @pytest.mark.contract("7.1.1")
 def test_the_table_of_the_contract_is_the_one_that_is_tested() -> None:
     table = re.findall(r"^\| `(\w+)` \| (.+) \|$", CONTRACT.read_text("utf-8"), re.MULTILINE)
-    rows = {name: [each.strip() for each in cells.split("|")] for name, cells in table if name in set(Outcome)}
+    rows = {
+        name: [each.strip() for each in cells.split("|")]
+        for name, cells in table
+        if name in set(Outcome)
+    }
     assert list(rows) == list(Outcome)
     for column, (mode, outcomes) in enumerate(OUTCOMES.items(), 1):
         named = [name for name, cells in rows.items() if cells[column] == "x"]
