@@ -1,6 +1,7 @@
 """Holds over HTTP: made by the payer, captured or voided by the receiver."""
 
 import re
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
@@ -59,6 +60,8 @@ def account(user: User) -> tuple[int, int, int]:
 def test_a_hold_is_made_read_captured_and_read_again(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
     made = make_hold(alice, bob, 600, description="Room", metadata={"room": "7"})
+    lasts = [datetime.fromisoformat(made[name]) for name in ("created_at", "expires_at")]
+    assert lasts[1] - lasts[0] == timedelta(days=7)
     assert (made["status"], made["direction"], made["remaining"]) == ("open", "sent", 600)
     assert account(alice) == (1_000, 600, 400)
     assert hold(alice.get(f"/holds/{made['id']}")) == made
