@@ -1,6 +1,7 @@
 """Holds over HTTP: made by the payer, captured or voided by the receiver."""
 
 import re
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
@@ -59,6 +60,8 @@ def account(user: User) -> tuple[int, int, int]:
 def test_a_hold_is_made_read_captured_and_read_again(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
     made = make_hold(alice, bob, 600, description="Room", metadata={"room": "7"})
+    lasts = [datetime.fromisoformat(made[name]) for name in ("created_at", "expires_at")]
+    assert lasts[1] - lasts[0] == timedelta(days=7)
     assert (made["status"], made["direction"], made["remaining"]) == ("open", "sent", 600)
     assert account(alice) == (1_000, 600, 400)
     assert hold(alice.get(f"/holds/{made['id']}")) == made
@@ -121,7 +124,7 @@ def test_captures_in_part_leave_it_open_until_the_last(api: Api) -> None:
     assert members["status_now"] == "captured"
 
 
-@pytest.mark.contract("8.2.4", "8.2.5")
+@pytest.mark.contract("7.1.3", "8.2.4", "8.2.5")
 def test_the_receiver_alone_voids_and_captures(api: Api) -> None:
     alice, bob, carol = api.user(1_000), api.user(), api.user()
     path = f"/holds/{make_hold(alice, bob, 100)['id']}"
