@@ -25,6 +25,8 @@ RUNNER: Final = "src/finpay/ledger/schedule_runner.py"
 VERIFY: Final = "src/finpay/ledger/verify_operations.sql"
 
 HOLD_TESTS: Final = "tests/sql/test_holds.py"
+REFUND_TESTS: Final = "tests/api/test_refunds.py"
+WITHDRAWAL_TESTS: Final = "tests/sql/test_withdrawals.py"
 OUTCOME_TESTS: Final = "tests/sql/test_operation_outcomes.py"
 EXPIRY_TESTS: Final = "tests/sql/test_hold_expiry.py"
 RACE_TESTS: Final = "tests/sql/test_operation_races.py"
@@ -58,7 +60,7 @@ OPERATION_MUTANTS: Final = (
     Mutant("any transaction is refunded", OPERATIONS, "t.status::text, t.type = 'transfer',",
            "t.status::text, true,", OUTCOME_TESTS),
     Mutant("a failed transaction is refunded", OPERATIONS, "AND t.status <> 'failed'\n", "\n",
-           OUTCOME_TESTS),
+           REFUND_TESTS),
     Mutant("a reversed transaction stays completed", DECISIONS,
            "THEN 'reversed' ELSE 'completed' END", "THEN 'completed' ELSE 'completed' END",
            RACE_TESTS),
@@ -79,7 +81,7 @@ OPERATION_MUTANTS: Final = (
            "caller_frozen, caller_available, within_limits);", RACE_TESTS),
     Mutant("others cancel a withdrawal", OPERATIONS,
            "AND w.account_id = account_ids[q.sender] AND w.id = q.id", "AND w.id = q.id",
-           OUTCOME_TESTS),
+           WITHDRAWAL_TESTS),
     Mutant("a withdrawal is over the limit", OUTCOMES,
            "WHEN frozen THEN 'account_frozen'::ledger.outcome\n"
            "    WHEN NOT within_limits THEN 'limit_exceeded'",
@@ -140,7 +142,7 @@ OPERATION_MUTANTS: Final = (
            "HAVING count(*) > max_open", REQUEST_TESTS),
     Mutant("a request expires before its time", REQUEST_CHANGES,
            "AND r.expires_at <= clock_timestamp()", "AND r.expires_at IS NOT NULL",
-           "tests/delivery/test_expiry_worker.py"),
+           "tests/sql/test_payment_request_expiry.py"),
     # Schedules.
     Mutant("an occurrence is run twice", RUNS, "        AND s.next_occurrence = u.number\n", "\n",
            RUN_TESTS),
