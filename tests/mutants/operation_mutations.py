@@ -30,6 +30,7 @@ WITHDRAWAL_TESTS: Final = "tests/sql/test_withdrawals.py"
 OUTCOME_TESTS: Final = "tests/sql/test_operation_outcomes.py"
 EXPIRY_TESTS: Final = "tests/sql/test_hold_expiry.py"
 RACE_TESTS: Final = "tests/sql/test_operation_races.py"
+RUN_RACES: Final = "tests/sql/test_schedule_races.py"
 RUN_TESTS: Final = "tests/sql/test_schedule_runs.py"
 REQUEST_TESTS: Final = "tests/api/test_payment_requests.py"
 PAYMENT_TESTS: Final = "tests/api/test_payments_of_requests.py"
@@ -95,7 +96,8 @@ OPERATION_MUTANTS: Final = (
            "WHEN taken.transaction_id IS NOT NULL OR taken.approval_id <> approval.id",
            "WHEN taken.approval_id <> approval.id", OPERATOR_TESTS),
     # Limits.
-    Mutant("the daily limit forgets today", OUTCOMES, "COALESCE(sent + amount <= limit_daily, true)",
+    Mutant("the daily limit forgets today", OUTCOMES,
+           "COALESCE(sent + amount <= limit_daily, true)",
            "COALESCE(amount <= limit_daily, true)", HOLD_TESTS),
     Mutant("transfers do not count in the limit", DECIDE,
            "sents[s] := LEAST(sents[s] + amount, max_sent);", "", HOLD_TESTS),
@@ -148,7 +150,7 @@ OPERATION_MUTANTS: Final = (
            RUN_TESTS),
     Mutant("a paused schedule runs", RUNS, "WHERE s.status = 'active' AND s.next_at <= moment",
            "WHERE s.next_at <= moment", RUN_TESTS),
-    Mutant("a schedule runs too early", RUNS, "AND s.next_at <= moment AND", "AND", RUN_TESTS),
+    Mutant("a schedule runs too early", RUNS, "AND s.next_at <= moment AND", "AND", RUN_RACES),
     Mutant("four failures pause a schedule", RUNS, "max_failures CONSTANT integer := 3",
            "max_failures CONSTANT integer := 4", RUN_TESTS),
     Mutant("until is exclusive", SCHEDULE_CHANGES, "schedule.next_at > schedule.until",

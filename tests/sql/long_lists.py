@@ -25,7 +25,8 @@ _FROM: Final = """
 FROM generate_series(1, $4) n
 CROSS JOIN LATERAL (
     SELECT (lpad(to_hex(n), 12, '0') || '7000800000000000abc' || side)::uuid AS id,
-           CASE side WHEN '0' THEN $1 ELSE (ARRAY(SELECT id FROM others))[1 + n % 5000] END AS owner,
+           CASE side WHEN '0' THEN $1
+                     ELSE (ARRAY(SELECT id FROM others))[1 + n % 5000] END AS owner,
            CASE WHEN n % 100000 = 7 THEN $3 ELSE $2 END AS other,
            n % 100000 = 7 AS is_rare, n % 2 = 0 AS is_sent,
            timestamptz '2026-01-01' + n * interval '1 second' AS made_at
