@@ -25,9 +25,12 @@ RUNNER: Final = "src/finpay/ledger/schedule_runner.py"
 VERIFY: Final = "src/finpay/ledger/verify_operations.sql"
 
 HOLD_TESTS: Final = "tests/sql/test_holds.py"
+REFUND_TESTS: Final = "tests/api/test_refunds.py"
+WITHDRAWAL_TESTS: Final = "tests/sql/test_withdrawals.py"
 OUTCOME_TESTS: Final = "tests/sql/test_operation_outcomes.py"
 EXPIRY_TESTS: Final = "tests/sql/test_hold_expiry.py"
 RACE_TESTS: Final = "tests/sql/test_operation_races.py"
+RUN_RACES: Final = "tests/sql/test_schedule_races.py"
 RUN_TESTS: Final = "tests/sql/test_schedule_runs.py"
 REQUEST_TESTS: Final = "tests/api/test_payment_requests.py"
 PAYMENT_TESTS: Final = "tests/api/test_payments_of_requests.py"
@@ -58,7 +61,7 @@ OPERATION_MUTANTS: Final = (
     Mutant("any transaction is refunded", OPERATIONS, "t.status::text, t.type = 'transfer',",
            "t.status::text, true,", OUTCOME_TESTS),
     Mutant("a failed transaction is refunded", OPERATIONS, "AND t.status <> 'failed'\n", "\n",
-           OUTCOME_TESTS),
+           REFUND_TESTS),
     Mutant("a reversed transaction stays completed", DECISIONS,
            "THEN 'reversed' ELSE 'completed' END", "THEN 'completed' ELSE 'completed' END",
            RACE_TESTS),
@@ -79,7 +82,7 @@ OPERATION_MUTANTS: Final = (
            "caller_frozen, caller_available, within_limits);", RACE_TESTS),
     Mutant("others cancel a withdrawal", OPERATIONS,
            "AND w.account_id = account_ids[q.sender] AND w.id = q.id", "AND w.id = q.id",
-           OUTCOME_TESTS),
+           WITHDRAWAL_TESTS),
     Mutant("a withdrawal is over the limit", OUTCOMES,
            "WHEN frozen THEN 'account_frozen'::ledger.outcome\n"
            "    WHEN NOT within_limits THEN 'limit_exceeded'",
@@ -93,7 +96,8 @@ OPERATION_MUTANTS: Final = (
            "WHEN taken.transaction_id IS NOT NULL OR taken.approval_id <> approval.id",
            "WHEN taken.approval_id <> approval.id", OPERATOR_TESTS),
     # Limits.
-    Mutant("the daily limit forgets today", OUTCOMES, "COALESCE(sent + amount <= limit_daily, true)",
+    Mutant("the daily limit forgets today", OUTCOMES,
+           "COALESCE(sent + amount <= limit_daily, true)",
            "COALESCE(amount <= limit_daily, true)", HOLD_TESTS),
     Mutant("transfers do not count in the limit", DECIDE,
            "sents[s] := LEAST(sents[s] + amount, max_sent);", "", HOLD_TESTS),
@@ -140,13 +144,13 @@ OPERATION_MUTANTS: Final = (
            "HAVING count(*) > max_open", REQUEST_TESTS),
     Mutant("a request expires before its time", REQUEST_CHANGES,
            "AND r.expires_at <= clock_timestamp()", "AND r.expires_at IS NOT NULL",
-           "tests/delivery/test_expiry_worker.py"),
+           "tests/sql/test_payment_request_expiry.py"),
     # Schedules.
     Mutant("an occurrence is run twice", RUNS, "        AND s.next_occurrence = u.number\n", "\n",
            RUN_TESTS),
     Mutant("a paused schedule runs", RUNS, "WHERE s.status = 'active' AND s.next_at <= moment",
            "WHERE s.next_at <= moment", RUN_TESTS),
-    Mutant("a schedule runs too early", RUNS, "AND s.next_at <= moment AND", "AND", RUN_TESTS),
+    Mutant("a schedule runs too early", RUNS, "AND s.next_at <= moment AND", "AND", RUN_RACES),
     Mutant("four failures pause a schedule", RUNS, "max_failures CONSTANT integer := 3",
            "max_failures CONSTANT integer := 4", RUN_TESTS),
     Mutant("until is exclusive", SCHEDULE_CHANGES, "schedule.next_at > schedule.until",

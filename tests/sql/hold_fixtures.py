@@ -52,6 +52,11 @@ async def hold_since_yesterday(bank: Bank, hold_id: UUID) -> None:
     await _change(bank, _YESTERDAY, hold_id)
 
 
+async def withdrawal_since_yesterday(bank: Bank, withdrawal_id: UUID) -> None:
+    age = "UPDATE ledger.withdrawals SET created_at = created_at - interval '1 day' WHERE id = $1"
+    await _change(bank, age, withdrawal_id)
+
+
 async def hold_many(bank: Bank, receiver: Holder, *, senders: int, of_each: int) -> None:
     """Holds of 1 that are due, without the events and keys of their creation."""
     await _change(bank, _MANY, receiver.account_id, senders, of_each)

@@ -13,7 +13,7 @@ import pytest
 
 from finpay import ids
 from finpay.db import queries
-from finpay.ledger import holds, verify
+from finpay.ledger import holds, reads, verify
 from finpay.ledger import operator_commands as commands
 from finpay.statements.reads import StatementReads
 from tests.sql.hold_fixtures import end_holds
@@ -35,6 +35,7 @@ MAX_BUFFERS: Final = 150  # 20 look-ups of four pages each, and what the account
 PAGE: Final = 1_000
 
 _SQL: Final = queries.load("finpay.statements")
+_LEDGER: Final = queries.load("finpay.ledger")
 _MILLION: Final = """
 INSERT INTO ledger.entries (account_id, transaction_id, version, sequence, amount, balance_after,
                             created_at)
@@ -206,6 +207,23 @@ async def test_version_of_a_moment_is_found_by_twenty_look_ups(million: Holder, 
     assert '"Seq Scan"' not in plan_text
     assert buffers(plan_text) <= MAX_BUFFERS
     assert plan["Node Type"] == "Result"
+
+
+@pytest.mark.contract("1.2.3")
+async def test_entries_of_a_period_are_a_range(million: Holder, bank: Bank) -> None:
+    """The list of entries reads its page, however long ago the period was."""
+    first, last = FIRST + timedelta(seconds=100), FIRST + timedelta(seconds=100 + PAGE)
+    async with bank.app.transaction() as connection:
+        plan = await plan_of(
+            connection, _LEDGER.list_entries, million.account_id, 2**63 - 1, first, last, 2 * PAGE
+        )
+    assert rows_read(plan) == {"entries_pkey": PAGE}
+    found = await reads.entries(
+        bank.app, million.account_id, before_version=None, created_from=first, created_to=last,
+        limit=2 * PAGE,
+    )  # fmt: skip
+    times = [entry.created_at for entry in found]
+    assert (times[-1], times[0], len(times)) == (first, last - timedelta(seconds=1), PAGE)
 
 
 async def test_page_of_a_statement_reads_its_entries_alone(million: Holder, bank: Bank) -> None:

@@ -2,7 +2,7 @@
 see posting.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,11 +10,11 @@ from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Database
+from finpay.ledger.scanned_pages import LAST_ID, ScannedPage, scanned_page
 
 EXPIRE_AT_ONCE: Final = 500  # rows of one commit, which holds the locks of their accounts
 
 _SQL: Final = queries.load("finpay.ledger", "holds.sql")
-_LAST: Final = UUID(int=2**128 - 1)  # above every id: the first page
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ async def get(database: Database, hold_id: UUID, account_id: UUID) -> Hold | Non
 
 async def page(
     database: Database, account_id: UUID, *, before: UUID | None, filters: Filters, limit: int
-) -> Sequence[Hold]:
+) -> ScannedPage[Hold]:
     """Newest first, at most `limit`, all before an id."""
     rows = await database.fetch(
         _SQL.list_holds,
         account_id,
-        before or _LAST,
+        before or LAST_ID,
         filters.direction,
         filters.status,
         filters.counterparty_id,
@@ -66,7 +66,10 @@ async def page(
         filters.created_to,
         limit,
     )
-    return [Hold(*row) for row in rows]
+    found = [Hold(*row) for row in rows]
+    return await scanned_page(
+        database, _SQL.get_scanned_hold, account_id, before, found, limit=limit
+    )
 
 
 async def expire(database: Database, wake: Callable[[], None]) -> int:

@@ -64,8 +64,7 @@ SELECT p.id, p.requester_id, u.name AS requester_name, p.amount, p.currency, p.p
             ELSE p.status::text END AS status,
        p.description, p.metadata, p.transaction_id, p.expires_at, p.created_at,
        CASE WHEN p.is_sent THEN 'sent' ELSE 'received' END AS caller
-FROM page p
+FROM (SELECT * FROM page ORDER BY created_at DESC, id DESC LIMIT $6) p
 JOIN ledger.accounts a ON a.id = p.requester_id
 JOIN identity.users u ON u.id = a.user_id
 ORDER BY p.created_at DESC, p.id DESC
-LIMIT $6

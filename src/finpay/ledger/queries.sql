@@ -4,12 +4,13 @@ SELECT user_id, id, balance, held, currency, status, version, sequence,
 FROM ledger.accounts a WHERE user_id = ANY($1::uuid[])
 
 -- name: list_entries
--- Newest first, before a version; one more than the page shows whether there are more.
+-- Newest first, before a version; one more than the page shows whether there are more. Times rise
+-- with versions, so a period is a range of versions: see ledger.version_at.
 SELECT e.account_id, e.transaction_id, e.version, e.amount, e.balance_after, e.created_at
 FROM ledger.entries e
-WHERE e.account_id = $1 AND e.version < $2
-  AND ($3::timestamptz IS NULL OR e.created_at >= $3)
-  AND ($4::timestamptz IS NULL OR e.created_at < $4)
+WHERE e.account_id = $1
+  AND e.version < LEAST($2, ledger.version_at($1, $4::timestamptz - interval '1 microsecond') + 1)
+  AND e.version > COALESCE(ledger.version_at($1, $3::timestamptz - interval '1 microsecond'), 0)
 ORDER BY e.version DESC
 LIMIT $5
 

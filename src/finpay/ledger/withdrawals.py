@@ -1,6 +1,5 @@
 """Withdrawals as their owner reads them. The ledger makes and changes them: see posting.py."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -8,9 +7,9 @@ from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Database
+from finpay.ledger.scanned_pages import LAST_ID, ScannedPage, scanned_page
 
 _SQL: Final = queries.load("finpay.ledger", "withdrawals.sql")
-_LAST: Final = UUID(int=2**128 - 1)  # above every id: the first page
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,10 @@ async def get(database: Database, withdrawal_id: UUID, account_id: UUID) -> With
 
 async def page(
     database: Database, account_id: UUID, *, before: UUID | None, status: str | None, limit: int
-) -> Sequence[Withdrawal]:
+) -> ScannedPage[Withdrawal]:
     """Newest first, at most `limit`, all before an id."""
-    rows = await database.fetch(_SQL.list_withdrawals, account_id, before or _LAST, status, limit)
-    return [Withdrawal(*row) for row in rows]
+    rows = await database.fetch(_SQL.list_withdrawals, account_id, before or LAST_ID, status, limit)
+    found = [Withdrawal(*row) for row in rows]
+    return await scanned_page(
+        database, _SQL.get_scanned_withdrawal, account_id, before, found, limit=limit
+    )

@@ -4,7 +4,7 @@ import msgspec
 
 from finpay import ids
 from finpay.edge.handlers import dry_runs, operations
-from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.handlers.lists import id_position, limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
@@ -80,7 +80,7 @@ async def list_(services: Services, context: Context) -> Response:
     parameters.pop("limit", None)
     cursor = parameters.pop("cursor", None)
     owner = context.caller.account_id
-    rows = await holds.page(
+    found = await holds.page(
         services.database,
         owner,
         before=None if cursor is None else pagination.position_to_uuid(cursor),
@@ -90,8 +90,9 @@ async def list_(services: Services, context: Context) -> Response:
     return list_response(
         context,
         responses.HoldList,
-        rows,
+        found.rows,
         resource=lambda row: resources.hold(row, owner),
         codec=pagination.HOLDS,
         position=lambda row: pagination.uuid_to_position(row.id),
+        scanned_to=id_position(found.scanned_to),
     )

@@ -5,7 +5,13 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from finpay.edge.request.model import Context
-from finpay.edge.request.pagination import DEFAULT_LIMIT, CursorCodec, link, position_to_uuid
+from finpay.edge.request.pagination import (
+    DEFAULT_LIMIT,
+    CursorCodec,
+    link,
+    position_to_uuid,
+    uuid_to_position,
+)
 from finpay.edge.response import Response
 from finpay.edge.schemas.responses import encode
 
@@ -22,6 +28,11 @@ def id_before(context: Context) -> UUID | None:
     """Of a list that is ordered by id: the last id of the page before; None on the first page."""
     position = context.parameters.get("cursor")
     return None if position is None else position_to_uuid(position)
+
+
+def id_position(last: UUID | None) -> tuple[int, ...] | None:
+    """Of a list that is ordered by id: the position after this one."""
+    return None if last is None else uuid_to_position(last)
 
 
 def list_response(

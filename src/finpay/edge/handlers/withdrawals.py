@@ -4,7 +4,7 @@ import msgspec
 
 from finpay import ids
 from finpay.edge.handlers import operations
-from finpay.edge.handlers.lists import limit_of, list_response
+from finpay.edge.handlers.lists import id_position, limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
@@ -55,7 +55,7 @@ async def retrieve(services: Services, context: Context) -> Response:
 
 async def list_(services: Services, context: Context) -> Response:
     cursor = context.parameters.get("cursor")
-    rows = await withdrawals.page(
+    found = await withdrawals.page(
         services.database,
         context.caller.account_id,
         before=None if cursor is None else pagination.position_to_uuid(cursor),
@@ -65,8 +65,9 @@ async def list_(services: Services, context: Context) -> Response:
     return list_response(
         context,
         responses.WithdrawalList,
-        rows,
+        found.rows,
         resource=resources.withdrawal,
         codec=pagination.WITHDRAWALS,
         position=lambda row: pagination.uuid_to_position(row.id),
+        scanned_to=id_position(found.scanned_to),
     )
