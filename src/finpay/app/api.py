@@ -65,13 +65,7 @@ async def _open_services(
     health_pool = Database(read.database_url, size=1)
     notify_pool = Database(read.database_url, size=1)
     notifier, operators = Notifier(notify_pool), _operators(read)
-    identity = Identity(
-        database,
-        Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
-        Signer(read.jwt_secrets, read.access_token_ttl_s),
-        refresh_ttl_s=read.refresh_token_ttl_s,
-        limits=read.limits_of,
-    )
+    identity = _identity(database, read)
     gate = components.gate(read, identity.confirm)
     preflight_check = partial(_preflight, health_pool, operators, read, on_refused)
     health = HealthMonitor(health_pool, gate, preflight_check)
@@ -106,6 +100,16 @@ async def _open_services(
         _tune_garbage_collection()
         yield services
         await _close(stack)
+
+
+def _identity(database: Database, read: Settings) -> Identity:
+    return Identity(
+        database,
+        Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
+        Signer(read.jwt_secrets, read.access_token_ttl_s),
+        refresh_ttl_s=read.refresh_token_ttl_s,
+        limits=read.limits_of,
+    )
 
 
 def _operators(read: Settings) -> Database | None:
