@@ -44,6 +44,7 @@ class World:
         bodies: dict[str, dict[str, Any]] = {
             "POST /auth/password": {"current_password": PASSWORD, "new_password": PASSWORD},
             "POST /api_keys": {"name": "k", "scopes": ["account:read"], "password": PASSWORD},
+            "POST /accounts/close": {"password": PASSWORD},
             "PATCH /accounts": {"limits": {"single": 10**6}},
             "POST /transactions": to_other,
             "POST /transactions/batch": {"mode": "atomic", "transactions": [to_other]},
@@ -144,7 +145,7 @@ def _of_operators(world: World, operator: User) -> dict[str, str]:
     received = other.send(owner, 100, _key()).json()["id"]
     hold = _made(other, "/holds", receiver_id=owner.account_id, amount=10)
     paid, rejected = (withdrawal(owner, 1, _key())["id"] for _ in range(2))
-    approvals = [_pending(world.api, operator, owner) for _ in range(2)]
+    approvals = [pending_approval(world.api, operator, owner) for _ in range(2)]
     return {
         "GET /operator/users/{id}": owner.user_id,
         "POST /operator/users/{id}/end_sessions": other.user_id,
@@ -174,7 +175,7 @@ def _made(user: User, path: str, **body: Any) -> str:
     return made
 
 
-def _pending(api: Api, operator: User, account: User) -> str:
+def pending_approval(api: Api, operator: User, account: User) -> str:
     """An approval of another operator's deposit; this API needs none, so it is written."""
     approval_id = ids.new_uuid()
     api.owner(lambda database: database.execute(

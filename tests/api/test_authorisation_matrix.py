@@ -34,6 +34,7 @@ FROZEN: Final[dict[str, int]] = {
     "POST /api_keys": 201,
     "DELETE /api_keys/{id}": 204,
     "PATCH /accounts": 200,
+    "POST /accounts/close": 403,
     "POST /transactions": 403,
     "POST /transactions/batch": 403,
     "POST /transactions/{id}/refunds": 403,
@@ -61,6 +62,7 @@ FROZEN: Final[dict[str, int]] = {
 }
 # Other rows need what these end.
 LAST: Final = frozenset({"POST /operator/transactions/{id}/refunds"})
+SESSIONS_ALONE: Final = {("PATCH", "accounts"), ("POST", "accounts/close")}
 ENDS_THE_SESSION: Final = frozenset(
     {"POST /auth/logout", "DELETE /auth/sessions", "DELETE /auth/sessions/{id}"}
 )
@@ -243,7 +245,7 @@ def test_routes_of_sessions_and_keys_are_for_sessions_alone() -> None:
     for route in ROWS:
         inside = route.path.removeprefix(f"{API}/")
         of_sessions = inside.startswith(("auth/", "api_keys", "operator")) and inside != "auth/me"
-        if of_sessions or (route.method, inside) == ("PATCH", "accounts"):
+        if of_sessions or (route.method, inside) in SESSIONS_ALONE:
             assert route.scope is None, route.path
         else:
             assert route.scope is not None, route.path

@@ -131,7 +131,7 @@ BEGIN
     END IF;
     SELECT array_agg(a.id), array_agg(a.user_id), array_agg(a.balance), array_agg(a.held::bigint),
            array_agg(a.version), array_agg(a.sequence), array_agg(a.currency::text),
-           array_agg(a.status = 'frozen'), array_agg(a.public_id), array_agg(a.limit_single),
+           array_agg(a.status <> 'active'), array_agg(a.public_id), array_agg(a.limit_single),
            array_agg(a.limit_daily), array_agg(a.sent_today), array_agg(a.sent_on),
            array_agg(a.id) FILTER (WHERE a.subscribed)
     INTO account_ids, users, balances, held_amounts, versions, sequences, own_currencies, frozen,
@@ -139,6 +139,9 @@ BEGIN
     FROM (
         SELECT * FROM ledger.accounts l
         WHERE l.id = ANY (accounts || email_account_ids || payer_ids) AND l.user_id IS NOT NULL
+          -- A closed one receives nothing: it is as one that is not there.
+          AND (l.status <> 'closed' OR l.id = ANY (payer_ids)
+               OR array_position(accounts, l.id) = ANY (senders))
         ORDER BY l.id
         FOR NO KEY UPDATE
     ) a;

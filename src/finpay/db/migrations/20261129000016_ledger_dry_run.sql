@@ -72,7 +72,7 @@ BEGIN
         WHERE t.id = target.id;
     ELSE
         SELECT a.* INTO other FROM ledger.accounts a
-        WHERE a.user_id IS NOT NULL AND a.id = COALESCE(receiver_id, (
+        WHERE a.user_id IS NOT NULL AND a.status <> 'closed' AND a.id = COALESCE(receiver_id, (
             SELECT b.id FROM identity.users u JOIN ledger.accounts b ON b.user_id = u.id
             WHERE u.email = receiver_email));
     END IF;
@@ -85,14 +85,14 @@ BEGIN
         of_amount, CASE caller.sent_on WHEN today THEN caller.sent_today ELSE 0 END, single, daily);
     IF outcome IS NULL AND mode = 'transfer' THEN
         outcome := ledger.transfer_outcome(
-            of_amount, of_currency, caller.id = other.id, caller.status = 'frozen',
-            caller.currency, caller.balance - caller.held, other.status = 'frozen',
+            of_amount, of_currency, caller.id = other.id, caller.status <> 'active',
+            caller.currency, caller.balance - caller.held, other.status <> 'active',
             other.currency, other.balance, holds, within);
     ELSIF outcome IS NULL THEN
         effect := ledger.decide_operation(
             mode, of_amount, of_currency, NULL, target, caller.id = other.id,
-            caller.status = 'frozen', caller.currency, caller.balance,
-            caller.balance - caller.held, other.status = 'frozen', other.currency, other.balance,
+            caller.status <> 'active', caller.currency, caller.balance,
+            caller.balance - caller.held, other.status <> 'active', other.currency, other.balance,
             holds, within);
         outcome := effect.outcome;
     END IF;
