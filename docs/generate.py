@@ -19,6 +19,8 @@ _MEANINGS: Final = {
     "that only other drivers know, such as `channel_binding` or `schema`, are ignored.",
     "FINPAY_DATABASE_OWNER_URL": "PostgreSQL for migrations and operator commands: a login that "
     "may `SET ROLE finpay_owner`. Without it, `DATABASE_URL`.",
+    "FINPAY_DATABASE_OPERATOR_URL": "PostgreSQL for the routes of operators: a login that may "
+    "`SET ROLE finpay_operator`. Without it those that move money or change accounts are 404.",
     "REDIS_URL": "Redis 7 or Valkey 8+; `rediss://` for TLS.",
     "HOST": "The address to listen on: 127.0.0.1 in development, 0.0.0.0 in production.",
     "PORT": "The port to listen on.",
@@ -42,6 +44,7 @@ _MEANINGS: Final = {
     "FINPAY_BREACHED_PASSWORDS": "File of passwords that are refused: sorted prefixes of SHA-1 "
     "hashes in upper-case hexadecimal, all of one length, one per line.",
     "FINPAY_RATE_LIMIT_KEY": "Requests of an API key, each transfer counted, per key.",
+    "FINPAY_RATE_LIMIT_OPERATOR": "`count/seconds` or `off`: /operator, per operator or auditor.",
     "FINPAY_RATE_LIMIT_PAGES": "`count/seconds` or `off`: /docs and /openapi.json, per address.",
     "FINPAY_RATE_LIMIT_AUTH": "`count/seconds` or `off`: login, register and refresh, per "
     "address; five times as many per e-mail.",

@@ -28,6 +28,7 @@ class Code(StrEnum):
     RECEIVER_NOT_FOUND = "receiver_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     EMAIL_TAKEN = "email_taken"
+    ACCOUNT_NOT_CLOSABLE = "account_not_closable"
     REQUEST_IN_PROGRESS = "request_in_progress"
     REPLAY_IN_PROGRESS = "replay_in_progress"
     HOLD_NOT_OPEN = "hold_not_open"

@@ -122,6 +122,11 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
         "The e-mail address is already registered.",
         "Log in, or register another address.",
     ),
+    Code.ACCOUNT_NOT_CLOSABLE: ErrorSpec(
+        409,
+        "The account is not empty.",
+        "Withdraw the balance, and wait for what the member `open` names; then close it.",
+    ),
     Code.REQUEST_IN_PROGRESS: ErrorSpec(
         409,
         "A request with this idempotency key is in progress.",

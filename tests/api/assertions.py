@@ -71,6 +71,7 @@ def extensions_of(code: str) -> set[str]:
         "reference_taken": {"transaction_id"},
         "amount_too_large": {"left"},
         "limit_exceeded": {"limits"},
+        "account_not_closable": {"open"},
     }
     return extensions.get(code, set())
 

@@ -44,6 +44,7 @@ class World:
         bodies: dict[str, dict[str, Any]] = {
             "POST /auth/password": {"current_password": PASSWORD, "new_password": PASSWORD},
             "POST /api_keys": {"name": "k", "scopes": ["account:read"], "password": PASSWORD},
+            "POST /accounts/close": {"password": PASSWORD},
             "PATCH /accounts": {"limits": {"single": 10**6}},
             "POST /transactions": to_other,
             "POST /transactions/batch": {"mode": "atomic", "transactions": [to_other]},
@@ -74,42 +75,59 @@ def make_world(api: Api, operator: User) -> World:
     """A user who has one of everything, and is a party of it where there are two."""
     owner, other = api.user(10_000), api.user(10_000)
     world = World(api, owner, other)
-    received = other.send(owner, 100, _key()).json()["id"]
-    holds = [_made(other, "/holds", receiver_id=owner.account_id, amount=10) for _ in range(3)]
-    withdrawals = [withdrawal(owner, 1, _key())["id"] for _ in range(4)]
-    asked = [_made(owner, "/payment_requests", amount=1, payer_email=other.email)] * 1
-    to_pay = [_made(other, "/payment_requests", amount=1, payer_email=owner.email)
-              for _ in range(2)]  # fmt: skip
-    start = (datetime.now(UTC) + timedelta(days=9)).isoformat()
-    plan = {"receiver_id": other.account_id, "amount": 1, "start_at": start}
-    schedules = [_made(owner, "/schedules", **plan) for _ in range(3)]
-    assert owner.post(f"/schedules/{schedules[1]}/pause").status == 200
-    endpoint = _made(owner, "/webhook_endpoints", **ENDPOINT)
-    doomed = _made(owner, "/webhook_endpoints", **ENDPOINT)
-    ping = owner.post(f"/webhook_endpoints/{endpoint}/test").json()["id"]
-    event = owner.get("/events").json()["data"][0]["id"]
-    session = owner.get("/auth/sessions").json()["data"][0]["id"]
-    approvals = [_pending(api, operator, owner) for _ in range(2)]
     world.ids = {
-        "DELETE /auth/sessions/{id}": session,
+        "DELETE /auth/sessions/{id}": owner.get("/auth/sessions").json()["data"][0]["id"],
         "DELETE /api_keys/{id}": key_of(owner, scopes=["account:read"])["id"],
+        "GET /events/{id}": owner.get("/events").json()["data"][0]["id"],
+        **_of_money(owner, other),
+        **_of_requests(owner, other),
+        **_of_webhooks(owner),
+        **_of_operators(world, operator),
+    }
+    return world
+
+
+def _of_money(owner: User, other: User) -> dict[str, str]:
+    received = other.send(owner, 100, _key()).json()["id"]
+    holds = [_made(other, "/holds", receiver_id=owner.account_id, amount=10) for _ in range(2)]
+    pending = withdrawal(owner, 1, _key())["id"]
+    return {
         "GET /transactions/{id}": received,
         "POST /transactions/{id}/refunds": received,
         "GET /holds/{id}": holds[0],
         "POST /holds/{id}/capture": holds[0],
         "POST /holds/{id}/void": holds[1],
-        "GET /withdrawals/{id}": withdrawals[0],
-        "POST /withdrawals/{id}/cancel": withdrawals[0],
-        "GET /payment_requests/{id}": asked[0],
-        "GET /payment_requests/{id}/qr": asked[0],
-        "POST /payment_requests/{id}/pay": to_pay[0],
-        "POST /payment_requests/{id}/cancel": asked[0],
-        "POST /payment_requests/{id}/decline": to_pay[1],
-        "GET /schedules/{id}": schedules[0],
-        "POST /schedules/{id}/pause": schedules[0],
-        "POST /schedules/{id}/resume": schedules[1],
-        "POST /schedules/{id}/cancel": schedules[2],
-        "GET /events/{id}": event,
+        "GET /withdrawals/{id}": pending,
+        "POST /withdrawals/{id}/cancel": pending,
+    }
+
+
+def _of_requests(owner: User, other: User) -> dict[str, str]:
+    asked = _made(owner, "/payment_requests", amount=1, payer_email=other.email)
+    to_pay, to_decline = (
+        _made(other, "/payment_requests", amount=1, payer_email=owner.email) for _ in range(2)
+    )
+    start = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    plan = {"receiver_id": other.account_id, "amount": 1, "start_at": start}
+    active, paused, doomed = (_made(owner, "/schedules", **plan) for _ in range(3))
+    assert owner.post(f"/schedules/{paused}/pause").status == 200
+    return {
+        "GET /payment_requests/{id}": asked,
+        "GET /payment_requests/{id}/qr": asked,
+        "POST /payment_requests/{id}/pay": to_pay,
+        "POST /payment_requests/{id}/cancel": asked,
+        "POST /payment_requests/{id}/decline": to_decline,
+        "GET /schedules/{id}": active,
+        "POST /schedules/{id}/pause": active,
+        "POST /schedules/{id}/resume": paused,
+        "POST /schedules/{id}/cancel": doomed,
+    }
+
+
+def _of_webhooks(owner: User) -> dict[str, str]:
+    endpoint, doomed = (_made(owner, "/webhook_endpoints", **ENDPOINT) for _ in range(2))
+    ping = owner.post(f"/webhook_endpoints/{endpoint}/test").json()["id"]
+    return {
         "GET /webhook_endpoints/{id}": endpoint,
         "PATCH /webhook_endpoints/{id}": endpoint,
         "DELETE /webhook_endpoints/{id}": doomed,
@@ -119,24 +137,35 @@ def make_world(api: Api, operator: User) -> World:
         "POST /webhook_endpoints/{id}/replay": endpoint,
         "GET /deliveries/{id}": ping,
         "POST /deliveries/{id}/retry": ping,
+    }
+
+
+def _of_operators(world: World, operator: User) -> dict[str, str]:
+    owner, other = world.owner, world.other
+    received = other.send(owner, 100, _key()).json()["id"]
+    hold = _made(other, "/holds", receiver_id=owner.account_id, amount=10)
+    paid, rejected = (withdrawal(owner, 1, _key())["id"] for _ in range(2))
+    approvals = [pending_approval(world.api, operator, owner) for _ in range(2)]
+    return {
         "GET /operator/users/{id}": owner.user_id,
         "POST /operator/users/{id}/end_sessions": other.user_id,
-        **{f"GET /operator/accounts/{{id}}{each}": owner.account_id
-           for each in ("", "/entries", "/holds", "/freezes")},
+        "GET /operator/accounts/{id}": owner.account_id,
+        "GET /operator/accounts/{id}/entries": owner.account_id,
+        "GET /operator/accounts/{id}/holds": owner.account_id,
+        "GET /operator/accounts/{id}/freezes": owner.account_id,
         "POST /operator/accounts/{id}/freeze": other.account_id,
         "POST /operator/accounts/{id}/unfreeze": other.account_id,
         "PATCH /operator/accounts/{id}/limits": other.account_id,
         "GET /operator/transactions/{id}": received,
         "POST /operator/transactions/{id}/refunds": received,
-        "GET /operator/withdrawals/{id}": withdrawals[1],
-        "POST /operator/withdrawals/{id}/complete": withdrawals[1],
-        "POST /operator/withdrawals/{id}/reject": withdrawals[2],
-        "POST /operator/holds/{id}/void": holds[2],
+        "GET /operator/withdrawals/{id}": paid,
+        "POST /operator/withdrawals/{id}/complete": paid,
+        "POST /operator/withdrawals/{id}/reject": rejected,
+        "POST /operator/holds/{id}/void": hold,
         "GET /operator/approvals/{id}": approvals[0],
         "POST /operator/approvals/{id}/approve": approvals[0],
         "POST /operator/approvals/{id}/reject": approvals[1],
-    }  # fmt: skip
-    return world
+    }
 
 
 def _made(user: User, path: str, **body: Any) -> str:
@@ -146,7 +175,7 @@ def _made(user: User, path: str, **body: Any) -> str:
     return made
 
 
-def _pending(api: Api, operator: User, account: User) -> str:
+def pending_approval(api: Api, operator: User, account: User) -> str:
     """An approval of another operator's deposit; this API needs none, so it is written."""
     approval_id = ids.new_uuid()
     api.owner(lambda database: database.execute(

@@ -40,7 +40,7 @@ def moved(answer: Any) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.contract("10.2.1")
+@pytest.mark.contract("10.4.1")
 def test_a_deposit_arrives(api: Api, boss: User, alice: User) -> None:
     key = new("deposit")
     answer = deposit(boss, alice, 500, key, description="Salary")
@@ -62,7 +62,7 @@ def test_a_deposit_arrives(api: Api, boss: User, alice: User) -> None:
     api.verify()
 
 
-@pytest.mark.contract("10.2.1")
+@pytest.mark.contract("10.4.1")
 def test_a_deposit_names_its_account_by_email(boss: User, alice: User) -> None:
     key = new("mail")
     body = {"email": alice.email.upper(), "amount": 5, "reference": key}
@@ -73,7 +73,7 @@ def test_a_deposit_names_its_account_by_email(boss: User, alice: User) -> None:
     problem(boss.post("/operator/deposits", new("k"), **unknown), 404, "receiver_not_found")
 
 
-@pytest.mark.contract("10.2.1")
+@pytest.mark.contract("10.4.1")
 def test_a_reference_belongs_to_one_deposit_of_its_currency(
     api: Api, boss: User, alice: User
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_reference_belongs_to_one_deposit_of_its_currency(
     assert moved(paid)["reference"] == reference
 
 
-@pytest.mark.contract("10.2.1")
+@pytest.mark.contract("10.4.1")
 @pytest.mark.parametrize(
     "change",
     [{"reference": ""}, {"reference": "r" * 101}, {"reference": "a\nb"}, {"amount": 0}, {"x": 1},
@@ -101,7 +101,7 @@ def test_a_malformed_deposit_is_refused(boss: User, alice: User, change: dict[st
     problem(boss.post("/operator/deposits", new("k"), **valid | change), 422, "validation_failed")
 
 
-@pytest.mark.contract("10.2.2")
+@pytest.mark.contract("10.4.2")
 def test_nobody_serves_himself(api: Api) -> None:
     boss = operator(api, 100)
     problem(deposit(boss, boss, 5, new("own")), 403, "forbidden")
@@ -122,7 +122,7 @@ def test_nobody_serves_himself(api: Api) -> None:
     assert boss.balance == 110
 
 
-@pytest.mark.contract("10.2.3")
+@pytest.mark.contract("10.4.3")
 def test_a_withdrawal_is_paid_out(api: Api, boss: User, alice: User) -> None:
     pending = withdrawal(alice, 300, new("w"))
     listed = boss.get("/operator/withdrawals", status="pending").json()["data"]
@@ -145,7 +145,7 @@ def test_a_withdrawal_is_paid_out(api: Api, boss: User, alice: User) -> None:
     api.verify()
 
 
-@pytest.mark.contract("10.2.3")
+@pytest.mark.contract("10.4.3")
 def test_a_withdrawal_is_rejected(boss: User, alice: User) -> None:
     pending = withdrawal(alice, 300, new("w"))
     path = f"/operator/withdrawals/{pending['id']}/reject"
@@ -159,7 +159,7 @@ def test_a_withdrawal_is_rejected(boss: User, alice: User) -> None:
     assert problem(again, 409, "withdrawal_not_pending")["status_now"] == "rejected"
 
 
-@pytest.mark.contract("10.2.4")
+@pytest.mark.contract("10.4.4")
 def test_an_operator_refunds_transfers_deposits_and_withdrawals(
     api: Api, boss: User, alice: User
 ) -> None:
@@ -187,7 +187,7 @@ def test_an_operator_refunds_transfers_deposits_and_withdrawals(
     api.verify()
 
 
-@pytest.mark.contract("10.2.5")
+@pytest.mark.contract("10.4.5")
 def test_an_operator_voids_a_hold(api: Api, boss: User, alice: User) -> None:
     bob = api.user()
     held = alice.post("/holds", new("h"), receiver_id=bob.account_id, amount=100).json()
@@ -201,7 +201,7 @@ def test_an_operator_voids_a_hold(api: Api, boss: User, alice: User) -> None:
     assert alice.get("/accounts").json()["available"] == 1_000
 
 
-@pytest.mark.contract("10.2.6")
+@pytest.mark.contract("10.4.6")
 @pytest.mark.parametrize("flush", [False, True])
 def test_a_refusal_is_stored_with_its_key_byte_for_byte(
     api: Api, redis_url: str, boss: User, alice: User, *, flush: bool
@@ -222,7 +222,7 @@ def test_a_refusal_is_stored_with_its_key_byte_for_byte(
     assert stored["body"].encode() == refused.body
 
 
-@pytest.mark.contract("10.2.6")
+@pytest.mark.contract("10.4.6")
 def test_a_key_of_an_operator_is_one_of_his_own_transfers_too(api: Api, alice: User) -> None:
     boss = operator(api, 100)
     key = new("shared")
@@ -230,7 +230,7 @@ def test_a_key_of_an_operator_is_one_of_his_own_transfers_too(api: Api, alice: U
     problem(deposit(boss, alice, 5, key), 422, "idempotency_key_reuse")
 
 
-@pytest.mark.contract("10.2.6")
+@pytest.mark.contract("10.4.6")
 def test_a_key_is_needed(boss: User, alice: User) -> None:
     body = {"account_id": alice.account_id, "amount": 1, "reference": new("r")}
     problem(boss.post("/operator/deposits", None, **body), 400, "idempotency_key_missing")

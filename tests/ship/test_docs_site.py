@@ -34,6 +34,7 @@ SITE: Final = runpy.run_path(str(DOCS / "site.py"))
 RUN: Final = (
     "quickstart.md",
     "sdk.md",
+    "operations/people.md",
     *sorted(f"concepts/{p.name}" for p in DOCS.glob("concepts/*.md")),
 )
 _BLOCK: Final = re.compile(
@@ -111,7 +112,10 @@ def test_code_blocks_of_a_page_run(page: str, seeded: Api) -> None:
     python = "".join(b.text for b in blocks if b.language == "python").replace(here, seeded.url)
     assert shell or python
     bin_folder = Path(sys.executable).parent
-    environment = {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+        "DATABASE_URL": seeded.database_url,
+    }
     for command, text in (
         (["bash", "-eu", "-o", "pipefail"], shell),
         ([sys.executable, "-"], python),

@@ -18,6 +18,8 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
     assert {row["name"] for row in rows} == {
         "identity.can_be_found",
         "ledger.change_schedule",
+        "ledger.close_account",
+        "ledger.erase_answers",
         "ledger.create_payment_requests",
         "ledger.create_schedule",
         "ledger.dry_run",

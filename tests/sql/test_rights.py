@@ -8,8 +8,9 @@ import asyncpg
 import pytest
 
 from finpay import ids
+from finpay.ledger.administration import set_status
 from finpay.ledger.posting import Transfer
-from tests.sql.ledger_fixtures import Bank, Holder, operation, transfer
+from tests.sql.ledger_fixtures import Bank, Holder, fresh_key, operation, transfer
 from tests.sql.schedule_fixtures import ask, plan
 
 # Everything in these goes through functions. The column is one to try an UPDATE on.
@@ -21,6 +22,7 @@ TABLES: Final = {
     "ledger.idempotency_keys": "answer",
     "ledger.payment_requests": "status",
     "ledger.schedules": "status",
+    "ledger.erasures": "up_to_key",
     "ledger.status_changes": "reason",
     "ledger.verification_state": "violations",
     "ledger.account_limits": "ceiling_daily",
@@ -92,7 +94,7 @@ FINAL: Final = (
     "ledger.holds SET amount = 1",
     "ledger.holds SET expires_at = now()",
     "ledger.withdrawals SET amount = 1",
-    "ledger.withdrawals SET destination = '{}'",
+    'ledger.withdrawals SET destination = \'{"iban":"ZA2"}\'',
     "ledger.payment_requests SET amount = 1",
     "ledger.payment_requests SET payer_email = 'x'",
     "ledger.schedules SET receiver_id = gen_random_uuid()",
@@ -140,6 +142,7 @@ async def posted(bank: Bank) -> Transfer:
     await ask(bank, a, b)
     await bank.hold(a, b, 1)
     await bank.post(operation("withdrawal", a, amount=1))
+    await set_status(bank.owner, b.public_id, "frozen", "a test", fresh_key())
     return item
 
 

@@ -22,8 +22,9 @@ from finpay.app import instrumentation, preflight
 from finpay.db.listener import Listener
 from finpay.db.pool import Database, Unavailable
 from finpay.edge.schemas.problems import refusal_templates
-from finpay.identity import cleanup
+from finpay.identity import cleanup, leaving
 from finpay.ledger import (
+    closing,
     continuous_verification,
     holds,
     limits,
@@ -42,6 +43,8 @@ VERIFY_POLL_S: Final = 5.0  # how soon a worker notices that no other one verifi
 SCHEDULES_PAUSE_S: Final = 0.5  # between two checks for schedules that are due
 EXPIRY_PAUSE_S: Final = 1.0  # between two checks for holds and payment requests that have expired
 LIMITS_PAUSE_S: Final = 5.0  # between two checks for raised limits whose day is over
+ERASURE_PAUSE_S: Final = 5.0  # between two checks for closed accounts to erase
+EMAILS_PAUSE_S: Final = 3_600.0  # between two checks for addresses of people who left long ago
 RETRY_PAUSE_S: Final = 1.0  # between attempts to reach PostgreSQL at the start
 MAX_FILES: Final = 16_384  # 512 connections in use, and idle ones for 4 s each
 LOG_PAUSE_S: Final = 5.0  # between two lines of the log for the same reason
@@ -66,7 +69,7 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     heartbeat = Database(settings.database_url, size=1)
     make = partial(Database, settings.database_url, session_settings=settings.session_settings)
-    jobs_database = make(size=5)  # one per background job
+    jobs_database = make(size=8)  # one per background job
     runs_database = make(size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
     tracer = tracing.start("finpay-worker")
     worker = Worker(database, heartbeat, settings, instrumentation.components(tracer).sender)
@@ -133,6 +136,8 @@ def _background_jobs(
     yield _every(EXPIRY_PAUSE_S, partial(holds.expire, database, wake))
     yield _every(EXPIRY_PAUSE_S, partial(_expire_requests, database, settings.public_url, wake))
     yield _every(LIMITS_PAUSE_S, partial(limits.apply_pending, database))
+    yield _every(ERASURE_PAUSE_S, partial(closing.erase_answers, database))
+    yield _every(EMAILS_PAUSE_S, partial(leaving.forget_emails, database))
     prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
     yield _every(cleanup.PAUSE_S, prune)
     yield _every(cleanup.PAUSE_S, partial(cleanup.prune_requests, database))

@@ -6,6 +6,7 @@ from finpay.edge.handlers import (
     accounts,
     holds,
     idempotency_keys,
+    leaving,
     payment_requests,
     refunds,
     schedules,
@@ -16,6 +17,7 @@ from finpay.edge.handlers import (
 )
 from finpay.edge.request import query_params as q
 from finpay.edge.router import API, Route
+from finpay.edge.schemas import leaving as leaving_schemas
 from finpay.edge.schemas import money_requests, responses
 from finpay.edge.schemas import payment_requests as request_schemas
 from finpay.edge.schemas import schedules as schedule_schemas
@@ -76,6 +78,12 @@ MONEY_ROUTES: Final = (
           scope="account:read"),
     Route("PATCH", f"{API}/accounts", accounts.update, "updateAccount", "Change the limits",
           {200: Account}, body=money_requests.AccountUpdate, marks_cache=True),
+    Route("POST", f"{API}/accounts/close", leaving.close_account, "closeAccount",
+          "Close the account and erase the person", {204: None},
+          body=leaving_schemas.AccountClosing, marks_cache=True,
+          errors=(Code.INVALID_CREDENTIALS, Code.ACCOUNT_FROZEN, Code.ACCOUNT_NOT_CLOSABLE)),
+    Route("GET", f"{API}/auth/export", leaving.export, "exportData",
+          "Export all data of the person", {200: leaving_schemas.Export}),
     Route("GET", f"{API}/accounts/entries", accounts.list_entries, "listEntries",
           "List the account's entries, newest first", {200: responses.EntryList},
           parameters={"limit": q.LIMIT, "cursor": q.ENTRIES_CURSOR, **_TIMES},

@@ -18,9 +18,14 @@ SELECT password_hash, email, name FROM identity.users WHERE id = $1
 UPDATE identity.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id
 
 -- name: register_user
--- The user, the account, the first session and its first refresh token.
+-- The user, the account, the first session and its first refresh token. No row: the address is that
+-- of somebody who left, and not free yet.
 WITH registered AS (
-    INSERT INTO identity.users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
+    INSERT INTO identity.users (id, email, name, password_hash)
+    SELECT $1::uuid, $2::text, $3::text, $4::text
+    WHERE NOT EXISTS (
+        SELECT FROM identity.closed_emails c
+        WHERE c.email_hash = sha256(convert_to($2, 'UTF8')) AND c.free_at > clock_timestamp())
     RETURNING id, email, name, created_at
 ), session AS (
     INSERT INTO identity.sessions (id, user_id, refresh_key, device, address)

@@ -96,6 +96,8 @@ class Identity:
                     origin.address,
                     *self._limits(currency),
                 )
+                if row is None:
+                    raise errors.email_taken()
                 await transaction.execute(
                     _SQL.record_registration,
                     user_id,

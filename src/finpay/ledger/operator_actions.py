@@ -1,4 +1,4 @@
-"""What operators do to money and accounts, over HTTP and on the command line: one SQL function each.
+"""What operators do to money and accounts, each one SQL function, by HTTP and command line.
 
 The database given here takes the role finpay_operator, or finpay_owner on the command line. A
 function decides under the locks of the accounts and commits the change with its key, events and

@@ -39,7 +39,7 @@ class Account(Struct, frozen=True):
     available: MinorUnits
     held: MinorUnits
     currency: str
-    status: Literal["active", "frozen"]
+    status: Literal["active", "frozen", "closed"]
     version: int
     limits: Limits
     created_at: Timestamp

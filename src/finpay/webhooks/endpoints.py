@@ -14,7 +14,7 @@ import msgspec
 
 from finpay import ids, signing
 from finpay.db import queries
-from finpay.db.pool import Database, Record, Transaction
+from finpay.db.pool import Database, Executor, Record, Transaction
 from finpay.formats import format_timestamp
 from finpay.identity.models import RequestOrigin
 from finpay.outbox.resources import WebhookEndpoint
@@ -144,6 +144,13 @@ async def delete(database: Database, owner: Owner, endpoint_id: UUID) -> bool:
         await transaction.execute(_SQL.delete_secrets, endpoint_id)
         await _record(transaction, owner, "deleted", endpoint_id, {})
     return True
+
+
+async def delete_all(transaction: Executor, user_id: UUID) -> None:
+    """All of a user who leaves, with their secrets and what they answered."""
+    await transaction.execute(_SQL.delete_endpoints_of_user, user_id)
+    await transaction.execute(_SQL.delete_secrets_of_user, user_id)
+    await transaction.execute(_SQL.delete_answers_of_user, user_id)
 
 
 async def rotate_secret(

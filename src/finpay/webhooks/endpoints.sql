@@ -62,6 +62,24 @@ UPDATE webhooks.endpoints SET enabled = false, deleted_at = clock_timestamp(),
        disabled_reason = COALESCE(disabled_reason, 'owner'), updated_at = clock_timestamp()
 WHERE id = $1
 
+-- name: delete_endpoints_of_user
+-- With what their owner wrote. Their deliveries still name them.
+UPDATE webhooks.endpoints SET enabled = false, url = 'https://closed.invalid/', description = NULL,
+       deleted_at = COALESCE(deleted_at, clock_timestamp()),
+       disabled_at = COALESCE(disabled_at, clock_timestamp()),
+       disabled_reason = COALESCE(disabled_reason, 'owner'), updated_at = clock_timestamp()
+WHERE user_id = $1 RETURNING id
+
+-- name: delete_secrets_of_user
+DELETE FROM webhooks.secrets s USING webhooks.endpoints e
+WHERE e.user_id = $1 AND s.endpoint_id = e.id
+
+-- name: delete_answers_of_user
+-- What the endpoints answered.
+UPDATE webhooks.attempts a SET answer = NULL
+FROM webhooks.deliveries d JOIN webhooks.endpoints e ON e.id = d.endpoint_id
+WHERE e.user_id = $1 AND a.delivery_id = d.id AND a.answer IS NOT NULL
+
 -- name: delete_secrets
 DELETE FROM webhooks.secrets WHERE endpoint_id = $1
 

@@ -40,8 +40,8 @@ CREATE TABLE identity.sessions (
     CONSTRAINT sessions_end CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
     CONSTRAINT sessions_end_reason
         CHECK (end_reason IN
-            ('logout', 'password_changed', 'password_reset', 'refresh_token_reused', 'revoked',
-             'role_changed', 'second_factor_changed')),
+            ('account_closed', 'logout', 'password_changed', 'password_reset',
+             'refresh_token_reused', 'revoked', 'role_changed', 'second_factor_changed')),
     CONSTRAINT sessions_device_length CHECK (char_length(device) <= 200)
 );
 -- The list of active sessions; a password change revokes the user's other ones.

@@ -8,7 +8,7 @@ SET LOCAL statement_timeout = '60s';
 -- single transfer: the tables have those that keep money right whatever writes to them. The
 -- functions keep the other rules, as they check their arguments, and `finpay ledger verify` proves
 -- them.
-CREATE TYPE ledger.account_status AS ENUM ('active', 'frozen');
+CREATE TYPE ledger.account_status AS ENUM ('active', 'frozen', 'closed');
 CREATE TYPE ledger.transaction_type AS ENUM
     ('transfer', 'funding', 'deposit', 'withdrawal', 'refund');
 CREATE TYPE ledger.transaction_status AS ENUM ('completed', 'failed', 'reversed');
@@ -242,9 +242,13 @@ CREATE TRIGGER holds_no_delete BEFORE DELETE ON ledger.holds
 CREATE TRIGGER holds_no_truncate BEFORE TRUNCATE ON ledger.holds
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER withdrawals_fixed_columns BEFORE UPDATE OF
-    account_id, id, amount, currency, opened_sequence, created_at, destination
+    account_id, id, amount, currency, opened_sequence, created_at
     ON ledger.withdrawals
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+-- A destination is personal: it is erased when its owner leaves, and never replaced by another.
+CREATE TRIGGER withdrawals_destination BEFORE UPDATE OF destination ON ledger.withdrawals
+    FOR EACH ROW WHEN (NEW.destination::text <> '{}')
+    EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER withdrawals_no_delete BEFORE DELETE ON ledger.withdrawals
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER withdrawals_no_truncate BEFORE TRUNCATE ON ledger.withdrawals

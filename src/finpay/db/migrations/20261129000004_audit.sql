@@ -17,6 +17,7 @@ CREATE TABLE audit.actions (
     CONSTRAINT actions_recorded_by CHECK (recorded_by IN ('ledger', 'app'))
 );
 INSERT INTO audit.actions (action, subject, recorded_by) VALUES
+    ('account.closed', 'account', 'ledger'),
     ('account.created', 'account', 'app'),
     ('account.updated', 'account', 'ledger'),
     ('api_key.created', 'api_key', 'app'),

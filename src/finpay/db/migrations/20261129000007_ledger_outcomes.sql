@@ -72,7 +72,7 @@ CREATE FUNCTION ledger.owner_refusal(status ledger.account_status, email_verifie
 RETURNS ledger.outcome
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE
-    WHEN status = 'frozen' THEN 'account_frozen'::ledger.outcome
+    WHEN status <> 'active' THEN 'account_frozen'::ledger.outcome
     WHEN NOT email_verified AND current_setting('finpay.require_verified_sender', true) = 'on'
         THEN 'email_not_verified'
 END;

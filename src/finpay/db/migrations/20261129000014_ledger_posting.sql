@@ -134,7 +134,7 @@ BEGIN
     END IF;
     SELECT array_agg(a.id), array_agg(a.user_id), array_agg(a.balance), array_agg(a.held::bigint),
            array_agg(a.version), array_agg(a.sequence), array_agg(a.currency::text),
-           array_agg(a.status = 'frozen'),
+           array_agg(a.status <> 'active'),
            array_agg(ledger.owner_refusal(a.status, a.email_verified)),
            array_agg(a.public_id), array_agg(a.limit_single),
            array_agg(a.limit_daily), array_agg(a.sent_today), array_agg(a.sent_on),
@@ -144,6 +144,9 @@ BEGIN
     FROM (
         SELECT * FROM ledger.accounts l
         WHERE l.id = ANY (accounts || email_account_ids || payer_ids) AND l.user_id IS NOT NULL
+          -- A closed one receives nothing: it is as one that is not there.
+          AND (l.status <> 'closed' OR l.id = ANY (payer_ids)
+               OR array_position(accounts, l.id) = ANY (senders))
         ORDER BY l.id
         FOR NO KEY UPDATE
     ) a;

@@ -72,7 +72,7 @@ BEGIN
         WHERE t.id = target.id;
     ELSE
         SELECT a.* INTO other FROM ledger.accounts a
-        WHERE a.user_id IS NOT NULL AND a.id = COALESCE(receiver_id, (
+        WHERE a.user_id IS NOT NULL AND a.status <> 'closed' AND a.id = COALESCE(receiver_id, (
             SELECT b.id FROM identity.users u JOIN ledger.accounts b ON b.user_id = u.id
             WHERE u.email = receiver_email AND identity.can_be_found(u.email_verified_at)));
     END IF;
@@ -87,14 +87,14 @@ BEGIN
         outcome := ledger.transfer_outcome(
             of_amount, of_currency, caller.id = other.id,
             ledger.owner_refusal(caller.status, caller.email_verified),
-            caller.currency, caller.balance - caller.held, other.status = 'frozen',
+            caller.currency, caller.balance - caller.held, other.status <> 'active',
             other.currency, other.balance, holds, within);
     ELSIF outcome IS NULL THEN
         effect := ledger.decide_operation(
             mode, of_amount, of_currency, NULL, target, caller.id = other.id,
             ledger.owner_refusal(caller.status, caller.email_verified),
             caller.currency, caller.balance, caller.balance - caller.held,
-            other.status = 'frozen', other.currency, other.balance, holds, within);
+            other.status <> 'active', other.currency, other.balance, holds, within);
         outcome := effect.outcome;
     END IF;
 

@@ -136,7 +136,7 @@ BEGIN
     now      := clock_timestamp();
     IF outcome IS NOT NULL THEN
         RETURN;
-    ELSIF receiver.status = 'frozen' THEN
+    ELSIF receiver.status <> 'active' THEN
         outcome := 'receiver_unavailable';
         RETURN;
     ELSIF receiver.balance > 9007199254740991 - of_amount THEN
@@ -179,6 +179,9 @@ BEGIN
     answer  := command.answer;
     now     := clock_timestamp();
     IF outcome IS NOT NULL THEN
+        RETURN;
+    ELSIF account.status = 'closed' THEN
+        outcome := 'not_found';
         RETURN;
     END IF;
 

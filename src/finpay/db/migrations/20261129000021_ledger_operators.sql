@@ -41,6 +41,8 @@ CREATE TABLE ledger.approvals (
     CONSTRAINT approvals_status CHECK (status IN ('pending', 'approved', 'rejected'))
 );
 CREATE INDEX approvals_pending ON ledger.approvals (id) WHERE status = 'pending';
+CREATE INDEX approvals_pending_of_account ON ledger.approvals (account_id)
+    WHERE status = 'pending';
 
 -- Who commands, under which key. The operator is null on the command line, which acts with the
 -- owner's rights under keys of the system account and needs no second operator; its audit says so.

@@ -20,7 +20,8 @@ BEGIN
     CASE action.action
     WHEN 'deposit' THEN
         SELECT a.id, a.currency INTO account_id, currency
-        FROM ledger.accounts a WHERE a.id = action.account_id AND a.user_id IS NOT NULL;
+        FROM ledger.accounts a
+        WHERE a.id = action.account_id AND a.user_id IS NOT NULL AND a.status <> 'closed';
         receiver_id := account_id;
     WHEN 'withdrawal' THEN
         SELECT w.account_id, w.currency INTO account_id, currency
@@ -111,9 +112,9 @@ BEGIN
         WHEN refunded.type NOT IN ('transfer', 'deposit', 'withdrawal') THEN 'not_refundable'
         WHEN taken.transaction_id IS NOT NULL OR taken.approval_id <> approval.id
             OR (taken.approval_id IS NOT NULL AND approval.id IS NULL) THEN 'reference_taken'
-        WHEN sender.user_id IS NOT NULL AND sender.status = 'frozen' AND refunded.id IS NULL
+        WHEN sender.user_id IS NOT NULL AND sender.status <> 'active' AND refunded.id IS NULL
             THEN 'sender_unavailable'
-        WHEN receiver.user_id IS NOT NULL AND receiver.status = 'frozen'
+        WHEN receiver.user_id IS NOT NULL AND receiver.status <> 'active'
             THEN 'receiver_unavailable'
         WHEN amount > remaining OR remaining = 0 THEN 'amount_too_large'
         WHEN sender.user_id IS NOT NULL AND refunded.id IS NOT NULL

@@ -79,7 +79,7 @@ BEGIN
     result := ledger.stored_result(origin);
     IF result.outcome IS NOT NULL THEN
         RETURN result;
-    ELSIF owner.status = 'frozen' THEN
+    ELSIF owner.status <> 'active' THEN
         result.outcome := 'account_frozen';
         result.http_status := 403;
         result.answer := refusals[1];

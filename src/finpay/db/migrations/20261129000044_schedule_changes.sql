@@ -81,9 +81,9 @@ BEGIN
     -- never changes.
     SELECT * INTO receiving FROM ledger.accounts a
     WHERE a.id = COALESCE(receiver, ledger.account_of_email(receiver_email))
-      AND a.user_id IS NOT NULL;
+      AND a.user_id IS NOT NULL AND a.status <> 'closed';
     refused := CASE
-        WHEN owner.status = 'frozen' THEN 1
+        WHEN owner.status <> 'active' THEN 1
         WHEN receiving.id = owner.id THEN 2
         WHEN receiving.id IS NULL THEN 3
         WHEN receiving.currency <> owner.currency OR currency <> owner.currency THEN 4 END;
@@ -174,7 +174,7 @@ BEGIN
     schedule := former;
     result.outcome := CASE
         WHEN former.id IS NULL THEN 'not_found'
-        WHEN command = 'resume' AND owner.status = 'frozen' THEN 'account_frozen'
+        WHEN command = 'resume' AND owner.status <> 'active' THEN 'account_frozen'
         WHEN former.status = 'ended' THEN 'schedule_not_active'
         WHEN command = 'resume' AND former.status = 'paused' AND (
                 SELECT count(*) FROM ledger.schedules s

@@ -70,7 +70,8 @@ BEGIN
         RAISE EXCEPTION 'a status or a reason is not valid'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account AND a.user_id IS NOT NULL;
+    SELECT * INTO account FROM ledger.accounts a
+    WHERE a.id = of_account AND a.user_id IS NOT NULL AND a.status <> 'closed';
     IF NOT FOUND THEN
         RETURN ledger.unknown_result(origin, 'not_found');
     END IF;
@@ -85,7 +86,9 @@ BEGIN
     SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account;
     result.outcome := CASE
         WHEN NOT ledger.is_operator(origin.operator_id)
-            OR origin.operator_id = account.user_id THEN 'forbidden' ELSE 'completed' END;
+            OR origin.operator_id = account.user_id THEN 'forbidden'
+        WHEN account.status = 'closed' THEN 'not_found'
+        ELSE 'completed' END;
     result.http_status := ledger.http_status(result.outcome::ledger.outcome, 'cancel');
     IF result.outcome = 'completed' THEN
         IF account.status::text = new_status THEN

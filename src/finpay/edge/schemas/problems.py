@@ -23,6 +23,15 @@ class FieldProblem(msgspec.Struct, frozen=True):
     parameter: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class OpenItems(msgspec.Struct, frozen=True):
+    """What stands in the way of closing an account: its balance, and the number of the others."""
+
+    balance: MinorUnits
+    holds: int
+    withdrawals: int
+    approvals: int
+
+
 class Problem(msgspec.Struct, frozen=True):
     """RFC 9457. `code` is for programs, `detail` for people; `type` is a page that explains it."""
 
@@ -41,6 +50,7 @@ class Problem(msgspec.Struct, frozen=True):
     status_now: str | msgspec.UnsetType = msgspec.UNSET  # of a 409 that names a status
     left: MinorUnits | msgspec.UnsetType = msgspec.UNSET  # of amount_too_large
     limits: Limits | msgspec.UnsetType = msgspec.UNSET  # of limit_exceeded
+    open: OpenItems | msgspec.UnsetType = msgspec.UNSET  # of account_not_closable
 
 
 def body(error: FinPayError, request_id: str) -> bytes:

@@ -1,0 +1,36 @@
+"""What is erased of a person who leaves: e-mail address, name, password, devices, keys."""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from finpay.db import queries
+from finpay.db.pool import Database, Executor
+
+_SQL: Final = queries.load("finpay.identity", "leaving.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The sessions and API keys that have ended: the caller writes their tombstones."""
+
+    sessions: list[UUID]
+    keys: list[UUID]
+
+
+async def erase(transaction: Executor, user_id: UUID) -> Ended:
+    """In the caller's transaction, which then closes the account. The row stays under its id."""
+    user = await transaction.fetch_one(_SQL.lock_user, user_id)
+    assert user is not None, "the account of a user that exists is closed"  # noqa: S101
+    await transaction.execute(_SQL.insert_closed_email, user["email"])
+    sessions = await transaction.fetch(_SQL.end_sessions, user_id)
+    await transaction.execute(_SQL.delete_refresh_tokens, user_id)
+    keys = await transaction.fetch(_SQL.revoke_api_keys, user_id)
+    await transaction.execute(_SQL.update_user, user_id)
+    active = [row["id"] for row in sessions if row["was_active"]]
+    return Ended(active, [row["id"] for row in keys])
+
+
+async def forget_emails(database: Database) -> None:
+    """Addresses that are free again."""
+    await database.execute(_SQL.delete_free_emails)
