@@ -132,7 +132,7 @@ class TestFinding:
     def test_receiver_email_finds_verified_users_alone(self, api: Api, mailing_api: Api) -> None:
         sender, unverified, verified = mailing_api.user(100), api.user(), verified_user(api)
         for number, (user, status) in enumerate(((unverified, 404), (verified, 201))):
-            body = {"receiver_email": user.email, "amount": 1}
+            body: dict[str, Any] = {"receiver_email": user.email, "amount": 1}
             dry = sender.post("/transactions?dry_run=true", **body)
             assert (dry.json()["outcome"] == "completed") is (status == 201)
             answer = sender.post("/transactions", f"find-{number}", **body)
@@ -155,7 +155,7 @@ class TestFinding:
     ) -> None:
         """Whoever registers an address first does not see what is asked of its owner."""
         requester, payer = mailing_api.user(), mailing_api.user(100)
-        body = {"amount": 5, "payer_email": payer.email}
+        body: dict[str, Any] = {"amount": 5, "payer_email": payer.email}
         asked = requester.post("/payment_requests", **body).json()["id"]
         path = f"/payment_requests/{asked}"
         problem(payer.get(path), 404, "not_found")

@@ -16,7 +16,7 @@ from tests.api.second_factors import Guarded, guarded, wrong_code
 from tests.api_process import PASSWORD, User
 
 _ADDRESSES: Final = count(1)
-KEY: Final = {"name": "server", "scopes": ["account:read"]}
+KEY: Final[dict[str, Any]] = {"name": "server", "scopes": ["account:read"]}
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_strangers_do_not_stop_the_owner_at_a_known_address(strict: Strict) -> N
     ask = strict.from_address(home)
     assert ask("/auth/login", email=user.email, password=PASSWORD).status == 200
     exhaust(strict, user.email)
-    body = {**KEY, "password": PASSWORD}
+    body: dict[str, Any] = {**KEY, "password": PASSWORD}
     assert from_here(user, home, "/api_keys", **body).status == 201
     refused = from_here(user, "203.0.113.78", "/api_keys", **body)
     assert problem(refused, 429, "rate_limited")["policy"] == "auth_email"

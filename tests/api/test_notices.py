@@ -1,4 +1,4 @@
-"""Notices by mail: each in the commit of what it tells. The texts: tests/unit/test_mail_texts.py."""
+"""Notices by mail, each in the commit of its cause. Texts: tests/unit/test_mail_texts.py."""
 
 import asyncio
 from typing import Any
@@ -65,7 +65,7 @@ def test_a_new_password_and_a_new_key_are_told(api: Api) -> None:
 def test_a_refused_change_tells_nothing(api: Api) -> None:
     user = api.user()
     assert user.post("/auth/password", current_password="x", new_password=PASSWORD).status == 401
-    body = {"name": "server", "scopes": ["account:read"], "password": "x"}
+    body: dict[str, Any] = {"name": "server", "scopes": ["account:read"], "password": "x"}
     assert user.post("/api_keys", **body).status == 401
     assert notices(api, user) == []
 

@@ -2,6 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -163,7 +164,7 @@ def test_codes_of_the_steps_around_now_work_in_their_order_alone(alice: Guarded)
 
 @pytest.mark.contract("12.2.3")
 def test_each_recovery_code_works_once_in_any_spelling(alice: Guarded) -> None:
-    spellings = [str, str.lower, lambda code: code.replace("-", " ")]
+    spellings: list[Callable[[str], str]] = [str, str.lower, lambda code: code.replace("-", " ")]
     for code, spell in zip(alice.recovery_codes, spellings, strict=False):
         assert alice.complete(spell(code)).status == 200
         problem(alice.complete(code), 401, "second_factor_invalid")
@@ -224,7 +225,7 @@ def test_it_is_off_where_it_was_never_on(api: Api) -> None:
 
 @pytest.mark.contract("12.2.5")
 def test_an_api_key_needs_a_code(api: Api, alice: Guarded) -> None:
-    body = {"name": "server", "scopes": ["account:read"], "password": PASSWORD}
+    body: dict[str, Any] = {"name": "server", "scopes": ["account:read"], "password": PASSWORD}
     problem(alice.user.post("/api_keys", **body), 401, "second_factor_required")
     wrong = alice.user.post("/api_keys", **body, code=wrong_code(alice.secret))
     problem(wrong, 401, "second_factor_invalid")
