@@ -74,7 +74,7 @@ def mails_of(api: Api, user: User) -> int:
 
 
 class TestVerification:
-    @pytest.mark.contract("12.1.1")
+    @pytest.mark.contract("12.6.1")
     def test_a_mail_is_sent_at_most_three_times_an_hour(self, api: Api) -> None:
         user = api.user()
         for expected in (1, 2, 3, 3, 3):
@@ -82,7 +82,7 @@ class TestVerification:
             assert (answer.status, answer.body) == (202, b"")
             assert mails_of(api, user) == expected
 
-    @pytest.mark.contract("12.1.1")
+    @pytest.mark.contract("12.6.1")
     def test_a_token_works_once(self, api: Api) -> None:
         user = api.user()
         assert not is_verified(user)
@@ -93,7 +93,7 @@ class TestVerification:
         assert user.post("/auth/email/verification").status == 202
         assert mails_of(api, user) == 0
 
-    @pytest.mark.contract("12.1.1")
+    @pytest.mark.contract("12.6.1")
     @pytest.mark.parametrize(("age_h", "status"), [(23, 204), (24, 401)])
     def test_a_token_is_valid_for_a_day(self, api: Api, age_h: int, status: int) -> None:
         user = api.user()
@@ -107,7 +107,7 @@ class TestVerification:
         assert verify(api).status == status
         assert is_verified(user) is (status == 204)
 
-    @pytest.mark.contract("12.1.1")
+    @pytest.mark.contract("12.6.1")
     def test_tokens_are_of_one_kind(self, api: Api) -> None:
         user = api.user()
         give_reset_token(api, user)
@@ -116,7 +116,7 @@ class TestVerification:
         problem(reset(api, TOKEN), 401, "token_invalid")
         problem(verify(api, "\ud7ff"), 401, "token_invalid")
 
-    @pytest.mark.contract("12.1.1")
+    @pytest.mark.contract("12.6.1")
     def test_a_reset_of_the_password_verifies_the_address(self, api: Api) -> None:
         user = api.user()
         give_reset_token(api, user)
@@ -128,7 +128,7 @@ class TestVerification:
 class TestFinding:
     """With FINPAY_SMTP_URL an address belongs to whoever has verified it."""
 
-    @pytest.mark.contract("12.1.2")
+    @pytest.mark.contract("12.6.2")
     def test_receiver_email_finds_verified_users_alone(self, api: Api, mailing_api: Api) -> None:
         sender, unverified, verified = mailing_api.user(100), api.user(), verified_user(api)
         for number, (user, status) in enumerate(((unverified, 404), (verified, 201))):
@@ -144,12 +144,12 @@ class TestFinding:
             assert (items[0]["status"] == "completed") is (status == 201), items
         assert sender.send(unverified, 1, "by-id").status == 201
 
-    @pytest.mark.contract("12.1.2")
+    @pytest.mark.contract("12.6.2")
     def test_without_mails_every_address_finds_its_user(self, api: Api) -> None:
         body = {"receiver_email": api.user().email, "amount": 1}
         assert api.user(1).post("/transactions", "without", **body).status == 201
 
-    @pytest.mark.contract("12.1.2")
+    @pytest.mark.contract("12.6.2")
     def test_a_request_for_payment_waits_for_the_owner_of_its_address(
         self, mailing_api: Api
     ) -> None:
@@ -172,7 +172,7 @@ class TestFinding:
 class TestRequired:
     """FINPAY_REQUIRE_VERIFIED_EMAIL."""
 
-    @pytest.mark.contract("12.1.3")
+    @pytest.mark.contract("12.6.3")
     def test_an_unverified_user_moves_no_money(self, api: Api, strict_api: Api) -> None:
         user, bob = strict_api.user(1_000), verified_user(api, 1_000)
         by_key = self.posts(user, bob)
@@ -207,7 +207,7 @@ class TestRequired:
             (f"/payment_requests/{asked}/pay", {}),
         ]
 
-    @pytest.mark.contract("12.1.3")
+    @pytest.mark.contract("12.6.3")
     def test_it_comes_after_frozen_and_before_every_other_refusal(self, strict_api: Api) -> None:
         user = strict_api.user(10)
         problem(user.send(user, 1, "self"), 403, "email_not_verified")
@@ -217,7 +217,7 @@ class TestRequired:
         strict_api.set_status(user, "frozen")
         problem(user.send(user, 1, "frozen"), 403, "account_frozen")
 
-    @pytest.mark.contract("12.1.3")
+    @pytest.mark.contract("12.6.3")
     def test_an_unverified_user_may_read_receive_and_ask(self, api: Api, strict_api: Api) -> None:
         user = strict_api.user()
         assert verified_user(api, 5).send(user, 5, f"to-{user.email}").status == 201

@@ -28,7 +28,7 @@ def login_with(api: Api, user: User, device: str | None) -> None:
     assert answer.status == 200
 
 
-@pytest.mark.contract("12.1.4")
+@pytest.mark.contract("12.6.4")
 def test_the_first_login_of_a_device_is_told(api: Api) -> None:
     user = api.user()
     assert notices(api, user) == []
@@ -42,7 +42,7 @@ def test_the_first_login_of_a_device_is_told(api: Api) -> None:
     assert notices(api, user) == ["new_device"] * 2, "also one whose session has ended is known"
 
 
-@pytest.mark.contract("12.1.4")
+@pytest.mark.contract("12.6.4")
 def test_a_second_step_tells_of_a_new_device_too(api: Api) -> None:
     alice = guarded(api)
     body = {"challenge": alice.challenge(), "code": alice.code()}
@@ -53,7 +53,7 @@ def test_a_second_step_tells_of_a_new_device_too(api: Api) -> None:
     assert notices(api, alice.user) == ["new_device"]
 
 
-@pytest.mark.contract("12.1.4")
+@pytest.mark.contract("12.6.4")
 def test_a_new_password_and_a_new_key_are_told(api: Api) -> None:
     user = api.user()
     user.client.create_api_key("server", ["account:read"], PASSWORD)
@@ -61,7 +61,7 @@ def test_a_new_password_and_a_new_key_are_told(api: Api) -> None:
     assert notices(api, user) == ["api_key_created", "password_changed"]
 
 
-@pytest.mark.contract("12.1.4")
+@pytest.mark.contract("12.6.4")
 def test_a_refused_change_tells_nothing(api: Api) -> None:
     user = api.user()
     assert user.post("/auth/password", current_password="x", new_password=PASSWORD).status == 401
@@ -75,7 +75,7 @@ def patch_limits(user: User, **values: int | None) -> None:
     assert answer.status == 200, answer.body
 
 
-@pytest.mark.contract("12.1.4")
+@pytest.mark.contract("12.6.4")
 def test_raised_limits_are_told_when_asked_for_and_when_they_count(api: Api) -> None:
     user = api.user()
     patch_limits(user, single=500)
@@ -99,7 +99,7 @@ async def apply_pending(api: Api) -> int:
         await database.close()
 
 
-@pytest.mark.contract("12.1.4")
+@pytest.mark.contract("12.6.4")
 def test_limits_that_an_operator_raises_are_told(api: Api) -> None:
     user = api.user()
 
