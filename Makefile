@@ -13,7 +13,7 @@ ACTIONLINT_VERSION := v1.7.12
 KUSTOMIZE ?= kubectl kustomize
 PROMTOOL ?= promtool
 
-.PHONY: help install dev test coverage check words check-actions check-alerts check-kubernetes audit sbom wheel browser test-hostile test-generators fmt mutants fuzz-sql torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
+.PHONY: help install dev test coverage check words check-actions check-alerts check-kubernetes audit sbom wheel browser test-hostile test-enumeration test-generators fmt mutants fuzz-sql torture torture-long torture-plants restore-drill failover-drill bench bench-quick bench-growth docs docs-serve clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ browser: $(SYNCED) ## Test the pages in a real browser (needs Chromium or Chrome
 test-hostile: $(SYNCED) ## Send 10 000 generated hostile requests (HOSTILE_REQUESTS=n HOSTILE_SEED=m)
 	HOSTILE_REQUESTS=$(or $(HOSTILE_REQUESTS),10000) $(if $(HOSTILE_SEED),HOSTILE_SEED=$(HOSTILE_SEED)) \
 		$(BIN)/pytest tests/hostile/test_generated_requests.py $(ARGS)
+
+test-enumeration: $(SYNCED) ## Time 1 000 logins and forgotten passwords of known and unknown users
+	ENUMERATION_SAMPLES=$(or $(SAMPLES),1000) $(BIN)/pytest -rP tests/hostile/test_enumeration.py $(ARGS)
 
 test-generators: $(SYNCED) ## Generate Go and Java clients and send money with them (needs JDK, Maven, Go)
 	$(BIN)/pytest tests/hostile/generated_clients.py $(ARGS)

@@ -25,6 +25,7 @@ FROM_ROOT: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 MENU: Final[dict[str, list[str]]] = {
     "Begin": ["index.md", "quickstart.md"],
     "Concepts": [
+        "concepts/authentication.md",
         "concepts/idempotency.md",
         "concepts/money.md",
         "concepts/holds.md",

@@ -10,7 +10,9 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[1]
 SECURITY: Final = ROOT / "SECURITY.md"
-LINES: Final = re.findall(r"^\| ((?:API|V)\d+ .*) \|$", SECURITY.read_text("utf-8"), re.MULTILINE)
+LINES: Final = re.findall(
+    r"^\| ((?:API|V)[\d.]+ .*) \|$", SECURITY.read_text("utf-8"), re.MULTILINE
+)
 WITHOUT: Final = ("no test yet", "nothing to test")
 _TEST: Final = re.compile(r"\[(test_\w+)\]\((tests/[\w/]+\.py)\)")
 
@@ -38,5 +40,13 @@ def test_line_names_existing_tests_or_says_that_it_has_none(line: str) -> None:
 
 
 def test_every_risk_and_every_chapter_has_a_line() -> None:
-    numbers = {line.partition(" ")[0] for line in LINES}
+    numbers = {line.partition(" ")[0] for line in LINES if "." not in line.partition(" ")[0]}
     assert numbers == {f"API{n}" for n in range(1, 11)} | {f"V{n}" for n in range(1, 18)}
+
+
+def test_every_requirement_of_authentication_and_sessions_has_a_line() -> None:
+    """Those of levels 1 and 2 of ASVS 5.0; the others of these sections are of level 3."""
+    numbers = [line.partition(" ")[0] for line in LINES if "." in line.partition(" ")[0]]
+    sections = {"V6.1": 3, "V6.2": 11, "V6.3": 3, "V6.4": 4, "V6.5": 5, "V6.6": 3, "V6.8": 3,
+                "V7.1": 3, "V7.2": 4, "V7.3": 2, "V7.4": 5, "V7.5": 2, "V7.6": 2}  # fmt: skip
+    assert numbers == [f"{name}.{n}" for name, last in sections.items() for n in range(1, last + 1)]

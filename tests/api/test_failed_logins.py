@@ -16,7 +16,7 @@ from tests.api.second_factors import Guarded, guarded, wrong_code
 from tests.api_process import PASSWORD, User
 
 _ADDRESSES: Final = count(1)
-KEY: Final = {"name": "server", "scopes": ["account:read"]}
+KEY: Final[dict[str, Any]] = {"name": "server", "scopes": ["account:read"]}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def wrong_requests(alice: Guarded) -> Iterator[Any]:
     yield user.post("/api_keys", **KEY, password=PASSWORD, code=code)
 
 
-@pytest.mark.contract("12.2.8")
+@pytest.mark.contract("12.7.8")
 def test_wrong_passwords_and_codes_in_a_session_count(strict: Strict, alice: Guarded) -> None:
     for number, answer in enumerate(wrong_requests(alice), 1):
         assert answer.status == 401, answer.body
@@ -58,7 +58,7 @@ def test_wrong_passwords_and_codes_in_a_session_count(strict: Strict, alice: Gua
         assert left == 20 - 2 * number + 1, (number, answer.body)
 
 
-@pytest.mark.contract("12.2.8")
+@pytest.mark.contract("12.7.8")
 def test_a_wrong_code_of_a_login_counts(strict: Strict, alice: Guarded) -> None:
     challenge = somewhere(strict)("/auth/login", email=alice.user.email, password=PASSWORD)
     body = {"challenge": challenge.json()["challenge"], "code": wrong_code(alice.secret)}
@@ -66,7 +66,7 @@ def test_a_wrong_code_of_a_login_counts(strict: Strict, alice: Guarded) -> None:
     assert failures_left(strict, alice.user.email) == 18  # the step before it counts too
 
 
-@pytest.mark.contract("12.2.8")
+@pytest.mark.contract("12.7.8")
 def test_only_a_completed_login_clears(strict: Strict, alice: Guarded) -> None:
     email = alice.user.email
     for _ in range(3):
@@ -85,7 +85,7 @@ def exhaust(strict: Strict, email: str) -> None:
         assert somewhere(strict)("/auth/login", email=email, password="wrong").status == 401
 
 
-@pytest.mark.contract("12.2.8")
+@pytest.mark.contract("12.7.8")
 def test_over_the_limit_not_even_the_right_ones_are_compared(
     strict: Strict, alice: Guarded
 ) -> None:
@@ -105,13 +105,13 @@ def from_here(user: User, address: str, path: str, **body: object) -> Any:
     return user.client.request("POST", f"/api/v1{path}", json=body, headers=headers)
 
 
-@pytest.mark.contract("12.2.8")
+@pytest.mark.contract("12.7.8")
 def test_strangers_do_not_stop_the_owner_at_a_known_address(strict: Strict) -> None:
     user, home = strict.user(), "203.0.113.77"
     ask = strict.from_address(home)
     assert ask("/auth/login", email=user.email, password=PASSWORD).status == 200
     exhaust(strict, user.email)
-    body = {**KEY, "password": PASSWORD}
+    body: dict[str, Any] = {**KEY, "password": PASSWORD}
     assert from_here(user, home, "/api_keys", **body).status == 201
     refused = from_here(user, "203.0.113.78", "/api_keys", **body)
     assert problem(refused, 429, "rate_limited")["policy"] == "auth_email"

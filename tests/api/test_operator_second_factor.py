@@ -13,7 +13,7 @@ def alice(api: Api) -> Guarded:
     return guarded(api)
 
 
-@pytest.mark.contract("12.5.4")
+@pytest.mark.contract("12.2.5")
 def test_an_operator_takes_a_lost_second_factor_away(api: Api, alice: Guarded) -> None:
     boss, user = operator(api), alice.user
     path = f"/operator/users/{user.user_id}/reset_second_factor"
@@ -34,7 +34,7 @@ def test_an_operator_takes_a_lost_second_factor_away(api: Api, alice: Guarded) -
     api.verify()
 
 
-@pytest.mark.contract("12.5.4")
+@pytest.mark.contract("12.2.5")
 def test_others_may_not_take_it_away_and_operators_not_their_own(api: Api, alice: Guarded) -> None:
     boss, user = operator(api), alice.user
     path = f"/operator/users/{user.user_id}/reset_second_factor"

@@ -28,7 +28,7 @@ CLAIMS: Mapping[str, Any] = {
     "sid": ids.encode("ses", SESSION),
     "gen": 0,
     "role": "user",
-    "mfa": False,
+    "factor": False,
     "iat": int(NOW),
     "exp": int(NOW) + TTL_S,
     "jti": "x",

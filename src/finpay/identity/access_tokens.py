@@ -29,7 +29,7 @@ CLOCK_SKEW_S: Final = 1_200
 MAX_CACHED: Final = 10_000  # about 11 MB; more users than a process serves in a token's lifetime
 MAX_TOKEN_LENGTH: Final = 1_024  # ours have fewer than 400; longer ones are not parsed
 
-_REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "gen", "role", "mfa", "iat", "exp", "jti")
+_REQUIRED: Final = ("iss", "aud", "sub", "acc", "sid", "gen", "role", "factor", "iat", "exp", "jti")
 _HEADER: Final[Mapping[str, Any]] = {"alg": ALGORITHM, "typ": TYPE}
 # Decoders ignore padding and the last bits of a signature, so a changed text could still verify.
 _CANONICAL: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
@@ -44,7 +44,7 @@ class Principal:
 
     `generation` is that of the refresh token issued with the access token. `expires_at` is in
     seconds since 1970. With an API key `session` is the key, which has no generation but `scopes`.
-    `second_factor`: the session's user showed a code.
+    `factor`: the user of the session showed a code of the second factor.
     """
 
     user_id: UUID
@@ -57,7 +57,7 @@ class Principal:
     expires_at: int
     scopes: frozenset[str] | None = None
     role: Role = "user"
-    second_factor: bool = False
+    factor: bool = False
 
 
 class Signer:
@@ -81,7 +81,7 @@ class Signer:
         *,
         generation: int = 0,
         role: Role = "user",
-        second_factor: bool = False,
+        factor: bool = False,
         ttl_s: int | None = None,
     ) -> str:
         """A token for one session of one user. It expires after `ttl_s` if its session does."""
@@ -93,7 +93,7 @@ class Signer:
             "sid": ids.encode("ses", session_id),
             "gen": generation,
             "role": role,
-            "mfa": second_factor,
+            "factor": factor,
             "iat": int(now),
             "exp": int(now) + (self.ttl_s if ttl_s is None else ttl_s),
             "jti": token_urlsafe(12),  # two tokens of one second differ
@@ -176,7 +176,7 @@ def _principal(claims: Mapping[str, Any], now: float) -> Principal:
         session=claims["sid"],
         generation=claims["gen"],
         role=_role(claims["role"]),
-        second_factor=_flag(claims["mfa"]),
+        factor=_flag(claims["factor"]),
         expires_at=claims["exp"],
     )
 
@@ -190,7 +190,7 @@ def _role(claim: object) -> Role:
 
 def _flag(claim: object) -> bool:
     if not isinstance(claim, bool):
-        raise ValueError("mfa is not a boolean")  # noqa: TRY004  bad input, like the rest
+        raise ValueError("factor is not a boolean")  # noqa: TRY004  bad input, like the rest
     return claim
 
 

@@ -31,7 +31,7 @@ ISSUER: Final = "FinPay"
 STEP_S: Final = 30
 TOLERATED_STEPS: Final = 1  # before and after: clocks differ, and a code takes time to type
 RECOVERY_CODES: Final = 10
-RECOVERY_BYTES: Final = 10  # 80 random bits, 16 characters
+RECOVERY_BYTES: Final = 15  # 120 random bits, so that a plain hash is enough; 24 characters
 CHALLENGE_TTL_S: Final = 300
 MAX_FAILURES: Final = 5  # of one challenge
 
@@ -236,7 +236,7 @@ def matching_step(secret: str, code: str, now: float) -> int | None:
 
 
 def _new_recovery_code() -> str:
-    """Four groups of four characters of base 32."""
+    """Six groups of four characters of base 32."""
     text = base64.b32encode(token_bytes(RECOVERY_BYTES)).decode()
     return "-".join(text[start : start + 4] for start in range(0, len(text), 4))
 

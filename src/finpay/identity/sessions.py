@@ -55,7 +55,7 @@ class Sessions:
         refresh: RefreshToken,
         *,
         role: Role = "user",
-        second_factor: bool = False,
+        factor: bool = False,
         session_ends_in_s: float | None = None,
     ) -> Tokens:
         """A new access token with the refresh token, for the response.
@@ -72,7 +72,7 @@ class Sessions:
             self._clock(),
             generation=refresh.generation,
             role=role,
-            second_factor=second_factor,
+            factor=factor,
             ttl_s=ttl_s,
         )
         return Tokens(access, refresh.text, ttl_s)
@@ -119,7 +119,7 @@ class Sessions:
             session_id,
             new,
             role=found["role"],
-            second_factor=found["second_factor"],
+            factor=found["second_factor"],
             session_ends_in_s=found["session_ends_in_s"],
         )
 
@@ -161,7 +161,7 @@ class Sessions:
             principal.session_id,
             new,
             role=principal.role,
-            second_factor=session["second_factor"],
+            factor=session["second_factor"],
             session_ends_in_s=session["ends_in_s"],
         )
         return PasswordChanged(tokens, revoked)

@@ -275,7 +275,7 @@ class Identity:
             session_id,
             refresh,
             role=row["role"],
-            second_factor=second_factor,
+            factor=second_factor,
         )
         return LoggedIn(user, account, tokens)
 

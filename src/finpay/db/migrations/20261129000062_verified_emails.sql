@@ -3,7 +3,7 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- The ledger reads from the row that it locks anyway whether the owner's e-mail address is verified.
+-- Whether the owner's e-mail address is verified stands in the row that the ledger locks anyway.
 CREATE FUNCTION ledger.copy_email_verification() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

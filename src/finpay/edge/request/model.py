@@ -102,7 +102,7 @@ class Context(Struct, frozen=True):
     """Input of a handler: everything is read, checked and admitted.
 
     `command` is the checked body, `parameters` the checked query, `path_id` the id in a path that
-    has one. `user_agent` is known without a token alone, as logins keep it, and `is_local` of pages.
+    has one. `user_agent` is known without a token alone, as logins keep it; `is_local` of pages.
     `key` and `fingerprint` belong to money POSTs. `limits` are the states of the rate limits after
     this request.
     """
