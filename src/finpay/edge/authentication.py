@@ -83,7 +83,7 @@ def _role_refusal(principal: Principal, route: Route, *, second_factor: bool) ->
         return None
     if principal.role not in route.roles:
         return FinPayError(Code.FORBIDDEN, f"This needs the role {' or '.join(route.roles)}.")
-    if second_factor and not principal.second_factor:
+    if second_factor and not principal.factor:
         return FinPayError(
             Code.FORBIDDEN,
             "Operators log in with a second factor. Set one up, and log in again.",

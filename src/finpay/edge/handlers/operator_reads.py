@@ -207,9 +207,10 @@ async def _entries(
 async def _holds(
     services: Services, account_id: UUID, before: UUID | None, limit: int
 ) -> Sequence[holds.Hold]:
-    return await holds.page(
+    page = await holds.page(
         services.database, account_id, before=before, filters=holds.Filters(), limit=limit
     )
+    return page.rows
 
 
 def _filters(context: Context) -> dict[str, Any]:
