@@ -52,7 +52,7 @@ OPERATION_MUTANTS: Final = (
     Mutant("a refund is taken from the payer", DECISIONS, "mode NOT IN ('capture', 'void');",
            "mode NOT IN ('capture', 'void', 'refund');", HOLD_TESTS),
     Mutant("a frozen receiver captures", OUTCOMES,
-           "WHEN is_sender THEN 'forbidden'\n    WHEN caller_frozen THEN 'account_frozen'\n"
+           "WHEN is_sender THEN 'forbidden'\n    WHEN caller_refusal IS NOT NULL THEN caller_refusal\n"
            "    WHEN NOT is_open", "WHEN is_sender THEN 'forbidden'\n    WHEN NOT is_open",
            OUTCOME_TESTS),
     Mutant("a frozen payer's hold is captured", OUTCOMES,
@@ -77,16 +77,16 @@ OPERATION_MUTANTS: Final = (
     Mutant("a withdrawal is canceled twice", OPERATIONS, "w.status = 'pending', w.created_at",
            "true, w.created_at", RACE_TESTS),
     Mutant("a withdrawal holds nothing", DECISIONS,
-           "caller_frozen, caller_available, within_limits);\n"
+           "amount, caller_refusal, caller_available, within_limits);\n"
            "        effect.released   := -amount;",
-           "caller_frozen, caller_available, within_limits);", RACE_TESTS),
+           "amount, caller_refusal, caller_available, within_limits);", RACE_TESTS),
     Mutant("others cancel a withdrawal", OPERATIONS,
            "AND w.account_id = account_ids[q.sender] AND w.id = q.id", "AND w.id = q.id",
            WITHDRAWAL_TESTS),
     Mutant("a withdrawal is over the limit", OUTCOMES,
-           "WHEN frozen THEN 'account_frozen'::ledger.outcome\n"
+           "WHEN refusal IS NOT NULL THEN refusal\n"
            "    WHEN NOT within_limits THEN 'limit_exceeded'",
-           "WHEN frozen THEN 'account_frozen'::ledger.outcome\n"
+           "WHEN refusal IS NOT NULL THEN refusal\n"
            "    WHEN false THEN 'limit_exceeded'", OUTCOME_TESTS),
     Mutant("a canceled withdrawal is completed", ACTIONS,
            "WHEN withdrawal.status <> 'pending' THEN", "WHEN false THEN", OPERATOR_TESTS),

@@ -200,7 +200,7 @@ async def remove(
     user_id: UUID,
     origin: RequestOrigin,
     *,
-    actor_id: UUID | None,
+    actor_id: UUID,
     detail: Mapping[str, str] | None = None,
 ) -> list[UUID]:
     """Takes away a user's second factor and ends all sessions, whose tokens say that there is one.

@@ -38,7 +38,8 @@ WITH confirmed AS (
 UPDATE identity.users SET second_factor = true FROM recorded WHERE id = $1
 
 -- name: disable_second_factor
--- With its recovery codes, and a mail to the user. $2: the actor, null for the command line; $6: the reason of an operator, null otherwise.
+-- With its recovery codes, and a mail to the user. $2: the actor; $6: the reason of an operator,
+-- null otherwise.
 WITH deleted AS (
     DELETE FROM identity.second_factors WHERE user_id = $1
 ), challenges AS (
