@@ -101,13 +101,13 @@ def test_a_second_operator_approves(office: Office, alice: User) -> None:
     assert (found["status"], found["decided_by"]) == ("approved", office.second.user_id)
     assert found["transaction_id"] == done.json()["id"]
     replays(answer, deposit(office.first, alice, 101, key, description="Large"))
-    again = approve(office.second, waiting)
-    assert problem(again, 409, "approval_not_pending")["status_now"] == "approved"
+    repeated = approve(office.second, waiting)
+    assert problem(repeated, 409, "approval_not_pending")["status_now"] == "approved"
     office.api.verify()
 
 
 @pytest.mark.contract("10.3.3")
-def test_who_asked_does_not_approve_and_nobody_approves_his_own_money(
+def test_who_asked_does_not_approve_and_no_operator_approves_his_own_money(
     office: Office, alice: User
 ) -> None:
     waiting = asked(deposit(office.first, alice, 101, new("d")))

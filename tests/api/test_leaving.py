@@ -184,11 +184,13 @@ def test_payers_do_not_find_it_and_refunds_are_refused(api: Api, alice: User) ->
 @pytest.mark.contract("12.5.4")
 def test_the_address_is_free_after_90_days(api: Api, alice: User) -> None:
     assert close(alice).status == 204
-    again = {"email": alice.email, "password": PASSWORD}
-    problem(api.client().request("POST", "/api/v1/auth/register", json=again), 409, "email_taken")
+    repeated = {"email": alice.email, "password": PASSWORD}
+    problem(
+        api.client().request("POST", "/api/v1/auth/register", json=repeated), 409, "email_taken"
+    )
     statement = "UPDATE identity.closed_emails SET free_at = free_at - interval '90 days'"
     api.owner(lambda database: database.execute(statement))
-    made = api.client().request("POST", "/api/v1/auth/register", json=again)
+    made = api.client().request("POST", "/api/v1/auth/register", json=repeated)
     assert made.status == 201
     assert made.json()["account"]["id"] != alice.account_id
 

@@ -79,8 +79,8 @@ def test_a_reference_belongs_to_one_deposit_of_its_currency(
 ) -> None:
     reference = new("reference")
     first = moved(deposit(boss, alice, 5, new("k"), reference=reference))
-    again = deposit(boss, alice, 5, new("k"), reference=reference)
-    assert problem(again, 409, "reference_taken")["transaction_id"] == first["id"]
+    repeated = deposit(boss, alice, 5, new("k"), reference=reference)
+    assert problem(repeated, 409, "reference_taken")["transaction_id"] == first["id"]
     american = api.user(currency="USD")
     moved(deposit(boss, american, 5, new("k"), reference=reference))
     pending = withdrawal(alice, 5, new("k"))
@@ -102,7 +102,7 @@ def test_a_malformed_deposit_is_refused(boss: User, alice: User, change: dict[st
 
 
 @pytest.mark.contract("10.4.2")
-def test_nobody_serves_himself(api: Api) -> None:
+def test_no_operator_serves_himself(api: Api) -> None:
     boss = operator(api, 100)
     problem(deposit(boss, boss, 5, new("own")), 403, "forbidden")
     pending = withdrawal(boss, 5, new("own"))
@@ -155,8 +155,8 @@ def test_a_withdrawal_is_rejected(boss: User, alice: User) -> None:
     assert alice.get("/accounts").json()["available"] == 1_000
     (event,) = alice.get("/events", type="withdrawal.rejected").json()["data"]
     assert (event["actor"], event["request"]) == (None, None)
-    again = boss.post(path, new("k"), reason="Unknown bank")
-    assert problem(again, 409, "withdrawal_not_pending")["status_now"] == "rejected"
+    repeated = boss.post(path, new("k"), reason="Unknown bank")
+    assert problem(repeated, 409, "withdrawal_not_pending")["status_now"] == "rejected"
 
 
 @pytest.mark.contract("10.4.4")
@@ -196,8 +196,8 @@ def test_an_operator_voids_a_hold(api: Api, boss: User, alice: User) -> None:
     assert answer.status == 200
     assert set(answer.json()) == set(OperatorHold.__struct_fields__)
     assert (answer.json()["status"], answer.json()["remaining"]) == ("voided", 0)
-    again = boss.post(path, new("k"))
-    assert problem(again, 409, "hold_not_open")["status_now"] == "voided"
+    repeated = boss.post(path, new("k"))
+    assert problem(repeated, 409, "hold_not_open")["status_now"] == "voided"
     assert alice.get("/accounts").json()["available"] == 1_000
 
 

@@ -66,7 +66,7 @@ def test_users_are_found_by_email(api: Api, reader: User, alice: User) -> None:
     assert (found["name"], found["role"], found["status"]) == ("Alice", "user", "active")
     assert reader.get(f"/operator/users/{alice.user_id}").json() == found
     assert reader.get("/operator/users", email="nobody@example.com").json()["data"] == []
-    problem(reader.get("/operator/users", email="nobody"), 422, "validation_failed")
+    problem(reader.get("/operator/users", email="unknown"), 422, "validation_failed")
     problem(reader.get("/operator/users", status="x"), 422, "validation_failed")
 
 
@@ -228,8 +228,8 @@ def test_overview_and_integrity(api: Api, reader: User, serve: Callable[..., Api
     (rand,) = [each for each in overview.currencies if each.currency == "ZAR"]
     assert rand.users_balance == total["balance"]
     api.user()
-    again = own.client(access_token=reader.token).request("GET", "/api/v1/operator/overview")
-    assert again.body == seen.body
+    repeated = own.client(access_token=reader.token).request("GET", "/api/v1/operator/overview")
+    assert repeated.body == seen.body
     assert typed(reader.get("/operator/integrity"), Integrity).violations == 0
 
 

@@ -1,7 +1,7 @@
 """Functions of operators, called with generated arguments by a thief of the operators' login.
 
 The thief can name an operator and deposit money in their name, which the audit log keeps. Whatever
-is called, the books are exact, nobody who is no operator is believed, and nothing else is done.
+is called, the books are exact, no other user is taken for an operator, and nothing else is done.
 """
 
 import random
@@ -132,10 +132,10 @@ async def test_no_argument_breaks_the_books(bank: Bank) -> None:
 
 async def call(thief: asyncpg.Connection, function: Any, arguments: list[Value]) -> Any:
     """The row, or None where the call is refused as it should be."""
-    places = ", ".join(f"${n}::text::{kind}" for n, kind in enumerate(function["types"], 1))
+    slots = ", ".join(f"${n}::text::{kind}" for n, kind in enumerate(function["types"], 1))
     try:
         return await thief.fetchrow(
-            f"SELECT * FROM ledger.{function['name']}({places})", *map(literal, arguments)
+            f"SELECT * FROM ledger.{function['name']}({slots})", *map(literal, arguments)
         )
     except asyncpg.PostgresError as error:
         if not str(error.sqlstate).startswith(REFUSALS):
@@ -156,9 +156,9 @@ async def test_the_app_executes_none_of_them(bank: Bank, name: str) -> None:
     thief = await thief_of(bank, "finpay_app")
     functions = {row["name"]: row for row in await bank.app.fetch(_FUNCTIONS)}
     arguments = plausible(random.Random(1), name, known)
-    places = ", ".join(f"${n}::text::{kind}" for n, kind in enumerate(functions[name]["types"], 1))
+    slots = ", ".join(f"${n}::text::{kind}" for n, kind in enumerate(functions[name]["types"], 1))
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
-        await thief.fetch(f"SELECT ledger.{name}({places})", *map(literal, arguments))
+        await thief.fetch(f"SELECT ledger.{name}({slots})", *map(literal, arguments))
     await thief.close()
 
 

@@ -25,13 +25,13 @@ WHERE user_id = $1
 RETURNING id
 
 -- name: insert_closed_email
--- Kept for 90 days; twice where somebody left, came back and leaves again.
+-- Kept for 90 days; twice where a user left, came back and leaves again.
 INSERT INTO identity.closed_emails (email_hash, free_at)
 VALUES (sha256(convert_to($1, 'UTF8')), clock_timestamp() + interval '90 days')
 ON CONFLICT (email_hash) DO UPDATE SET free_at = excluded.free_at
 
 -- name: update_user
--- Nobody has this address, and no password has this hash.
+-- No user has this address, and no password has this hash.
 UPDATE identity.users
 SET email = id || '@closed.invalid', name = NULL, password_hash = 'closed'
 WHERE id = $1

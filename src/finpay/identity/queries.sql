@@ -19,7 +19,7 @@ UPDATE identity.users SET password_hash = $3 WHERE id = $1 AND password_hash = $
 
 -- name: register_user
 -- The user, the account, the first session and its first refresh token. No row: the address is that
--- of somebody who left, and not free yet.
+-- of a user who left, and not free yet.
 WITH registered AS (
     INSERT INTO identity.users (id, email, name, password_hash)
     SELECT $1::uuid, $2::text, $3::text, $4::text

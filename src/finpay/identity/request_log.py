@@ -74,7 +74,7 @@ class RequestLog:
         code: str | None,
         duration_s: float,
     ) -> None:
-        """Keeps a request that was just answered, if there is room for it."""
+        """Keeps a request that was just answered, unless the bounds are reached."""
         if len(self._rows) >= MAX_ROWS or self._per_user[principal.user_id] >= MAX_ROWS_PER_USER:
             return
         self._per_user[principal.user_id] += 1

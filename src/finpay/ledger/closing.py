@@ -1,4 +1,4 @@
-"""The end of an account: what has to be settled first, and what is erased."""
+"""The end of an account: what has to end first, and what is erased."""
 
 from typing import Final
 

@@ -172,9 +172,9 @@ def _refusal(outcome: Outcome, members: dict[str, Any]) -> FinPayError:
             "Nothing was done; use a new key.",
         )
     code, detail = OPERATOR_REFUSALS[outcome]
-    told = {name: value for name, value in members.items() if name != "code"}
-    named = "".join(f" {name}: {value}." for name, value in told.items() if value is not None)
-    return FinPayError(code, f"{detail}{named}", extensions=told)
+    shown = {name: value for name, value in members.items() if name != "code"}
+    named = "".join(f" {name}: {value}." for name, value in shown.items() if value is not None)
+    return FinPayError(code, f"{detail}{named}", extensions=shown)
 
 
 def _check_amount(amount: int) -> None:

@@ -138,7 +138,7 @@ BEGIN
 END
 $$;
 
--- The answer of a refusal. Who may not do it is not told more than that.
+-- The answer of a refusal. A caller who may not do it is shown no more than that.
 CREATE FUNCTION ledger.operator_refusal(
     origin ledger.operator_origin, outcome ledger.outcome, members json
 ) RETURNS text
@@ -146,12 +146,12 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN origin.refusals IS NULL
-        THEN (jsonb_build_object('code', outcome) || told.members)::text
+        THEN (jsonb_build_object('code', outcome) || shown.members)::text
         ELSE format(
             origin.refusals[array_position(enum_range(NULL::ledger.outcome), outcome)],
-            origin.request_id, NULL, ',' || NULLIF(btrim(told.members::text, '{}'), '')) END
+            origin.request_id, NULL, ',' || NULLIF(btrim(shown.members::text, '{}'), '')) END
     FROM (SELECT CASE WHEN outcome = 'forbidden' OR members IS NULL THEN '{}'::jsonb
-                      ELSE members::jsonb END AS members) told
+                      ELSE members::jsonb END AS members) shown
 $$;
 
 -- Stores what a command is answered, refusals included, and returns it.

@@ -3,8 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- The address of a person who left is kept from others for a while, so that nobody takes their
--- place: only a hash of it, which tells whether an address is the same.
+-- The address of a person who left is kept from others for a while, so that no other user is
+-- taken for them: only a hash of it, which shows whether an address is the same.
 CREATE TABLE identity.closed_emails (
     email_hash bytea       NOT NULL,
     free_at    timestamptz NOT NULL,

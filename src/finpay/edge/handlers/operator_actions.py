@@ -23,7 +23,7 @@ from finpay.ledger.operator_actions import CommandOrigin, CommandResult, NewDepo
 from finpay.ledger.outcome import OPERATOR_REFUSALS, Outcome
 from finpay.operators import accounts
 
-_NOBODY: Final = UUID(int=0)  # the ledger refuses it as every unknown account
+_NO_ACCOUNT: Final = UUID(int=0)  # the ledger refuses it as every unknown account
 _REFUSALS: Final = problems.templates_of(OPERATOR_REFUSALS)
 
 
@@ -38,7 +38,7 @@ def no_operators() -> FinPayError:
 async def deposit(services: Services, context: Context) -> Response:
     command, account_id = context.command, context.command.account_id
     if account_id is None:
-        account_id = await accounts.id_by_email(services.database, command.email) or _NOBODY
+        account_id = await accounts.id_by_email(services.database, command.email) or _NO_ACCOUNT
     new = NewDeposit(account_id, command.amount, command.reference, command.description)
     return await _done(services, context, actions.deposit(*_call(services, context), new))
 
@@ -99,7 +99,7 @@ async def end_sessions(services: Services, context: Context) -> Response:
 
 
 async def reset_second_factor(services: Services, context: Context) -> Response:
-    """For a user who has lost it. The user logs in with the password alone, and is told by mail."""
+    """For a user who has lost it. The user logs in with the password alone, and gets a mail."""
     user_id = _other_user(context)
     ended = await services.identity.second_factor.reset(
         user_id, context.caller.user_id, context.command.reason, context.origin
