@@ -47,8 +47,8 @@ async def test_a_raised_limit_is_written_when_its_day_is_over(system: System) ->
     async with asyncio.timeout(30):
         while (await system.bank.account(alice))["limit_single"] != 20:
             await asyncio.sleep(0.1)
-    told = "account_id = $1 AND type = 'account.updated'"
-    assert await system.bank.count("outbox.events", told, alice.account_id) == 3
+    updates = "account_id = $1 AND type = 'account.updated'"
+    assert await system.bank.count("outbox.events", updates, alice.account_id) == 3
     await system.verify()
 
 
