@@ -41,10 +41,10 @@ def test_what_would_happen_is_said_and_does_not_happen(api: Api) -> None:
     alice, bob = api.user(1_000), api.user(5)
     make_hold(alice, bob, 100)
     before = api.sql("SELECT count(*) AS n FROM audit.log")[0]["n"]
-    answer = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=30))
-    assert answer["limits"] == alice.get("/accounts").json()["limits"]
-    assert (answer["amount"], answer["currency"]) == (30, "ZAR")
-    assert (answer["balance_after"], answer["available_after"]) == (970, 870)
+    members = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=30))
+    assert members["limits"] == alice.get("/accounts").json()["limits"]
+    assert (members["amount"], members["currency"]) == (30, "ZAR")
+    assert (members["balance_after"], members["available_after"]) == (970, 870)
     held = ask(alice, "/holds", receiver_email=bob.email, amount=30, expires_in=60)
     assert result(held) == ("completed", 1_000, 870)
     assert account(alice) == (1_000, 100, 900)
@@ -84,10 +84,10 @@ def test_a_limit_and_money_of_expired_holds_are_regarded(api: Api) -> None:
     change = "UPDATE ledger.accounts SET limit_daily = 100 WHERE user_id = $1"
     api.owner(lambda database: database.execute(change, alice.uuid))
     transaction(alice.send(bob, 60, "one"), 201)
-    answer = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=41))
-    assert (answer["outcome"], answer["limits"]["sent_today"]) == ("limit_exceeded", 60)
-    answer = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=40))
-    assert answer["outcome"] == "completed"
+    members = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=41))
+    assert (members["outcome"], members["limits"]["sent_today"]) == ("limit_exceeded", 60)
+    members = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=40))
+    assert members["outcome"] == "completed"
 
 
 @pytest.mark.contract("7.5.1")
@@ -96,8 +96,8 @@ def test_a_refund_is_tried_and_who_may_not_is_refused_with_a_status(api: Api) ->
     paid = transaction(alice.send(bob, 100, "pay"), 201)
     path = f"/transactions/{paid['id']}/refunds"
     assert result(ask(bob, path)) == ("completed", 0, 0)
-    answer = dry_run(ask(bob, path, amount=30))
-    assert (answer["amount"], answer["balance_after"]) == (30, 70)
+    members = dry_run(ask(bob, path, amount=30))
+    assert (members["amount"], members["balance_after"]) == (30, 70)
     assert result(ask(bob, path, amount=101)) == ("amount_too_large", 100, 100)
     problem(ask(alice, path), 403, "forbidden")
     problem(ask(carol, path), 404, "not_found")
@@ -115,9 +115,9 @@ def test_a_key_is_neither_needed_nor_used(api: Api) -> None:
     path, headers = "/api/v1/transactions?dry_run=true", {"X-Idempotency-Key": "one"}
     dry_run(alice.client.request("POST", path, json=body, headers=headers))
     transaction(alice.send(bob, 1, "one"), 201)
-    repeated = alice.client.request("POST", path, json=body, headers=headers)
-    assert "Idempotent-Replayed" not in repeated.headers
-    assert result(repeated) == ("completed", 98, 98)
+    second = alice.client.request("POST", path, json=body, headers=headers)
+    assert "Idempotent-Replayed" not in second.headers
+    assert result(second) == ("completed", 98, 98)
     bad = alice.client.request("POST", path, json=body, headers={"X-Idempotency-Key": "a b"})
     assert dry_run(bad)["outcome"] == "completed"
     real = alice.client.request("POST", "/api/v1/transactions?dry_run=false", json=body)
@@ -170,5 +170,5 @@ def test_an_email_is_counted_as_an_account_id_is(api: Api) -> None:
         email = f"unknown{number}@example.com"
         answer = ask(alice, "/transactions", receiver_email=email, amount=1)
         assert result(answer)[0] == "receiver_not_found"
-    answer = ask(alice, "/transactions", receiver_email="nobody@example.org", amount=1)
+    answer = ask(alice, "/transactions", receiver_email="unknown@example.org", amount=1)
     problem(answer, 429, "rate_limited")

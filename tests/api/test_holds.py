@@ -57,9 +57,9 @@ def account(user: User) -> tuple[int, int, int]:
 
 
 @pytest.mark.contract("8.1.1", "8.1.2", "8.4.1")
-def test_a_hold_is_made_read_before_and_after_its_capture(api: Api) -> None:
+def test_a_hold_is_made_read_captured_and_read_once_more(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
-    made = make_hold(alice, bob, 600, description="Hotel", metadata={"floor": "7"})
+    made = make_hold(alice, bob, 600, description="Booking", metadata={"booking": "7"})
     lasts = [datetime.fromisoformat(made[name]) for name in ("created_at", "expires_at")]
     assert lasts[1] - lasts[0] == timedelta(days=7)
     assert (made["status"], made["direction"], made["remaining"]) == ("open", "sent", 600)
@@ -69,7 +69,7 @@ def test_a_hold_is_made_read_before_and_after_its_capture(api: Api) -> None:
     assert seen == made | {"direction": "received"}
     taken = transaction(post(bob, f"/holds/{made['id']}/capture", amount=250), 201)
     assert (taken["origin"], taken["amount"], taken["direction"]) == (made["id"], 250, "received")
-    assert (taken["description"], taken["metadata"]) == ("Hotel", {"floor": "7"})
+    assert (taken["description"], taken["metadata"]) == ("Booking", {"booking": "7"})
     assert transaction(bob.get(f"/transactions/{taken['id']}")) == taken
     assert account(alice) == (750, 0, 750)
     closed = hold(alice.get(f"/holds/{made['id']}"))
@@ -178,7 +178,7 @@ def test_a_malformed_id_is_not_found_before_its_key_is_read(api: Api) -> None:
 
 
 @pytest.mark.contract("8.3.1")
-def test_from_its_time_on_a_hold_is_expired_for_each_reader(api: Api) -> None:
+def test_from_its_time_on_a_hold_is_expired_for_both_parties(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
     made = make_hold(alice, bob, 100, expires_in=60)
     end_hold(api.database_url, made["id"])

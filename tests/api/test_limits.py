@@ -49,7 +49,7 @@ def a_day_passes(api: Api, user: User) -> None:
     api.owner(lambda database: database.execute(query, user.account_id))
 
 
-def events_of(user: User) -> list[Any]:
+def updates(user: User) -> list[Any]:
     """The data of account.updated, oldest first."""
     listed = user.get("/events", type="account.updated").json()["data"]
     return [event["data"] for event in reversed(listed)]
@@ -220,7 +220,7 @@ def test_the_owner_has_events_of_a_change_and_of_its_effect(api: Api) -> None:
     alice = api.user()
     before = alice.get("/accounts").json()
     answer = change(alice, single=10)
-    lowered = events_of(alice)[0]
+    lowered = updates(alice)[0]
     assert lowered["object"] == answer.json()
     assert lowered["object"] == before | {"limits": answer.json()["limits"]}
     assert lowered["previous"] == {"limits": before["limits"]}
@@ -228,7 +228,7 @@ def test_the_owner_has_events_of_a_change_and_of_its_effect(api: Api) -> None:
     a_day_passes(api, alice)
     assert api.owner(limits.apply_pending) >= 1
     assert api.owner(limits.apply_pending) == 0
-    _, at_request, in_effect = events_of(alice)
+    _, at_request, in_effect = updates(alice)
     assert at_request["object"]["limits"] == raised
     assert in_effect["object"]["limits"] == raised | {"single": None, "pending": None}
     assert in_effect["previous"]["limits"].keys() == raised.keys()

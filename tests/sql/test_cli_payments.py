@@ -81,10 +81,13 @@ def test_withdrawals_are_listed_and_ended(finpay: Finpay) -> None:
     assert "destination=bank: Example Bank, account: 62001234567" in lines[0]
     paid = finpay("withdrawal", "complete", first, "--reference", "PAY 1", "--json").json
     assert (paid["type"], paid["origin"]) == ("withdrawal", first)
-    repeated = finpay(
+    second_time = finpay(
         "withdrawal", "complete", first, "--reference", "PAY 2", "--json", code=1
     ).json
-    assert (repeated["code"], repeated["status_now"]) == ("withdrawal_not_pending", "completed")
+    assert (second_time["code"], second_time["status_now"]) == (
+        "withdrawal_not_pending",
+        "completed",
+    )
     rejected = finpay("withdrawal", "reject", second, "--reason", "Unknown bank.", "--json").json
     assert (rejected["status"], rejected["reason"]) == ("rejected", "Unknown bank.")
     listed = finpay("withdrawal", "list", "--status", "all", "--json").json

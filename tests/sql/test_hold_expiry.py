@@ -47,15 +47,15 @@ async def test_what_is_due_is_released_on_both_sides(bank: Bank) -> None:
             (partly.id, "expired", 5, True),
             (later.id, "open", 0, False),
         ]
-        events = await _events(bank, holder)
-        objects = [event["data"]["object"] for event in events]
+        expired = await _events(bank, holder)
+        objects = [event["data"]["object"] for event in expired]
         assert [each["captured_amount"] for each in objects] == [0, 5]
         assert [(each["status"], each["remaining"]) for each in objects] == [("expired", 0)] * 2
-        assert [event["data"]["previous"] for event in events] == [
+        assert [event["data"]["previous"] for event in expired] == [
             {"status": "open", "remaining": 10},
             {"status": "open", "remaining": 15},
         ]
-        assert [(event["request"], event["actor"]) for event in events] == [(None, None)] * 2
+        assert [(event["request"], event["actor"]) for event in expired] == [(None, None)] * 2
     assert await expire(bank) == 0
 
 

@@ -41,7 +41,7 @@ async def test_a_hold_reserves_and_moves_nothing(bank: Bank) -> None:
 @pytest.mark.contract("8.2.2")
 async def test_a_final_capture_releases_the_rest(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
-    request = await bank.hold(a, b, 60, description="Hotel", metadata='{"floor":"7"}')
+    request = await bank.hold(a, b, 60, description="Booking", metadata='{"booking":"7"}')
     taken = capture(b, request.id, 25)
     (posted,) = await bank.post(taken)
     assert (await bank.balance(a), await bank.held(a), await bank.balance(b)) == (75, 0, 25)
@@ -50,7 +50,7 @@ async def test_a_final_capture_releases_the_rest(bank: Bank) -> None:
         "transfer", "hold", request.id,
     )  # fmt: skip
     assert (moved["sender_id"], moved["description"], moved["metadata"]) == (
-        a.account_id, "Hotel", '{"floor":"7"}',
+        a.account_id, "Booking", '{"booking":"7"}',
     )  # fmt: skip
     answer = json.loads(posted.answer)
     assert (answer["other"], answer["balance_after"], answer["amount"]) == (a.public_id, "25", 25)

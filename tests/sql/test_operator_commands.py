@@ -24,10 +24,10 @@ async def test_a_deposit_has_a_reference_of_its_own_for_ever(bank: Bank) -> None
     )
     assert (made.members["type"], made.members["reference"]) == ("deposit", reference)
     assert (await bank.balance(a), made.members["receiver_id"]) == (30, a.public_id)
-    repeated = await refusal(
+    refused = await refusal(
         lambda key: commands.deposit(bank.owner, b.public_id, 5, reference, key=key)
     )
-    assert repeated.extensions == {"transaction_id": made.members["id"]}
+    assert refused.extensions == {"transaction_id": made.members["id"]}
     # Another currency and the completions of withdrawals have references of their own.
     await commands.deposit(bank.owner, dollars.public_id, 5, reference, key=fresh_key())
     pending = ids.encode("wdr", await withdrawal(bank, b, 10))
@@ -59,7 +59,7 @@ async def test_a_completed_withdrawal_is_a_transaction_of_its_owner(bank: Bank) 
     assert completed["data"]["previous"] == {
         "status": "pending", "reference": None, "transaction_id": None,
     }  # fmt: skip
-    assert (await bank.account(a))["sent_today"] == 30, "a completion does not count again"
+    assert (await bank.account(a))["sent_today"] == 30, "a completion does not count refused"
 
 
 @pytest.mark.contract("10.2.4")
