@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,13 @@ from finpay.client import (
     _errors,
     _models,
     _operations,
+    _operator_models,
+    _operator_operations,
     _request_operations,
     _session,
     _webhook_operations,
 )
+from finpay.client._sync_operators import OperatorMethods
 from finpay.client._sync_requests import RequestMethods
 from finpay.edge.openapi import document
 from finpay.errors import Code
@@ -60,6 +64,11 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "timezone": None,
     "file_format": "pdf",
     "request_id": f"prq{_SUFFIX}",
+    "withdrawal_id": f"wdr{_SUFFIX}",
+    "hold_id": f"hld{_SUFFIX}",
+    "approval_id": f"apr{_SUFFIX}",
+    "account_id": f"acc{_SUFFIX}",
+    "user_id": f"usr{_SUFFIX}",
     "schedule_id": f"sch{_SUFFIX}",
 }
 # Left out: codes that any method may raise (the page lists them once), and codes that the client
@@ -80,7 +89,7 @@ def page() -> str:
         "methods": _methods,
         "errors": _error_tree,
         "parameters": _parameters,
-        "results": lambda: _classes(_models),
+        "results": lambda: f"{_classes(_models)}\n\n{_classes(_operator_models)}",
         "pager": lambda: _source(client.Pager),
     }
     return _BLOCK.sub(
@@ -104,6 +113,12 @@ def _methods() -> str:
         lines += [f"#### {node.name}", "", _signature(node, f"client.{node.name}"), ""]
         lines += [ast.get_docstring(node) or "", ""]
         lines += [_request(node.name), ""] if node.name != "request" else []
+    lines += ["### Operators", ""]
+    for node in _functions(OperatorMethods):
+        if not node.name.startswith("_"):
+            lines += [f"#### operator.{node.name}", ""]
+            lines += [_signature(node, f"client.operator.{node.name}"), ""]
+            lines += [ast.get_docstring(node) or "", "", _request(f"operator.{node.name}"), ""]
     return "\n".join(lines).strip()
 
 
@@ -142,7 +157,7 @@ def _recorded(name: str) -> tuple[str, str]:
 
     http = httpx.Client(transport=httpx.MockTransport(serve))
     finpay = FinPay(http=http, refresh_token=_SUFFIX, max_retries=0)
-    method = getattr(finpay, name)
+    method = attrgetter(name)(finpay)
     required = [
         parameter.name
         for parameter in inspect.signature(method).parameters.values()
@@ -163,7 +178,7 @@ def _error_tree() -> str:
 
 
 def _parameters() -> str:
-    modules = _operations, _request_operations, _webhook_operations
+    modules = _operations, _request_operations, _webhook_operations, _operator_operations
     return "\n\n".join(map(_classes, modules))
 
 

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 
 from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client._async_operators import AsyncOperatorMethods
 from finpay.client._async_payments import AsyncPayments
 from finpay.client._async_requests import AsyncRequestMethods
 from finpay.client._async_transport import AsyncPager, AsyncTransport
@@ -58,6 +59,11 @@ class AsyncFinPay(AsyncPayments, AsyncRequestMethods):
     ) -> None:
         session = ClientSession(base_url, options)
         super().__init__(session, AsyncTransport(session, http, sleep, options.get("timeout_s")))
+
+    @property
+    def operator(self) -> AsyncOperatorMethods:
+        """What a user with the role operator or auditor may do."""
+        return AsyncOperatorMethods(self._session, self._transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,6 +148,14 @@ class AsyncFinPay(AsyncPayments, AsyncRequestMethods):
     async def delete_api_key(self, key_id: str) -> None:
         """End an API key, everywhere at once."""
         await self._call(_identity_operations.delete_api_key(key_id))
+
+    async def close_account(self, password: str, *, code: str | None = None) -> None:
+        """Close the account, which has to be empty, and erase the person."""
+        await self._call(_identity_operations.close_account(password, code))
+
+    async def export(self) -> dict[str, Any]:
+        """All data of the person."""
+        return await self._call(_identity_operations.export())
 
     async def me(self) -> User:
         """The user who is logged in."""

@@ -4,7 +4,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 
@@ -34,6 +34,7 @@ from finpay.client._operations import (
 from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
 from finpay.client._statement_models import Balance, Statement
+from finpay.client._sync_operators import OperatorMethods
 from finpay.client._sync_payments import Payments
 from finpay.client._sync_requests import RequestMethods
 from finpay.client._sync_transport import Pager, Transport
@@ -59,6 +60,11 @@ class FinPay(Payments, RequestMethods):
     ) -> None:
         session = ClientSession(base_url, options)
         super().__init__(session, Transport(session, http, sleep, options.get("timeout_s")))
+
+    @property
+    def operator(self) -> OperatorMethods:
+        """What a user with the role operator or auditor may do."""
+        return OperatorMethods(self._session, self._transport)
 
     def __enter__(self) -> Self:
         return self
@@ -141,6 +147,14 @@ class FinPay(Payments, RequestMethods):
     def delete_api_key(self, key_id: str) -> None:
         """End an API key, everywhere at once."""
         self._call(_identity_operations.delete_api_key(key_id))
+
+    def close_account(self, password: str, *, code: str | None = None) -> None:
+        """Close the account, which has to be empty, and erase the person."""
+        self._call(_identity_operations.close_account(password, code))
+
+    def export(self) -> dict[str, Any]:
+        """All data of the person."""
+        return self._call(_identity_operations.export())
 
     def me(self) -> User:
         """The user who is logged in."""
