@@ -78,7 +78,6 @@ def make_world(api: Api, operator: User) -> World:
     world.ids = {
         "DELETE /auth/sessions/{id}": owner.get("/auth/sessions").json()["data"][0]["id"],
         "DELETE /api_keys/{id}": key_of(owner, scopes=["account:read"])["id"],
-        "GET /requests/{id}": owner.get("/auth/me").headers["X-Request-Id"],
         "GET /events/{id}": owner.get("/events").json()["data"][0]["id"],
         **_of_money(owner, other),
         **_of_requests(owner, other),

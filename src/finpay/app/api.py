@@ -19,7 +19,6 @@ from finpay.edge.schemas.problems import refusal_templates
 from finpay.edge.services import Services
 from finpay.identity.access_tokens import Signer
 from finpay.identity.passwords import Hasher
-from finpay.identity.request_log import RequestLog
 from finpay.identity.users import Identity
 from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
@@ -65,7 +64,6 @@ async def _open_services(
     )
     health_pool = Database(read.database_url, size=1)
     notify_pool = Database(read.database_url, size=1)
-    log_pool = Database(read.database_url, size=1, durable=False)
     notifier, operators = Notifier(notify_pool), _operators(read)
     identity = _identity(database, read)
     gate = components.gate(read, identity.confirm)
@@ -83,7 +81,6 @@ async def _open_services(
         overview=CachedOverview(database),
         notifier=notifier,
         identity=identity,
-        request_log=RequestLog(log_pool),
         gate=gate,
         health=health,
         openapi=openapi.encoded(),
@@ -92,15 +89,12 @@ async def _open_services(
     async with AsyncExitStack() as stack:
         stack.callback(components.close)
         stack.callback(identity.close)
-        pools = database, ledger, health_pool, notify_pool, log_pool, operators
-        for pool in filter(None, pools):
+        for pool in filter(None, (database, ledger, health_pool, notify_pool, operators)):
             stack.push_async_callback(pool.close)
         await gate.start()
         stack.push_async_callback(gate.close)
         await health.start()
         stack.push_async_callback(health.close)
-        services.request_log.start()
-        stack.push_async_callback(services.request_log.close)
         stack.push_async_callback(notifier.close)
         stack.push_async_callback(services.batcher.drain)
         _tune_garbage_collection()

@@ -22,7 +22,7 @@ from finpay.app import instrumentation, preflight
 from finpay.db.listener import Listener
 from finpay.db.pool import Database, Unavailable
 from finpay.edge.schemas.problems import refusal_templates
-from finpay.identity import cleanup, leaving, request_log
+from finpay.identity import cleanup, leaving
 from finpay.ledger import (
     closing,
     continuous_verification,
@@ -67,7 +67,7 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
     # A lost record only repeats a delivery: the worker must not compete with payments for fsync.
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     heartbeat = Database(settings.database_url, size=1)
-    jobs_database = Database(settings.database_url, size=8)  # one per background job
+    jobs_database = Database(settings.database_url, size=7)  # one per background job
     runs_database = Database(settings.database_url, size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
     tracer = tracing.start("finpay-worker")
     worker = Worker(database, heartbeat, settings, instrumentation.components(tracer).sender)
@@ -133,7 +133,6 @@ def _background_jobs(
     yield _every(EXPIRY_PAUSE_S, partial(_expire_requests, database, settings.public_url, wake))
     yield _every(LIMITS_PAUSE_S, partial(limits.apply_pending, database))
     yield _every(ERASURE_PAUSE_S, partial(closing.erase_answers, database))
-    yield _every(cleanup.PAUSE_S, partial(request_log.prune, database))
     yield _every(EMAILS_PAUSE_S, partial(leaving.forget_emails, database))
     prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
     yield _every(cleanup.PAUSE_S, prune)

@@ -12,7 +12,6 @@ from finpay.edge.request.model import Request
 from finpay.edge.response import Response
 from finpay.gate.gate import Decision
 from finpay.gate.rate_limits import LimitState
-from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs, metrics
 
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
@@ -43,7 +42,6 @@ class RequestRecord:
 
     route: str = "none"
     user: str | None = None
-    principal: Principal | None = None
     decision: Decision | None = None
 
     @property

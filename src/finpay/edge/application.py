@@ -80,18 +80,7 @@ class Application:
         else:
             body = b"" if request.method == "HEAD" else response.body
             await send({"type": "http.response.body", "body": body})
-        duration_s = time.perf_counter() - started_s
-        self._access_log.record(record, request, response, duration_s)
-        if record.principal is not None:
-            self._request_log.add(
-                record.principal,
-                request_id=request.id,
-                method=request.method,
-                route=record.route,
-                status=response.status,
-                code=response.code,
-                duration_s=duration_s,
-            )
+        self._access_log.record(record, request, response, time.perf_counter() - started_s)
 
     @property
     def _is_draining(self) -> bool:
@@ -115,7 +104,6 @@ class Application:
         self._handle = self._instrument(Pipeline(services, self._in_flight).handle)
         self._headers = HeaderWriter(services.settings.cors_origins)
         self._access_log = AccessLog()
-        self._request_log = services.request_log
         self._health = services.health
 
 

@@ -133,7 +133,7 @@ class Pipeline:
         self, request: Request, route: Route, path_id: str, record: RequestRecord
     ) -> Response:
         principal = await self._authenticator.principal(request, record)
-        record.user, record.principal = principal.user, principal
+        record.user = principal.user
         max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
         parsed = await parse(request, route, principal.account_id, max_transfers, path_id)
         refusal = authorise(principal, route, second_factor=self._second_factor)

@@ -10,7 +10,6 @@ from finpay.edge.handlers import (
     events,
     health,
     metrics,
-    request_log,
     sessions,
     webhook_endpoints,
 )
@@ -19,7 +18,6 @@ from finpay.edge.operator_routes import OPERATOR_ROUTES
 from finpay.edge.request import query_params as q
 from finpay.edge.router import API, Route
 from finpay.edge.schemas import identity, requests, responses, webhooks
-from finpay.edge.schemas import request_log as request_log_schemas
 from finpay.errors import Code
 from finpay.identity.resources import User
 from finpay.outbox.resources import Event
@@ -60,13 +58,6 @@ ROUTES: Final = (
           {204: None}, errors=(Code.NOT_FOUND,)),
     *MONEY_ROUTES,
     *OPERATOR_ROUTES,
-    Route("GET", f"{API}/requests", request_log.list_, "listRequests",
-          "List the caller's requests of the last 7 days, newest first",
-          {200: request_log_schemas.LoggedRequestList}, errors=(Code.CURSOR_INVALID,),
-          parameters={"limit": q.LIMIT, "cursor": q.REQUESTS_CURSOR}, scope="transactions:read"),
-    Route("GET", f"{API}/requests/{{id}}", request_log.retrieve, "retrieveRequest",
-          "Retrieve a request", {200: request_log_schemas.LoggedRequest},
-          errors=(Code.NOT_FOUND,), scope="transactions:read"),
     Route("GET", f"{API}/events", events.list_, "listEvents", "List events, newest first",
           {200: responses.EventList}, errors=(Code.CURSOR_INVALID,),
           parameters={"limit": q.LIMIT, "cursor": q.EVENTS_CURSOR, "type": q.EVENT_TYPE,

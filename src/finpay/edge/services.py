@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from finpay.db.pool import Database
 from finpay.edge.health_monitor import HealthMonitor
 from finpay.gate.gate import Gate
-from finpay.identity.request_log import RequestLog
 from finpay.identity.users import Identity
 from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import Batcher
@@ -33,7 +32,6 @@ class Services:
     overview: CachedOverview
     notifier: Notifier
     identity: Identity
-    request_log: RequestLog
     gate: Gate
     health: HealthMonitor
     openapi: bytes

@@ -66,7 +66,6 @@ DELIVERIES: Final = CursorCodec("deliveries", 3)
 SESSIONS: Final = CursorCodec("sessions", 3)
 API_KEYS: Final = CursorCodec("api_keys", 3)
 PAYMENT_REQUESTS: Final = CursorCodec("requests", 4)  # microseconds since 1970, an id
-REQUESTS: Final = CursorCodec("request_log", 3)
 SCHEDULES: Final = CursorCodec("schedules", 3)
 HOLDS: Final = CursorCodec("holds", 3)
 WITHDRAWALS: Final = CursorCodec("withdrawals", 3)
