@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +27,15 @@ from finpay.client import (
     _money_models,
     _money_operations,
     _operations,
+    _operator_models,
+    _operator_operations,
     _request_operations,
     _session,
     _statement_models,
     _webhook_operations,
 )
 from finpay.client._sync_identity import IdentityMethods
+from finpay.client._sync_operators import OperatorMethods
 from finpay.client._sync_payments import Payments
 from finpay.client._sync_requests import RequestMethods
 from finpay.edge.openapi import document
@@ -48,6 +52,7 @@ _GROUPS: Final = {
     "create_webhook_endpoint": "Webhook endpoints and deliveries",
     "health": "Server",
     "complete_login": "Second factor, e-mail address, forgotten password",
+    "sessions": "Sessions, API keys, logged requests, leaving",
     "send": "Payments",
     "hold": "Holds, refunds and withdrawals",
     "dry_run_send": "Dry runs, keys and limits",
@@ -75,6 +80,9 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "timezone": None,
     "file_format": "pdf",
     "request_id": f"prq{_SUFFIX}",
+    "approval_id": f"apr{_SUFFIX}",
+    "account_id": f"acc{_SUFFIX}",
+    "user_id": f"usr{_SUFFIX}",
     "schedule_id": f"sch{_SUFFIX}",
 }
 # Left out: codes that any method may raise (the page lists them once), and codes that the client
@@ -95,7 +103,9 @@ def page() -> str:
         "methods": _methods,
         "errors": _error_tree,
         "parameters": _parameters,
-        "results": lambda: _classes(_models, _money_models, _statement_models, _identity_models),
+        "results": lambda: _classes(
+            _models, _money_models, _statement_models, _identity_models, _operator_models
+        ),
         "pager": lambda: _source(client.Pager),
     }
     return _BLOCK.sub(
@@ -120,6 +130,12 @@ def _methods() -> str:
         lines += [f"#### {node.name}", "", _signature(node, f"client.{node.name}"), ""]
         lines += [ast.get_docstring(node) or "", ""]
         lines += [_request(node.name), ""] if node.name != "request" else []
+    lines += ["### Operators", ""]
+    for node in _functions(OperatorMethods):
+        if not node.name.startswith("_"):
+            lines += [f"#### operator.{node.name}", ""]
+            lines += [_signature(node, f"client.operator.{node.name}"), ""]
+            lines += [ast.get_docstring(node) or "", "", _request(f"operator.{node.name}"), ""]
     return "\n".join(lines).strip()
 
 
@@ -158,7 +174,7 @@ def _recorded(name: str) -> tuple[str, str]:
 
     http = httpx.Client(transport=httpx.MockTransport(serve))
     finpay = FinPay(http=http, refresh_token=_SUFFIX, max_retries=0)
-    method = getattr(finpay, name)
+    method = attrgetter(name)(finpay)
     required = [
         parameter.name
         for parameter in inspect.signature(method).parameters.values()
@@ -181,7 +197,7 @@ def _error_tree() -> str:
 def _parameters() -> str:
     return _classes(
         _operations, _money_operations, _request_operations, _webhook_operations,
-        _identity_operations,
+        _identity_operations, _operator_operations,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ def test_generated_files_are_fresh_and_say_what_they_come_from(generated: dict[P
     assert {path.name for path in generated} == {
         "_sync.py",
         "_sync_identity.py",
+        "_sync_operators.py",
         "_sync_payments.py",
         "_sync_requests.py",
         "_sync_transport.py",

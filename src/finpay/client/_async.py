@@ -7,19 +7,16 @@ from typing import Literal, Self, Unpack
 
 import httpx
 
-from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client import _operations, _webhook_operations
 from finpay.client._async_identity import AsyncIdentityMethods
+from finpay.client._async_operators import AsyncOperatorMethods
 from finpay.client._async_payments import AsyncPayments
 from finpay.client._async_requests import AsyncRequestMethods
 from finpay.client._async_transport import AsyncPager, AsyncTransport
 from finpay.client._identity_models import (
-    ActiveSession,
-    ApiKey,
-    LoggedRequest,
     Login,
     Tokens,
 )
-from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
     Delivery,
@@ -60,6 +57,11 @@ class AsyncFinPay(AsyncPayments, AsyncRequestMethods, AsyncIdentityMethods):
     ) -> None:
         session = ClientSession(base_url, options)
         super().__init__(session, AsyncTransport(session, http, sleep, options.get("timeout_s")))
+
+    @property
+    def operator(self) -> AsyncOperatorMethods:
+        """What a user with the role operator or auditor may do."""
+        return AsyncOperatorMethods(self._session, self._transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,42 +118,6 @@ class AsyncFinPay(AsyncPayments, AsyncRequestMethods, AsyncIdentityMethods):
     async def change_password(self, current_password: str, new_password: str) -> Tokens:
         """Change the password, end the user's other sessions, and keep the new tokens."""
         return await self._call(_operations.change_password(current_password, new_password))
-
-    def sessions(self, *, limit: int | None = None) -> AsyncPager[ActiveSession]:
-        """Where the user is logged in, newest first."""
-        return AsyncPager(self._transport, _identity_operations.sessions(limit))
-
-    async def end_session(self, session_id: str) -> None:
-        """End one session of the user."""
-        await self._call(_identity_operations.end_session(session_id))
-
-    async def end_other_sessions(self) -> None:
-        """End all sessions of the user but this one."""
-        await self._call(_identity_operations.end_other_sessions())
-
-    async def create_api_key(
-        self, name: str, scopes: Sequence[str], password: str, **options: Unpack[ApiKeyOptions]
-    ) -> ApiKey:
-        """Create a key for a server of the user, with its `secret`, which is shown once."""
-        return await self._call(
-            _identity_operations.create_api_key(name, scopes, password, options)
-        )
-
-    def api_keys(self, *, limit: int | None = None) -> AsyncPager[ApiKey]:
-        """The user's API keys, newest first."""
-        return AsyncPager(self._transport, _identity_operations.api_keys(limit))
-
-    async def delete_api_key(self, key_id: str) -> None:
-        """End an API key, everywhere at once."""
-        await self._call(_identity_operations.delete_api_key(key_id))
-
-    def logged_requests(self, *, limit: int | None = None) -> AsyncPager[LoggedRequest]:
-        """The user's requests of the last seven days, newest first; under load a part of them."""
-        return AsyncPager(self._transport, _identity_operations.logged_requests(limit))
-
-    async def logged_request(self, request_id: str) -> LoggedRequest:
-        """A request of the user by the `request_id` of an error, or the X-Request-Id."""
-        return await self._call(_identity_operations.logged_request(request_id))
 
     async def me(self) -> User:
         """The user who is logged in."""

@@ -1,8 +1,20 @@
-"""The methods of `AsyncFinPay` for e-mail addresses, forgotten passwords and the second factor."""
+"""The methods of `AsyncFinPay` for what belongs to the user: e-mail address, password, second factor,
+sessions, API keys, logged requests, and leaving.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 from finpay.client import _identity_operations
-from finpay.client._async_transport import AsyncTransport
-from finpay.client._identity_models import Login, SecondFactor
+from finpay.client._async_transport import AsyncPager, AsyncTransport
+from finpay.client._identity_models import (
+    ActiveSession,
+    ApiKey,
+    LoggedRequest,
+    Login,
+    SecondFactor,
+)
+from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._session import ClientSession
 
 
@@ -48,3 +60,47 @@ class AsyncIdentityMethods:
         """Switch the second factor off. All sessions of the user end, this one too."""
         await self._transport.call(_identity_operations.disable_second_factor(password, code))
         self._session.forget_tokens()
+
+    def sessions(self, *, limit: int | None = None) -> AsyncPager[ActiveSession]:
+        """Where the user is logged in, newest first."""
+        return AsyncPager(self._transport, _identity_operations.sessions(limit))
+
+    async def end_session(self, session_id: str) -> None:
+        """End one session of the user."""
+        await self._transport.call(_identity_operations.end_session(session_id))
+
+    async def end_other_sessions(self) -> None:
+        """End all sessions of the user but this one."""
+        await self._transport.call(_identity_operations.end_other_sessions())
+
+    async def create_api_key(
+        self, name: str, scopes: Sequence[str], password: str, **options: Unpack[ApiKeyOptions]
+    ) -> ApiKey:
+        """Create a key for a server of the user, with its `secret`, which is shown once."""
+        return await self._transport.call(
+            _identity_operations.create_api_key(name, scopes, password, options)
+        )
+
+    def api_keys(self, *, limit: int | None = None) -> AsyncPager[ApiKey]:
+        """The user's API keys, newest first."""
+        return AsyncPager(self._transport, _identity_operations.api_keys(limit))
+
+    async def delete_api_key(self, key_id: str) -> None:
+        """End an API key, everywhere at once."""
+        await self._transport.call(_identity_operations.delete_api_key(key_id))
+
+    def logged_requests(self, *, limit: int | None = None) -> AsyncPager[LoggedRequest]:
+        """The user's requests of the last seven days, newest first; under load a part of them."""
+        return AsyncPager(self._transport, _identity_operations.logged_requests(limit))
+
+    async def logged_request(self, request_id: str) -> LoggedRequest:
+        """A request of the user by the `request_id` of an error, or the X-Request-Id."""
+        return await self._transport.call(_identity_operations.logged_request(request_id))
+
+    async def close_account(self, password: str, *, code: str | None = None) -> None:
+        """Close the account, which has to be empty, and erase the person."""
+        await self._transport.call(_identity_operations.close_account(password, code))
+
+    async def export(self) -> dict[str, Any]:
+        """All data of the person."""
+        return await self._transport.call(_identity_operations.export())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 from urllib.parse import quote
 
 from finpay.client._identity_models import (
@@ -68,6 +68,16 @@ def create_api_key(
 
 def api_keys(limit: int | None) -> Operation[Page[ApiKey]]:
     return Operation("GET", _API_KEYS, Page[ApiKey], params=query({"limit": limit}))
+
+
+def close_account(password: str, code: str | None) -> Operation[None]:
+    """Not repeatable: the second attempt would be 401."""
+    body = json_body({"password": password, "code": code})
+    return Operation("POST", "/api/v1/accounts/close", _NOTHING, body, repeatable=False)
+
+
+def export() -> Operation[dict[str, Any]]:
+    return Operation("GET", "/api/v1/auth/export", dict[str, Any])
 
 
 def delete_api_key(key_id: str) -> Operation[None]:

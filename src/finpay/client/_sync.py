@@ -8,15 +8,11 @@ from typing import Literal, Self, Unpack
 
 import httpx
 
-from finpay.client import _identity_operations, _operations, _webhook_operations
+from finpay.client import _operations, _webhook_operations
 from finpay.client._identity_models import (
-    ActiveSession,
-    ApiKey,
-    LoggedRequest,
     Login,
     Tokens,
 )
-from finpay.client._identity_operations import ApiKeyOptions
 from finpay.client._models import (
     Account,
     Delivery,
@@ -36,6 +32,7 @@ from finpay.client._requests import HttpResponse, Params, encode
 from finpay.client._session import ClientSession, Options
 from finpay.client._statement_models import Balance, Statement
 from finpay.client._sync_identity import IdentityMethods
+from finpay.client._sync_operators import OperatorMethods
 from finpay.client._sync_payments import Payments
 from finpay.client._sync_requests import RequestMethods
 from finpay.client._sync_transport import Pager, Transport
@@ -61,6 +58,11 @@ class FinPay(Payments, RequestMethods, IdentityMethods):
     ) -> None:
         session = ClientSession(base_url, options)
         super().__init__(session, Transport(session, http, sleep, options.get("timeout_s")))
+
+    @property
+    def operator(self) -> OperatorMethods:
+        """What a user with the role operator or auditor may do."""
+        return OperatorMethods(self._session, self._transport)
 
     def __enter__(self) -> Self:
         return self
@@ -117,40 +119,6 @@ class FinPay(Payments, RequestMethods, IdentityMethods):
     def change_password(self, current_password: str, new_password: str) -> Tokens:
         """Change the password, end the user's other sessions, and keep the new tokens."""
         return self._call(_operations.change_password(current_password, new_password))
-
-    def sessions(self, *, limit: int | None = None) -> Pager[ActiveSession]:
-        """Where the user is logged in, newest first."""
-        return Pager(self._transport, _identity_operations.sessions(limit))
-
-    def end_session(self, session_id: str) -> None:
-        """End one session of the user."""
-        self._call(_identity_operations.end_session(session_id))
-
-    def end_other_sessions(self) -> None:
-        """End all sessions of the user but this one."""
-        self._call(_identity_operations.end_other_sessions())
-
-    def create_api_key(
-        self, name: str, scopes: Sequence[str], password: str, **options: Unpack[ApiKeyOptions]
-    ) -> ApiKey:
-        """Create a key for a server of the user, with its `secret`, which is shown once."""
-        return self._call(_identity_operations.create_api_key(name, scopes, password, options))
-
-    def api_keys(self, *, limit: int | None = None) -> Pager[ApiKey]:
-        """The user's API keys, newest first."""
-        return Pager(self._transport, _identity_operations.api_keys(limit))
-
-    def delete_api_key(self, key_id: str) -> None:
-        """End an API key, everywhere at once."""
-        self._call(_identity_operations.delete_api_key(key_id))
-
-    def logged_requests(self, *, limit: int | None = None) -> Pager[LoggedRequest]:
-        """The user's requests of the last seven days, newest first; under load a part of them."""
-        return Pager(self._transport, _identity_operations.logged_requests(limit))
-
-    def logged_request(self, request_id: str) -> LoggedRequest:
-        """A request of the user by the `request_id` of an error, or the X-Request-Id."""
-        return self._call(_identity_operations.logged_request(request_id))
 
     def me(self) -> User:
         """The user who is logged in."""

@@ -19,7 +19,7 @@ CLOCK_WARNING_S: Final = 1.0
 CLOCK_LIMIT_S: Final = 5.0  # hosts that differ more disagree about when tokens expire
 ROUND_TRIPS: Final = 5  # the fastest one is the distance; the first one connects
 SLOW_MS: Final = 5.0  # a transfer waits for more than one round trip
-WATCHERS: Final = 1  # the connection of the health monitor, per process
+SINGLES: Final = 2  # of the health monitor, and of the notifier and request log, per process
 
 _SERVER: Final = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major,
@@ -145,7 +145,7 @@ def _encryption(row: Record, host: str) -> CheckResult:
 
 def _capacity(row: Record, settings: Settings) -> CheckResult:
     operators = 0 if settings.operator_url is None else OPERATOR_POOL_SIZE
-    need = settings.workers * (READ_POOL_SIZE + CONNECTIONS + WATCHERS + operators)
+    need = settings.workers * (READ_POOL_SIZE + CONNECTIONS + SINGLES + operators)
     detail = f"one instance opens up to {need} connections, the server allows {row['capacity']}"
     # During a rolling release the old instance and the new one run at the same time.
     if 2 * need <= row["capacity"]:

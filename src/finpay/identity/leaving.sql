@@ -4,7 +4,7 @@
 SELECT email FROM identity.users WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: end_sessions
--- All of the user, and what they say about the devices of ended ones. `was_active`: to be forgotten.
+-- All of the user, and what ended ones say about devices. `was_active`: Redis may know it.
 WITH active AS (
     SELECT id FROM identity.sessions WHERE user_id = $1 AND ended_at IS NULL
 )

@@ -5,8 +5,8 @@ SET LOCAL statement_timeout = '60s';
 
 -- An id of the audit log from which on the rows are of a moment or later; above every id if there
 -- are none. Found by bisection over the primary key, so that the log, to which each transfer
--- writes, needs no index on its time. Ids are taken before their commits, so a row near the moment may lie
--- on its other side: callers widen the range and compare the times.
+-- writes, needs no index on its time. Ids are taken before their commits, so a row near the moment
+-- may lie on its other side: callers widen the range and compare the times.
 CREATE FUNCTION audit.first_id_since(moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
