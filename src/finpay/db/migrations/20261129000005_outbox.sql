@@ -98,9 +98,12 @@ SELECT e.account_id, e.sequence, e.type, e.created_at, e.actor_id, e.request_id,
        u.id AS user_id, u.email, u.name, false AS email_verified, u.created_at AS user_created_at,
        -- in the order of finpay.ledger.holds.Hold
        h.id AS hold_id, h.sender_id AS hold_sender_id, h.receiver_id AS hold_receiver_id,
-       h.amount AS hold_amount, COALESCE((e.data ->> 'captured_amount')::bigint, 0)
+       h.amount AS hold_amount,
+       -- Data of others is not looked into: reading a member of unreadable JSON is an error.
+       CASE WHEN h.id IS NOT NULL THEN COALESCE((e.data ->> 'captured_amount')::bigint, 0) END
            AS captured_amount,
-       COALESCE(e.data ->> 'status', 'open') AS hold_status, h.currency AS hold_currency,
+       CASE WHEN h.id IS NOT NULL THEN COALESCE(e.data ->> 'status', 'open') END AS hold_status,
+       h.currency AS hold_currency,
        h.description AS hold_description, h.metadata AS hold_metadata, h.expires_at,
        h.created_at AS hold_created_at
 FROM outbox.events e
