@@ -35,7 +35,15 @@ PATHS: Final = {
 }
 FREE: Final = {
     f"/api/v1/auth/{name}"
-    for name in ("register", "login", "refresh", "password/forgot", "password/reset")
+    for name in (
+        "register",
+        "login",
+        "login/second_factor",
+        "refresh",
+        "password/forgot",
+        "password/reset",
+        "email/verify",
+    )
 }
 
 

@@ -52,7 +52,8 @@ OPERATION_MUTANTS: Final = (
     Mutant("a refund is taken from the payer", DECISIONS, "mode NOT IN ('capture', 'void');",
            "mode NOT IN ('capture', 'void', 'refund');", HOLD_TESTS),
     Mutant("a frozen receiver captures", OUTCOMES,
-           "WHEN is_sender THEN 'forbidden'\n    WHEN caller_refusal IS NOT NULL THEN caller_refusal\n"
+           "WHEN is_sender THEN 'forbidden'\n"
+           "    WHEN caller_refusal IS NOT NULL THEN caller_refusal\n"
            "    WHEN NOT is_open", "WHEN is_sender THEN 'forbidden'\n    WHEN NOT is_open",
            OUTCOME_TESTS),
     Mutant("a frozen payer's hold is captured", OUTCOMES,

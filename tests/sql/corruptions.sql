@@ -188,6 +188,10 @@ WHERE account_id = :alice AND version = 1;
 -- alice: owners
 DELETE FROM identity.users WHERE id = :alice_user;
 
+-- name: an_account_says_that_its_owner_is_verified
+-- alice: owners
+UPDATE ledger.accounts SET email_verified = true WHERE id = :alice;
+
 -- name: a_user_has_no_account
 -- unknown: owners
 INSERT INTO identity.users (id, email, password_hash)

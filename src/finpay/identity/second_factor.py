@@ -205,7 +205,7 @@ async def remove(
 ) -> list[UUID]:
     """Takes away a user's second factor and ends all sessions, whose tokens say that there is one.
 
-    The caller has locked the user.
+    The caller has locked the user. `actor_id` is the user or an operator.
     """
     await transaction.execute(
         _SQL.disable_second_factor,
@@ -220,7 +220,9 @@ async def remove(
     rows = await transaction.fetch(_SQL.revoke_all_sessions, user_id, reason)
     ended: list[UUID] = [row["id"] for row in rows]
     if ended:
-        await record_revoked(transaction, user_id, ended, reason, origin, actor_id=actor_id)
+        # Events name no other user; an operator is in the audit row above.
+        actor = user_id if actor_id == user_id else None
+        await record_revoked(transaction, user_id, ended, reason, origin, actor_id=actor)
     return ended
 
 

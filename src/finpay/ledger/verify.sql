@@ -264,10 +264,15 @@ WHERE s.id IS NULL
    OR r.currency <> t.currency
 
 -- name: owners
--- Every user has one account, and no account belongs to an unknown user.
+-- Every user has one account, which knows whether the user's e-mail address is verified, and no
+-- account belongs to an unknown user.
 SELECT CASE WHEN a.id IS NULL THEN format('usr:%s has no account.', u.id)
-            ELSE format('acc:%s belongs to usr:%s, who is not there.', a.id, a.user_id)
+            WHEN u.id IS NULL
+                THEN format('acc:%s belongs to usr:%s, who is not there.', a.id, a.user_id)
+            ELSE format('acc:%s does not say whether the e-mail address of usr:%s is verified.',
+                        a.id, u.id)
        END AS sentence
 FROM identity.users u
-FULL JOIN (SELECT id, user_id FROM ledger.accounts WHERE user_id IS NOT NULL) a ON a.user_id = u.id
-WHERE a.id IS NULL OR u.id IS NULL
+FULL JOIN (SELECT id, user_id, email_verified FROM ledger.accounts WHERE user_id IS NOT NULL) a
+    ON a.user_id = u.id
+WHERE a.id IS NULL OR u.id IS NULL OR a.email_verified <> (u.email_verified_at IS NOT NULL)
