@@ -44,6 +44,8 @@ CALLS: Final[list[tuple[str, dict[str, Any], str, dict[str, object] | None]]] = 
         {"daily": None}),
     ("end_sessions", {"user_id": USR, "reason": "r"}, f"POST /operator/users/{USR}/end_sessions",
         {"reason": "r"}),
+    ("reset_second_factor", {"user_id": USR, "reason": "r"}, f"POST /operator/users/{USR}/reset_second_factor",
+        {"reason": "r"}),
     ("user", {"user_id": USR}, f"GET /operator/users/{USR}", None),
     ("users", {"email": "a@b.c"}, "GET /operator/users", None),
     ("account", {"account_id": ACC}, f"GET /operator/accounts/{ACC}", None),

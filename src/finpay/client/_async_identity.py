@@ -1,5 +1,5 @@
-"""The methods of `AsyncFinPay` for what belongs to the user: e-mail address, password, second factor,
-sessions, API keys, logged requests, and leaving.
+"""The methods of `AsyncFinPay` for the user: e-mail address, password, second factor, sessions, API
+keys, logged requests, leaving.
 """
 
 from collections.abc import Sequence

@@ -103,6 +103,10 @@ class AsyncOperatorMethods:
         """End all sessions of a user, everywhere at once."""
         await self._call(_operator_operations.end_sessions(user_id, reason))
 
+    async def reset_second_factor(self, user_id: str, reason: str) -> None:
+        """Take away the second factor of a user who has lost it, and end all sessions."""
+        await self._call(_operator_operations.reset_second_factor(user_id, reason))
+
     async def user(self, user_id: str) -> OperatorUser:
         """One user."""
         return await self._call(_operator_operations.user(user_id))

@@ -13,6 +13,8 @@ class OperatorUser(Struct, frozen=True):
 
     id: str
     email: str
+    email_verified: bool
+    second_factor: bool
     name: str | None
     role: str
     account_id: str
@@ -63,7 +65,10 @@ class ApprovalParameters(Struct, frozen=True):
 
 
 class Approval(Struct, frozen=True, tag_field="object", tag="approval"):
-    """An action that waits for a second operator. `status`: pending, approved, rejected, expired."""
+    """An action that waits for a second operator.
+
+    `status`: pending, approved, rejected or expired.
+    """
 
     id: str
     status: str

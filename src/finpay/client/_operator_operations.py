@@ -105,6 +105,12 @@ def end_sessions(user_id: str, reason: str) -> Operation[None]:
     return Operation("POST", path, _NOTHING, encode({"reason": reason}))
 
 
+def reset_second_factor(user_id: str, reason: str) -> Operation[None]:
+    """Not repeatable: the second attempt would be 422."""
+    path = f"{_ROOT}/users/{checked('usr', user_id)}/reset_second_factor"
+    return Operation("POST", path, _NOTHING, encode({"reason": reason}), repeatable=False)
+
+
 def user(user_id: str) -> Operation[OperatorUser]:
     return _get(f"/users/{checked('usr', user_id)}", OperatorUser)
 

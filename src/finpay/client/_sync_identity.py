@@ -1,6 +1,6 @@
 # Generated from _async_identity.py by tools/generate_sync_client.py: edit that file instead.
-"""The methods of `FinPay` for what belongs to the user: e-mail address, password, second factor,
-sessions, API keys, logged requests, and leaving.
+"""The methods of `FinPay` for the user: e-mail address, password, second factor, sessions, API
+keys, logged requests, leaving.
 """
 
 from collections.abc import Sequence

@@ -98,6 +98,10 @@ class OperatorMethods:
         """End all sessions of a user, everywhere at once."""
         self._call(_operator_operations.end_sessions(user_id, reason))
 
+    def reset_second_factor(self, user_id: str, reason: str) -> None:
+        """Take away the second factor of a user who has lost it, and end all sessions."""
+        self._call(_operator_operations.reset_second_factor(user_id, reason))
+
     def user(self, user_id: str) -> OperatorUser:
         """One user."""
         return self._call(_operator_operations.user(user_id))
