@@ -94,6 +94,15 @@ async def test_a_void_releases_what_is_left(bank: Bank) -> None:
     assert refused.outcome == "account_frozen"
 
 
+@pytest.mark.contract("8.2.4")
+async def test_a_void_shows_what_was_captured_in_the_same_commit_batch(bank: Bank) -> None:
+    a, b = await bank.open(100), await bank.open()
+    request = await bank.hold(a, b, 60)
+    _, posted = await bank.post(capture(b, request.id, 20, final=False), void(b, request.id))
+    assert json.loads(posted.answer)["taken"] == "20"
+    assert await bank.held(a) == 0
+
+
 @pytest.mark.contract("7.2.1")
 async def test_the_available_balance_of_each_answer_is_that_of_its_moment(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
