@@ -2,6 +2,8 @@
 --
 -- FINPAY_BENCH_USERS is a file of users, a line "token account_id email" for each. Requests are put
 -- together from prepared pieces: the load generator shares the cores with the servers.
+-- FINPAY_BENCH_TARGETS is a file of what captures and refunds are about, a line "number_of_user id"
+-- for each: it is used up line by line.
 local HEAD = " HTTP/1.1\r\nHost: finpay.test\r\n"
 local REPLAYED_KEYS = 500   -- a warm-up of a second uses them all, also on a slow machine
 local BATCH_BODIES = 32     -- of up to 64 KiB each: enough that no two in flight are equal
@@ -23,6 +25,8 @@ local function read_users(path)
             account = account,
             email = email,
             post = "POST /api/v1/transactions" .. with_key,
+            post_hold = "POST /api/v1/holds" .. with_key,
+            with_key = with_key,
             post_batch = "POST /api/v1/transactions/batch" .. with_key,
             balance = "GET /api/v1/accounts" .. caller .. "\r\n",
             history = "GET /api/v1/transactions?limit=20" .. caller .. "\r\n",
@@ -116,6 +120,28 @@ function workloads.replays()
     return transfer(from, from % #users + 1, "replayed-" .. number)
 end
 
+function workloads.holds()
+    local from = random_user()
+    return with_body(users[from].post_hold .. fresh_key(), '{"receiver_id":"'
+                     .. users[random_user_except(from)].account .. '","amount":1}')
+end
+
+-- One request for each target; a target too few shows as refusals.
+local function on_target(path, action)
+    local line = targets[counter] or targets[#targets]
+    local number, target = line:match("(%S+) (%S+)")
+    return with_body("POST /api/v1/" .. path .. "/" .. target .. action
+                     .. users[tonumber(number)].with_key .. fresh_key(), "{}")
+end
+
+function workloads.captures()
+    return on_target("holds", "/capture")
+end
+
+function workloads.refunds()
+    return on_target("transactions", "/refunds")
+end
+
 local function batch_body(from)
     local items = {}
     for at = 1, batch_size do
@@ -140,6 +166,11 @@ function init(args)
     workload = workloads[os.getenv("FINPAY_BENCH_WORKLOAD")]
     math.randomseed(os.time() * 10 + id)
     counter = 0
+    targets = {}
+    local file = os.getenv("FINPAY_BENCH_TARGETS")
+    if file ~= "" then
+        for line in io.lines(file) do targets[#targets + 1] = line end
+    end
     senders = {}
     bodies = {}
 end

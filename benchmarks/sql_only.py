@@ -59,13 +59,14 @@ async def _loop(
     completed = 0
     while time.monotonic() < until_s:
         size = max(1, int(batch) + (chance.random() < batch - int(batch)))
-        items = [_item(*chance.sample(users, 2)) for _ in range(size)]
+        items = [new_transfer(*chance.sample(users, 2)) for _ in range(size)]
         posted = await post(database, items, refusals)
         completed += sum(one.outcome is Outcome.COMPLETED for one in posted)
     return completed
 
 
-def _item(sender: User, receiver: User) -> Transfer:
+def new_transfer(sender: User, receiver: User) -> Transfer:
+    """An item as the API would post it."""
     transaction_id = ids.new_uuid()
     key = f"direct-{transaction_id}"
     return Transfer(

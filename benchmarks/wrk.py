@@ -33,6 +33,7 @@ class Load:
     batch_size: int = 500
     batch_mode: str = "independent"
     pause_ms: int = 0
+    targets: Path | None = None  # of captures and refunds
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +106,5 @@ def _variables(users: Path, load: Load) -> dict[str, str]:
         "FINPAY_BENCH_BATCH_SIZE": str(load.batch_size),
         "FINPAY_BENCH_BATCH_MODE": load.batch_mode,
         "FINPAY_BENCH_PAUSE_MS": str(load.pause_ms),
+        "FINPAY_BENCH_TARGETS": str(load.targets or ""),
     }

@@ -55,7 +55,7 @@ DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :late;
 DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :early;
 
 -- name: an_entry_belongs_to_another_account
--- late: entries, balances, running_balances, versions, events
+-- late: entries, balances, running_balances, versions, events, held_history
 UPDATE ledger.entries SET account_id = :unknown
 WHERE account_id = :alice AND transaction_id = :late;
 
@@ -203,7 +203,7 @@ UPDATE ledger.entries SET sequence = sequence + 1
 WHERE account_id = :alice AND transaction_id = :late;
 
 -- name: an_event_in_the_middle_is_gone
--- alice: sequences
+-- alice: sequences, operation_events
 DELETE FROM outbox.events WHERE account_id = :alice AND transaction_id IS NULL;
 
 -- name: the_last_event_is_gone
@@ -229,7 +229,7 @@ UPDATE outbox.events SET request_id = 'req_other'
 WHERE account_id = :bob AND transaction_id = :late;
 
 -- name: an_event_names_an_unknown_transaction
--- alice: events
+-- alice: events, operation_events
 UPDATE outbox.events SET type = 'transaction.completed'
 WHERE account_id = :alice AND transaction_id IS NULL;
 

@@ -14,11 +14,11 @@ UPDATE ledger.accounts SET held = held + 1 WHERE id = :alice;
 DELETE FROM ledger.held_changes WHERE account_id = :alice;
 
 -- name: an_open_hold_calls_itself_voided
--- alice: holds, limits
+-- alice: holds, limits, operation_events
 UPDATE ledger.holds SET status = 'voided' WHERE id = :opened;
 
 -- name: a_hold_is_voided_for_its_receiver_alone
--- opened: holds
+-- opened: holds, operation_events
 UPDATE ledger.holds SET status = 'voided' WHERE id = :opened AND account_id = :bob;
 
 -- name: a_hold_has_no_row_for_its_receiver
@@ -26,11 +26,11 @@ UPDATE ledger.holds SET status = 'voided' WHERE id = :opened AND account_id = :b
 DELETE FROM ledger.holds WHERE id = :opened AND account_id = :bob;
 
 -- name: a_hold_has_no_row_for_its_sender
--- opened: holds, limits, audit
+-- opened: holds, limits, held_history, audit
 DELETE FROM ledger.holds WHERE id = :opened AND account_id = :alice;
 
 -- name: a_hold_belongs_to_a_third_account
--- opened: holds
+-- opened: holds, operation_events
 UPDATE ledger.holds SET account_id = :unknown WHERE id = :opened AND account_id = :bob;
 
 -- name: one_more_was_captured_than_moved
@@ -42,7 +42,7 @@ UPDATE ledger.holds SET captured_amount = captured_amount + 1 WHERE id = :part;
 UPDATE ledger.transactions SET origin_id = :opened WHERE origin_id = :part;
 
 -- name: a_captured_hold_is_open
--- bob: holds, limits
+-- bob: holds, limits, held_history, operation_events
 UPDATE ledger.holds SET status = 'open' WHERE id = :captured;
 
 -- name: a_hold_expires_later_for_one_party
@@ -71,7 +71,7 @@ UPDATE ledger.transactions SET status = 'reversed' WHERE id = :purchase;
 UPDATE ledger.transactions SET status = 'completed' WHERE id = :back;
 
 -- name: a_refund_goes_the_wrong_way
--- refund: entries, parties, events
+-- refund: entries, events, parties, idempotency_keys
 UPDATE ledger.transactions SET sender_id = receiver_id, receiver_id = sender_id WHERE id = :refund;
 
 -- name: a_refund_has_no_event_for_the_payer
@@ -80,11 +80,11 @@ DELETE FROM outbox.events
 WHERE account_id = :alice AND transaction_id = :purchase AND type = 'transaction.refunded';
 
 -- name: a_pending_withdrawal_is_rejected_without_a_reason
--- withdrawal: holds, withdrawals, limits
+-- withdrawal: holds, withdrawals, limits, operation_events
 UPDATE ledger.withdrawals SET status = 'rejected' WHERE id = :withdrawal;
 
 -- name: a_canceled_withdrawal_is_pending
--- bob: holds, limits
+-- bob: holds, limits, operation_events
 UPDATE ledger.withdrawals SET status = 'pending' WHERE id = :canceled;
 
 -- name: a_withdrawal_has_a_transaction_that_moved_nothing
@@ -96,5 +96,5 @@ UPDATE ledger.withdrawals SET transaction_id = :late WHERE id = :withdrawal;
 UPDATE ledger.accounts SET sent_today = sent_today + 1 WHERE id = :alice;
 
 -- name: the_key_of_a_hold_has_no_audit_row
--- alice_user: idempotency_keys
+-- alice_user: operation_events, idempotency_keys
 DELETE FROM audit.log WHERE subject_id = :opened;

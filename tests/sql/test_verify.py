@@ -41,7 +41,7 @@ MOVED_S: Final = 10.0  # for one transfer, on a busy machine
 
 CORRUPTION_FILES: Final = (
     "corruptions.sql", "corruptions_of_requests.sql", "corruptions_of_operations.sql",
-    "corruptions_of_transfer_batches.sql",
+    "corruptions_of_transfer_batches.sql", "corruptions_of_books.sql",
 )  # fmt: skip
 CORRUPTIONS: Final = Queries(
     "".join(Path(__file__).with_name(name).read_text("utf-8") for name in CORRUPTION_FILES),
@@ -85,7 +85,7 @@ async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
         "ok": True,
         "checks": [{"name": check.name, "ok": True, "violations": []} for check in report.checks],
     }
-    assert len(report.checks) == 22
+    assert len(report.checks) == 24
 
 
 async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> None:

@@ -22,6 +22,7 @@ MAX_VIOLATIONS: Final = (
 _CHECKS: Final = (
     *queries.load("finpay.ledger", "verify.sql"),
     *queries.load("finpay.ledger", "verify_operations.sql"),
+    *queries.load("finpay.ledger", "verify_history.sql"),
     *queries.load("finpay.ledger", "verify_requests.sql"),
     *queries.load("finpay.ledger", "verify_schedules.sql"),
 )

@@ -36,9 +36,11 @@ FROM ledger.holds s
 LEFT JOIN ledger.holds r ON r.account_id = s.receiver_id AND r.id = s.id
 WHERE s.account_id = s.sender_id
   AND (r.id IS NULL OR s.sender_id = s.receiver_id
-       OR (s.sender_id, s.amount, s.captured_amount, s.created_at, s.expires_at, s.currency)
+       OR (s.sender_id, s.amount, s.captured_amount, s.created_at, s.expires_at, s.currency,
+           s.description, s.metadata::text)
           IS DISTINCT FROM
-          (r.sender_id, r.amount, r.captured_amount, r.created_at, r.expires_at, r.currency)
+          (r.sender_id, r.amount, r.captured_amount, r.created_at, r.expires_at, r.currency,
+           r.description, r.metadata::text)
        OR (s.status <> r.status AND NOT (s.status IN ('open', 'expired')
                                          AND r.status IN ('open', 'expired'))))
 UNION ALL
@@ -154,10 +156,10 @@ WITH today AS (
     SELECT (now() AT TIME ZONE 'UTC')::date AS day,
            date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS begins_at
 )
-SELECT format('acc:%s counts %s as sent on %s, but that day has %s.', a.id, a.sent_today, a.sent_on,
+SELECT format('acc:%s counts %s as sent on %s, but today has %s.', a.id, a.sent_today, a.sent_on,
               COALESCE(d.total, 0)) AS sentence
 FROM ledger.accounts a
-JOIN today ON a.sent_on = today.day
+CROSS JOIN today
 LEFT JOIN (
     SELECT account_id, sum(amount) AS total
     FROM (
@@ -174,4 +176,4 @@ LEFT JOIN (
     GROUP BY account_id
 ) d ON d.account_id = a.id
 WHERE a.user_id IS NOT NULL AND a.sent_today < 4611686018427387903
-  AND a.sent_today <> COALESCE(d.total, 0)
+  AND CASE WHEN a.sent_on = today.day THEN a.sent_today ELSE 0 END <> COALESCE(d.total, 0)

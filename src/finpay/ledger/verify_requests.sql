@@ -49,10 +49,12 @@ LEFT JOIN ledger.accounts system ON system.currency = t.currency AND system.user
 LEFT JOIN identity.users o ON o.id = k.principal_id
 WHERE k.principal_id IS DISTINCT FROM CASE t.origin_type WHEN 'schedule' THEN t.origin_id
                                            ELSE COALESCE(s.user_id, s.id) END
-      -- An operator acts under an own key, or under one of the system account.
+      -- An operator acts under an own key, and for others, or under one of the system account.
       AND NOT (t.type IN ('deposit', 'withdrawal', 'refund')
                AND COALESCE(o.id, CASE k.principal_id WHEN system.id THEN system.id END)
-                   IS NOT NULL)
+                   IS NOT NULL
+               AND NOT EXISTS (SELECT FROM ledger.accounts p WHERE p.user_id = k.principal_id
+                               AND p.id IN (t.sender_id, t.receiver_id)))
    OR k.http_status <> CASE t.status WHEN 'failed' THEN 402 ELSE 201 END
    OR k.created_at <> t.created_at
 UNION ALL

@@ -81,7 +81,7 @@ SELECT format('The transaction txn:%s is a run of sch:%s for %s, but sends %s fr
 FROM ledger.transactions t
 LEFT JOIN ledger.schedules s ON s.account_id = t.sender_id AND s.id = t.origin_id
 LEFT JOIN ledger.idempotency_keys k ON k.transaction_id = t.id AND k.principal_id = s.id
-WHERE t.origin_type = 'schedule'
+WHERE (t.origin_type = 'schedule' OR t.scheduled_for IS NOT NULL)
   AND (s.receiver_id = t.receiver_id AND s.amount = t.amount AND s.currency = t.currency
        AND t.scheduled_for = ledger.occurrence(s.start_at, s.every_count, s.every_unit, s.timezone,
                                                k.key::integer)) IS NOT TRUE

@@ -186,9 +186,10 @@ $$;
 
 -- Releases the expired holds of senders who are short of money for this batch, so that no payment
 -- is refused for money that is theirs again: their own rows alone. The worker expires the others.
+-- Who captures, voids or cancels spends nothing.
 CREATE FUNCTION ledger.release_expired(
     account_ids uuid[], balances bigint[], INOUT helds bigint[], INOUT sents bigint[],
-    INOUT sequences bigint[], senders integer[], sizes integer[], amounts bigint[],
+    INOUT sequences bigint[], senders integer[], modes text[], sizes integer[], amounts bigint[],
     subscribed uuid[], moment timestamptz, OUT queued integer
 )
 LANGUAGE plpgsql
@@ -206,9 +207,9 @@ BEGIN
         SELECT q.sender, sum((SELECT sum(COALESCE(a, max_amount))
                                FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
                    AS wanted
-        FROM (SELECT r.sender, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last
-              FROM unnest(senders, sizes) WITH ORDINALITY AS r (sender, size, n)) q
-        WHERE helds[q.sender] > 0
+        FROM (SELECT r.sender, r.mode, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last
+              FROM unnest(senders, modes, sizes) WITH ORDINALITY AS r (sender, mode, size, n)) q
+        WHERE helds[q.sender] > 0 AND q.mode NOT IN ('capture', 'void', 'cancel')
         GROUP BY q.sender
     ) w
     WHERE w.wanted > balances[w.sender] - helds[w.sender];
@@ -250,7 +251,7 @@ $$;
 CREATE FUNCTION ledger.former_members(
     mode text, status text, former_status text, former_taken bigint, former_remaining bigint
 ) RETURNS json
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE  -- as json_build_object, or PostgreSQL does not inline it
 RETURN CASE mode
     WHEN 'capture' THEN json_strip_nulls(json_build_object(
         'status', NULLIF(former_status, status), 'captured_amount', former_taken,

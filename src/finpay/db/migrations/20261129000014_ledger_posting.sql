@@ -202,8 +202,8 @@ BEGIN
     IF 0 < ANY (held_amounts) THEN
         SELECT l.* INTO held_amounts, sents, sequences, queued
         FROM ledger.release_expired(
-            account_ids, balances, held_amounts, sents, sequences, sender_positions, sizes, amounts,
-            subscribed, moment) l;
+            account_ids, balances, held_amounts, sents, sequences, sender_positions, modes, sizes,
+            amounts, subscribed, moment) l;
     END IF;
 
     -- Step 5: decide, and compose the answers. A template may pad a value to any length.
