@@ -15,7 +15,7 @@ UNKNOWN_ACCOUNT: Final = ids.encode("acc", ids.new_uuid())
 class World(NamedTuple):
     """The users and the address that requests use.
 
-    `narrow_key` is an API key with the scope events:read alone. `ended_token` is of
+    `operator` has the role. `narrow_key` is an API key with the scope events:read alone. `ended_token` is of
     a session of `exhausted` that has ended: it shows that 401 comes before 429.
     """
 
@@ -26,6 +26,7 @@ class World(NamedTuple):
     ended_token: str
     exhausted_address: str
     narrow_key: str
+    operator: User
 
 
 @dataclass
@@ -105,6 +106,11 @@ def exhausted_client_address(sent: Sent) -> None:
 @fault(403, "insufficient_scope")
 def key_without_the_scope(sent: Sent) -> None:
     sent.log_in(sent.world.narrow_key)
+
+
+@fault(403, "forbidden")
+def without_the_role(sent: Sent) -> None:
+    sent.log_in(sent.world.receiver.token)
 
 
 @fault(403, "forbidden")

@@ -101,8 +101,13 @@ def test_a_second_operator_approves(office: Office, alice: User) -> None:
     assert (found["status"], found["decided_by"]) == ("approved", office.second.user_id)
     assert found["transaction_id"] == done.json()["id"]
     replays(answer, deposit(office.first, alice, 101, key, description="Large"))
-    repeated = approve(office.second, waiting)
-    assert problem(repeated, 409, "approval_not_pending")["status_now"] == "approved"
+    (row,) = office.first.get("/operator/audit", subject_id=done.json()["id"]).json()["data"]
+    assert (row["actor_id"], row["detail"]) == (
+        office.second.user_id,
+        {"approval": waiting["id"], "requested_by": office.first.user_id},
+    )
+    again = approve(office.second, waiting)
+    assert problem(again, 409, "approval_not_pending")["status_now"] == "approved"
     office.api.verify()
 
 

@@ -1,5 +1,6 @@
 """What operators do to money over HTTP: deposits, withdrawals, refunds, holds."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ import pytest
 from redis import Redis
 
 from finpay import ids
+from finpay.ledger import operator_commands
 from finpay.operators.resources import OperatorHold, OperatorTransaction
 from tests.api.assertions import UNKNOWN_ACCOUNT, problem, replays
 from tests.api.operators import auditor, deposit, operator, patch, withdrawal
@@ -88,6 +90,33 @@ def test_a_reference_belongs_to_one_deposit_of_its_currency(
         f"/operator/withdrawals/{pending['id']}/complete", new("k"), reference=reference
     )
     assert moved(paid)["reference"] == reference
+
+
+@pytest.mark.contract("10.4.1")
+def test_of_twenty_deposits_with_one_reference_one_arrives(api: Api, alice: User) -> None:
+    reference, operators = new("reference"), [operator(api), operator(api)]
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(
+            lambda n: deposit(operators[n % 2], alice, 5, f"{reference}-{n}", reference=reference),
+            range(20),
+        ))  # fmt: skip
+    assert sorted(answer.status for answer in answers) == [201] + [409] * 19
+    assert alice.balance == 1_005
+
+
+@pytest.mark.contract("10.3.1")
+def test_the_audit_log_says_that_the_command_line_needs_no_second_operator(
+    api: Api, boss: User, alice: User
+) -> None:
+    made = api.owner(
+        lambda database: operator_commands.deposit(
+            database, alice.account_id, 10**12, new("r"), key=new("k")
+        )
+    )
+    (row,) = audit_of(boss, made.members["id"])
+    assert (row["actor_id"], row["detail"]) == (
+        None, {"command_line": True, "second_operator": False},
+    )  # fmt: skip
 
 
 @pytest.mark.contract("10.4.1")

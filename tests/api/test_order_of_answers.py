@@ -43,12 +43,14 @@ from tests.api.invalid_requests import (
     unknown_parameter,
     unknown_path,
     unknown_refresh_token,
+    without_the_role,
     wrong_charset,
     wrong_key_password,
     wrong_method,
     wrong_password,
     wrong_type,
 )
+from tests.api.operators import operator
 from tests.api.test_api_keys import key_of
 from tests.api_process import PASSWORD
 
@@ -77,6 +79,11 @@ ORDER: Final[dict[str, list[list[Fault]]]] = {
     "POST /api_keys": [
         *SESSION, *BODY, [unknown_member, nul_in_text], [wrong_key_password],
     ],
+    "POST /operator/deposits": [
+        *TOKEN, [without_the_role, key_instead_of_a_session], *KEY,
+        [unknown_member, nul_in_text, unknown_parameter],
+    ],
+    "GET /operator/users": [*TOKEN, [without_the_role, key_instead_of_a_session], *QUERY],
     "POST /auth/logout": [*SESSION, [too_large]],
     "POST /auth/login": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [unknown_email]],
     "POST /auth/register": [*ADDRESS, *BODY, [unknown_member, nul_in_text], [email_taken]],
@@ -90,10 +97,14 @@ def valid_request(world: World, route: str) -> Sent:
     number = next(_NUMBERS)
     sent = Sent(world, method, f"/api/v1{path}")
     sent.headers["X-Forwarded-For"] = f"198.19.{number // 250}.{number % 250}"
-    sent.log_in(world.sender.token)
+    sent.log_in(world.operator.token if path.startswith("/operator") else world.sender.token)
     bodies: dict[str, dict[str, Any]] = {
         "POST /transactions": {
             "receiver_id": world.receiver.account_id, "amount": 1, "description": "",
+        },
+        "POST /operator/deposits": {
+            "account_id": world.receiver.account_id, "amount": 1, "description": "",
+            "reference": f"order-{number}",
         },
         "POST /auth/password": {"current_password": PASSWORD, "new_password": "another one"},
         "POST /api_keys": {"name": "n", "scopes": ["account:read"], "password": PASSWORD},
@@ -105,7 +116,7 @@ def valid_request(world: World, route: str) -> Sent:
     sent.members = bodies.get(route)
     if sent.members is not None:
         sent.headers["Content-Type"] = "application/json"
-    if route == "POST /transactions":
+    if route in {"POST /transactions", "POST /operator/deposits"}:
         sent.headers["X-Idempotency-Key"] = f"order-{number}"
     return sent
 
@@ -125,7 +136,8 @@ def world(strict: Strict) -> World:
     assert shut("/auth/refresh").status == 429
     sender = strict.user()
     key = key_of(sender, scopes=["events:read"])["secret"]
-    return World(strict, sender, receiver, exhausted, ended_token, "198.18.255.1", key)
+    boss = strict.logged_in_here(operator(strict.made_by))
+    return World(strict, sender, receiver, exhausted, ended_token, "198.18.255.1", key, boss)
 
 
 def later_than(route: str, level: int) -> Iterator[Fault]:

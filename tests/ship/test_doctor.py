@@ -142,6 +142,11 @@ def test_text_output_ends_with_a_count(installation: Installation) -> None:
         ("webhook networks", "failed", {"FINPAY_WEBHOOK_ALLOWED_CIDRS": "10.0.0.0/8"}),
         ("postgres", "failed", {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/finpay"}),
         ("owner", "failed", {"FINPAY_DATABASE_OWNER_URL": "postgresql://x@127.0.0.1:1/finpay"}),
+        (
+            "operators",
+            "failed",
+            {"FINPAY_DATABASE_OPERATOR_URL": "postgresql://x@127.0.0.1:1/finpay"},
+        ),
         ("redis", "failed", {"REDIS_URL": "redis://127.0.0.1:1/0"}),
     ],
 )

@@ -40,7 +40,7 @@ class UserFilters(TypedDict, total=False):
     """`email` is the whole address, `status` that of the account."""
 
     email: str | None
-    status: Literal["active", "frozen"] | None
+    status: Literal["active", "frozen", "closed"] | None
     limit: int | None
 
 

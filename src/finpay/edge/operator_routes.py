@@ -61,7 +61,7 @@ OPERATOR_ROUTES: Final = (
     Route("GET", f"{_ROOT}/users", reads.list_users, "listUsers", "List users, newest first",
           {200: schemas.OperatorUserList}, errors=_LIST, roles=READERS,
           parameters={"limit": q.LIMIT, "cursor": p.USERS_CURSOR, "email": p.EMAIL,
-                      "status": q.one_of("active", "frozen")}),
+                      "status": q.one_of("active", "frozen", "closed")}),
     Route("GET", f"{_ROOT}/users/{{id}}", reads.retrieve_user, "retrieveUserById",
           "Retrieve a user", {200: OperatorUser}, errors=(Code.NOT_FOUND,), roles=READERS),
     Route("POST", f"{_ROOT}/users/{{id}}/end_sessions", actions.end_sessions, "endUserSessions",

@@ -11,7 +11,8 @@ SET LOCAL statement_timeout = '60s';
 CREATE FUNCTION ledger.move_money(
     transaction_id uuid, of_sender uuid, of_receiver uuid, of_amount bigint, released bigint,
     of_type ledger.transaction_type, of_origin_type ledger.transaction_origin, of_origin uuid,
-    of_description text, of_actor uuid, of_request text, of_address text, moment timestamptz
+    of_description text, of_actor uuid, of_request text, of_address text, moment timestamptz,
+    of_detail json DEFAULT NULL
 ) RETURNS ledger.transactions
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -48,8 +49,9 @@ BEGIN
                              moment),
             ledger.add_event(receiver, 'transaction.completed', transaction_id, NULL, NULL, NULL,
                              moment);
-    INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address)
-    VALUES (moment, of_actor, transaction_id, 'transaction.completed', of_request, of_address);
+    INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)
+    VALUES (moment, of_actor, transaction_id, 'transaction.completed', of_request, of_address,
+            of_detail);
     RETURN moved;
 END
 $$;

@@ -148,7 +148,12 @@ BEGIN
                 WHEN 'withdrawal' THEN 'withdrawal'::ledger.transaction_origin
                 WHEN 'refund' THEN 'transaction' END, action.target_id,
             COALESCE(action.description, withdrawal.description), origin.operator_id,
-            origin.request_id, origin.address, moment);
+            origin.request_id, origin.address, moment, CASE
+                WHEN approval.id IS NOT NULL THEN json_build_object(
+                    'approval', ledger.type_id('apr', approval.id),
+                    'requested_by', ledger.type_id('usr', approval.requested_by))
+                WHEN origin.operator_id IS NULL
+                    THEN '{"command_line":true,"second_operator":false}' END);
         IF action.reference IS NOT NULL THEN
             PERFORM ledger.take_reference(parties.currency, action.action, action.reference,
                                           new_id, NULL);
