@@ -29,10 +29,10 @@ WORKDIR /src
 # Dependencies first: they change less often than the code, and this layer is kept between builds.
 COPY pyproject.toml uv.lock ./
 # Packages that nothing imports here: of flask-swagger-ui only the files are served, and pycparser is
-# for compiling with cffi.
+# for compiling with cffi. fpdf2 needs pillow for images alone; the base image has the time zones.
 ARG UNUSED="--no-install-package flask --no-install-package werkzeug --no-install-package jinja2 \
     --no-install-package markupsafe --no-install-package itsdangerous --no-install-package blinker \
-    --no-install-package pycparser"
+    --no-install-package pycparser --no-install-package pillow --no-install-package tzdata"
 RUN --mount=type=cache,target=/root/.cache/uv \
     /opt/uv/bin/uv sync --locked --no-dev --extra server $UNUSED --no-install-project --no-build
 COPY README.md LICENSE ./
@@ -40,17 +40,13 @@ COPY src ./src
 RUN --mount=type=cache,target=/root/.cache/uv \
     /opt/uv/bin/uv sync --locked --no-dev --extra server $UNUSED --no-editable
 # Delete files that a server never uses: debugging symbols, C sources, Swagger's editor, the lexers of
-# languages other than Python (tracebacks are highlighted), Pillow (statements have no images), the
-# compiled copies of fontTools' modules, and time zones (the base image has them).
+# languages other than Python (tracebacks are highlighted), the compiled copies of fontTools' modules.
 RUN find /opt/finpay -name '*.so' -exec strip --strip-unneeded {} + \
     && find /opt/finpay -path '*/flask_swagger_ui/dist/*' -type f ! -name LICENSE \
         ! -name swagger-ui.css ! -name swagger-ui-bundle.js ! -name favicon-32x32.png -delete \
     && find /opt/finpay -path '*/pygments/lexers/*' -type f ! -name '__init__*' \
         ! -name '_mapping*' ! -name 'python.*' -delete \
     && find /opt/finpay -path '*/fontTools/*.so' -delete \
-    && rm -rf /opt/finpay/lib/python*/site-packages/PIL \
-        /opt/finpay/lib/python*/site-packages/pillow.libs \
-        /opt/finpay/lib/python*/site-packages/tzdata \
     && find /opt/finpay/lib -regex '.*\.\(c\|h\|pxd\|pyx\)' -delete
 
 FROM python:${PYTHON_VERSION}-slim

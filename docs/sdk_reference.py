@@ -20,13 +20,19 @@ from finpay.client import (
     FinPay,
     FinPayError,
     _errors,
+    _identity_models,
+    _identity_operations,
     _models,
+    _money_models,
+    _money_operations,
     _operations,
     _request_operations,
     _session,
+    _statement_models,
     _webhook_operations,
 )
 from finpay.client._sync_identity import IdentityMethods
+from finpay.client._sync_payments import Payments
 from finpay.client._sync_requests import RequestMethods
 from finpay.edge.openapi import document
 from finpay.errors import Code
@@ -37,11 +43,14 @@ _BLOCK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re
 # The first method of each group.
 _GROUPS: Final = {
     "register": "Users and sessions",
-    "account": "Account and payments",
+    "account": "Account and history",
     "event": "Events",
     "create_webhook_endpoint": "Webhook endpoints and deliveries",
     "health": "Server",
     "complete_login": "Second factor, e-mail address, forgotten password",
+    "send": "Payments",
+    "hold": "Holds, refunds and withdrawals",
+    "dry_run_send": "Dry runs, keys and limits",
     "request_payment": "Payment requests and schedules",
 }
 # Arguments to call each method with, so that its request is known; any other argument is "x".
@@ -52,6 +61,10 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "endpoint_id": f"whe{_SUFFIX}",
     "delivery_id": f"whd{_SUFFIX}",
     "session_id": f"ses{_SUFFIX}",
+    "hold_id": f"hld{_SUFFIX}",
+    "withdrawal_id": f"wdr{_SUFFIX}",
+    "amount": 1,
+    "destination": {},
     "key_id": f"key{_SUFFIX}",
     "since": datetime(2026, 1, 1, tzinfo=UTC),
     "transfers": (),
@@ -82,7 +95,7 @@ def page() -> str:
         "methods": _methods,
         "errors": _error_tree,
         "parameters": _parameters,
-        "results": lambda: _classes(_models),
+        "results": lambda: _classes(_models, _money_models, _statement_models, _identity_models),
         "pager": lambda: _source(client.Pager),
     }
     return _BLOCK.sub(
@@ -98,7 +111,7 @@ def _constructor() -> str:
 
 def _methods() -> str:
     lines = []
-    owners = FinPay, IdentityMethods, RequestMethods
+    owners = FinPay, IdentityMethods, Payments, RequestMethods
     for node in chain.from_iterable(map(_functions, owners)):
         if node.name.startswith("_") or node.decorator_list or node.name == "close":
             continue
@@ -166,14 +179,17 @@ def _error_tree() -> str:
 
 
 def _parameters() -> str:
-    modules = _operations, _request_operations, _webhook_operations
-    return "\n\n".join(map(_classes, modules))
+    return _classes(
+        _operations, _money_operations, _request_operations, _webhook_operations,
+        _identity_operations,
+    )  # fmt: skip
 
 
-def _classes(module: Any) -> str:
-    """Every public class of a module: its docstring and its members."""
+def _classes(*modules: Any) -> str:
+    """Every public class of the modules: its docstring and its members."""
     shown = [
         value
+        for module in modules
         for name, value in vars(module).items()
         if inspect.isclass(value) and value.__module__ == module.__name__ and name in client.__all__
     ]

@@ -9,6 +9,10 @@
 -- alice: holds
 UPDATE ledger.accounts SET held = held + 1 WHERE id = :alice;
 
+-- name: a_change_of_what_is_held_is_missing
+-- alice: holds
+DELETE FROM ledger.held_changes WHERE account_id = :alice;
+
 -- name: an_open_hold_calls_itself_voided
 -- alice: holds, limits
 UPDATE ledger.holds SET status = 'voided' WHERE id = :opened;
@@ -70,7 +74,7 @@ UPDATE ledger.transactions SET status = 'completed' WHERE id = :back;
 -- refund: entries, parties, events
 UPDATE ledger.transactions SET sender_id = receiver_id, receiver_id = sender_id WHERE id = :refund;
 
--- name: a_refund_is_not_told_to_the_payer
+-- name: a_refund_has_no_event_for_the_payer
 -- alice: refunds, sequences
 DELETE FROM outbox.events
 WHERE account_id = :alice AND transaction_id = :purchase AND type = 'transaction.refunded';

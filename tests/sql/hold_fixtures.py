@@ -30,6 +30,15 @@ FROM holds h
 CROSS JOIN LATERAL (VALUES (h.sender_id, h.number), ($1, h.place)) AS side (account_id, sequence)
 """
 
+_YESTERDAY: Final = """
+WITH aged AS (
+    UPDATE ledger.holds SET created_at = created_at - interval '1 day' WHERE id = $1
+    RETURNING account_id, sender_id, amount
+)
+UPDATE ledger.accounts a SET sent_today = a.sent_today - g.amount
+FROM aged g WHERE a.id = g.sender_id AND g.account_id = g.sender_id
+"""
+
 
 async def end_holds(bank: Bank, *hold_ids: UUID) -> None:
     """Lets the time of these holds be over."""
@@ -39,8 +48,8 @@ async def end_holds(bank: Bank, *hold_ids: UUID) -> None:
 
 
 async def hold_since_yesterday(bank: Bank, hold_id: UUID) -> None:
-    age = "UPDATE ledger.holds SET created_at = created_at - interval '1 day' WHERE id = $1"
-    await _change(bank, age, hold_id)
+    """Lets a hold be made, and its amount be counted in the sender's limit, on the day before."""
+    await _change(bank, _YESTERDAY, hold_id)
 
 
 async def hold_many(bank: Bank, receiver: Holder, *, senders: int, of_each: int) -> None:

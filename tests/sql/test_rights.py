@@ -26,6 +26,7 @@ TABLES: Final = {
     "ledger.approvals": "status",
     "ledger.dry_run_receivers": "day",
     "ledger.payment_references": "reference",
+    "ledger.held_changes": "held",
     "ledger.holds": "captured_amount",
     "ledger.withdrawals": "amount",
     "audit.actions": "recorded_by",

@@ -11,7 +11,7 @@ from uuid import UUID
 from finpay.db import queries
 from finpay.db.pool import Database
 
-EXPIRE_AT_ONCE: Final = 200  # rows of one commit, which holds the locks of their accounts
+EXPIRE_AT_ONCE: Final = 500  # rows of one commit, which holds the locks of their accounts
 
 _SQL: Final = queries.load("finpay.ledger", "holds.sql")
 _LAST: Final = UUID(int=2**128 - 1)  # above every id: the first page

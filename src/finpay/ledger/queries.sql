@@ -164,7 +164,7 @@ FROM ledger.dry_run($1, $2, $3, $4, $5, $6, $7, $8, $9)
 -- name: update_limits
 SELECT (r.account).id, (r.account).balance, (r.account).held, (r.account).currency,
        (r.account).status, (r.account).version, (r.account).sequence,
-       ledger.limits_object(r.account)::text AS limits, (r.account).created_at, r.fault
+       r.limits::text, (r.account).created_at, r.fault
 FROM ledger.change_limits($1, $2, $3, $4, $5, $6, $7) r
 
 -- name: update_pending_limits

@@ -18,6 +18,16 @@ FULL JOIN (
 ) o ON o.account_id = a.id
 WHERE COALESCE(a.held, 0)::numeric <> COALESCE(o.total, 0)
 UNION ALL
+-- The last change of what it holds led to that.
+SELECT format('acc:%s holds %s, but the last change led to %s.', a.id, a.held,
+              COALESCE(c.held, 0))
+FROM ledger.accounts a
+LEFT JOIN (
+    SELECT DISTINCT ON (account_id) account_id, held FROM ledger.held_changes
+    ORDER BY account_id, created_at DESC, sequence DESC
+) c ON c.account_id = a.id
+WHERE a.held <> COALESCE(c.held, 0)
+UNION ALL
 -- A hold has a row for each of its parties. They are the same, but for the expiry of one of them.
 SELECT format('The hold hld:%s of acc:%s is %s with %s captured, but acc:%s has %s with %s.',
               s.id, s.sender_id, s.status, s.captured_amount, s.receiver_id,
@@ -73,8 +83,8 @@ WHERE (origin_id IS NULL) <> (origin_type IS NULL)
    OR (type = 'refund') <> (origin_type IS NOT DISTINCT FROM 'transaction')
    OR (type = 'withdrawal') <> (origin_type IS NOT DISTINCT FROM 'withdrawal')
 UNION ALL
--- Both parties are told of each refund.
-SELECT format('The refund of txn:%s is told %s times to acc:%s, but there are %s refunds.',
+-- Both parties have an event of each refund.
+SELECT format('Refunds of txn:%s have %s events of acc:%s, but there are %s refunds.',
               COALESCE(r.origin_id, e.transaction_id), COALESCE(e.events, 0),
               COALESCE(r.account_id, e.account_id), COALESCE(r.refunds, 0))
 FROM (

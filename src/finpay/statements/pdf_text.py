@@ -47,7 +47,6 @@ class Writer:
 
     def __init__(self, pdf: FPDF) -> None:
         self._pdf = pdf
-        pdf.str_alias_nb_pages = ""  # or "{nb}" in a description became a number
         folder = files("finpay.statements") / "fonts"
         for name, file in _FILES.items():
             pdf.add_font(name, fname=str(folder / file))

@@ -140,6 +140,16 @@ CREATE INDEX holds_of_senders ON ledger.holds (id) WHERE account_id = sender_id;
 -- The rows to expire, oldest first, of all accounts or of one.
 CREATE INDEX holds_due ON ledger.holds (expires_at, account_id) WHERE status = 'open';
 
+-- What was held of an account after each commit that changed it: the past of accounts.held. Such a
+-- commit writes one row with its moment, which its entries have too; others write none.
+CREATE TABLE ledger.held_changes (
+    account_id uuid        NOT NULL,
+    created_at timestamptz NOT NULL,
+    sequence   bigint      NOT NULL,  -- of the account after the change
+    held       bigint      NOT NULL,  -- after it
+    CONSTRAINT held_changes_pkey PRIMARY KEY (account_id, created_at, sequence)
+);
+
 -- Money that a user wants paid out. It is held until an operator completes or rejects it, or its
 -- owner cancels it.
 CREATE TABLE ledger.withdrawals (
@@ -205,6 +215,10 @@ CREATE TABLE ledger.transfer_batches (
 CREATE TRIGGER entries_append_only BEFORE UPDATE OR DELETE ON ledger.entries
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER entries_no_truncate BEFORE TRUNCATE ON ledger.entries
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER held_changes_append_only BEFORE UPDATE OR DELETE ON ledger.held_changes
+    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER held_changes_no_truncate BEFORE TRUNCATE ON ledger.held_changes
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER failed_transactions_append_only BEFORE UPDATE OR DELETE
     ON ledger.failed_transactions

@@ -99,7 +99,7 @@ SELECT e.account_id, e.sequence, e.type, e.created_at, e.actor_id, e.request_id,
        -- in the order of finpay.ledger.holds.Hold
        h.id AS hold_id, h.sender_id AS hold_sender_id, h.receiver_id AS hold_receiver_id,
        h.amount AS hold_amount,
-       -- Data of others is not looked into: reading a member of unreadable JSON is an error.
+       -- The data of other events may be what ->> can't read: only a hold's own are read.
        CASE WHEN h.id IS NOT NULL THEN COALESCE((e.data ->> 'captured_amount')::bigint, 0) END
            AS captured_amount,
        CASE WHEN h.id IS NOT NULL THEN COALESCE(e.data ->> 'status', 'open') END AS hold_status,

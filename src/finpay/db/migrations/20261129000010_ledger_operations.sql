@@ -19,6 +19,19 @@ RETURN CASE mode
     WHEN 'cancel' THEN 'withdrawal.canceled'
 END;
 
+-- Writes what is held of accounts from this moment on, where it changed. Per account.
+CREATE FUNCTION ledger.record_held(
+    account_ids uuid[], former bigint[], helds bigint[], sequences bigint[], moment timestamptz
+) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO ledger.held_changes (account_id, created_at, sequence, held)
+    SELECT a.id, moment, a.sequence, a.held
+    FROM unnest(account_ids, former, helds, sequences) AS a (id, former, held, sequence)
+    WHERE a.held <> a.former
+$$;
+
 -- The accounts of the senders of holds and transactions that are targets: parties never change, so
 -- they are read before the locks.
 CREATE FUNCTION ledger.payers_of(
@@ -182,14 +195,16 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    max_rows CONSTANT integer := 10000;  -- far more than are due while a worker runs
+    max_rows   CONSTANT integer := 10000;  -- far more than are due while a worker runs
+    max_amount CONSTANT bigint  := 9007199254740991;  -- where the amount is all that is left
     short    integer[];
     expired  record;
 BEGIN
     queued := 0;
     SELECT array_agg(w.sender) INTO short
     FROM (
-        SELECT q.sender, sum((SELECT sum(a) FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
+        SELECT q.sender, sum((SELECT sum(COALESCE(a, max_amount))
+                               FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
                    AS wanted
         FROM (SELECT r.sender, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last
               FROM unnest(senders, sizes) WITH ORDINALITY AS r (sender, size, n)) q

@@ -84,6 +84,7 @@ DECLARE
     users          uuid[];
     balances       bigint[];
     held_amounts   bigint[];
+    former_helds   bigint[];  -- when the accounts were locked
     versions       bigint[];
     sequences      bigint[];
     own_currencies text[];
@@ -146,6 +147,7 @@ BEGIN
         ORDER BY l.id
         FOR NO KEY UPDATE
     ) a;
+    former_helds := held_amounts;
     moment := clock_timestamp();  -- after the locks, so that times rise with sequences
     today := (moment AT TIME ZONE 'UTC')::date;
     IF (today = ALL (sent_days)) IS NOT TRUE THEN
@@ -223,6 +225,10 @@ BEGIN
     FROM unnest(account_ids, decided.balances, decided.helds, decided.versions, decided.sequences,
                 decided.sents) AS u (id, balance, held, version, sequence, sent)
     WHERE a.id = u.id AND a.id = ANY (account_ids) AND a.sequence <> u.sequence;
+    IF former_helds IS DISTINCT FROM decided.helds THEN
+        PERFORM ledger.record_held(
+            account_ids, former_helds, decided.helds, decided.sequences, moment);
+    END IF;
 
     INSERT INTO ledger.transactions (id, sender_id, receiver_id, amount, created_at,
                                      sender_version, receiver_version, failure_sequence,

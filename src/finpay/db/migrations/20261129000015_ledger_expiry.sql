@@ -3,6 +3,49 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- Expires rows of holds of accounts that the caller has locked, at most so many, and releases their
+-- money. `only_sent`: rows of senders alone. Returns the number of rows, and of webhook deliveries.
+CREATE FUNCTION ledger.expire_of_accounts(
+    of_accounts uuid[], moment timestamptz, most integer, only_sent boolean,
+    OUT expired bigint, OUT queued integer
+)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
+AS $$
+DECLARE
+    today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
+    account_ids uuid[];
+    sequences   bigint[];
+    former      bigint[];
+    helds       bigint[];
+    subscribed  uuid[];
+    changes     record;
+BEGIN
+    SELECT array_agg(a.id), array_agg(a.sequence), array_agg(a.held::bigint),
+           array_agg(a.id) FILTER (WHERE a.subscribed)
+    INTO account_ids, sequences, former, subscribed
+    FROM ledger.accounts a WHERE a.id = ANY (of_accounts);
+    changes := ledger.expire_rows(account_ids, sequences, subscribed, moment, most, only_sent);
+    SELECT array_agg(h.sequence + h.number ORDER BY h.n),
+           array_agg(h.held - h.released ORDER BY h.n)
+    INTO sequences, helds
+    FROM unnest(sequences, former, changes.released, changes.counts)
+             WITH ORDINALITY AS h (sequence, held, released, number, n);
+    UPDATE ledger.accounts a
+    SET held = c.held, sequence = c.sequence,
+        sent_today = CASE a.sent_on WHEN today THEN GREATEST(a.sent_today - c.given_back, 0)
+                                    ELSE a.sent_today END
+    FROM unnest(account_ids, helds, sequences, changes.given_back)
+             AS c (id, held, sequence, given_back)
+    WHERE a.id = c.id AND a.id = ANY (account_ids) AND a.sequence <> c.sequence;
+    PERFORM ledger.record_held(account_ids, former, helds, sequences, moment);
+    expired := (SELECT sum(number) FROM unnest(changes.counts) AS c (number));
+    queued  := changes.queued;
+END
+$$;
+
 -- Expires rows of holds whose time has come, the longest due first, at most so many: each under the
 -- lock of its own account, so the two sides of a hold expire apart. Returns their number; 0 when
 -- nothing is due, or another worker was faster. `queued` counts webhook deliveries. 22023 for a
@@ -11,14 +54,10 @@ CREATE FUNCTION ledger.expire_holds(most integer, OUT expired bigint, OUT queued
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
+SET enable_seqscan = off
 AS $$
 DECLARE
     account_ids uuid[];
-    sequences   bigint[];
-    subscribed  uuid[];
-    moment      timestamptz := clock_timestamp();
-    today       date;
     changes     record;
 BEGIN
     IF (most BETWEEN 1 AND 10000) IS NOT TRUE THEN
@@ -26,28 +65,17 @@ BEGIN
     END IF;
     SELECT array_agg(DISTINCT d.account_id) INTO account_ids
     FROM (SELECT h.account_id FROM ledger.holds h
-          WHERE h.status = 'open' AND h.expires_at <= moment
+          WHERE h.status = 'open' AND h.expires_at <= clock_timestamp()
           ORDER BY h.expires_at, h.account_id LIMIT most) d;
     expired := 0;
     queued  := 0;
     IF account_ids IS NULL THEN
         RETURN;
     END IF;
-    SELECT array_agg(a.id), array_agg(a.sequence), array_agg(a.id) FILTER (WHERE a.subscribed)
-    INTO account_ids, sequences, subscribed
-    FROM (SELECT * FROM ledger.accounts l WHERE l.id = ANY (account_ids)
-          ORDER BY l.id FOR NO KEY UPDATE) a;
-    moment := clock_timestamp();
-    today  := (moment AT TIME ZONE 'UTC')::date;
-    changes := ledger.expire_rows(account_ids, sequences, subscribed, moment, most, false);
-    UPDATE ledger.accounts a
-    SET held = a.held - c.released, sequence = a.sequence + c.number,
-        sent_today = CASE a.sent_on WHEN today THEN GREATEST(a.sent_today - c.given_back, 0)
-                                    ELSE a.sent_today END
-    FROM unnest(account_ids, changes.released, changes.given_back, changes.counts)
-             AS c (id, released, given_back, number)
-    WHERE a.id = c.id AND a.id = ANY (account_ids) AND c.number > 0;
-    expired := (SELECT sum(number) FROM unnest(changes.counts) AS c (number));
+    PERFORM FROM ledger.accounts a WHERE a.id = ANY (account_ids)
+    ORDER BY a.id FOR NO KEY UPDATE;
+    changes := ledger.expire_of_accounts(account_ids, clock_timestamp(), most, false);
+    expired := changes.expired;
     queued  := changes.queued;
 END
 $$;

@@ -62,8 +62,8 @@ BEGIN
     IF mode <> 'refund' AND cardinality(unknown.receivers) >= max_unknown THEN
         outcome := 'exhausted';
     ELSIF mode = 'refund' THEN
-        SELECT ROW(t.id, NULL, NULL, t.amount, COALESCE(t.refunded_amount, 0), t.status,
-                   t.type = 'transfer', NULL, NULL, NULL, NULL, NULL)
+        SELECT t.id, NULL, NULL, t.amount, COALESCE(t.refunded_amount, 0), t.status,
+               t.type = 'transfer', NULL, NULL, NULL, NULL, NULL
         INTO target FROM ledger.transactions t
         WHERE t.id = target_id AND t.status <> 'failed'
           AND of_account IN (t.sender_id, t.receiver_id);

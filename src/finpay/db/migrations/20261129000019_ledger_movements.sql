@@ -26,6 +26,8 @@ BEGIN
     SET balance = a.balance - of_amount, held = a.held - released, version = a.version + 1,
         sequence = a.sequence + 1
     WHERE a.id = of_sender RETURNING * INTO STRICT sender;
+    PERFORM ledger.record_held(ARRAY[sender.id], ARRAY[sender.held + released],
+                               ARRAY[sender.held::bigint], ARRAY[sender.sequence], moment);
     UPDATE ledger.accounts a
     SET balance = a.balance + of_amount, version = a.version + 1, sequence = a.sequence + 1
     WHERE a.id = of_receiver RETURNING * INTO STRICT receiver;
@@ -93,6 +95,8 @@ BEGIN
                                     THEN GREATEST(a.sent_today - given_back, 0)
                                     ELSE a.sent_today END
     WHERE a.id = of_account AND a.user_id IS NOT NULL RETURNING * INTO account;
+    PERFORM ledger.record_held(ARRAY[account.id], ARRAY[account.held + released],
+                               ARRAY[account.held::bigint], ARRAY[account.sequence], moment);
     PERFORM ledger.add_event(account, type, of_transaction, of_hold, data, previous, moment);
     RETURN account;
 END

@@ -99,6 +99,10 @@ BEGIN
     WHERE action.action = 'refund' AND t.id = action.target_id;
     remaining := refunded.amount - COALESCE(refunded.refunded_amount, 0);
     amount := COALESCE(action.amount, withdrawal.amount, remaining);
+    IF refunded.id IS NOT NULL AND sender.held > 0 AND sender.balance - sender.held < amount THEN
+        PERFORM ledger.expire_of_accounts(ARRAY[sender.id], moment, 10000, true);
+        SELECT * INTO sender FROM ledger.accounts a WHERE a.id = sender.id;
+    END IF;
     taken := ledger.taken_reference(parties.currency, action.action, action.reference);
     result.outcome := CASE
         WHEN NOT ledger.is_operator(origin.operator_id)

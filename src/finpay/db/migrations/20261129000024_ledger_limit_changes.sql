@@ -42,10 +42,11 @@ $$;
 
 -- The owner's change: a limit that is not given stays as it is now, null is none. What is lower
 -- counts at once, what is higher after a day; the change drops one that waited. `fault` is
--- above_ceiling, or null. 22023 for limits that are no amounts.
+-- above_ceiling, or null; `limits` are those after it. 22023 for limits that are no amounts.
 CREATE FUNCTION ledger.change_limits(
     of_user uuid, has_single boolean, single bigint, has_daily boolean, daily bigint,
-    of_request text, of_address text, OUT account ledger.accounts, OUT fault text
+    of_request text, of_address text,
+    OUT account ledger.accounts, OUT limits json, OUT fault text
 )
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -111,6 +112,7 @@ BEGIN
     INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)
     VALUES (moment, of_user, account.id, 'account.updated', of_request, of_address,
             json_build_object('limits', ledger.limits_object(account), 'previous', former));
+    limits := ledger.limits_object(account);
 END
 $$;
 
@@ -137,13 +139,18 @@ BEGIN
         ORDER BY a.id FOR NO KEY UPDATE
     LOOP
         moment := clock_timestamp();
-        UPDATE ledger.account_limits l
-        SET effective_at = NULL
-        WHERE l.account_id = account.id AND l.effective_at <= moment RETURNING * INTO due;
+        SELECT * INTO due FROM ledger.account_limits l
+        WHERE l.account_id = account.id AND l.effective_at <= moment;
         CONTINUE WHEN NOT FOUND;
+        UPDATE ledger.account_limits l SET effective_at = NULL
+        WHERE l.account_id = account.id;
         PERFORM ledger.write_limits(
-            account.id, due.pending_single, due.pending_daily, json_build_object(
-                'single', account.limit_single, 'daily', account.limit_daily),
+            account.id, due.pending_single, due.pending_daily,
+            (ledger.limits_object(account)::jsonb || jsonb_build_object(
+                'single', account.limit_single, 'daily', account.limit_daily,
+                'pending', jsonb_build_object(
+                    'single', due.pending_single, 'daily', due.pending_daily,
+                    'effective_at', ledger.format_timestamp(due.effective_at))))::json,
             NULL, NULL, moment);
         applied := applied + 1;
     END LOOP;

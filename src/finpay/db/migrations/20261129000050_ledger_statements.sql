@@ -32,36 +32,14 @@ BEGIN
 END
 $$;
 
--- What was held of an account at a moment: what its last entry left, and what holds and withdrawals
--- changed after it. A capture and a completed withdrawal are in their own entry; everything else is
--- made or released without one. The holds of the account are read, however old they are.
+-- What was held of an account at a moment: after its last change until then.
 CREATE FUNCTION ledger.held_at(of_account uuid, moment timestamptz) RETURNS bigint
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH last AS (
-        SELECT COALESCE(max(e.sequence), 0) AS sequence, COALESCE(max(e.held_after), 0) AS held
-        FROM ledger.entries e
-        WHERE e.account_id = of_account AND e.version = ledger.version_at(of_account, moment)
-    ), reservations AS (
-        SELECT h.amount, h.amount - h.captured_amount AS released, h.opened_sequence, h.created_at,
-               CASE WHEN h.status IN ('voided', 'expired') THEN h.closed_sequence END
-                   AS closed_sequence, h.closed_at
-        FROM ledger.holds h WHERE h.account_id = of_account AND h.sender_id = of_account
-        UNION ALL
-        SELECT w.amount, w.amount, w.opened_sequence, w.created_at,
-               CASE WHEN w.status IN ('canceled', 'rejected') THEN w.closed_sequence END,
-               w.closed_at
-        FROM ledger.withdrawals w WHERE w.account_id = of_account
-    )
-    SELECT (l.held + COALESCE((
-        SELECT sum(r.amount) FILTER (WHERE r.opened_sequence > l.sequence
-                                           AND r.created_at <= moment)
-        FROM reservations r), 0) - COALESCE((
-        SELECT sum(r.released) FILTER (WHERE r.closed_sequence > l.sequence
-                                             AND r.closed_at <= moment)
-        FROM reservations r), 0))::bigint
-    FROM last l
+    SELECT COALESCE((SELECT h.held FROM ledger.held_changes h
+                     WHERE h.account_id = of_account AND h.created_at <= moment
+                     ORDER BY h.created_at DESC, h.sequence DESC LIMIT 1), 0)
 $$;
 
 -- The transaction that holds the lock of an account and has not ended; null without one. It may

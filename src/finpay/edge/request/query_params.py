@@ -89,7 +89,7 @@ def parse(
             raise invalid_parameter(_quoted(sent_name), "Unknown query parameter.")
         if name in values:
             raise invalid_parameter(name, "Send this parameter once.")
-        values[name] = (key, text) if key else _value(name, text, parameter, account)
+        values[name] = _pair(name, key, text) if key else _value(name, text, parameter, account)
         texts[sent_name] = text
     for name, parameter in parameters.items():
         if parameter.required and name not in values:
@@ -139,6 +139,13 @@ def _name_and_key(name: str) -> tuple[str, str | None]:
     """`metadata[order]` is the key `order` of `metadata`."""
     found = _KEYED.fullmatch(name)
     return (name, None) if found is None else (found[1], found[2])
+
+
+def _pair(name: str, key: str, text: str) -> tuple[str, str]:
+    """422 for a NUL, which PostgreSQL can't take; no metadata has one."""
+    if "\0" in key or "\0" in text:
+        raise invalid_parameter(name, "A key or a value with a NUL is in no metadata.")
+    return key, text
 
 
 def _value(name: str, text: str, parameter: Parameter | Cursor | Pair, account: UUID | None) -> Any:
