@@ -106,8 +106,8 @@ def test_a_second_operator_approves(office: Office, alice: User) -> None:
         office.second.user_id,
         {"approval": waiting["id"], "requested_by": office.first.user_id},
     )
-    again = approve(office.second, waiting)
-    assert problem(again, 409, "approval_not_pending")["status_now"] == "approved"
+    repeated = approve(office.second, waiting)
+    assert problem(repeated, 409, "approval_not_pending")["status_now"] == "approved"
     office.api.verify()
 
 
