@@ -181,15 +181,10 @@ class TestDocument:
 
     @pytest.mark.contract("1.4.2")
     def test_has_every_error_code_of_the_contract(self, api: Api) -> None:
-        """Except 405, which no operation of the document can have, and those of operators."""
+        """Except 405, which no operation of the document can have."""
         text = ask(api, "/openapi.json").body.decode()
         absent = {code for code in Code if f"`{code}`" not in text}
-        assert absent == {
-            Code.METHOD_NOT_ALLOWED,
-            Code.EMAIL_NOT_VERIFIED,
-            Code.APPROVAL_NOT_PENDING,
-            Code.REFERENCE_TAKEN,
-        }
+        assert absent == {Code.METHOD_NOT_ALLOWED, Code.EMAIL_NOT_VERIFIED}
 
 
 class TestPages:

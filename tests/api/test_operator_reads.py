@@ -46,14 +46,14 @@ def typed(answer: Any, shape: type[Any]) -> Any:
     return msgspec.json.decode(answer.body, type=shape)
 
 
-def pages(user: User, path: str, **params: Any) -> list[dict[str, Any]]:
-    """All pages of two each."""
+def pages(user: User, path: str, most: int = 60, **params: Any) -> list[dict[str, Any]]:
+    """Pages of two each, of the newest so many."""
     found: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:
         page = user.get(path, limit=2, **params, **cursor).json()
         found += page["data"]
-        if not page["has_more"]:
+        if not page["has_more"] or len(found) >= most:
             return found
         cursor = {"cursor": page["next_cursor"]}
 

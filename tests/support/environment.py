@@ -4,7 +4,7 @@ import os
 from typing import Final
 
 LIMITS_OFF: Final = {
-    f"FINPAY_RATE_LIMIT_{tier}": "off" for tier in ("GLOBAL", "AUTH", "TRANSACTION")
+    f"FINPAY_RATE_LIMIT_{tier}": "off" for tier in ("GLOBAL", "AUTH", "OPERATOR", "TRANSACTION")
 }
 LOOPBACK_WEBHOOKS: Final = {"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8,::1/128"}
 # The first finds programs, the others a changed copy of the tree and the coverage of children.
