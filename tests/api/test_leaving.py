@@ -141,6 +141,21 @@ def test_a_wrong_password_or_a_frozen_account_closes_nothing(api: Api, alice: Us
     problem(by_key, 403, "forbidden")
 
 
+@pytest.mark.contract("12.5.1")
+def test_an_operator_who_leaves_is_none_any_more(api: Api) -> None:
+    boss = operator(api)
+    assert close(boss).status == 204
+    (row,) = api.sql("SELECT role FROM identity.users WHERE id = $1", boss.uuid)
+    assert row["role"] == "user"
+    (audit,) = api.sql(
+        "SELECT actor_id FROM audit.log WHERE subject_id = $1 AND action = 'role.changed'"
+        " ORDER BY id DESC LIMIT 1",
+        boss.uuid,
+    )
+    assert audit["actor_id"] == boss.uuid
+    api.verify()
+
+
 @pytest.mark.contract("12.5.3")
 def test_payers_do_not_find_it_and_refunds_are_refused(api: Api, alice: User) -> None:
     bob, boss = api.user(100), operator(api)

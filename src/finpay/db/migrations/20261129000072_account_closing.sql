@@ -137,6 +137,10 @@ BEGIN
             origin.request_id, ledger.account_object(account), '{"status":"active"}');
     INSERT INTO ledger.status_changes (account_id, sequence, created_at, status, reason)
     VALUES (account.id, account.sequence, moment, 'closed', 'Closed by its owner');
+    UPDATE identity.users u SET role = 'user' WHERE u.id = origin.user_id AND u.role <> 'user';
+    IF FOUND THEN  -- an approval that they asked for is not carried out any more
+        PERFORM ledger.record_change(origin.user_id, 'role.changed', origin, moment);
+    END IF;
     UPDATE ledger.withdrawals w SET destination = '{}' WHERE w.account_id = account.id;
     INSERT INTO ledger.erasures (account_id, user_id) VALUES (account.id, origin.user_id);
     PERFORM ledger.record_change(account.id, 'account.closed', origin, moment);
