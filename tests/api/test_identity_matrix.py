@@ -23,7 +23,7 @@ NEW_PASSWORD: Final = "a better horse battery"
 
 CALLERS: Final = ("no token", "user", "key", "full key", "ended session", "frozen user")
 SESSION: Final = dict(zip(CALLERS, (401, 200, 403, 403, 401, 200), strict=True))
-ANYBODY: Final = dict.fromkeys(CALLERS, 204)
+EVERY_CALLER: Final = dict.fromkeys(CALLERS, 204)
 
 # The status for each kind of caller, and for another user who sends what belongs to the first.
 ROWS: Final[dict[str, dict[str, int]]] = {
@@ -36,8 +36,8 @@ ROWS: Final[dict[str, dict[str, int]]] = {
         **SESSION, "user": 202, "frozen user": 202, "other user": 202,
     },
     # The secret in the body decides, and a token is ignored.
-    "POST /auth/email/verify": {**ANYBODY, "other user": 204},
-    "POST /auth/password/reset": {**ANYBODY, "other user": 204},
+    "POST /auth/email/verify": {**EVERY_CALLER, "other user": 204},
+    "POST /auth/password/reset": {**EVERY_CALLER, "other user": 204},
     "POST /auth/password/forgot": {**dict.fromkeys(CALLERS, 202), "other user": 202},
     "POST /auth/login/second_factor": {**dict.fromkeys(CALLERS, 200), "other user": 200},
 }  # fmt: skip
@@ -168,6 +168,6 @@ def test_another_user_can_do_nothing_with_what_is_not_theirs(api: Api, name: str
     if name == "POST /auth/second_factor/confirm":
         other = unconfirmed(api).user
     elif name == "POST /auth/second_factor":
-        case.body = {"password": "of somebody else"}
+        case.body = {"password": "of another user"}
     answer = ask(api, ROUTE[name], other.token, case.body)
     assert answer.status == ROWS[name]["other user"], answer.body

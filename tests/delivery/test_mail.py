@@ -185,7 +185,7 @@ async def test_a_user_gets_three_mails_an_hour(people: People) -> None:
 
 @pytest.mark.contract("1.6.11")
 async def test_an_unknown_address_leaves_the_same_trace_and_no_mail(people: People) -> None:
-    """One audit row, as for a known one: the work does not tell them apart."""
+    """One audit row, as for a known one: the work is the same."""
     person = await people.register()
     for email in (person.email, fresh_email()):
         before = await people.one("SELECT count(*) FROM audit.log")
@@ -213,7 +213,7 @@ async def test_a_mail_is_in_the_commit_that_causes_it(
 
 
 @pytest.mark.contract("1.6.12")
-async def test_a_refused_mail_is_tried_again_with_a_new_token(
+async def test_a_refused_mail_is_retried_with_a_new_token(
     people: People, worker: Sender, mailbox: Mailbox
 ) -> None:
     person = await people.register()

@@ -1,4 +1,4 @@
-"""The texts of mails: plain and HTML say the same, and neither tracks anybody."""
+"""The texts of mails: plain and HTML say the same, and neither tracks its reader."""
 
 import re
 from email.message import EmailMessage

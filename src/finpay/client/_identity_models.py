@@ -69,7 +69,7 @@ class SecondFactor(Struct, frozen=True):
 
 
 class RecoveryCodes(Struct, frozen=True):
-    """Codes for whoever has lost the authenticator. Each works once."""
+    """Codes for a user who has lost the authenticator. Each works once."""
 
     recovery_codes: list[str]
 

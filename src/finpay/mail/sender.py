@@ -79,7 +79,7 @@ class Sender:
         )
 
     async def _retry(self, message_id: UUID, attempts: int, error: Exception) -> None:
-        """A refusal for ever (5xx) is tried again too: mail servers use it for full mailboxes."""
+        """A refusal for ever (5xx) is retried too: mail servers use it for full mailboxes."""
         given_up = attempts > len(RETRY_AFTER_S)
         _LOG.warning(
             "mail_failed",

@@ -37,7 +37,7 @@ TEXTS: Final[dict[Kind, Text]] = {
     "password_reset": Text(
         "Reset your FinPay password",
         (
-            "Somebody, probably you, asked for a new password. Open this link within 30 minutes:",
+            "A new password was asked for, probably by you. Open this link within 30 minutes:",
             "It works once, and ends all sessions. If you did not ask for it, ignore this mail.",
         ),
         "/reset-password",
@@ -54,7 +54,7 @@ TEXTS: Final[dict[Kind, Text]] = {
     ),
     "new_device": Text(
         "A login from a new device",
-        ("Somebody logged in to your FinPay account from a device not used before.", _SECURITY),
+        ("A device that was not used before logged in to your FinPay account.", _SECURITY),
     ),
     "second_factor_disabled": Text(
         "Your second factor was switched off",

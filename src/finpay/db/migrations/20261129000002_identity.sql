@@ -91,7 +91,7 @@ CREATE TABLE identity.api_keys (
 CREATE INDEX api_keys_active_by_user ON identity.api_keys (user_id, id) WHERE revoked_at IS NULL;
 
 -- Whether a user may be found by an e-mail address. Where FinPay sends mails, which the app says in
--- a setting of its connections, an address belongs to whoever has verified it.
+-- a setting of its connections, an address belongs to the user who has verified it.
 CREATE FUNCTION identity.can_be_found(email_verified_at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp

@@ -15,7 +15,7 @@ CREATE TABLE identity.second_factors (
     CONSTRAINT second_factors_user_fkey FOREIGN KEY (user_id) REFERENCES identity.users (id)
 );
 
--- Codes for whoever has lost the authenticator, as a SHA-256: they have 120 random bits.
+-- Codes for a user who has lost the authenticator, as a SHA-256: they have 120 random bits.
 CREATE TABLE identity.recovery_codes (
     user_id uuid  NOT NULL,
     hash    bytea NOT NULL,
