@@ -48,6 +48,7 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
         "expires_at": "2027-01-01T00:00:00.000000Z"}),
     ("api_keys", {"limit": 5}, "GET /api_keys", None),
     ("delete_api_key", {"key_id": KEY}, f"DELETE /api_keys/{KEY}", None),
+    ("update_me", {"name": None}, "PATCH /auth/me", {"name": None}),
     ("complete_login", {"challenge": "c", "code": "1"}, "POST /auth/login/second_factor",
         {"challenge": "c", "code": "1"}),
     ("request_password_reset", {"email": "a@b.c"}, "POST /auth/password/forgot",

@@ -13,8 +13,10 @@ from finpay.client._identity_models import (
 )
 from finpay.client._models import (
     Page,
+    User,
 )
 from finpay.client._operations import Operation, checked, json_body, parameter, query
+from finpay.client._requests import encode
 
 _API_KEYS: Final = "/api/v1/api_keys"
 _AUTH: Final = "/api/v1/auth"
@@ -70,6 +72,10 @@ def api_keys(limit: int | None) -> Operation[Page[ApiKey]]:
 def delete_api_key(key_id: str) -> Operation[None]:
     """Not repeatable: the second attempt would be 404."""
     return Operation("DELETE", f"{_API_KEYS}/{checked('key', key_id)}", _NOTHING, repeatable=False)
+
+
+def update_me(name: str | None) -> Operation[User]:
+    return Operation("PATCH", f"{_AUTH}/me", User, encode({"name": name}))
 
 
 def complete_login(challenge: str, code: str) -> Operation[Login]:
