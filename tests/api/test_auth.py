@@ -267,3 +267,23 @@ def test_no_secret_and_no_email_is_logged(strict: Strict, address: str) -> None:
     for name in ("access_token", "refresh_token"):
         assert login[name] not in text
         assert login[name].rpartition(".")[2] not in text
+
+
+@pytest.mark.contract("1.2.6")
+def test_a_user_may_change_the_name_and_nothing_else(api: Api) -> None:
+    user = api.user(name="Alice")
+    for name in ("Bob", None, "x" * 100):
+        answer = user.client.request("PATCH", "/api/v1/auth/me", json={"name": name})
+        assert answer.status == 200
+        assert list(answer.json()) == USER_MEMBERS
+        assert answer.json()["name"] == name
+        assert user.get("/auth/me").json() == answer.json()
+    for body, pointer in (
+        ({}, "#/name"),
+        ({"name": "x" * 101}, "#/name"),
+        ({"name": "\u200b"}, "#/name"),
+        ({"name": "A", "email": "other@example.com"}, "#/email"),
+    ):
+        invalid(user.client.request("PATCH", "/api/v1/auth/me", json=body), pointer)
+    audited = "SELECT detail FROM audit.log WHERE action = 'user.updated' AND actor_id = $1"
+    assert [row["detail"] for row in api.sql(audited, user.uuid)] == [None] * 3

@@ -62,7 +62,7 @@ FROZEN: Final[dict[str, int]] = {
 }
 # Other rows need what these end.
 LAST: Final = frozenset({"POST /operator/transactions/{id}/refunds"})
-SESSIONS_ALONE: Final = {("PATCH", "accounts"), ("POST", "accounts/close")}
+SESSIONS_ALONE: Final = {("PATCH", "auth/me"), ("PATCH", "accounts"), ("POST", "accounts/close")}
 ENDS_THE_SESSION: Final = frozenset(
     {"POST /auth/logout", "DELETE /auth/sessions", "DELETE /auth/sessions/{id}"}
 )

@@ -153,7 +153,7 @@ class TestFinding:
     def test_a_request_for_payment_waits_for_the_owner_of_its_address(
         self, mailing_api: Api
     ) -> None:
-        """The first user to register an address does not see what is asked of its owner."""
+        """The first user who registers an address does not see what is asked of its owner."""
         requester, payer = mailing_api.user(), mailing_api.user(100)
         body: dict[str, Any] = {"amount": 5, "payer_email": payer.email}
         asked = requester.post("/payment_requests", **body).json()["id"]
@@ -211,8 +211,8 @@ class TestRequired:
     def test_it_comes_after_frozen_and_before_every_other_refusal(self, strict_api: Api) -> None:
         user = strict_api.user(10)
         problem(user.send(user, 1, "self"), 403, "email_not_verified")
-        body = {"receiver_email": "nobody-at-all@example.com", "amount": 1}
-        problem(user.post("/transactions", "unverified", **body), 403, "email_not_verified")
+        body = {"receiver_email": "unknown-address@example.com", "amount": 1}
+        problem(user.post("/transactions", "unknown", **body), 403, "email_not_verified")
         problem(user.send(strict_api.user(), 10**9, "much"), 403, "email_not_verified")
         strict_api.set_status(user, "frozen")
         problem(user.send(user, 1, "frozen"), 403, "account_frozen")

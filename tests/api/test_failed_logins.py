@@ -106,7 +106,7 @@ def from_here(user: User, address: str, path: str, **body: object) -> Any:
 
 
 @pytest.mark.contract("12.7.8")
-def test_other_addresses_do_not_stop_the_owner_at_a_known_address(strict: Strict) -> None:
+def test_failures_from_elsewhere_do_not_stop_the_owner_at_a_known_address(strict: Strict) -> None:
     user, home = strict.user(), "203.0.113.77"
     ask = strict.from_address(home)
     assert ask("/auth/login", email=user.email, password=PASSWORD).status == 200

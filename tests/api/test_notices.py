@@ -29,7 +29,7 @@ def login_with(api: Api, user: User, device: str | None) -> None:
 
 
 @pytest.mark.contract("12.6.4")
-def test_the_first_login_of_a_device_is_mailed(api: Api) -> None:
+def test_the_first_login_of_a_device_sends_a_mail(api: Api) -> None:
     user = api.user()
     assert notices(api, user) == []
     api.client().login(user.email, PASSWORD)  # as the registration
@@ -43,7 +43,7 @@ def test_the_first_login_of_a_device_is_mailed(api: Api) -> None:
 
 
 @pytest.mark.contract("12.6.4")
-def test_a_second_step_mails_about_a_new_device_too(api: Api) -> None:
+def test_a_second_step_of_a_new_device_sends_a_mail_too(api: Api) -> None:
     alice = guarded(api)
     body = {"challenge": alice.challenge(), "code": alice.code()}
     answer = api.client().request(
@@ -54,7 +54,7 @@ def test_a_second_step_mails_about_a_new_device_too(api: Api) -> None:
 
 
 @pytest.mark.contract("12.6.4")
-def test_a_new_password_and_a_new_key_are_mailed(api: Api) -> None:
+def test_a_new_password_and_a_new_key_send_mails(api: Api) -> None:
     user = api.user()
     user.client.create_api_key("server", ["account:read"], PASSWORD)
     user.client.change_password(PASSWORD, "a better horse battery")
@@ -62,7 +62,7 @@ def test_a_new_password_and_a_new_key_are_mailed(api: Api) -> None:
 
 
 @pytest.mark.contract("12.6.4")
-def test_a_refused_change_sends_nothing(api: Api) -> None:
+def test_a_refused_change_sends_none(api: Api) -> None:
     user = api.user()
     assert user.post("/auth/password", current_password="x", new_password=PASSWORD).status == 401
     body: dict[str, Any] = {"name": "server", "scopes": ["account:read"], "password": "x"}
@@ -76,7 +76,7 @@ def patch_limits(user: User, **values: int | None) -> None:
 
 
 @pytest.mark.contract("12.6.4")
-def test_raised_limits_are_mailed_when_asked_for_and_when_they_count(api: Api) -> None:
+def test_raised_limits_send_a_mail_when_asked_for_and_when_they_count(api: Api) -> None:
     user = api.user()
     patch_limits(user, single=500)
     assert notices(api, user) == []
@@ -100,7 +100,7 @@ async def apply_pending(api: Api) -> int:
 
 
 @pytest.mark.contract("12.6.4")
-def test_limits_that_an_operator_raises_are_mailed(api: Api) -> None:
+def test_limits_that_an_operator_raises_send_a_mail(api: Api) -> None:
     user = api.user()
 
     def set_limits(single: int | None) -> Any:

@@ -64,8 +64,8 @@ def test_it_has_no_effect_before_a_code_was_confirmed(api: Api) -> None:
 def test_it_is_set_up_and_confirmed_once(api: Api, alice: Guarded) -> None:
     codes = alice.recovery_codes
     assert len(set(codes)) == 10
-    repeated = alice.user.post("/auth/second_factor", password=PASSWORD)
-    problem(repeated, 422, "validation_failed")
+    second = alice.user.post("/auth/second_factor", password=PASSWORD)
+    problem(second, 422, "validation_failed")
     for user in (alice.user, api.user()):
         confirmed = user.post("/auth/second_factor/confirm", code=alice.code())
         problem(confirmed, 422, "validation_failed")
@@ -208,8 +208,8 @@ def test_switching_it_off_needs_password_and_code_and_ends_all_sessions(alice: G
     assert off.status == 204
     for token in (user.token, completed["access_token"]):
         assert not is_accepted(alice.api, token)
-    repeated = login(alice.api, user.email)
-    assert claims(repeated.json()["access_token"])["factor"] is False
+    later = login(alice.api, user.email)
+    assert claims(later.json()["access_token"])["factor"] is False
     assert mails_of(alice.api, user, "second_factor_disabled") == 1
     reasons = alice.api.sql(
         "SELECT DISTINCT end_reason FROM identity.sessions WHERE user_id = $1"

@@ -1,4 +1,4 @@
-"""No answer and no time shows which e-mail addresses are registered.
+"""No answer, and no time of one, reveals which e-mail addresses are registered.
 
 `make test-enumeration` takes 1 000 samples of each kind, the suite fewer. An attacker orders two
 answers by their time; the share of right guesses must not differ from a half by more than chance.
@@ -83,20 +83,20 @@ def test_the_measure_finds_a_difference() -> None:
 
 
 @pytest.mark.contract("12.8.2", "1.2.2")
-def test_a_login_does_not_show_it(api: Api, asker: Callable[..., Ask]) -> None:
+def test_a_login_reveals_no_address(api: Api, asker: Callable[..., Ask]) -> None:
     registered = [api.user().email for _ in range(10)]
     ask = asker("login", {"password": "wrong password"})
     assert_no_difference(*measure(ask, registered))
 
 
 @pytest.mark.contract("12.8.2", "1.6.11")
-def test_a_forgotten_password_does_not_show_it(api: Api, asker: Callable[..., Ask]) -> None:
+def test_a_forgotten_password_reveals_no_address(api: Api, asker: Callable[..., Ask]) -> None:
     registered = [api.user().email for _ in range(10)]
     assert_no_difference(*measure(asker("password/forgot", {}), registered))
 
 
 @pytest.mark.contract("12.8.2", "1.2.1")
-def test_registering_shows_it_by_its_status_alone(api: Api, asker: Callable[..., Ask]) -> None:
+def test_a_registration_reveals_by_its_status_alone(api: Api, asker: Callable[..., Ask]) -> None:
     """A refused password is refused before the address is looked up."""
     registered = [api.user().email for _ in range(10)]
     for email, status in ((registered[0], 409), (unknown(999), 201)):

@@ -50,6 +50,7 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
     ("delete_api_key", {"key_id": KEY}, f"DELETE /api_keys/{KEY}", None),
     ("logged_requests", {"limit": 5}, "GET /requests", None),
     ("logged_request", {"request_id": "order-17"}, "GET /requests/order-17", None),
+    ("update_me", {"name": None}, "PATCH /auth/me", {"name": None}),
     ("complete_login", {"challenge": "c", "code": "1"}, "POST /auth/login/second_factor",
         {"challenge": "c", "code": "1"}),
     ("request_password_reset", {"email": "a@b.c"}, "POST /auth/password/forgot",

@@ -15,6 +15,7 @@ from finpay.client._identity_models import (
     SecondFactor,
 )
 from finpay.client._identity_operations import ApiKeyOptions
+from finpay.client._models import User
 from finpay.client._session import ClientSession
 
 
@@ -30,6 +31,10 @@ class AsyncIdentityMethods:
         Its refusal has the code `second_factor_required`, and the challenge among `extensions`.
         """
         return await self._transport.call(_identity_operations.complete_login(challenge, code))
+
+    async def update_me(self, name: str | None) -> User:
+        """Change the user's name; None removes it."""
+        return await self._transport.call(_identity_operations.update_me(name))
 
     async def request_password_reset(self, email: str) -> None:
         """Send a mail with a link that resets the password, if the address is registered."""

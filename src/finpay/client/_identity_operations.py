@@ -15,8 +15,10 @@ from finpay.client._identity_models import (
 )
 from finpay.client._models import (
     Page,
+    User,
 )
 from finpay.client._operations import Operation, checked, json_body, parameter, query
+from finpay.client._requests import encode
 
 _API_KEYS: Final = "/api/v1/api_keys"
 _AUTH: Final = "/api/v1/auth"
@@ -91,6 +93,10 @@ def logged_requests(limit: int | None) -> Operation[Page[LoggedRequest]]:
 
 def logged_request(request_id: str) -> Operation[LoggedRequest]:
     return Operation("GET", f"{_REQUESTS}/{quote(request_id, safe='')}", LoggedRequest)
+
+
+def update_me(name: str | None) -> Operation[User]:
+    return Operation("PATCH", f"{_AUTH}/me", User, encode({"name": name}))
 
 
 def complete_login(challenge: str, code: str) -> Operation[Login]:

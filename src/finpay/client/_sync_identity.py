@@ -15,6 +15,7 @@ from finpay.client._identity_models import (
     SecondFactor,
 )
 from finpay.client._identity_operations import ApiKeyOptions
+from finpay.client._models import User
 from finpay.client._session import ClientSession
 from finpay.client._sync_transport import Pager, Transport
 
@@ -31,6 +32,10 @@ class IdentityMethods:
         Its refusal has the code `second_factor_required`, and the challenge among `extensions`.
         """
         return self._transport.call(_identity_operations.complete_login(challenge, code))
+
+    def update_me(self, name: str | None) -> User:
+        """Change the user's name; None removes it."""
+        return self._transport.call(_identity_operations.update_me(name))
 
     def request_password_reset(self, email: str) -> None:
         """Send a mail with a link that resets the password, if the address is registered."""

@@ -79,6 +79,8 @@ ROUTES: Final = (
           "End a session of the user", {204: None}, errors=(Code.NOT_FOUND,)),
     Route("GET", f"{API}/auth/me", auth.retrieve_user, "retrieveUser", "Retrieve the user",
           {200: User}, scope="any"),
+    Route("PATCH", f"{API}/auth/me", auth.update_user, "updateUser", "Change the user's name",
+          {200: User}, body=requests.UserUpdate),
     Route("POST", f"{API}/api_keys", api_keys.create, "createApiKey", "Create an API key",
           {201: identity.ApiKey}, body=identity.ApiKeyCreate,
           errors=(Code.INVALID_CREDENTIALS, Code.SECOND_FACTOR_REQUIRED,

@@ -25,5 +25,5 @@ SET email_verified_at = COALESCE(u.email_verified_at, clock_timestamp())
 FROM used WHERE u.id = used.user_id RETURNING u.id
 
 -- name: record_verification
--- No actor: the holder of the token reads the user's mails.
+-- No actor: the client has the token, and so reads the user's mails.
 SELECT audit.record(NULL, 'email.verified', $1, $2, $3)

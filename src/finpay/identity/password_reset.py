@@ -2,7 +2,7 @@
 
 A second factor stays: who can read the user's mails can't log in with that alone.
 
-Nothing shows whether an e-mail address is registered: answer, work and time are the same.
+Nothing reveals whether an e-mail address is registered: answer, work and time are the same.
 """
 
 import hashlib

@@ -10,6 +10,12 @@ SELECT id, password_hash, second_factor FROM identity.users WHERE email = $1
 SELECT id, email, name, email_verified_at IS NOT NULL AS email_verified, created_at
 FROM identity.users WHERE id = $1
 
+-- name: update_user
+-- The audit row has no name: it is a person's, and audit rows are kept for ever.
+UPDATE identity.users SET name = $2 WHERE id = $1
+RETURNING id, email, name, email_verified_at IS NOT NULL AS email_verified, created_at,
+          audit.record($1, 'user.updated', $1, $3, $4)
+
 -- name: get_credentials
 SELECT password_hash, email, name FROM identity.users WHERE id = $1
 

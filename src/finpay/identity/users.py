@@ -203,6 +203,15 @@ class Identity:
             raise errors.unauthenticated("The user of this access token no longer exists.")
         return User(*row)
 
+    async def rename(self, user_id: UUID, name: str | None, origin: RequestOrigin) -> User:
+        """The user with another name, or without one."""
+        row = await self._database.fetch_one(
+            _SQL.update_user, user_id, name, origin.request_id, origin.address
+        )
+        if row is None:
+            raise errors.unauthenticated("The user of this access token no longer exists.")
+        return User(*row[:_USER_COLUMNS])
+
     def close(self) -> None:
         """Stops the threads that hash passwords."""
         self._hasher.close()

@@ -54,7 +54,7 @@ TEXTS: Final[dict[Kind, Text]] = {
     ),
     "new_device": Text(
         "A login from a new device",
-        ("There was a login to your FinPay account from a device not used before.", _SECURITY),
+        ("A device that was not used before logged in to your FinPay account.", _SECURITY),
     ),
     "second_factor_disabled": Text(
         "Your second factor was switched off",

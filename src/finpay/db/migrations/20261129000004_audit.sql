@@ -57,6 +57,7 @@ INSERT INTO audit.actions (action, subject, recorded_by) VALUES
     ('transaction.failed', 'transaction', 'ledger'),
     ('transaction.refused', 'transaction', 'ledger'),
     ('user.registered', 'user', 'app'),
+    ('user.updated', 'user', 'app'),
     ('webhook_endpoint.created', 'webhook_endpoint', 'app'),
     ('webhook_endpoint.deleted', 'webhook_endpoint', 'app'),
     ('webhook_endpoint.disabled', 'webhook_endpoint', 'app'),

@@ -28,8 +28,8 @@ CREATE INDEX messages_due ON mail.messages (next_attempt_at)
     WHERE sent_at IS NULL AND failed_at IS NULL;
 CREATE INDEX messages_by_user ON mail.messages (user_id, kind, created_at);
 
--- What a link in a mail proves: its holder reads the user's mails. Made when the mail is
--- sent, as a SHA-256: the tokens have 256 random bits.
+-- What a link in a mail proves: a client with the token reads the user's mails. Made when the mail
+-- is sent, as a SHA-256: the tokens have 256 random bits.
 CREATE TABLE mail.tokens (
     hash       bytea       NOT NULL,
     user_id    uuid        NOT NULL,

@@ -79,6 +79,13 @@ async def reset_password(services: Services, context: Context) -> Response:
     return Response(204, content_type=None)
 
 
+async def update_user(services: Services, context: Context) -> Response:
+    user = await services.identity.rename(
+        context.caller.user_id, context.command.name, context.origin
+    )
+    return Response(200, responses.encode(resources.user(user)))
+
+
 async def retrieve_user(services: Services, context: Context) -> Response:
     user = await services.identity.me(context.caller.user_id)
     return Response(200, responses.encode(resources.user(user)))

@@ -95,7 +95,7 @@ class SecondFactorConfirm(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecoveryCodes(Struct, frozen=True):
-    """Codes for a user who has lost the authenticator. Each works once. They are shown once."""
+    """Codes for a user who has lost the authenticator. Each works once, and is shown once."""
 
     recovery_codes: list[str]
 

@@ -42,6 +42,16 @@ class Register(Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(self, email=email)
 
 
+class UserUpdate(Struct, frozen=True, forbid_unknown_fields=True):
+    """Another name of the user; null: none."""
+
+    name: Annotated[str, Meta(max_length=100, examples=["Alice"])] | None
+
+    def checked(self) -> "UserUpdate":
+        check_name(self.name)
+        return self
+
+
 class Login(Struct, frozen=True, forbid_unknown_fields=True):
     """An e-mail and its password."""
 
