@@ -231,7 +231,7 @@ $$;
 
 -- What an event keeps of a hold: the rest never changes and is read with it.
 CREATE FUNCTION ledger.hold_state(status text, captured_amount bigint) RETURNS json
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE  -- as text || bigint, or PostgreSQL does not inline it
 RETURN ('{"status":"' || status || '","captured_amount":' || captured_amount || '}')::json;
 
 -- A withdrawal as events show it: without its destination.

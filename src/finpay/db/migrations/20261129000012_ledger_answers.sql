@@ -19,8 +19,9 @@ RETURN COALESCE(to_json(value)::text, 'null');
 -- Adds the answers that are not stored yet. The template of a reply is filled with: 1 currency,
 -- 2 account id of the other party, 3 balance after, 4 time of the decision, 5 available after,
 -- 6 amount, 7 description, 8 metadata, 9 captured amount, 10 time when it was made, 11 when it
--- expires; 3 and 5 are the caller's, those from 6 on are given to operations alone. The template of
--- a refusal is filled with: 1 request id, 2 index of the item, 3 further members.
+-- expires; 3 and 5 are the caller's, those from 6 on are given to operations alone, 10 and 11 to
+-- those that move no money. The template of a refusal is filled with: 1 request id, 2 index of the
+-- item, 3 further members.
 CREATE FUNCTION ledger.compose_answers(
     decided     ledger.decisions,
     currencies  text[],          -- per account
@@ -100,9 +101,12 @@ BEGIN
                     CASE WHEN item.sent_sequence IS NULL
                          THEN COALESCE(target.amount, item.amount) ELSE item.amount END,
                     COALESCE(to_json(target.description)::text, 'null'),
-                    target.metadata, target.taken, ledger.format_timestamp(target.created_at),
-                    ledger.format_timestamp(COALESCE(
-                        target.expires_at, moment + make_interval(secs => expiries[q]))));
+                    target.metadata, target.taken,
+                    CASE WHEN item.sent_sequence IS NULL
+                         THEN ledger.format_timestamp(target.created_at) END,
+                    CASE WHEN item.sent_sequence IS NULL
+                         THEN ledger.format_timestamp(COALESCE(
+                             target.expires_at, moment + make_interval(secs => expiries[q]))) END);
             END IF;
             IF is_batch THEN
                 parts := parts || body;
