@@ -1,4 +1,4 @@
--- As corruptions.sql: whose keys they are, what is held over time, what counts in limits, references.
+-- As corruptions.sql: whose keys they are, what is held over time, limits, references.
 -- The subjects are those of operation_traffic.py and request_traffic.py.
 
 -- name: the_key_of_a_capture_belongs_to_the_payer

@@ -76,7 +76,7 @@ async def connection(database: Database) -> AsyncIterator[Transaction]:
         yield transaction
 
 
-@pytest.mark.contract("1.2.3")
+@pytest.mark.contract("1.3.4")
 @pytest.mark.parametrize("filters", [
     (), ("sent",), (None, "voided"), (None, None, "rare"), (None, "open"),
     (None, None, None, "2026-01-01", "2026-01-02"),
@@ -91,7 +91,7 @@ async def test_holds(connection: Transaction, long: Long, filters: tuple[Any, ..
     assert reads["holds_pkey"] <= (MOST if any(filters[1:]) else 3 * PAGE)
 
 
-@pytest.mark.contract("1.2.3")
+@pytest.mark.contract("1.3.4")
 @pytest.mark.parametrize("status", [None, "canceled", "rejected", "pending"])
 async def test_withdrawals(connection: Transaction, long: Long, status: str | None) -> None:
     plan = await plan_of(connection, _WITHDRAWALS.list_withdrawals, long.owner.account_id, LAST_ID,
@@ -158,7 +158,7 @@ async def test_nothing_is_read_where_nothing_is_due(connection: Transaction) -> 
     assert sum(rows_read(plan).values()) == 0
 
 
-@pytest.mark.contract("1.2.3")
+@pytest.mark.contract("1.3.4")
 async def test_pages_of_a_rare_filter_have_each_row_once(database: Database, long: Long) -> None:
     """Empty pages go on where they stopped; together they read all."""
     found: list[Any] = []

@@ -209,7 +209,7 @@ async def test_version_of_a_moment_is_found_by_twenty_look_ups(million: Holder, 
     assert plan["Node Type"] == "Result"
 
 
-@pytest.mark.contract("1.2.3")
+@pytest.mark.contract("1.3.4")
 async def test_entries_of_a_period_are_a_range(million: Holder, bank: Bank) -> None:
     """The list of entries reads its page, however long ago the period was."""
     first, last = FIRST + timedelta(seconds=100), FIRST + timedelta(seconds=100 + PAGE)

@@ -47,8 +47,9 @@ WHERE held::numeric <> total
 -- Each party's row of a hold and each withdrawal has the events of its begin and of its end at the
 -- steps that it names, and one audit row of its begin. It has an end unless it is open.
 WITH operations AS (
-    SELECT 'hold' AS kind, 'hld' AS prefix, id, account_id, status::text, status = 'open' AS is_open,
-           account_id = sender_id AS is_made, opened_sequence, closed_sequence, closed_at
+    SELECT 'hold' AS kind, 'hld' AS prefix, id, account_id, status::text,
+           status = 'open' AS is_open, account_id = sender_id AS is_made, opened_sequence,
+           closed_sequence, closed_at
     FROM ledger.holds
     UNION ALL
     SELECT 'withdrawal', 'wdr', id, account_id, status::text, status = 'pending', true,
