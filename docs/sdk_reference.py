@@ -20,12 +20,18 @@ from finpay.client import (
     FinPay,
     FinPayError,
     _errors,
+    _identity_models,
+    _identity_operations,
     _models,
+    _money_models,
+    _money_operations,
     _operations,
     _request_operations,
     _session,
+    _statement_models,
     _webhook_operations,
 )
+from finpay.client._sync_payments import Payments
 from finpay.client._sync_requests import RequestMethods
 from finpay.edge.openapi import document
 from finpay.errors import Code
@@ -36,10 +42,13 @@ _BLOCK: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re
 # The first method of each group.
 _GROUPS: Final = {
     "register": "Users and sessions",
-    "account": "Account and payments",
+    "account": "Account and history",
     "event": "Events",
     "create_webhook_endpoint": "Webhook endpoints and deliveries",
     "health": "Server",
+    "send": "Payments",
+    "hold": "Holds, refunds and withdrawals",
+    "dry_run_send": "Dry runs, keys and limits",
     "request_payment": "Payment requests and schedules",
 }
 # Arguments to call each method with, so that its request is known; any other argument is "x".
@@ -50,6 +59,10 @@ _ARGUMENTS: Final[dict[str, Any]] = {
     "endpoint_id": f"whe{_SUFFIX}",
     "delivery_id": f"whd{_SUFFIX}",
     "session_id": f"ses{_SUFFIX}",
+    "hold_id": f"hld{_SUFFIX}",
+    "withdrawal_id": f"wdr{_SUFFIX}",
+    "amount": 1,
+    "destination": {},
     "key_id": f"key{_SUFFIX}",
     "since": datetime(2026, 1, 1, tzinfo=UTC),
     "transfers": (),
@@ -80,7 +93,7 @@ def page() -> str:
         "methods": _methods,
         "errors": _error_tree,
         "parameters": _parameters,
-        "results": lambda: _classes(_models),
+        "results": lambda: _classes(_models, _money_models, _statement_models, _identity_models),
         "pager": lambda: _source(client.Pager),
     }
     return _BLOCK.sub(
@@ -96,7 +109,7 @@ def _constructor() -> str:
 
 def _methods() -> str:
     lines = []
-    for node in chain(_functions(FinPay), _functions(RequestMethods)):
+    for node in chain.from_iterable(map(_functions, (FinPay, Payments, RequestMethods))):
         if node.name.startswith("_") or node.decorator_list or node.name == "close":
             continue
         if node.name in _GROUPS:
@@ -163,14 +176,17 @@ def _error_tree() -> str:
 
 
 def _parameters() -> str:
-    modules = _operations, _request_operations, _webhook_operations
-    return "\n\n".join(map(_classes, modules))
+    return _classes(
+        _operations, _money_operations, _request_operations, _webhook_operations,
+        _identity_operations,
+    )  # fmt: skip
 
 
-def _classes(module: Any) -> str:
-    """Every public class of a module: its docstring and its members."""
+def _classes(*modules: Any) -> str:
+    """Every public class of the modules: its docstring and its members."""
     shown = [
         value
+        for module in modules
         for name, value in vars(module).items()
         if inspect.isclass(value) and value.__module__ == module.__name__ and name in client.__all__
     ]

@@ -27,6 +27,9 @@ MENU: Final[dict[str, list[str]]] = {
     "Concepts": [
         "concepts/idempotency.md",
         "concepts/money.md",
+        "concepts/holds.md",
+        "concepts/refunds.md",
+        "concepts/withdrawals.md",
         "concepts/statements.md",
         "concepts/errors.md",
         "concepts/events.md",

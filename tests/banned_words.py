@@ -2,7 +2,7 @@
 
 banned_words.csv has a row per word, with what to write instead and a scope: `text` is every word of
 a file, `name` the identifiers of code, `class` the names of classes. Identifiers are compared word
-by word: `take_off` and `TakeOff` are both "take off".
+by word: `in_flight` and `InFlight` are both "in flight".
 """
 
 import csv
@@ -21,8 +21,11 @@ ROOT: Final = Path(__file__).parents[1]
 _TEXT: Final = {".py", ".sql", ".lua", ".md", ".yml", ".yaml", ".json", ".toml", ".sh", ""}
 _COMMENT: Final = re.compile(r"--.*|'[^']*'")
 _CLASS: Final = re.compile(r"^\s*class (\w+)")
-# Names that others chose: of a host, of a mailbox.
-_ADDRESS: Final = re.compile(r"\w+://\S+|[\w.+%-]+@[\w.-]+")
+# Names that others chose: of hosts, mailboxes, functions of libraries, an account of Debian.
+_FOREIGN: Final = re.compile(
+    r"\w+://\S+|[\w.+%-]+@[\w.-]+"
+    r"|is_alive|mark_process_dead|account no(?:body)|getpwnam\(\S+"
+)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BETWEEN: Final = re.compile(r"[\W_]+")
 
@@ -94,7 +97,7 @@ def _found(path: Path, words: list[Word], parts: Iterable[tuple[int, str]]) -> I
 
 def _plain(text: str) -> str:
     """`MaxInFlight`, `max_in_flight` and "max in flight" alike."""
-    return _BETWEEN.sub(" ", _CAMEL.sub(" ", _ADDRESS.sub(" ", text))).lower()
+    return _BETWEEN.sub(" ", _CAMEL.sub(" ", _FOREIGN.sub(" ", text))).lower()
 
 
 def _names(path: Path, text: str) -> Iterator[tuple[int, str]]:

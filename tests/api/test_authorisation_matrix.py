@@ -40,7 +40,7 @@ def _name(route: Route) -> str:
 
 @pytest.mark.parametrize("route", ROWS, ids=_name)
 @pytest.mark.contract("1.6.1")
-def test_nobody_gets_in_without_a_token(api: Api, route: Route) -> None:
+def test_no_route_is_open_without_a_token(api: Api, route: Route) -> None:
     problem(asked(api, route, None), 401, "unauthenticated")
 
 

@@ -41,10 +41,10 @@ def test_what_would_happen_is_said_and_does_not_happen(api: Api) -> None:
     alice, bob = api.user(1_000), api.user(5)
     make_hold(alice, bob, 100)
     before = api.sql("SELECT count(*) AS n FROM audit.log")[0]["n"]
-    told = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=30))
-    assert told["limits"] == alice.get("/accounts").json()["limits"]
-    assert (told["amount"], told["currency"]) == (30, "ZAR")
-    assert (told["balance_after"], told["available_after"]) == (970, 870)
+    members = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=30))
+    assert members["limits"] == alice.get("/accounts").json()["limits"]
+    assert (members["amount"], members["currency"]) == (30, "ZAR")
+    assert (members["balance_after"], members["available_after"]) == (970, 870)
     held = ask(alice, "/holds", receiver_email=bob.email, amount=30, expires_in=60)
     assert result(held) == ("completed", 1_000, 870)
     assert account(alice) == (1_000, 100, 900)
@@ -70,12 +70,12 @@ def test_a_refusal_is_an_outcome_with_the_balances_of_now(api: Api) -> None:
     ]
     for path in ("/transactions", "/holds"):
         for body, outcome in rows:
-            told = ask(alice, path, **{"amount": 1, **body})
-            assert result(told) == (outcome, 100, 100)
+            answer = ask(alice, path, **{"amount": 1, **body})
+            assert result(answer) == (outcome, 100, 100)
     assert alice.get("/transactions", status="failed").json()["data"] == []
     api.set_status(alice, "frozen")
-    told = ask(alice, "/transactions", receiver_id=bob.account_id, amount=1)
-    assert result(told) == ("account_frozen", 100, 100)
+    answer = ask(alice, "/transactions", receiver_id=bob.account_id, amount=1)
+    assert result(answer) == ("account_frozen", 100, 100)
 
 
 @pytest.mark.contract("7.5.1")
@@ -84,10 +84,10 @@ def test_a_limit_and_money_of_expired_holds_are_regarded(api: Api) -> None:
     change = "UPDATE ledger.accounts SET limit_daily = 100 WHERE user_id = $1"
     api.owner(lambda database: database.execute(change, alice.uuid))
     transaction(alice.send(bob, 60, "one"), 201)
-    told = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=41))
-    assert (told["outcome"], told["limits"]["sent_today"]) == ("limit_exceeded", 60)
-    told = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=40))
-    assert told["outcome"] == "completed"
+    members = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=41))
+    assert (members["outcome"], members["limits"]["sent_today"]) == ("limit_exceeded", 60)
+    members = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=40))
+    assert members["outcome"] == "completed"
 
 
 @pytest.mark.contract("7.5.1")
@@ -96,15 +96,15 @@ def test_a_refund_is_tried_and_who_may_not_is_refused_with_a_status(api: Api) ->
     paid = transaction(alice.send(bob, 100, "pay"), 201)
     path = f"/transactions/{paid['id']}/refunds"
     assert result(ask(bob, path)) == ("completed", 0, 0)
-    told = dry_run(ask(bob, path, amount=30))
-    assert (told["amount"], told["balance_after"]) == (30, 70)
+    members = dry_run(ask(bob, path, amount=30))
+    assert (members["amount"], members["balance_after"]) == (30, 70)
     assert result(ask(bob, path, amount=101)) == ("amount_too_large", 100, 100)
     problem(ask(alice, path), 403, "forbidden")
     problem(ask(carol, path), 404, "not_found")
     problem(ask(bob, "/transactions/txn_x/refunds"), 404, "not_found")
     (funding,) = alice.get("/transactions", direction="received").json()["data"]
-    told = ask(alice, f"/transactions/{funding['id']}/refunds")
-    assert result(told)[0] == "not_refundable"
+    answer = ask(alice, f"/transactions/{funding['id']}/refunds")
+    assert result(answer)[0] == "not_refundable"
     assert bob.balance == 100
 
 
@@ -115,9 +115,9 @@ def test_a_key_is_neither_needed_nor_used(api: Api) -> None:
     path, headers = "/api/v1/transactions?dry_run=true", {"X-Idempotency-Key": "one"}
     dry_run(alice.client.request("POST", path, json=body, headers=headers))
     transaction(alice.send(bob, 1, "one"), 201)
-    again = alice.client.request("POST", path, json=body, headers=headers)
-    assert "Idempotent-Replayed" not in again.headers
-    assert result(again) == ("completed", 98, 98)
+    second = alice.client.request("POST", path, json=body, headers=headers)
+    assert "Idempotent-Replayed" not in second.headers
+    assert result(second) == ("completed", 98, 98)
     bad = alice.client.request("POST", path, json=body, headers={"X-Idempotency-Key": "a b"})
     assert dry_run(bad)["outcome"] == "completed"
     real = alice.client.request("POST", "/api/v1/transactions?dry_run=false", json=body)
@@ -134,8 +134,8 @@ def test_a_key_is_neither_needed_nor_used(api: Api) -> None:
 @pytest.mark.contract("7.5.2", "7.9.1")
 def test_it_counts_as_the_real_one(strict: Strict) -> None:
     alice, bob = strict.user(100), strict.user()
-    told = ask(alice, "/transactions", receiver_id=bob.account_id, amount=1)
-    assert left_of(told) == {"global": 99, "transaction": 19}
+    answer = ask(alice, "/transactions", receiver_id=bob.account_id, amount=1)
+    assert left_of(answer) == {"global": 99, "transaction": 19}
     assert left_of(ask(alice, "/holds", amount=1)) == {"global": 98, "transaction": 18}
 
 
@@ -144,8 +144,8 @@ def test_unknown_receivers_are_counted_though_rate_limits_are_off(api: Api) -> N
     alice, bob = api.user(100), api.user()
     unknown = [ids.encode("acc", ids.new_uuid()) for _ in range(MAX_UNKNOWN)]
     for receiver in (*unknown[1:], *unknown):  # each counts once
-        told = ask(alice, "/holds", receiver_id=receiver, amount=1)
-        assert result(told)[0] == "receiver_not_found"
+        answer = ask(alice, "/holds", receiver_id=receiver, amount=1)
+        assert result(answer)[0] == "receiver_not_found"
         if receiver == unknown[0]:
             break
     body: dict[str, Any] = {"receiver_id": bob.account_id, "amount": 1}
@@ -167,8 +167,8 @@ def test_unknown_receivers_are_counted_though_rate_limits_are_off(api: Api) -> N
 def test_an_email_is_counted_as_an_account_id_is(api: Api) -> None:
     alice = api.user(100)
     for number in range(MAX_UNKNOWN):
-        email = f"nobody{number}@example.com"
-        told = ask(alice, "/transactions", receiver_email=email, amount=1)
-        assert result(told)[0] == "receiver_not_found"
-    answer = ask(alice, "/transactions", receiver_email="nobody@example.org", amount=1)
+        email = f"unknown{number}@example.com"
+        answer = ask(alice, "/transactions", receiver_email=email, amount=1)
+        assert result(answer)[0] == "receiver_not_found"
+    answer = ask(alice, "/transactions", receiver_email="unknown@example.org", amount=1)
     problem(answer, 429, "rate_limited")

@@ -68,10 +68,10 @@ def test_each_is_as_its_schema_says(caused: list[Any]) -> None:
 
 
 @pytest.mark.contract("11.1.9")
-def test_both_sides_are_told_the_same(caused: list[Any], sides: tuple[User, User]) -> None:
-    told = [event for event in caused if event["type"].startswith("payment_request.")]
+def test_both_sides_receive_the_same_events(caused: list[Any], sides: tuple[User, User]) -> None:
+    events = [event for event in caused if event["type"].startswith("payment_request.")]
     own = {"sent": [], "received": []}  # type: dict[str, list[Any]]
-    for event in told:
+    for event in events:
         shown = dict(event["data"]["object"])
         own[shown.pop("direction")].append((event["type"], shown, event["data"]["previous"]))
     assert own["sent"] == own["received"]
@@ -92,11 +92,13 @@ def test_only_who_caused_it_is_its_actor(caused: list[Any], sides: tuple[User, U
 
 
 @pytest.mark.contract("11.2.9")
-def test_schedules_tell_their_owner_alone(caused: list[Any], sides: tuple[User, User]) -> None:
+def test_only_the_owner_receives_events_of_schedules(
+    caused: list[Any], sides: tuple[User, User]
+) -> None:
     alice, _ = sides
-    told = [event for event in caused if event["type"].startswith("schedule.")]
-    assert {event["actor"] for event in told} == {alice.user_id}
-    assert {event["type"] for event in told if event["request"] is None} >= {"schedule.failed"}
+    events = [event for event in caused if event["type"].startswith("schedule.")]
+    assert {event["actor"] for event in events} == {alice.user_id}
+    assert {event["type"] for event in events if event["request"] is None} >= {"schedule.failed"}
 
 
 def _all(user: User) -> list[Any]:

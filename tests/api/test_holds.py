@@ -1,6 +1,7 @@
 """Holds over HTTP: made by the payer, captured or voided by the receiver."""
 
 import re
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
@@ -56,9 +57,11 @@ def account(user: User) -> tuple[int, int, int]:
 
 
 @pytest.mark.contract("8.1.1", "8.1.2", "8.4.1")
-def test_a_hold_is_made_read_captured_and_read_again(api: Api) -> None:
+def test_a_hold_is_made_read_captured_and_read_once_more(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
-    made = make_hold(alice, bob, 600, description="Room", metadata={"room": "7"})
+    made = make_hold(alice, bob, 600, description="Booking", metadata={"booking": "7"})
+    lasts = [datetime.fromisoformat(made[name]) for name in ("created_at", "expires_at")]
+    assert lasts[1] - lasts[0] == timedelta(days=7)
     assert (made["status"], made["direction"], made["remaining"]) == ("open", "sent", 600)
     assert account(alice) == (1_000, 600, 400)
     assert hold(alice.get(f"/holds/{made['id']}")) == made
@@ -66,7 +69,7 @@ def test_a_hold_is_made_read_captured_and_read_again(api: Api) -> None:
     assert seen == made | {"direction": "received"}
     taken = transaction(post(bob, f"/holds/{made['id']}/capture", amount=250), 201)
     assert (taken["origin"], taken["amount"], taken["direction"]) == (made["id"], 250, "received")
-    assert (taken["description"], taken["metadata"]) == ("Room", {"room": "7"})
+    assert (taken["description"], taken["metadata"]) == ("Booking", {"booking": "7"})
     assert transaction(bob.get(f"/transactions/{taken['id']}")) == taken
     assert account(alice) == (750, 0, 750)
     closed = hold(alice.get(f"/holds/{made['id']}"))
@@ -89,7 +92,7 @@ def test_the_receiver_is_named_as_in_a_transfer(api: Api) -> None:
             invalid(post(alice, "/holds", **body), f"#/{name}")
 
 
-@pytest.mark.contract("8.1.3")
+@pytest.mark.contract("7.4.1", "8.1.3")
 def test_a_hold_is_refused_as_a_transfer_is(api: Api) -> None:
     alice, bob, dollars = api.user(100), api.user(), api.user(currency="USD")
     rows: list[tuple[dict[str, object], int, str]] = [
@@ -97,6 +100,7 @@ def test_a_hold_is_refused_as_a_transfer_is(api: Api) -> None:
         ({"receiver_id": UNKNOWN_ACCOUNT}, 404, "receiver_not_found"),
         ({"receiver_id": dollars.account_id}, 422, "currency_mismatch"),
         ({"receiver_id": bob.account_id, "if_version": 7}, 412, "precondition_failed"),
+        ({"receiver_id": bob.account_id, "if_balance_gte": 101}, 412, "precondition_failed"),
         ({"receiver_id": bob.account_id, "amount": 101}, 402, "insufficient_funds"),
     ]
     for body, status, code in rows:
@@ -120,7 +124,7 @@ def test_captures_in_part_leave_it_open_until_the_last(api: Api) -> None:
     assert members["status_now"] == "captured"
 
 
-@pytest.mark.contract("8.2.4", "8.2.5")
+@pytest.mark.contract("7.1.3", "8.2.4", "8.2.5")
 def test_the_receiver_alone_voids_and_captures(api: Api) -> None:
     alice, bob, carol = api.user(1_000), api.user(), api.user()
     path = f"/holds/{make_hold(alice, bob, 100)['id']}"
@@ -174,15 +178,16 @@ def test_a_malformed_id_is_not_found_before_its_key_is_read(api: Api) -> None:
 
 
 @pytest.mark.contract("8.3.1")
-def test_from_its_time_on_a_hold_is_expired_whoever_reads_it(api: Api) -> None:
+def test_from_its_time_on_a_hold_is_expired_for_both_parties(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
     made = make_hold(alice, bob, 100, expires_in=60)
     end_hold(api.database_url, made["id"])
     for user in (alice, bob):
         seen = hold(user.get(f"/holds/{made['id']}"))
         assert (seen["status"], seen["remaining"]) == ("expired", 0)
-    refused = problem(post(bob, f"/holds/{made['id']}/capture"), 409, "hold_not_open")
-    assert refused["status_now"] == "expired"
+    for operation in ("capture", "void"):
+        refused = problem(post(bob, f"/holds/{made['id']}/{operation}"), 409, "hold_not_open")
+        assert refused["status_now"] == "expired"
     assert [each["id"] for each in _list(alice, status="expired")] == [made["id"]]
     assert _list(alice, status="open") == []
 
@@ -208,9 +213,3 @@ def test_the_list_is_newest_first_and_filtered(api: Api) -> None:
 
 def _list(user: User, **filters: object) -> Any:
     return user.get("/holds", **filters).json()["data"]
-
-
-def _uuid(text: str) -> Any:
-    from finpay import ids
-
-    return ids.decode("hld", text)

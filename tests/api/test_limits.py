@@ -49,7 +49,7 @@ def a_day_passes(api: Api, user: User) -> None:
     api.owner(lambda database: database.execute(query, user.account_id))
 
 
-def told(user: User) -> list[Any]:
+def updates(user: User) -> list[Any]:
     """The data of account.updated, oldest first."""
     listed = user.get("/events", type="account.updated").json()["data"]
     return [event["data"] for event in reversed(listed)]
@@ -216,11 +216,11 @@ def test_what_is_no_limit_is_refused(api: Api) -> None:
 
 
 @pytest.mark.contract("7.8.5")
-def test_the_owner_is_told_of_a_change_and_of_its_effect(api: Api) -> None:
+def test_the_owner_has_events_of_a_change_and_of_its_effect(api: Api) -> None:
     alice = api.user()
     before = alice.get("/accounts").json()
     answer = change(alice, single=10)
-    lowered = told(alice)[0]
+    lowered = updates(alice)[0]
     assert lowered["object"] == answer.json()
     assert lowered["object"] == before | {"limits": answer.json()["limits"]}
     assert lowered["previous"] == {"limits": before["limits"]}
@@ -228,7 +228,7 @@ def test_the_owner_is_told_of_a_change_and_of_its_effect(api: Api) -> None:
     a_day_passes(api, alice)
     assert api.owner(limits.apply_pending) >= 1
     assert api.owner(limits.apply_pending) == 0
-    _, at_request, in_effect = told(alice)
+    _, at_request, in_effect = updates(alice)
     assert at_request["object"]["limits"] == raised
     assert in_effect["object"]["limits"] == raised | {"single": None, "pending": None}
     assert in_effect["previous"]["limits"].keys() == raised.keys()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.api.assertions import TIME, invalid, problem
 from tests.api.statement_accounts import FIRST, STEP, WriteHistory, written
+from tests.api.test_holds import make_hold, post
 from tests.api_process import Api, User
 
 PATH = "/accounts/balance"
@@ -63,6 +64,28 @@ def test_future_moment_is_refused_and_a_transfer_is_seen_at_once(api: Api) -> No
     assert alice.get(PATH, at=made).json()["balance"] == 999
     before = datetime.fromisoformat(made) - timedelta(microseconds=1)
     assert alice.get(PATH, at=written(before)).json()["balance"] == 1_000
+
+
+@pytest.mark.contract("11.3.1", "11.3.4")
+def test_what_was_held_and_available_at_a_moment(api: Api) -> None:
+    alice, bob = api.user(1_000), api.user()
+    hold = make_hold(alice, bob, 300)
+    taken = post(bob, f"/holds/{hold['id']}/capture", amount=100, final=False).json()
+    withdrawal = post(alice, "/withdrawals", amount=50, destination={}).json()
+    post(bob, f"/holds/{hold['id']}/void")
+    sent = alice.send(bob, 1, "last").json()
+    before = datetime.fromisoformat(hold["created_at"]) - timedelta(microseconds=1)
+    for moment, expected in (
+        (written(before), (1_000, 0, 1_000, 1)),
+        (hold["created_at"], (1_000, 300, 700, 1)),
+        (taken["created_at"], (900, 200, 700, 2)),
+        (withdrawal["created_at"], (900, 250, 650, 2)),
+        (sent["created_at"], (899, 50, 849, 3)),
+    ):
+        found = alice.get(PATH, at=moment).json()
+        members = ("balance", "held", "available", "version")
+        assert tuple(found[name] for name in members) == expected, moment
+    assert bob.get(PATH, at=sent["created_at"]).json()["held"] == 0
 
 
 @pytest.mark.contract("11.3.2")

@@ -93,8 +93,8 @@ def test_a_split_asks_each_payer_for_a_share(
     assert {name: page[name] for name in page if name != "data"} == {
         "object": "list", "has_more": False, "next_cursor": None,
     }  # fmt: skip
-    told = [(one["payer_email"], one["amount"], one["description"]) for one in page["data"]]
-    assert told == [(e, a, "Dinner") for e, a in zip(emails, expected, strict=True)]
+    listed = [(one["payer_email"], one["amount"], one["description"]) for one in page["data"]]
+    assert listed == [(e, a, "Dinner") for e, a in zip(emails, expected, strict=True)]
     for one in page["data"]:
         assert alice.get(f"/payment_requests/{one['id']}").json() == one
     api.verify()
@@ -129,15 +129,15 @@ def test_a_split_beyond_the_limit_of_one_payer_makes_nothing(alice: User, bob: U
 
 @pytest.mark.contract("11.2.8")
 def test_a_key_makes_one_request_and_none_makes_many(api: Api, alice: User, bob: User) -> None:
-    first, again = (alice.post("/payment_requests", key="k", amount=5) for _ in range(2))
-    assert (first.status, first.body) == (again.status, again.body)
-    assert again.headers["idempotent-replayed"] == "true"
+    first, repeated = (alice.post("/payment_requests", key="k", amount=5) for _ in range(2))
+    assert (first.status, first.body) == (repeated.status, repeated.body)
+    assert repeated.headers["idempotent-replayed"] == "true"
     reused = alice.post("/payment_requests", key="k", amount=6)
     assert (reused.status, reused.json()["code"]) == (422, "idempotency_key_reuse")
-    refused, again = (
+    refused, repeated = (
         alice.post("/payment_requests", key="usd", amount=5, currency="USD") for _ in range(2)
     )
-    assert (refused.status, refused.body) == (422, again.body)
+    assert (refused.status, refused.body) == (422, repeated.body)
     members: dict[str, Any] = {"amount": 5, "payer_emails": ["a@example.com", "b@example.com"]}
     split = [alice.post("/payment_requests/split", key="s", **members).body for _ in range(2)]
     assert split[0] == split[1]

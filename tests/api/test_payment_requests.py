@@ -87,7 +87,7 @@ def test_a_request_that_makes_no_sense_is_422(alice: User, members: dict[str, An
 
 
 @pytest.mark.contract("11.1.1")
-def test_nobody_asks_for_a_foreign_currency_or_oneself(alice: User) -> None:
+def test_requests_in_a_foreign_currency_or_to_oneself_are_refused(alice: User) -> None:
     answer = alice.post("/payment_requests", amount=1, currency="USD")
     assert (answer.status, answer.json()["code"]) == (422, "currency_mismatch")
     answer = alice.post("/payment_requests", amount=1, payer_email=alice.email.upper())
@@ -133,7 +133,7 @@ def test_who_registers_later_finds_what_was_asked_before(api: Api, alice: User) 
 
 
 @pytest.mark.contract("11.1.3")
-def test_who_has_the_id_of_one_for_anybody_sees_a_part_of_it(api: Api, alice: User) -> None:
+def test_who_has_the_id_of_one_without_payer_sees_a_part_of_it(api: Api, alice: User) -> None:
     asked = ask(alice, description="Coffee", metadata={"till": "2"})
     seen = api.user().get(f"/payment_requests/{asked['id']}").json()
     assert seen == {
@@ -182,15 +182,15 @@ def test_the_requester_cancels_and_the_payer_declines(api: Api, alice: User, bob
 @pytest.mark.contract("11.1.5")
 def test_the_other_side_may_not_and_others_do_not_find_it(api: Api, alice: User, bob: User) -> None:
     carol = api.user()
-    named, for_anybody = ask(alice, payer_email=bob.email), ask(alice)
+    named, unnamed = ask(alice, payer_email=bob.email), ask(alice)
     for who, asked, verb, expected in (
         (alice, named, "decline", (403, "forbidden")),
         (bob, named, "cancel", (403, "forbidden")),
         (carol, named, "cancel", (404, "not_found")),
         (carol, named, "decline", (404, "not_found")),
-        (bob, for_anybody, "cancel", (404, "not_found")),
-        (bob, for_anybody, "decline", (404, "not_found")),
-        (alice, for_anybody, "decline", (403, "forbidden")),
+        (bob, unnamed, "cancel", (404, "not_found")),
+        (bob, unnamed, "decline", (404, "not_found")),
+        (alice, unnamed, "decline", (403, "forbidden")),
     ):
         answer = who.post(f"/payment_requests/{asked['id']}/{verb}")
         assert (answer.status, answer.json()["code"]) == expected

@@ -52,7 +52,7 @@ def test_paying_answers_with_the_transfer(api: Api, alice: User, bob: User, *, n
 
 
 @pytest.mark.contract("11.1.4")
-def test_others_do_not_find_a_named_request_and_nobody_pays_his_own(
+def test_others_do_not_find_a_named_request_and_no_user_pays_his_own(
     api: Api, alice: User, bob: User
 ) -> None:
     named, own = ask(alice, payer_email=bob.email), ask(bob)
@@ -65,8 +65,8 @@ def test_others_do_not_find_a_named_request_and_nobody_pays_his_own(
     ):
         answer = pay(payer, asked, f"key-{asked['id']}")
         assert (answer.status, answer.json()["code"]) == expected
-        again = pay(payer, asked, f"key-{asked['id']}")
-        assert (again.status, again.body) == (answer.status, answer.body)
+        repeated = pay(payer, asked, f"key-{asked['id']}")
+        assert (repeated.status, repeated.body) == (answer.status, answer.body)
     api.verify()
 
 
@@ -107,7 +107,7 @@ def test_without_the_money_a_failed_transaction_is_recorded_and_it_stays_open(
     assert (failed["status"], failed["amount"]) == ("failed", 5_000)
     assert bob.get(f"/payment_requests/{asked['id']}").json()["status"] == "open"
     api.fund(bob, 9_000)
-    assert pay(bob, asked, "again").status == 201
+    assert pay(bob, asked, "repeated").status == 201
     api.verify()
 
 
@@ -128,9 +128,9 @@ def test_frozen_sides_and_other_currencies_are_refused(api: Api, alice: User, bo
 @pytest.mark.contract("11.1.4")
 def test_a_key_pays_once_and_belongs_to_its_path(alice: User, bob: User) -> None:
     one, two = ask(alice), ask(alice)
-    first, again = pay(bob, one), pay(bob, one)
-    assert (first.status, first.body) == (again.status, again.body)
-    assert again.headers["idempotent-replayed"] == "true"
+    first, repeated = pay(bob, one), pay(bob, one)
+    assert (first.status, first.body) == (repeated.status, repeated.body)
+    assert repeated.headers["idempotent-replayed"] == "true"
     assert pay(bob, two).json()["code"] == "idempotency_key_reuse"
     assert bob.balance == 900
     missing = bob.post(f"/payment_requests/{two['id']}/pay")
@@ -143,8 +143,8 @@ def test_a_body_without_members_is_no_body(alice: User, bob: User) -> None:
     path = f"/api/v1/payment_requests/{asked['id']}/pay"
     headers = {"X-Idempotency-Key": "k"}
     first = bob.client.request("POST", path, headers=headers)
-    again = bob.client.request("POST", path, json={}, headers=headers)
-    assert (first.status, again.status, first.body) == (201, 201, again.body)
+    repeated = bob.client.request("POST", path, json={}, headers=headers)
+    assert (first.status, repeated.status, first.body) == (201, 201, repeated.body)
     assert bob.client.request("POST", path, json={"amount": 1}, headers=headers).status == 422
 
 

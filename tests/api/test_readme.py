@@ -27,9 +27,9 @@ def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
 
 
 def test_the_commands_give_the_results_that_the_readme_shows(seeded: Api) -> None:
-    walk = WALK.search(README.read_text("utf-8"))
-    assert walk is not None
-    script = walk[1].replace("http://127.0.0.1:3000", seeded.url)
+    walks = WALK.findall(README.read_text("utf-8"))
+    assert len(walks) == 2
+    script = "".join(walks).replace("http://127.0.0.1:3000", seeded.url)
     done = subprocess.run(
         ["bash", "-eu", "-c", script], capture_output=True, text=True, check=True, timeout=30
     )
@@ -38,11 +38,17 @@ def test_the_commands_give_the_results_that_the_readme_shows(seeded: Api) -> Non
     assert said.count("HTTP/1.1 201 Created") == 2
     assert said.lower().count("idempotent-replayed: true") == 1
     bodies = re.findall(r'^\{"id":"txn_[^\n{]*?\{\}[^\n{]*?\}', said, re.MULTILINE)
-    assert len(bodies) == 2
+    assert len(bodies) == 4
     assert bodies[0] == bodies[1]
     assert '"balance_after":997500' in bodies[0]
     assert '"object":"list"' in said
     assert '"status":"ok"' in said
+    assert '"type":"refund","status":"completed","direction":"sent","amount":4000' in said
+    assert '"status":"captured","direction":"sent","amount":30000,"captured_amount":25000' in said
+    assert '"refunded_amount":4000,"origin":"hld_' in said
+    # 10 000.00 less 25.00, less 250.00, and 40.00 back
+    assert '"balance":976500,"available":976500,"held":0' in said
+    seeded.verify()
 
 
 def test_the_python_example_runs(seeded: Api, capsys: pytest.CaptureFixture[str]) -> None:

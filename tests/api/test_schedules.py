@@ -246,9 +246,9 @@ def test_a_key_makes_one_schedule(alice: User, bob: User) -> None:
         "amount": 1,
         "start_at": ahead(days=1),
     }
-    first, again = (alice.post("/schedules", key="once", **members) for _ in range(2))
-    assert (first.status, first.body) == (again.status, again.body)
-    assert again.headers["idempotent-replayed"] == "true"
+    first, repeated = (alice.post("/schedules", key="once", **members) for _ in range(2))
+    assert (first.status, first.body) == (repeated.status, repeated.body)
+    assert repeated.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.headers
     reused = alice.post("/schedules", key="once", **members | {"amount": 2})
     assert (reused.status, reused.json()["code"]) == (422, "idempotency_key_reuse")

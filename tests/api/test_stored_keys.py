@@ -43,7 +43,7 @@ def test_a_key_has_the_stored_answer_byte_for_byte(api: Api) -> None:
     replays(sent, alice.send(bob, 10, "key+&%7e/1", metadata={"text": "\u00e9 \U0001f600"}))
 
 
-@pytest.mark.contract("7.7.1")
+@pytest.mark.contract("7.1.3", "7.7.1")
 def test_a_key_of_a_refusal_or_of_an_operation_without_a_transaction(api: Api) -> None:
     alice, bob = api.user(100), api.user()
     refused = alice.send(bob, 1_000, "poor")

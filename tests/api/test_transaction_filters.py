@@ -63,11 +63,11 @@ def test_by_origin(api: Api) -> None:
     paid = transaction(alice.send(bob, 10, "pay"), 201)["id"]
     refund = transaction(post(bob, f"/transactions/{paid}/refunds"), 201)["id"]
     asked = bob.post("/payment_requests", amount=6, payer_email=alice.email).json()["id"]
-    settled = transaction(post(alice, f"/payment_requests/{asked}/pay"), 201)["id"]
+    paid_request = transaction(post(alice, f"/payment_requests/{asked}/pay"), 201)["id"]
     for user in (alice, bob):
         assert found(user, origin=hold) == parts[::-1]
         assert found(user, origin=paid) == [refund]
-        assert found(user, origin=asked) == [settled]
+        assert found(user, origin=asked) == [paid_request]
         assert found(user, origin=ABSENT) == []
     assert found(alice, origin=hold, amount_max=1) == [parts[0]]
     for text in ("acc_01h455vb4pex5vsknk084sn02q", "hld_x", "x", ""):

@@ -31,6 +31,20 @@ def test_what_is_available_after_it_is_the_callers_own(api: Api) -> None:
     assert (received["balance_after"], received["available_after"]) == (15, 15)
 
 
+@pytest.mark.contract("7.2.1")
+def test_a_capture_and_a_refund_have_what_is_available_to_who_makes_them(api: Api) -> None:
+    alice, bob = api.user(1_000), api.user(50)
+    make_hold(bob, alice, 20)
+    hold = make_hold(alice, bob, 100)["id"]
+    taken = transaction(post(bob, f"/holds/{hold}/capture", amount=40, final=False), 201)
+    assert (taken["balance_after"], taken["available_after"]) == (90, 70)
+    seen = transaction(alice.get(f"/transactions/{taken['id']}"))
+    assert (seen["balance_after"], seen["available_after"]) == (960, 900)
+    given = transaction(post(bob, f"/transactions/{taken['id']}/refunds", amount=10), 201)
+    assert (given["balance_after"], given["available_after"]) == (80, 60)
+    assert bob.get("/transactions").json()["data"][0] == given
+
+
 @pytest.mark.contract("7.2.3")
 def test_no_transaction_is_pending(api: Api) -> None:
     invalid(api.user().get("/transactions", status="pending"), "status", kind="parameter")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from finpay.ledger import limits
 from tests.delivery.fixtures import System
 from tests.sql.hold_fixtures import end_holds, hold_many
 from tests.sql.ledger_fixtures import Holder, transfer
@@ -29,6 +30,25 @@ async def test_held_falls_within_5_seconds(system: System) -> None:
     async with asyncio.timeout(5):
         while await system.bank.held(alice):
             await asyncio.sleep(0.1)
+    await system.verify()
+
+
+@pytest.mark.contract("7.8.4", "7.8.5")
+async def test_a_raised_limit_is_written_when_its_day_is_over(system: System) -> None:
+    alice = await system.bank.open(100)
+    for single in (10, 20):
+        wanted = limits.Change(alice.user_id, "req", None, True, single, False, None)
+        assert await limits.change(system.bank.app, wanted) is not None
+    await system.bank.owner.execute(
+        "UPDATE ledger.account_limits SET effective_at = now() WHERE account_id = $1",
+        alice.account_id,
+    )
+    system.start_worker()
+    async with asyncio.timeout(30):
+        while (await system.bank.account(alice))["limit_single"] != 20:
+            await asyncio.sleep(0.1)
+    updates = "account_id = $1 AND type = 'account.updated'"
+    assert await system.bank.count("outbox.events", updates, alice.account_id) == 3
     await system.verify()
 
 

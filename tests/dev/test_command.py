@@ -189,6 +189,21 @@ def test_database_of_the_environment_that_is_gone_is_an_error_with_the_way_out(
     assert "unset DATABASE_URL FINPAY_DATABASE_OWNER_URL REDIS_URL" in output
 
 
+@pytest.mark.fault("O3")
+def test_commands_in_its_folder_find_it_at_another_port(
+    start: Callable[..., Dev], project: Path
+) -> None:
+    start()
+    environment = {name: value for name, value in os.environ.items() if name != "PORT"}
+    done = subprocess.run(
+        [sys.executable, "-m", "finpay", "webhooks", "trigger", "transaction.completed"],
+        cwd=project, env=environment, capture_output=True, text=True,
+        timeout=_LIMIT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("transaction.completed  txn_")
+
+
 def test_balances_of_the_output_are_those_of_the_ledger(start: Callable[..., Dev]) -> None:
     dev = start()
     assert "ZAR 10,000.00" in dev.output

@@ -79,7 +79,7 @@ def test_generated_client_sends_money(
     program: Program = request.getfixturevalue(language)
     alice = api.user(BALANCE)
     arguments = (api.url, alice.email, PASSWORD, f"{language}{next(_NUMBERS)}@example.com", "a-key")
-    sent, again, listed, balance, made, read = run(*program, *arguments, cwd=tmp_path).split()
-    assert sent == again == listed
+    sent, repeated, listed, balance, made, read = run(*program, *arguments, cwd=tmp_path).split()
+    assert sent == repeated == listed
     assert int(balance) == alice.balance == BALANCE - AMOUNT
     assert made == read

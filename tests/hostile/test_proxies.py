@@ -196,7 +196,7 @@ def test_half_closed_client_is_answered_or_cut_without_a_second_effect(
 ) -> None:
     request = transfer(alice, bob, f"half-{proxied.rpartition(':')[2]}")
     before = bob.balance
-    assert statuses(proxied, request) in ([201], [], [499])  # 499: of Caddy, to nobody
+    assert statuses(proxied, request) in ([201], [], [499])  # 499: of Caddy, never sent
     assert answer(proxied, request).status == 201
     assert bob.balance == before + 1
 

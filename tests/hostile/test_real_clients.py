@@ -1,4 +1,4 @@
-"""JDK, Node, Go and curl with their own HTTP clients: register, log in, send money, send again."""
+"""JDK, Node, Go and curl with their own HTTP clients: register, log in, send money, retry it."""
 
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -79,8 +79,8 @@ def test_client_sends_money_once_with_one_key(
     alice = api.user(BALANCE)
     name = f"client-{next(_NUMBERS)}-{url.rpartition(':')[2]}"
     output = run([*client, url, alice.email, PASSWORD, f"{name}@example.com", name], tmp_path)
-    first, sent, second, again, balance = output.split()
+    first, sent, second, repeated, balance = output.split()
     assert (first, second) == ("201", "201")
-    assert sent == again
+    assert sent == repeated
     assert sent.startswith("txn_")
     assert int(balance) == alice.balance == BALANCE - 5

@@ -82,7 +82,7 @@ GRANT EXECUTE ON FUNCTION ledger.store_late TO finpay_app;
 
 _KILLS: Final = (Fault.KILL_API, Fault.KILL_SERVICE, Fault.SLOW_POSTGRES, Fault.CUT_CLIENTS)
 _CRASHES: Final = (Fault.CRASH_POSTGRES, Fault.KILL_BACKEND)
-_LOST_LINES: Final = (Fault.TEAR_COMMIT, Fault.RESET_POSTGRES)
+_LOST_CONNECTIONS: Final = (Fault.TEAR_COMMIT, Fault.RESET_POSTGRES)
 _EMPTY: Final = (Fault.FLUSH_VALKEY, Fault.KILL_VALKEY, Fault.CUT_CLIENTS)
 
 PLANTS: Final = (
@@ -132,7 +132,7 @@ PLANTS: Final = (
         "unknown COMMIT taken for a refusal",
         (Edit(POOL, "_unavailable(may_have_run=code not in _REFUSED_CODES)",
               "FinPayError(Code.INSUFFICIENT_FUNDS, 'Not enough.')"),),
-        _LOST_LINES,
+        _LOST_CONNECTIONS,
         ("refused_but_applied",),
     ),
     Plant(
@@ -168,7 +168,7 @@ PLANTS: Final = (
         "a lost connection is a bug",
         (Edit(POOL, '_UNAVAILABLE_CLASSES: Final = ("08", "53", "57")',
               '_UNAVAILABLE_CLASSES: Final = ("53", "57")'),),
-        _LOST_LINES,
+        _LOST_CONNECTIONS,
         ("undocumented_answers",),
     ),
     Plant(

@@ -72,10 +72,10 @@ def test_money_moves_under_another_asgi_server(hosted: str, api: Api) -> None:
         sent = client.post("/transactions", json=order, headers=headers)
         chunks = iter([sent.request.content[:9], sent.request.content[9:]])
         json_type = {"Content-Type": "application/json"}
-        again = client.post("/transactions", content=chunks, headers=headers | json_type)
-        assert (sent.status_code, again.status_code) == (201, 201)
-        assert again.content == sent.content
-        assert again.headers["Idempotent-Replayed"] == "true"
+        repeated = client.post("/transactions", content=chunks, headers=headers | json_type)
+        assert (sent.status_code, repeated.status_code) == (201, 201)
+        assert repeated.content == sent.content
+        assert repeated.headers["Idempotent-Replayed"] == "true"
         too_large = client.post("/transactions", content=b" " * 70_000, headers=headers | json_type)
         assert too_large.status_code == 413
         assert client.head("/accounts", headers=headers).content == b""

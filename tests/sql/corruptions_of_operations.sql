@@ -74,7 +74,7 @@ UPDATE ledger.transactions SET status = 'completed' WHERE id = :back;
 -- refund: entries, events, parties, idempotency_keys
 UPDATE ledger.transactions SET sender_id = receiver_id, receiver_id = sender_id WHERE id = :refund;
 
--- name: a_refund_is_not_told_to_the_payer
+-- name: a_refund_has_no_event_for_the_payer
 -- alice: refunds, sequences
 DELETE FROM outbox.events
 WHERE account_id = :alice AND transaction_id = :purchase AND type = 'transaction.refunded';

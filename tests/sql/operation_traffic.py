@@ -19,7 +19,7 @@ from tests.sql.ledger_fixtures import (
 
 
 async def operation_traffic(
-    bank: Bank, alice: Holder, bob: Holder, stranger: Holder
+    bank: Bank, alice: Holder, bob: Holder, third: Holder
 ) -> dict[str, UUID]:
     """Holds in every state, refunds in part and in full, withdrawals, and refusals of each."""
     holds = await _holds(bank, alice, bob)
@@ -27,7 +27,7 @@ async def operation_traffic(
     refunded = refund(bob, paid.id, 2)
     await bank.post(paid, back)
     await bank.post(refunded, refund(alice, back.id))
-    await bank.post(refund(bob, paid.id, 5), refund(stranger, paid.id))
+    await bank.post(refund(bob, paid.id, 5), refund(third, paid.id))
     pending, canceled = _withdrawal(bob, 11), _withdrawal(bob, 2)
     await bank.post(pending, canceled)
     await bank.post(operation("cancel", bob, target=canceled.id))

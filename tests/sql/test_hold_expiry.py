@@ -47,15 +47,15 @@ async def test_what_is_due_is_released_on_both_sides(bank: Bank) -> None:
             (partly.id, "expired", 5, True),
             (later.id, "open", 0, False),
         ]
-        told = await _events(bank, holder)
-        objects = [event["data"]["object"] for event in told]
+        expired = await _events(bank, holder)
+        objects = [event["data"]["object"] for event in expired]
         assert [each["captured_amount"] for each in objects] == [0, 5]
         assert [(each["status"], each["remaining"]) for each in objects] == [("expired", 0)] * 2
-        assert [event["data"]["previous"] for event in told] == [
+        assert [event["data"]["previous"] for event in expired] == [
             {"status": "open", "remaining": 10},
             {"status": "open", "remaining": 15},
         ]
-        assert [(event["request"], event["actor"]) for event in told] == [(None, None)] * 2
+        assert [(event["request"], event["actor"]) for event in expired] == [(None, None)] * 2
     assert await expire(bank) == 0
 
 
@@ -134,7 +134,7 @@ async def _end(bank: Bank, hold_id: UUID) -> int:
 
 
 async def _events(bank: Bank, holder: Holder) -> list[Any]:
-    """The events that tell of expired holds, oldest first, as their owner reads them."""
+    """The events of expired holds, oldest first, as their owner reads them."""
     filters = events.Filters(types=["hold.expired"])
     found = await events.list_after(bank.app, holder.account_id, filters, after=0, limit=1_000)
     return [json.loads(events.encode_event(event)) for event in found]

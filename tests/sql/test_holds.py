@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from finpay.ledger.holds import expire
 from finpay.outbox import events
 from finpay.outbox.resources import Event
 from tests.sql.hold_fixtures import end_holds, hold_since_yesterday
@@ -40,7 +41,7 @@ async def test_a_hold_reserves_and_moves_nothing(bank: Bank) -> None:
 @pytest.mark.contract("8.2.2")
 async def test_a_final_capture_releases_the_rest(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
-    request = await bank.hold(a, b, 60, description="Room", metadata='{"room":"7"}')
+    request = await bank.hold(a, b, 60, description="Booking", metadata='{"booking":"7"}')
     taken = capture(b, request.id, 25)
     (posted,) = await bank.post(taken)
     assert (await bank.balance(a), await bank.held(a), await bank.balance(b)) == (75, 0, 25)
@@ -49,7 +50,7 @@ async def test_a_final_capture_releases_the_rest(bank: Bank) -> None:
         "transfer", "hold", request.id,
     )  # fmt: skip
     assert (moved["sender_id"], moved["description"], moved["metadata"]) == (
-        a.account_id, "Room", '{"room":"7"}',
+        a.account_id, "Booking", '{"booking":"7"}',
     )  # fmt: skip
     answer = json.loads(posted.answer)
     assert (answer["other"], answer["balance_after"], answer["amount"]) == (a.public_id, "25", 25)
@@ -93,6 +94,16 @@ async def test_a_void_releases_what_is_left(bank: Bank) -> None:
     assert refused.outcome == "account_frozen"
 
 
+@pytest.mark.contract("8.2.4")
+async def test_a_void_shows_what_was_captured_in_the_same_commit_batch(bank: Bank) -> None:
+    a, b = await bank.open(100), await bank.open()
+    request = await bank.hold(a, b, 60)
+    _, posted = await bank.post(capture(b, request.id, 20, final=False), void(b, request.id))
+    assert json.loads(posted.answer)["taken"] == "20"
+    assert await bank.held(a) == 0
+
+
+@pytest.mark.contract("7.2.1")
 async def test_the_available_balance_of_each_answer_is_that_of_its_moment(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     posted = await bank.post(transfer(a, b, 10), hold(a, b, 30), transfer(a, b, 10))
@@ -124,7 +135,7 @@ async def test_both_parties_get_the_events_in_order(bank: Bank) -> None:
 
 
 @pytest.mark.contract("6.1.5")
-async def test_a_refund_is_told_of_both_transactions(bank: Bank) -> None:
+async def test_a_refund_has_events_of_both_transactions(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     paid = transfer(a, b, 50)
     await bank.post(paid)
@@ -188,6 +199,7 @@ async def test_what_was_held_on_another_day_is_not_given_back(bank: Bank) -> Non
     assert await _sent_today(bank, a) == 5
 
 
+@pytest.mark.contract("8.3.3")
 async def test_a_hold_expires_for_a_sender_who_is_short_of_money(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     request = await bank.hold(a, b, 90)
@@ -199,8 +211,12 @@ async def test_a_hold_expires_for_a_sender_who_is_short_of_money(bank: Bank) -> 
     assert await bank.held(a) == 0
     assert (await _events(bank, a))[-2].type == "hold.expired"
     assert [event.type for event in await _events(bank, b)].count("hold.expired") == 0
+    await expire(bank.app, lambda: None)
+    assert [event.type for event in await _events(bank, b)].count("hold.expired") == 1
+    assert [event.type for event in await _events(bank, a)].count("hold.expired") == 1
 
 
+@pytest.mark.contract("8.3.3")
 async def test_a_refund_of_all_that_is_left_takes_money_of_expired_holds(bank: Bank) -> None:
     a, b, c = await bank.open(100), await bank.open(), await bank.open()
     paid = transfer(a, b, 100)

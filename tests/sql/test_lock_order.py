@@ -26,8 +26,8 @@ async def others(database_url: str) -> AsyncIterator[Bank]:
     others = Bank(database_url, size=CLIENTS)
     receiver = ids.new_uuid()
     senders = [await others.open() for _ in range(CLIENTS)]
-    nobody = Holder(receiver, receiver, "")
-    await asyncio.gather(*(others.post(transfer(sender, nobody, 1)) for sender in senders))
+    absent = Holder(receiver, receiver, "")
+    await asyncio.gather(*(others.post(transfer(sender, absent, 1)) for sender in senders))
     yield others
     await others.close()
 

@@ -1,18 +1,22 @@
 """What becomes of an operation: every outcome, and which of two comes first."""
 
+import re
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from itertools import combinations
+from pathlib import Path
 from typing import Final
 
 import pytest
 from msgspec import structs
 
 from finpay import ids
-from finpay.ledger.outcome import Outcome
+from finpay.errors import ERROR_SPECS
+from finpay.ledger.outcome import REFUSALS, Outcome
 from finpay.ledger.posting import Mode, Operation
 from tests.sql.ledger_fixtures import (
     LIMIT,
+    REPLY,
     Bank,
     capture,
     fresh_key,
@@ -23,12 +27,20 @@ from tests.sql.ledger_fixtures import (
     void,
 )
 
+CONTRACT: Final = Path(__file__).parents[2] / "docs/contract.md"
+
 Wrongs = AbstractSet[Outcome]
 Builder = Callable[[Bank, Wrongs], Awaitable[Operation]]
 O = Outcome  # noqa: E741  the tables below stay readable
 
 # The outcomes that each operation can have, in the order of the contract.
 OUTCOMES: Final[dict[Mode, list[Outcome]]] = {
+    # A transfer with a precondition is an operation; without one see test_post_transfers.py.
+    "transfer": [
+        O.IDEMPOTENCY_KEY_REUSE, O.DUPLICATE, O.ACCOUNT_FROZEN, O.SAME_ACCOUNT,
+        O.RECEIVER_NOT_FOUND, O.RECEIVER_UNAVAILABLE, O.CURRENCY_MISMATCH, O.PRECONDITION_FAILED,
+        O.LIMIT_EXCEEDED, O.INSUFFICIENT_FUNDS, O.BALANCE_LIMIT,
+    ],
     "hold": [
         O.IDEMPOTENCY_KEY_REUSE, O.DUPLICATE, O.ACCOUNT_FROZEN, O.SAME_ACCOUNT,
         O.RECEIVER_NOT_FOUND, O.RECEIVER_UNAVAILABLE, O.CURRENCY_MISMATCH, O.PRECONDITION_FAILED,
@@ -67,6 +79,7 @@ IMPOSSIBLE: Final = {
     (O.SAME_ACCOUNT, O.RECEIVER_NOT_FOUND),
     (O.SAME_ACCOUNT, O.RECEIVER_UNAVAILABLE),
     (O.RECEIVER_NOT_FOUND, O.RECEIVER_UNAVAILABLE),
+    (O.RECEIVER_NOT_FOUND, O.BALANCE_LIMIT),
 }
 PAIRS: Final = [
     (mode, *pair)
@@ -76,8 +89,8 @@ PAIRS: Final = [
 ]
 
 
-async def _hold(bank: Bank, wrongs: Wrongs) -> Operation:
-    a, b = await bank.open(100), await bank.open()
+async def _hold(bank: Bank, wrongs: Wrongs, received: int = 0) -> Operation:
+    a, b = await bank.open(100), await bank.open(received)
     amount = 101 if O.INSUFFICIENT_FUNDS in wrongs else 100
     await bank.limit(a, single=amount - (O.LIMIT_EXCEEDED in wrongs))
     request = hold(a, b, amount, if_version=2 if O.PRECONDITION_FAILED in wrongs else 1)
@@ -92,6 +105,11 @@ async def _hold(bank: Bank, wrongs: Wrongs) -> Operation:
     if O.RECEIVER_UNAVAILABLE in wrongs:
         await bank.freeze(b)
     return request
+
+
+async def _transfer(bank: Bank, wrongs: Wrongs) -> Operation:
+    request = await _hold(bank, wrongs, LIMIT if O.BALANCE_LIMIT in wrongs else 0)
+    return structs.replace(request, mode="transfer", expires_in_s=None, reply=REPLY)
 
 
 async def _capture(bank: Bank, wrongs: Wrongs) -> Operation:
@@ -163,6 +181,7 @@ async def _cancel(bank: Bank, wrongs: Wrongs) -> Operation:
 
 
 BUILDERS: Final[dict[Mode, Builder]] = {
+    "transfer": _transfer,
     "hold": _hold,
     "capture": _capture,
     "void": _void,
@@ -205,6 +224,22 @@ async def test_every_outcome_alone(bank: Bank, mode: Mode, outcome: Outcome) -> 
         assert posted.http_status == STATUSES[outcome]
         assert await bank.count("ledger.idempotency_keys", "key = $1", request.key) == 1
         assert await bank.count("audit.log", "request_id = $1", request.request_id) == 1
+
+
+@pytest.mark.contract("7.1.1")
+def test_the_table_of_the_contract_is_the_one_that_is_tested() -> None:
+    table = re.findall(r"^\| `(\w+)` \| (.+) \|$", CONTRACT.read_text("utf-8"), re.MULTILINE)
+    rows = {
+        name: [each.strip() for each in cells.split("|")]
+        for name, cells in table
+        if name in set(Outcome)
+    }
+    assert list(rows) == list(Outcome)
+    for column, (mode, outcomes) in enumerate(OUTCOMES.items(), 1):
+        named = [name for name, cells in rows.items() if cells[column] == "x"]
+        assert named == [*outcomes, Outcome.COMPLETED], mode
+    for outcome, (code, _) in REFUSALS.items():
+        assert rows[outcome][0] == str(ERROR_SPECS[code].status), outcome
 
 
 @pytest.mark.parametrize("mode", BUILDERS)

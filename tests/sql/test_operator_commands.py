@@ -24,16 +24,16 @@ async def test_a_deposit_has_a_reference_of_its_own_for_ever(bank: Bank) -> None
     )
     assert (made.members["type"], made.members["reference"]) == ("deposit", reference)
     assert (await bank.balance(a), made.members["receiver_id"]) == (30, a.public_id)
-    again = await refusal(
+    refused = await refusal(
         lambda key: commands.deposit(bank.owner, b.public_id, 5, reference, key=key)
     )
-    assert again.extensions == {"transaction_id": made.members["id"]}
+    assert refused.extensions == {"transaction_id": made.members["id"]}
     # Another currency and the completions of withdrawals have references of their own.
     await commands.deposit(bank.owner, dollars.public_id, 5, reference, key=fresh_key())
     pending = ids.encode("wdr", await withdrawal(bank, b, 10))
     await commands.complete_withdrawal(bank.owner, pending, reference, key=fresh_key())
     assert await bank.balance(b) == 90
-    (event,) = (await _told(bank, a))[-1:]
+    (event,) = (await _events(bank, a))[-1:]
     assert (event["type"], event["request"], event["actor"]) == (
         "transaction.completed", None, None,
     )  # fmt: skip
@@ -52,14 +52,14 @@ async def test_a_completed_withdrawal_is_a_transaction_of_its_owner(bank: Bank) 
     row = await bank.row("SELECT * FROM ledger.withdrawals WHERE id = $1", target)
     assert (row["status"], row["reference"]) == ("completed", reference)
     assert ids.encode("txn", row["transaction_id"]) == made.members["id"]
-    moved, completed = (await _told(bank, a))[-2:]
+    moved, completed = (await _events(bank, a))[-2:]
     assert [moved["type"], completed["type"]] == ["transaction.completed", "withdrawal.completed"]
     assert moved["data"]["object"]["available_after"] == 70
     assert completed["data"]["object"]["transaction_id"] == made.members["id"]
     assert completed["data"]["previous"] == {
         "status": "pending", "reference": None, "transaction_id": None,
     }  # fmt: skip
-    assert (await bank.account(a))["sent_today"] == 30, "a completion does not count again"
+    assert (await bank.account(a))["sent_today"] == 30, "a completion does not count refused"
 
 
 @pytest.mark.contract("10.2.4")
@@ -73,7 +73,7 @@ async def test_a_rejected_withdrawal_is_released_with_its_reason(bank: Bank) -> 
     assert (made.members["status"], made.members["reason"]) == ("rejected", "unknown bank")
     account = await bank.account(a)
     assert (account["balance"], account["held"], account["sent_today"]) == (100, 0, 0)
-    (event,) = (await _told(bank, a))[-1:]
+    (event,) = (await _events(bank, a))[-1:]
     assert event["type"] == "withdrawal.rejected"
     assert event["data"]["previous"] == {"status": "pending", "reason": None}
     assert event["data"]["object"]["destination"] == {}
@@ -103,7 +103,7 @@ async def test_deposits_are_recalled_withdrawals_returned_transfers_refunded(ban
         lambda key: commands.refund(bank.owner, deposit.members["id"], 31, key=key)
     )
     assert (refused.code, refused.extensions) == (Code.AMOUNT_TOO_LARGE, {"left": 30})
-    types = [event["type"] for event in (await _told(bank, b))[-4:]]
+    types = [event["type"] for event in (await _events(bank, b))[-4:]]
     assert types == ["transaction.completed", "transaction.refunded"] * 2
 
 
@@ -124,7 +124,7 @@ async def test_a_recall_takes_money_of_expired_holds(bank: Bank) -> None:
     await end_holds(bank, (await bank.hold(a, b, 40)).id)
     await commands.refund(bank.owner, deposit.members["id"], None, key=fresh_key())
     assert (await bank.balance(a), await bank.held(a)) == (0, 0)
-    assert [event["type"] for event in await _told(bank, a)][-3:] == [
+    assert [event["type"] for event in await _events(bank, a)][-3:] == [
         "hold.expired", "transaction.completed", "transaction.refunded",
     ]  # fmt: skip
 
@@ -139,13 +139,13 @@ async def test_an_operator_voids_a_hold(bank: Bank) -> None:
     assert (await bank.balance(a), await bank.held(a)) == (80, 0)
     assert await bank.outcome(void(b, target)) == "hold_not_open"
     for holder in (a, b):
-        (event,) = (await _told(bank, holder))[-1:]
+        (event,) = (await _events(bank, holder))[-1:]
         assert (event["type"], event["actor"]) == ("hold.voided", None)
         assert event["data"]["previous"] == {"status": "open", "remaining": 40}
     assert (await bank.account(a))["sent_today"] == 20
 
 
-async def _told(bank: Bank, holder: Holder) -> list[Any]:
+async def _events(bank: Bank, holder: Holder) -> list[Any]:
     """The account's events as their owner reads them, oldest first."""
     found = await events.list_after(
         bank.app, holder.account_id, events.Filters(), after=0, limit=100

@@ -136,9 +136,9 @@ async def test_every_refusal_is_final_for_its_key(bank: Bank, name: str, code: C
 @pytest.mark.parametrize("name", BUILDERS)
 async def test_a_command_is_done_once_for_its_key(bank: Bank, name: str) -> None:
     command, key = await BUILDERS[name](bank, set()), fresh_key()
-    first, again = await command(key), await command(key)
-    assert (first.repeated, again.repeated) == (False, True)
-    assert first.members == again.members
+    first, repeated = await command(key), await command(key)
+    assert (first.repeated, repeated.repeated) == (False, True)
+    assert first.members == repeated.members
     assert await bank.count("audit.log", "request_id = $1", f"operator:{key}") == 1
     other = await BUILDERS[name](bank, set())
     assert (await refusal(other, key)).code is C.IDEMPOTENCY_KEY_REUSE

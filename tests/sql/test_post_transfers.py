@@ -13,7 +13,7 @@ from finpay.ledger.posting import Transfer
 from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, fresh_key, retry, transfer
 
 # Every outcome once, in order of precedence. A name is an account; its word says what is special.
-# The sender has 100; `full` lacks 5 to the limit.
+# The sender has 100, `limited` may pay 10 at once; `full` lacks 5 to the limit.
 TABLE: Final = """
     outcome                status  sender  receiver  amount  currency  key
     idempotency_key_reuse     402  alice   bob            1  -         used by another request
@@ -27,12 +27,14 @@ TABLE: Final = """
     currency_mismatch         422  alice   dollars        1  USD       new
     currency_mismatch         422  alice   dollars        1  ZAR       new
     currency_mismatch         422  alice   bob            1  USD       new
+    limit_exceeded            422  limited bob           11  -         new
     insufficient_funds        402  alice   bob          101  -         new
     insufficient_funds        402  alice   bob          101  ZAR       new
     balance_limit             422  alice   full           6  -         new
     completed                 201  alice   full           5  -         new
     completed                 201  alice   bob          100  -         new
     completed                 201  alice   bob            1  ZAR       new
+    completed                 201  limited bob           10  -         new
 """
 ROWS: Final = [line.split(maxsplit=6) for line in TABLE.strip().splitlines()[1:]]
 
@@ -104,6 +106,11 @@ async def _currency_mismatch(bank: Bank, item: Transfer, _: dict[str, Holder]) -
     return retry(item, currency="USD")
 
 
+async def _limit_exceeded(bank: Bank, item: Transfer, people: dict[str, Holder]) -> Transfer:
+    await bank.limit(people["alice"], daily=item.amount - 1)
+    return item
+
+
 async def _insufficient_funds(bank: Bank, item: Transfer, _: dict[str, Holder]) -> Transfer:
     return retry(item, amount=101)
 
@@ -120,6 +127,7 @@ WRONGS: Final[dict[Outcome, Wrong]] = {
     Outcome.RECEIVER_NOT_FOUND: _receiver_not_found,
     Outcome.RECEIVER_UNAVAILABLE: _receiver_unavailable,
     Outcome.CURRENCY_MISMATCH: _currency_mismatch,
+    Outcome.LIMIT_EXCEEDED: _limit_exceeded,
     Outcome.INSUFFICIENT_FUNDS: _insufficient_funds,
     Outcome.BALANCE_LIMIT: _balance_limit,
 }
@@ -156,8 +164,10 @@ async def _people(bank: Bank) -> dict[str, Holder]:
         "frozen": await bank.open(100, frozen=True),
         "dollars": await bank.open(100, currency="USD"),
         "full": await bank.open(LIMIT - 5),
+        "limited": await bank.open(100),
         "unknown": Holder(unknown, unknown, "unknown@example.com"),
     }
+    await bank.limit(people["limited"], single=10)
     return people | {"system": Holder(unknown, await _system_account(bank), "")}
 
 

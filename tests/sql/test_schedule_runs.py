@@ -41,7 +41,7 @@ async def bob(bank: Bank) -> Holder:
     return await bank.open()
 
 
-@pytest.mark.contract("11.2.3")
+@pytest.mark.contract("7.1.3", "11.2.3")
 async def test_what_is_due_is_run_once(bank: Bank, alice: Holder, bob: Holder) -> None:
     due = await plan(bank, alice, bob, description="Rent", metadata='{"a":"b"}')
     later = await plan(bank, alice, bob, due_days=-0.5)
@@ -58,6 +58,8 @@ async def test_what_is_due_is_run_once(bank: Bank, alice: Holder, bob: Holder) -
     assert now["next_at"] == first["next_at"] + timedelta(days=1)
     assert (now["runs"], now["last_transaction_id"], now["leased_until"]) == (1, run["id"], None)
     assert (await schedule(bank, later))["runs"] == 0
+    assert await bank.count("ledger.idempotency_keys", "principal_id = $1", alice.user_id) == 0
+    assert await bank.count("ledger.idempotency_keys", "principal_id = $1", due) == 1
     assert (await bank.balance(alice), await bank.balance(bob)) == (990, 10)
 
 
@@ -177,6 +179,19 @@ async def test_what_is_refused_counts_as_a_failure(
     now = await schedule(bank, due)
     assert (now["runs"], now["last_failure_code"], now["last_transaction_id"]) == (1, code, None)
     assert (await event_types(bank, alice))[-1] == "schedule.failed"
+
+
+@pytest.mark.contract("7.8.2", "11.2.5")
+async def test_a_run_counts_in_the_limit_and_one_above_it_is_a_failure(
+    bank: Bank, alice: Holder, bob: Holder
+) -> None:
+    await bank.limit(alice, daily=15)
+    due = await plan(bank, alice, bob, due_days=1.5)
+    await run_due(bank)
+    await run_due(bank)
+    now = await schedule(bank, due)
+    assert (now["runs"], now["last_failure_code"]) == (2, "limit_exceeded")
+    assert (await bank.account(alice))["sent_today"] == 10
 
 
 @pytest.mark.contract("11.2.5")

@@ -18,9 +18,9 @@ def test_keys_have_a_prefix_a_random_part_and_a_checksum() -> None:
 
 def test_every_changed_character_is_noticed() -> None:
     key = new_secret()
-    for place in range(4, len(key)):
+    for index in range(4, len(key)):
         for character in "0Zz":
-            changed = key[:place] + character + key[place + 1 :]
+            changed = key[:index] + character + key[index + 1 :]
             assert api_keys.is_well_formed(changed) is (changed == key)
 
 

@@ -14,6 +14,7 @@ from finpay.cli.context import (
     print_rows,
     run_as_owner,
 )
+from finpay.cli.presentation import for_people
 
 if TYPE_CHECKING:
     from finpay.db.pool import Database
@@ -89,7 +90,7 @@ def show(account: Account, *, as_json: AsJson = False) -> None:
         lambda db: operator_commands.account(db, target_of(account)), "", as_json=as_json
     )
     members = msgspec.to_builtins(resources.account(found))
-    print_result(members if as_json else _flat(members) | {"repeated": False}, as_json=as_json)
+    print_result(members if as_json else for_people(members), as_json=as_json)
 
 
 @group.command()
@@ -101,9 +102,10 @@ def limits(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the limits of an account: of one payment, and of all payments of a day (UTC).
+    """Set the limits of an account.
 
-    The owner can lower them, and raise them up to these.
+    Of one payment, and of all payments of a day (UTC). The owner can lower them, and raise them up
+    to these.
     """
     from finpay.ledger import operator_commands
 
@@ -117,7 +119,7 @@ def limits(
         key,
         as_json=as_json,
     )
-    members = result.members if as_json else _flat(result.members)
+    members = result.members if as_json else for_people(result.members)
     print_result({**members, "repeated": result.repeated, "key": key}, as_json=as_json)
 
 
@@ -139,15 +141,8 @@ def entries(
         rows = await operator_commands.entries(database, found.id, limit)
         return [msgspec.to_builtins(responses.entry(row, found.currency)) for row in rows]
 
-    print_rows(run_as_owner(read, "", as_json=as_json), as_json=as_json)
+    print_rows(run_as_owner(read, "", as_json=as_json), "No entries.", as_json=as_json)
 
 
 def _limit(text: str) -> int | None:
     return None if text == "none" else minor_units(text)
-
-
-def _flat(members: dict[str, Any]) -> dict[str, Any]:
-    """Limits as members of their own, for people."""
-    inside = members["limits"]
-    rest = {name: value for name, value in members.items() if name not in {"object", "limits"}}
-    return rest | {f"limit {name}": inside[name] for name in ("single", "daily", "sent_today")}

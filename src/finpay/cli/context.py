@@ -50,19 +50,23 @@ def print_result(members: Mapping[str, object], *, as_json: bool) -> None:
         print(json.dumps(members, ensure_ascii=False))
     else:
         shown = {name: value for name, value in members.items() if name != "repeated"}
-        print("\n".join(f"{name:<16}{value}" for name, value in shown.items()))
+        width = max(16, *(len(name) + 2 for name in shown))
+        print("\n".join(f"{name:<{width}}{value}" for name, value in shown.items()))
         if members.get("repeated"):
             print("The key was used before: nothing was done now, this is the first result.")
 
 
-def print_rows(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
-    """A list, one line each for people."""
+def print_rows(rows: Sequence[Mapping[str, Any]], none: str, *, as_json: bool) -> None:
+    """A list, one line each for people, who read `none` if it is empty."""
+    from finpay.cli.presentation import for_people
+
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return
     for row in rows:
-        shown = {name: value for name, value in row.items() if name != "object"}
-        print("  ".join(f"{name}={value}" for name, value in shown.items()))
+        print("  ".join(f"{name}={value}" for name, value in for_people(row).items()))
+    if not rows:
+        print(none)
 
 
 def run_as_owner(
@@ -135,7 +139,8 @@ def refuse(error: "FinPayError", *, as_json: bool) -> NoReturn:
     from finpay.errors import Code
 
     if as_json:
-        print_result({"code": error.code, "detail": error.detail}, as_json=True)
+        members = {"code": error.code, "detail": error.detail, **error.extensions}
+        print_result(members, as_json=True)
     else:
         warn(error.detail)
     raise typer.Exit(COULD_NOT_RUN if error.code is Code.VALIDATION_FAILED else REFUSED)

@@ -1,12 +1,13 @@
 """`finpay deposit`, `withdrawal`, `hold` and `transaction`: commands of operators about money."""
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from finpay.cli.arguments import Account, Amount, Key, Reason, minor_units, target_of
+from finpay.cli.arguments import Account, Amount, Key, minor_units, target_of
 from finpay.cli.context import STYLE, AsJson, fresh_key, print_result, print_rows, run_as_owner
+from finpay.cli.presentation import for_people
 
 if TYPE_CHECKING:
     from finpay.db.pool import Database
@@ -20,6 +21,7 @@ withdrawals = typer.Typer(**STYLE, help=f"List, complete or reject withdrawals.\
 holds = typer.Typer(**STYLE, help=f"Void a hold.\n\n{_NOTE}")
 transactions = typer.Typer(**STYLE, help=f"Refund a transaction.\n\n{_NOTE}")
 
+_STATUSES: Final = ("pending", "completed", "rejected", "canceled", "all")
 _Reference = Annotated[
     str,
     typer.Option(
@@ -60,7 +62,7 @@ def deposit(
 def list_(
     *,
     status: Annotated[
-        str, typer.Option(help="pending, completed, rejected, canceled, or all.")
+        str, typer.Option(help=f"{', '.join(_STATUSES[:-1])}, or {_STATUSES[-1]}.")
     ] = "pending",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest first.")] = 100,
     as_json: AsJson = False,
@@ -70,8 +72,8 @@ def list_(
 
     from finpay.ledger import operator_commands, resources
 
-    if status not in {"pending", "completed", "rejected", "canceled", "all"}:
-        raise typer.BadParameter(f"{status!r} is not a status of a withdrawal")
+    if status not in _STATUSES:
+        raise typer.BadParameter(f"{status!r} is not one of {', '.join(_STATUSES)}")
     found = run_as_owner(
         lambda db: operator_commands.list_withdrawals(
             db, status=None if status == "all" else status, before=None, limit=limit
@@ -79,7 +81,9 @@ def list_(
         "",
         as_json=as_json,
     )
-    print_rows([msgspec.to_builtins(resources.withdrawal(row)) for row in found], as_json=as_json)
+    rows = [msgspec.to_builtins(resources.withdrawal(row)) for row in found]
+    which = "" if status == "all" else f" {status}"
+    print_rows(rows, f"There are no{which} withdrawals.", as_json=as_json)
 
 
 @withdrawals.command()
@@ -105,11 +109,11 @@ def complete(
 def reject(
     withdrawal: Annotated[str, typer.Argument(metavar="WITHDRAWAL", help="wdr_…")],
     *,
-    reason: Reason,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="For the owner, who reads it.")],
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Reject a withdrawal: its owner reads the reason, and its money is available again."""
+    """Reject a withdrawal and release its money."""
     from finpay.ledger import operator_commands
 
     key = key or fresh_key()
@@ -164,5 +168,5 @@ def _run(
     as_json: bool,
 ) -> None:
     result = run_as_owner(command, key, as_json=as_json)
-    members = {**result.members, "repeated": result.repeated, "key": key}
-    print_result(members, as_json=as_json)
+    members = result.members if as_json else for_people(result.members)
+    print_result({**members, "repeated": result.repeated, "key": key}, as_json=as_json)

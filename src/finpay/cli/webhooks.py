@@ -26,7 +26,9 @@ _MAX_SHOWN_CHARACTERS: Final = 100  # of a receiver's response: the rest of a li
 
 _Api = Annotated[
     str | None,
-    typer.Option("--api", metavar="URL", help="The API. Default: http://127.0.0.1 and PORT."),
+    typer.Option(
+        "--api", metavar="URL", help="The API. Default: `finpay dev` in this folder, or PORT."
+    ),
 ]
 _Email = Annotated[str, typer.Option(metavar="TEXT", help="E-mail address of a user.")]
 _Password = Annotated[str, typer.Option(metavar="TEXT", help="Password of that user.")]

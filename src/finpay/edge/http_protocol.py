@@ -105,7 +105,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _expects_input(self) -> bool:
-        """Whether the client may still send what nobody reads after the last response."""
+        """Whether the client may still send what is not read after the last response."""
         cycle: Any = self.cycle
         return self._malformed or (cycle is not None and bool(cycle.more_body))
 

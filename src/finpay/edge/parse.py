@@ -131,7 +131,7 @@ def _check_number(transfers: int, most: int | None) -> None:
 
 
 def _is_dry_run(request: Request, route: Route) -> bool:
-    """A dry run needs no key. A bad query is refused later, in its turn."""
+    """A dry run needs no key. A bad query is refused later, in the order of answers."""
     if not request.query or "dry_run" not in route.parameters:
         return False
     try:

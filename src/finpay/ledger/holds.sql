@@ -1,5 +1,6 @@
 -- name: get_hold
--- One hold as one of its parties sees it: expired from its time on, whoever has written it down.
+-- One hold as one of its parties sees it: expired from its time on, though no worker
+-- may have written that yet.
 SELECT id, sender_id, receiver_id, amount, captured_amount,
        CASE WHEN status = 'open' AND expires_at <= clock_timestamp() THEN 'expired'
             ELSE status::text END AS status,

@@ -173,9 +173,9 @@ def _refusal(outcome: Outcome, members: dict[str, Any]) -> FinPayError:
             "Nothing was done; use a new key.",
         )
     code, _ = REFUSALS[outcome]
-    told = {name: value for name, value in members.items() if name != "code"}
-    named = "".join(f" {name}: {value}." for name, value in told.items() if value is not None)
-    return FinPayError(code, f"{_DETAILS.get(outcome, code)}{named}", extensions=told)
+    shown = {name: value for name, value in members.items() if name != "code"}
+    named = "".join(f" {name}: {value}." for name, value in shown.items() if value is not None)
+    return FinPayError(code, f"{_DETAILS.get(outcome, code)}{named}", extensions=shown)
 
 
 _DETAILS: Final[dict[Outcome, str]] = {

@@ -85,8 +85,8 @@ WHERE (origin_id IS NULL) <> (origin_type IS NULL)
    OR (type = 'refund') <> (origin_type IS NOT DISTINCT FROM 'transaction')
    OR (type = 'withdrawal') <> (origin_type IS NOT DISTINCT FROM 'withdrawal')
 UNION ALL
--- Both parties are told of each refund.
-SELECT format('The refund of txn:%s is told %s times to acc:%s, but there are %s refunds.',
+-- Both parties have an event of each refund.
+SELECT format('Refunds of txn:%s have %s events of acc:%s, but there are %s refunds.',
               COALESCE(r.origin_id, e.transaction_id), COALESCE(e.events, 0),
               COALESCE(r.account_id, e.account_id), COALESCE(r.refunds, 0))
 FROM (

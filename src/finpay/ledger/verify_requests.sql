@@ -146,7 +146,7 @@ LEFT JOIN ledger.accounts s
 WHERE l.action LIKE 'transaction.%'  -- another object may have been given the same id
   AND (l.action <> CASE t.status WHEN 'failed' THEN 'transaction.failed'
                                  ELSE 'transaction.completed' END
-       -- An operator is another user, or nobody on the command line.
+       -- An operator is another user, or no user on the command line.
        OR (l.actor_id IS DISTINCT FROM s.user_id
            AND t.type NOT IN ('deposit', 'withdrawal', 'refund'))
        OR l.created_at <> t.created_at)

@@ -89,6 +89,10 @@ BEGIN
                                item.sent_balance - item.sent_held);
             ELSE
                 target := targets[target_positions[q]];
+                IF modes[q] = 'void' THEN  -- captures of the same batch may have come before
+                    target.taken := (SELECT o.taken FROM unnest(decided.operations) AS o
+                                     WHERE o.item = i);
+                END IF;
                 body := format(
                     replies[i], currencies[item.sender],
                     public_ids[CASE senders[q] WHEN item.sender THEN item.receiver
