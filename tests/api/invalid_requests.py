@@ -15,8 +15,8 @@ UNKNOWN_ACCOUNT: Final = ids.encode("acc", ids.new_uuid())
 class World(NamedTuple):
     """The users and the address that requests use.
 
-    `operator` has the role. `narrow_key` is an API key with the scope events:read alone. `ended_token` is of
-    a session of `exhausted` that has ended: it shows that 401 comes before 429.
+    `operator` has the role. `narrow_key` is an API key with the scope events:read alone.
+    `ended_token` is of a session of `exhausted` that has ended: it shows that 401 comes before 429.
     """
 
     strict: Strict
