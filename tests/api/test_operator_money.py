@@ -160,6 +160,8 @@ def test_a_withdrawal_is_paid_out(api: Api, boss: User, alice: User) -> None:
     assert found["account_id"] == alice.account_id
     path = f"/operator/withdrawals/{pending['id']}"
     assert boss.get(path).json() == found
+    masked = {"destination": {"iban": "7890"}}
+    assert auditor(api).get(path).json() == found | masked
     key, reference = new("k"), new("paid")
     answer = boss.post(f"{path}/complete", key, reference=reference)
     made = moved(answer)

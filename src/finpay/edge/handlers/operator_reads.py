@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec import Raw
 
 from finpay.edge.handlers.lists import id_before, limit_of, list_response
@@ -14,12 +16,14 @@ from finpay.edge.request.pagination import DEFAULT_LIMIT, uuid_to_position
 from finpay.edge.response import Response
 from finpay.edge.schemas import operators as schemas
 from finpay.edge.schemas.responses import EntryList, encode, entry
+from finpay.edge.schemas.templates import mask
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.identity.resources import User
 from finpay.ids import Prefix
 from finpay.ledger import holds, operator_commands, reads
 from finpay.ledger.resources import account
+from finpay.ledger.withdrawals import Withdrawal
 from finpay.operators import accounts, resources, transactions, users
 
 
@@ -128,7 +132,7 @@ async def list_withdrawals(services: Services, context: Context) -> Response:
         context,
         schemas.OperatorWithdrawalList,
         rows,
-        resource=resources.withdrawal,
+        resource=partial(_withdrawal, context),
         codec=pagination.ALL_WITHDRAWALS,
         position=lambda row: uuid_to_position(row.id),
     )
@@ -138,7 +142,7 @@ async def retrieve_withdrawal(services: Services, context: Context) -> Response:
     found = await transactions.get_withdrawal(services.database, _target(context, "wdr"))
     if found is None:
         raise _absent()
-    return Response(200, encode(resources.withdrawal(found)))
+    return Response(200, encode(_withdrawal(context, found)))
 
 
 async def list_transactions(services: Services, context: Context) -> Response:
@@ -211,6 +215,15 @@ async def _holds(
         services.database, account_id, before=before, filters=holds.Filters(), limit=limit
     )
     return page.rows
+
+
+def _withdrawal(context: Context, row: Withdrawal) -> resources.OperatorWithdrawal:
+    """Who pays it reads the destination whole; an auditor reads the last characters."""
+    shown = resources.withdrawal(row)
+    if context.caller.role == "operator":
+        return shown
+    masked = {name: mask(value) for name, value in shown.destination.items()}
+    return msgspec.structs.replace(shown, destination=masked)
 
 
 def _filters(context: Context) -> dict[str, Any]:
