@@ -42,7 +42,7 @@ def moved(answer: Any) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.contract("10.4.1")
+@pytest.mark.contract("10.2.1")
 def test_a_deposit_arrives(api: Api, boss: User, alice: User) -> None:
     key = new("deposit")
     answer = deposit(boss, alice, 500, key, description="Salary")
@@ -64,7 +64,7 @@ def test_a_deposit_arrives(api: Api, boss: User, alice: User) -> None:
     api.verify()
 
 
-@pytest.mark.contract("10.4.1")
+@pytest.mark.contract("10.2.1")
 def test_a_deposit_names_its_account_by_email(boss: User, alice: User) -> None:
     key = new("mail")
     body = {"email": alice.email.upper(), "amount": 5, "reference": key}
@@ -75,7 +75,7 @@ def test_a_deposit_names_its_account_by_email(boss: User, alice: User) -> None:
     problem(boss.post("/operator/deposits", new("k"), **unknown), 404, "receiver_not_found")
 
 
-@pytest.mark.contract("10.4.1")
+@pytest.mark.contract("10.2.1")
 def test_a_reference_belongs_to_one_deposit_of_its_currency(
     api: Api, boss: User, alice: User
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_reference_belongs_to_one_deposit_of_its_currency(
     assert moved(paid)["reference"] == reference
 
 
-@pytest.mark.contract("10.4.1")
+@pytest.mark.contract("10.2.1")
 def test_of_twenty_deposits_with_one_reference_one_arrives(api: Api, alice: User) -> None:
     reference, operators = new("reference"), [operator(api), operator(api)]
     with ThreadPoolExecutor(10) as threads:
@@ -119,7 +119,7 @@ def test_the_audit_log_says_that_the_command_line_needs_no_second_operator(
     )  # fmt: skip
 
 
-@pytest.mark.contract("10.4.1")
+@pytest.mark.contract("10.2.1")
 @pytest.mark.parametrize(
     "change",
     [{"reference": ""}, {"reference": "r" * 101}, {"reference": "a\nb"}, {"amount": 0}, {"x": 1},
@@ -130,7 +130,7 @@ def test_a_malformed_deposit_is_refused(boss: User, alice: User, change: dict[st
     problem(boss.post("/operator/deposits", new("k"), **valid | change), 422, "validation_failed")
 
 
-@pytest.mark.contract("10.4.2")
+@pytest.mark.contract("10.2.2")
 def test_no_operator_serves_himself(api: Api) -> None:
     boss = operator(api, 100)
     problem(deposit(boss, boss, 5, new("own")), 403, "forbidden")
@@ -151,7 +151,7 @@ def test_no_operator_serves_himself(api: Api) -> None:
     assert boss.balance == 110
 
 
-@pytest.mark.contract("10.4.3")
+@pytest.mark.contract("10.2.3")
 def test_a_withdrawal_is_paid_out(api: Api, boss: User, alice: User) -> None:
     pending = withdrawal(alice, 300, new("w"))
     listed = boss.get("/operator/withdrawals", status="pending").json()["data"]
@@ -176,7 +176,7 @@ def test_a_withdrawal_is_paid_out(api: Api, boss: User, alice: User) -> None:
     api.verify()
 
 
-@pytest.mark.contract("10.4.3")
+@pytest.mark.contract("10.2.3")
 def test_a_withdrawal_is_rejected(boss: User, alice: User) -> None:
     pending = withdrawal(alice, 300, new("w"))
     path = f"/operator/withdrawals/{pending['id']}/reject"
@@ -190,7 +190,7 @@ def test_a_withdrawal_is_rejected(boss: User, alice: User) -> None:
     assert problem(repeated, 409, "withdrawal_not_pending")["status_now"] == "rejected"
 
 
-@pytest.mark.contract("10.4.4")
+@pytest.mark.contract("10.2.4")
 def test_an_operator_refunds_transfers_deposits_and_withdrawals(
     api: Api, boss: User, alice: User
 ) -> None:
@@ -218,7 +218,7 @@ def test_an_operator_refunds_transfers_deposits_and_withdrawals(
     api.verify()
 
 
-@pytest.mark.contract("10.4.5")
+@pytest.mark.contract("10.2.5")
 def test_an_operator_voids_a_hold(api: Api, boss: User, alice: User) -> None:
     bob = api.user()
     held = alice.post("/holds", new("h"), receiver_id=bob.account_id, amount=100).json()
@@ -232,7 +232,7 @@ def test_an_operator_voids_a_hold(api: Api, boss: User, alice: User) -> None:
     assert alice.get("/accounts").json()["available"] == 1_000
 
 
-@pytest.mark.contract("10.4.6")
+@pytest.mark.contract("10.2.6")
 @pytest.mark.parametrize("flush", [False, True])
 def test_a_refusal_is_stored_with_its_key_byte_for_byte(
     api: Api, redis_url: str, boss: User, alice: User, *, flush: bool
@@ -253,7 +253,7 @@ def test_a_refusal_is_stored_with_its_key_byte_for_byte(
     assert stored["body"].encode() == refused.body
 
 
-@pytest.mark.contract("10.4.6")
+@pytest.mark.contract("10.2.6")
 def test_a_key_of_an_operator_is_one_of_his_own_transfers_too(api: Api, alice: User) -> None:
     boss = operator(api, 100)
     key = new("shared")
@@ -261,7 +261,7 @@ def test_a_key_of_an_operator_is_one_of_his_own_transfers_too(api: Api, alice: U
     problem(deposit(boss, alice, 5, key), 422, "idempotency_key_reuse")
 
 
-@pytest.mark.contract("10.4.6")
+@pytest.mark.contract("10.2.6")
 def test_a_key_is_needed(boss: User, alice: User) -> None:
     body = {"account_id": alice.account_id, "amount": 1, "reference": new("r")}
     problem(boss.post("/operator/deposits", None, **body), 400, "idempotency_key_missing")

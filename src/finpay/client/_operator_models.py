@@ -65,10 +65,7 @@ class ApprovalParameters(Struct, frozen=True):
 
 
 class Approval(Struct, frozen=True, tag_field="object", tag="approval"):
-    """An action that waits for a second operator.
-
-    `status`: pending, approved, rejected or expired.
-    """
+    """What waits for a second operator. `status`: pending, approved, rejected or expired."""
 
     id: str
     status: str

@@ -128,8 +128,7 @@ class Stack:
         self._progress("Migrating the database …")
         owner = create_database(self.postgres, DATABASE)
         # The API has no right that it lacks in production.
-        self.postgres.sql("ALTER ROLE finpay_app LOGIN")
-        self.postgres.sql("ALTER ROLE finpay_operator LOGIN")
+        self.postgres.sql("ALTER ROLE finpay_app LOGIN; ALTER ROLE finpay_operator LOGIN")
         app = self.postgres.url(DATABASE, "finpay_app")
         operator = self.postgres.url(DATABASE, "finpay_operator")
         self.urls = replace(self.urls, database=app, owner=owner, operator=operator)

@@ -1,4 +1,4 @@
-"""What is erased of a person who leaves: e-mail address, name, password, devices, keys."""
+"""What is erased of a person who leaves: e-mail address, name, password, devices, keys, mails, second factor."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +26,7 @@ async def erase(transaction: Executor, user_id: UUID) -> Ended:
     sessions = await transaction.fetch(_SQL.end_sessions, user_id)
     await transaction.execute(_SQL.delete_refresh_tokens, user_id)
     keys = await transaction.fetch(_SQL.revoke_api_keys, user_id)
+    await transaction.execute(_SQL.delete_mails, user_id)
     await transaction.execute(_SQL.update_user, user_id)
     active = [row["id"] for row in sessions if row["was_active"]]
     return Ended(active, [row["id"] for row in keys])

@@ -30,10 +30,23 @@ INSERT INTO identity.closed_emails (email_hash, free_at)
 VALUES (sha256(convert_to($1, 'UTF8')), clock_timestamp() + interval '90 days')
 ON CONFLICT (email_hash) DO UPDATE SET free_at = excluded.free_at
 
+-- name: delete_mails
+-- With what proves that an address or a login is the user's.
+WITH messages AS (
+    DELETE FROM mail.messages WHERE user_id = $1
+), tokens AS (
+    DELETE FROM mail.tokens WHERE user_id = $1
+), codes AS (
+    DELETE FROM identity.recovery_codes WHERE user_id = $1
+), challenges AS (
+    DELETE FROM identity.login_challenges WHERE user_id = $1
+)
+DELETE FROM identity.second_factors WHERE user_id = $1
+
 -- name: update_user
 -- No user has this address, and no password has this hash.
 UPDATE identity.users
-SET email = id || '@closed.invalid', name = NULL, password_hash = 'closed'
+SET email = id || '@closed.invalid', name = NULL, password_hash = 'closed', second_factor = false
 WHERE id = $1
 
 -- name: delete_free_emails

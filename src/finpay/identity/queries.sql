@@ -25,11 +25,11 @@ UPDATE identity.users SET password_hash = $3 WHERE id = $1 AND password_hash = $
 
 -- name: register_user
 -- The user, the account, the first session and its first refresh token. No row: the address is that
--- of a user who left, and not free yet.
+-- of a user who left, and not free yet. Where addresses have to be verified it is free at once.
 WITH registered AS (
     INSERT INTO identity.users (id, email, name, password_hash)
     SELECT $1::uuid, $2::text, $3::text, $4::text
-    WHERE NOT EXISTS (
+    WHERE NOT identity.can_be_found(NULL) OR NOT EXISTS (
         SELECT FROM identity.closed_emails c
         WHERE c.email_hash = sha256(convert_to($2, 'UTF8')) AND c.free_at > clock_timestamp())
     RETURNING id, email, name, created_at

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from finpay import ids
 from finpay.db.pool import Transaction
+from finpay.edge import failed_logins
 from finpay.edge.handlers import (
     accounts,
     api_keys,
@@ -65,13 +66,22 @@ class _Page(Struct, frozen=True):
 async def close_account(services: Services, context: Context) -> Response:
     """204: the account is closed and the person erased, in one commit."""
     caller = context.caller
-    await services.identity.check_password(caller.user_id, context.command.password, context.origin)
+    await _check_person(services, context)
     async with services.database.transaction() as transaction:
         ended = await _leave(services, context, transaction)
     keys = [ids.encode("key", key) for key in ended.keys]
     await services.gate.end_sessions(caller.user, session_ids(ended.sessions) + keys)
     services.notifier.notify()
     return Response(204, content_type=None, completion=Completion())
+
+
+async def _check_person(services: Services, context: Context) -> None:
+    """401 unless the password is right, and the code where there is a second factor."""
+    identity, user_id, command = services.identity, context.caller.user_id, context.command
+    user = await identity.me(user_id)
+    async with failed_logins.counted(services, context, user.email):
+        await identity.check_password(user_id, command.password, context.origin)
+        await identity.second_factor.require(user_id, command.code, context.origin)
 
 
 async def export(services: Services, context: Context) -> Response:
