@@ -50,7 +50,7 @@ async def _made(bank: Bank, alice: Holder, bob: Holder, kind: str) -> str:
     return ids.encode("txn", paid.id)
 
 
-@pytest.mark.contract("10.2.1", "10.2.8")
+@pytest.mark.contract("10.4.1", "10.4.8")
 def test_a_deposit_is_printed_for_people_and_for_programs(finpay: Finpay) -> None:
     words = ("deposit", ALICE, "5000", "--reference", "EFT 1", "--key", "one")
     said = finpay(*words)
@@ -71,7 +71,7 @@ def test_a_deposit_is_printed_for_people_and_for_programs(finpay: Finpay) -> Non
     assert finpay("ledger", "verify", "--json").json["ok"]
 
 
-@pytest.mark.contract("10.2.3", "10.2.4", "10.2.8")
+@pytest.mark.contract("10.4.3", "10.4.4", "10.4.8")
 def test_withdrawals_are_listed_and_ended(finpay: Finpay) -> None:
     assert finpay("withdrawal", "list").out == "There are no pending withdrawals.\n"
     first, second = made(finpay, "withdrawal"), made(finpay, "withdrawal")
@@ -97,7 +97,7 @@ def test_withdrawals_are_listed_and_ended(finpay: Finpay) -> None:
     assert "not one of pending, completed, rejected, canceled, all" in wrong.err
 
 
-@pytest.mark.contract("10.2.5", "10.2.7", "10.2.8")
+@pytest.mark.contract("10.4.5", "10.4.7", "10.4.8")
 def test_a_transaction_is_refunded_and_a_hold_voided(finpay: Finpay) -> None:
     paid, hold = made(finpay, "transfer"), made(finpay, "hold")
     part = ("transaction", "refund", paid, "--amount", "400", "--description", "Sent twice")
@@ -115,7 +115,7 @@ def test_a_transaction_is_refunded_and_a_hold_voided(finpay: Finpay) -> None:
     assert finpay("ledger", "verify", "--json").json["ok"]
 
 
-@pytest.mark.contract("10.2.8", "7.8.3")
+@pytest.mark.contract("10.4.8", "7.8.3")
 def test_an_account_is_shown_with_its_limits_and_entries(finpay: Finpay) -> None:
     said = finpay("account", "show", ALICE).out
     assert "balance         ZAR 10,000.00\n" in said
@@ -133,7 +133,7 @@ def test_an_account_is_shown_with_its_limits_and_entries(finpay: Finpay) -> None
     assert (entry["amount"], entry["currency"]) == (1_000_000, "ZAR")
 
 
-@pytest.mark.contract("10.2.6", "10.2.8")
+@pytest.mark.contract("10.4.6", "10.4.8")
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [

@@ -14,7 +14,7 @@ from tests.sql.ledger_fixtures import Bank, Holder, capture, fresh_key, transfer
 from tests.sql.operator_fixtures import refusal, withdrawal
 
 
-@pytest.mark.contract("10.2.1", "10.2.2")
+@pytest.mark.contract("10.4.1", "10.4.2")
 async def test_a_deposit_has_a_reference_of_its_own_for_ever(bank: Bank) -> None:
     a, b = await bank.open(), await bank.open(100)
     dollars = await bank.open(currency="USD")
@@ -40,7 +40,7 @@ async def test_a_deposit_has_a_reference_of_its_own_for_ever(bank: Bank) -> None
     assert event["data"]["object"]["type"] == "deposit"
 
 
-@pytest.mark.contract("10.2.3")
+@pytest.mark.contract("10.4.3")
 async def test_a_completed_withdrawal_is_a_transaction_of_its_owner(bank: Bank) -> None:
     a = await bank.open(100)
     target, reference = await withdrawal(bank, a, 30), fresh_key()
@@ -62,7 +62,7 @@ async def test_a_completed_withdrawal_is_a_transaction_of_its_owner(bank: Bank) 
     assert (await bank.account(a))["sent_today"] == 30, "a completion does not count refused"
 
 
-@pytest.mark.contract("10.2.4")
+@pytest.mark.contract("10.4.4")
 async def test_a_rejected_withdrawal_is_released_with_its_reason(bank: Bank) -> None:
     a = await bank.open(100)
     target = await withdrawal(bank, a, 30)
@@ -79,7 +79,7 @@ async def test_a_rejected_withdrawal_is_released_with_its_reason(bank: Bank) -> 
     assert event["data"]["object"]["destination"] == {}
 
 
-@pytest.mark.contract("10.2.5")
+@pytest.mark.contract("10.4.5")
 async def test_deposits_are_recalled_withdrawals_returned_transfers_refunded(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     deposit = await commands.deposit(bank.owner, a.public_id, 50, fresh_key(), key=fresh_key())
@@ -107,7 +107,7 @@ async def test_deposits_are_recalled_withdrawals_returned_transfers_refunded(ban
     assert types == ["transaction.completed", "transaction.refunded"] * 2
 
 
-@pytest.mark.contract("10.2.5")
+@pytest.mark.contract("10.4.5")
 async def test_a_frozen_account_is_recalled_from(bank: Bank) -> None:
     """An operator gets back what should not have been deposited; the owner can't stop it."""
     a = await bank.open()
@@ -117,7 +117,7 @@ async def test_a_frozen_account_is_recalled_from(bank: Bank) -> None:
     assert await bank.balance(a) == 0
 
 
-@pytest.mark.contract("10.2.5")
+@pytest.mark.contract("10.4.5")
 async def test_a_recall_takes_money_of_expired_holds(bank: Bank) -> None:
     a, b = await bank.open(), await bank.open()
     deposit = await commands.deposit(bank.owner, a.public_id, 50, fresh_key(), key=fresh_key())
@@ -129,7 +129,7 @@ async def test_a_recall_takes_money_of_expired_holds(bank: Bank) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.contract("10.2.7")
+@pytest.mark.contract("10.4.7")
 async def test_an_operator_voids_a_hold(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     target = (await bank.hold(a, b, 60)).id

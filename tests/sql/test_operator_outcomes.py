@@ -110,7 +110,7 @@ BUILDERS: Final[dict[str, Builder]] = {
 }  # fmt: skip
 
 
-@pytest.mark.contract("10.2.6")
+@pytest.mark.contract("10.4.6")
 @pytest.mark.parametrize(("name", "first", "second"), PAIRS)
 async def test_a_command_wrong_in_two_ways_gets_the_first(
     bank: Bank, name: str, first: Code, second: Code
@@ -118,7 +118,7 @@ async def test_a_command_wrong_in_two_ways_gets_the_first(
     assert (await refusal(await BUILDERS[name](bank, {first, second}))).code is first
 
 
-@pytest.mark.contract("10.2.6")
+@pytest.mark.contract("10.4.6")
 @pytest.mark.parametrize(
     ("name", "code"), [(name, code) for name, codes in REFUSALS.items() for code in codes]
 )
@@ -132,7 +132,7 @@ async def test_every_refusal_is_final_for_its_key(bank: Bank, name: str, code: C
         assert await bank.count("audit.log", "request_id = $1", f"operator:{key}") == 1
 
 
-@pytest.mark.contract("10.2.6")
+@pytest.mark.contract("10.4.6")
 @pytest.mark.parametrize("name", BUILDERS)
 async def test_a_command_is_done_once_for_its_key(bank: Bank, name: str) -> None:
     command, key = await BUILDERS[name](bank, set()), fresh_key()
