@@ -101,7 +101,7 @@ def test_a_withdrawal_is_refused_and_records_nothing(api: Api) -> None:
     assert withdrawal(post(alice, f"/withdrawals/{made['id']}/cancel"))["status"] == "canceled"
 
 
-@pytest.mark.contract("10.1.1", "10.2.3", "10.2.4")
+@pytest.mark.contract("10.1.1", "10.4.3", "10.4.4")
 def test_the_owner_reads_what_the_operator_did(api: Api) -> None:
     alice = api.user(1_000)
     first, second = (
