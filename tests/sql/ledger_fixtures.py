@@ -1,6 +1,7 @@
 """A bank for tests: real accounts in a real database, and short words for what happens to them."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -56,9 +57,11 @@ class Holder:
 class Bank:
     """One database, seen with the rights of the app and with those of the owner."""
 
-    def __init__(self, url: str, *, size: int = 4) -> None:
+    def __init__(
+        self, url: str, *, size: int = 4, session_settings: Mapping[str, str] | None = None
+    ) -> None:
         self.url = url
-        self.app = Database(url, size=size)
+        self.app = Database(url, size=size, session_settings=session_settings)
         self.owner = Database(url, size=2, role="finpay_owner")
 
     async def close(self) -> None:
