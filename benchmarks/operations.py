@@ -1,4 +1,4 @@
-"""Holds made, captured and refunds made per second, in turns with transfers.
+"""Holds made, captured and refunds made per second, alternately with transfers.
 
     python -m benchmarks.operations [--seconds 5] [--repetitions 3]
 
@@ -35,7 +35,7 @@ MOST_PER_SECOND: Final = 6_000  # targets are made for a rate that no machine of
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class Measurement:
     """One load: its rate, its p99, and processor time per request."""
 
     per_second: float
@@ -44,7 +44,7 @@ class Round:
     errors: int
 
 
-def measure(ready: Bench, workload: str, targets: Path | None = None) -> Round:
+def measure(ready: Bench, workload: str, targets: Path | None = None) -> Measurement:
     """One load without a warm-up: the targets are used up."""
     ready.checkpoint()
     before = resource_usage.cpu_seconds(ready.stack.pids)
@@ -53,7 +53,7 @@ def measure(ready: Bench, workload: str, targets: Path | None = None) -> Round:
     after = resource_usage.cpu_seconds(ready.stack.pids)
     spent_s = sum(after[name] - before[name] for name in ("api", "postgres"))
     errors = sent.refusals + sent.transport_errors
-    return Round(sent.per_second, sent.p99_ms, spent_s * 1e6 / max(1, sent.requests), errors)
+    return Measurement(sent.per_second, sent.p99_ms, spent_s * 1e6 / max(1, sent.requests), errors)
 
 
 async def make_targets(ready: Bench, kind: str, path: Path) -> Path:
@@ -98,7 +98,7 @@ def new_hold(sender: User, receiver: User) -> Operation:
 
 
 def compare(ready: Bench, kind: str) -> tuple[float, float]:
-    """One round of transfers, one of the operation: the ratio of rates, and that of CPU."""
+    """A load of transfers, then one of the operation: the ratio of rates, and that of CPU."""
     targets = None
     if kind != "holds":
         targets = asyncio.run(make_targets(ready, kind, ready.stack.folder / kind))
@@ -116,7 +116,7 @@ def compare(ready: Bench, kind: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints each round, the medians, and whether the ledger is clean."""
+    """Prints each pair, the medians, and whether the ledger is clean."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operations")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--repetitions", type=int, default=3)
@@ -124,8 +124,8 @@ def main() -> None:
     options = parser.parse_args()
     with bench(Tuning(options.workers), USERS, options.seconds) as ready:
         for kind in ("holds", "captures", "refunds"):
-            rounds = [compare(ready, kind) for _ in range(options.repetitions)]
-            rate, cpu = (median(values) for values in zip(*rounds, strict=True))
+            ratios = [compare(ready, kind) for _ in range(options.repetitions)]
+            rate, cpu = (median(values) for values in zip(*ratios, strict=True))
             print(f"{kind}: {rate:.2f} of transfers, {cpu:.2f} of their CPU per request")
         verified = verify.verify(ready.stack)
     print(f"ledger verify: {'clean' if verified.clean else verified.output}")

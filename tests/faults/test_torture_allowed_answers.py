@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from finpay.app import api
+from finpay.app.worker import JOB_CONNECTIONS
 from finpay.errors import ERROR_SPECS, Code
 from finpay.ledger import batcher
 from finpay.webhooks import worker
@@ -108,9 +109,11 @@ def test_batch_answer_is_read_item_by_item() -> None:
 
 
 def test_allowed_connections_are_the_sizes_of_the_pools() -> None:
-    health = notify = heartbeat = listener = 1
+    health = notify = heartbeat = listener = runs = 1
     assert api.READ_POOL_SIZE + batcher.CONNECTIONS + health + notify == cluster.API_CONNECTIONS
-    assert worker.CONNECTIONS + heartbeat + listener == cluster.WORKER_CONNECTIONS
+    jobs = JOB_CONNECTIONS + runs
+    expected = worker.CONNECTIONS + heartbeat + listener + jobs
+    assert expected == cluster.WORKER_CONNECTIONS
 
 
 @pytest.mark.parametrize(

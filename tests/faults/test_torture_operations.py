@@ -170,7 +170,7 @@ def test_clients_act_on_what_was_acknowledged() -> None:
     targets.learn(hold, 0, answer(201, object="hold", id=HOLD, amount=20))
     paid = {"object": "transaction", "type": "transfer", "status": "completed"}
     targets.learn(None, 0, answer(201, id="txn_1", amount=7, receiver_id=NAMES[BOB], **paid))
-    assert {key: [one.amount for one in known] for key, known in targets.of.items()} == {
+    assert {actor: [one.amount for one in known] for actor, known in targets.of.items()} == {
         ("capture", 1): [20], ("void", 1): [20], ("refund", 1): [7],
     }  # fmt: skip
     workload = OperationWorkload(1, accounts, ("a@example.com", "b@example.com"),

@@ -31,11 +31,11 @@ class OperationsLedger(Ledger):
 
     def operate(self, request: Operate) -> str:
         """The outcome, in the order of precedence. Keys are those of transfers too."""
-        position = request.sender, request.key
-        if position in self.operations:
-            known = self.operations[position][0] == request
+        owned_key = request.sender, request.key
+        if owned_key in self.operations:
+            known = self.operations[owned_key][0] == request
             return "duplicate" if known else "idempotency_key_reuse"
-        if position in self.keys:
+        if owned_key in self.keys:
             return "idempotency_key_reuse"
         kinds: dict[Kind, Callable[[Operate], str]] = {
             "hold": self._hold,
@@ -46,7 +46,7 @@ class OperationsLedger(Ledger):
             "cancel": self._cancel,
         }
         outcome = kinds[request.kind](request)
-        self.operations[position] = request, outcome
+        self.operations[owned_key] = request, outcome
         return outcome
 
     def post(self, request: Request) -> str:
@@ -67,10 +67,10 @@ class OperationsLedger(Ledger):
         amount = request.amount or 0
         receiver = self.accounts.get(request.receiver)
         # Only a capture can pass the limit of a balance.
-        receiving, balance = receiver or Account(), receiver.balance if receiver else 0
-        receiving.balance = 0
+        party, balance = receiver or Account(), receiver.balance if receiver else 0
+        party.balance = 0
         outcome = self._decide(Request(request.sender, request.key, request.receiver, amount))
-        receiving.balance = balance
+        party.balance = balance
         if outcome == "completed":
             self._reserve(request.sender, amount)
             self.holds.append(Hold(request.sender, request.receiver, amount))

@@ -50,6 +50,6 @@ async def test_a_canceled_withdrawal_is_given_back_to_the_limit_of_its_day(
     if not is_today:
         await withdrawal_since_yesterday(bank, request.id)
     await bank.post(operation("cancel", alice, target=request.id))
-    repeated = withdrawal(alice, 1)
-    assert await bank.outcome(repeated) == ("completed" if is_today else "limit_exceeded")
+    second = withdrawal(alice, 1)
+    assert await bank.outcome(second) == ("completed" if is_today else "limit_exceeded")
     await bank.close()

@@ -39,6 +39,7 @@ from finpay.webhooks.notifier import CHANNEL
 from finpay.webhooks.status_server import StatusServer
 from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
 
+JOB_CONNECTIONS: Final = 9  # one per background job; the runs of schedules have their own
 VERIFY_POLL_S: Final = 5.0  # how soon a worker notices that no other one verifies the ledger
 SCHEDULES_PAUSE_S: Final = 0.5  # between two checks for schedules that are due
 EXPIRY_PAUSE_S: Final = 1.0  # between two checks for holds and payment requests that have expired
@@ -69,7 +70,7 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
     database = Database(settings.database_url, size=CONNECTIONS, durable=False)
     heartbeat = Database(settings.database_url, size=1)
     make = partial(Database, settings.database_url, session_settings=settings.session_settings)
-    jobs_database = make(size=8)  # one per background job
+    jobs_database = make(size=JOB_CONNECTIONS)
     runs_database = make(size=1, lock_timeout_ms=LOCK_TIMEOUT_MS)
     tracer = tracing.start("finpay-worker")
     worker = Worker(database, heartbeat, settings, instrumentation.components(tracer).sender)
