@@ -1,4 +1,4 @@
-"""What is erased of a person who leaves: e-mail address, name, password, devices, keys, mails, second factor."""
+"""What is erased of a person who leaves: address, name, password, devices, keys, mails, factor."""
 
 from dataclasses import dataclass
 from typing import Final
