@@ -8,6 +8,7 @@ from typing import Any, Final
 from finpay import ids
 from finpay.edge.router import API, Route
 from tests.api.operators import withdrawal
+from tests.api.second_factors import guarded
 from tests.api.test_api_keys import key_of
 from tests.api_process import PASSWORD, Api, User
 
@@ -43,6 +44,10 @@ class World:
         start = (datetime.now(UTC) + timedelta(days=1)).isoformat()
         bodies: dict[str, dict[str, Any]] = {
             "POST /auth/password": {"current_password": PASSWORD, "new_password": PASSWORD},
+            "PATCH /auth/me": {"name": "Owner"},
+            "POST /auth/second_factor": {"password": PASSWORD},
+            "POST /auth/second_factor/confirm": {"code": "wrong"},
+            "POST /auth/second_factor/disable": {"password": PASSWORD, "code": "wrong"},
             "POST /api_keys": {"name": "k", "scopes": ["account:read"], "password": PASSWORD},
             "POST /accounts/close": {"password": PASSWORD},
             "PATCH /accounts": {"limits": {"single": 10**6}},
@@ -66,6 +71,7 @@ class World:
             "POST /operator/accounts/{id}/freeze": reason,
             "POST /operator/accounts/{id}/unfreeze": reason,
             "POST /operator/users/{id}/end_sessions": reason,
+            "POST /operator/users/{id}/reset_second_factor": reason,
             "PATCH /operator/accounts/{id}/limits": {"single": 10**6},
         }  # fmt: skip
         return bodies.get(name)
@@ -75,8 +81,10 @@ def make_world(api: Api, operator: User) -> World:
     """A user who has one of everything, and is a party of it where there are two."""
     owner, other = api.user(10_000), api.user(10_000)
     world = World(api, owner, other)
+    assert owner.post("/auth/second_factor", password=PASSWORD).status == 200
     world.ids = {
         "DELETE /auth/sessions/{id}": owner.get("/auth/sessions").json()["data"][0]["id"],
+        "GET /requests/{id}": owner.get("/accounts").headers["x-request-id"],
         "DELETE /api_keys/{id}": key_of(owner, scopes=["account:read"])["id"],
         "GET /events/{id}": owner.get("/events").json()["data"][0]["id"],
         **_of_money(owner, other),
@@ -149,6 +157,7 @@ def _of_operators(world: World, operator: User) -> dict[str, str]:
     return {
         "GET /operator/users/{id}": owner.user_id,
         "POST /operator/users/{id}/end_sessions": other.user_id,
+        "POST /operator/users/{id}/reset_second_factor": guarded(world.api).user.user_id,
         "GET /operator/accounts/{id}": owner.account_id,
         "GET /operator/accounts/{id}/entries": owner.account_id,
         "GET /operator/accounts/{id}/holds": owner.account_id,

@@ -31,6 +31,11 @@ FROZEN: Final[dict[str, int]] = {
     "POST /auth/password": 422,  # the old password again
     "DELETE /auth/sessions": 204,
     "DELETE /auth/sessions/{id}": 204,
+    "PATCH /auth/me": 200,
+    "POST /auth/second_factor": 200,
+    "POST /auth/second_factor/confirm": 401,  # a wrong code
+    "POST /auth/second_factor/disable": 422,  # it is off
+    "POST /auth/email/verification": 202,
     "POST /api_keys": 201,
     "DELETE /api_keys/{id}": 204,
     "PATCH /accounts": 200,
