@@ -21,7 +21,7 @@ PATHS: Final = {
     "/api/v1/auth/refresh": {"post"},
     "/api/v1/auth/logout": {"post"},
     "/api/v1/auth/password": {"post"},
-    "/api/v1/auth/me": {"get"},
+    "/api/v1/auth/me": {"get", "patch"},
     "/api/v1/accounts": {"get", "patch"},
     "/api/v1/accounts/entries": {"get"},
     "/api/v1/transactions": {"get", "post"},

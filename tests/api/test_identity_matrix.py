@@ -147,7 +147,8 @@ def ask(api: Api, route: Route, token: str | None, body: dict[str, Any] | None) 
 
 def test_every_route_of_these_has_a_row() -> None:
     parts = ("second_factor", "/email/", "/password/")
-    assert set(ROWS) == set(CASES) == {name for name in ROUTE if any(p in name for p in parts)}
+    of_users = [name for name in ROUTE if "/operator/" not in name]
+    assert set(ROWS) == set(CASES) == {name for name in of_users if any(p in name for p in parts)}
 
 
 @pytest.mark.contract("1.6.1", "1.6.9", "12.7.1", "12.6.1")
