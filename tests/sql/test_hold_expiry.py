@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import pytest
 from finpay.ledger import holds
 from finpay.ledger.outcome import Outcome
 from finpay.outbox import events
-from tests.sql.hold_fixtures import end_holds, hold_since_yesterday
+from tests.sql.hold_fixtures import end_holds, hold_many, hold_since_yesterday
 from tests.sql.ledger_fixtures import Bank, Holder, capture, transfer, void
 
 
@@ -138,3 +139,21 @@ async def _events(bank: Bank, holder: Holder) -> list[Any]:
     filters = events.Filters(types=["hold.expired"])
     found = await events.list_after(bank.app, holder.account_id, filters, after=0, limit=1_000)
     return [json.loads(events.encode_event(event)) for event in found]
+
+
+async def test_an_account_with_many_rows_is_locked_alone_and_for_few_of_them(
+    fresh_database: Callable[[], str],
+) -> None:
+    """Its payments wait for a commit of 100 rows at most."""
+    bank = Bank(fresh_database())
+    receiver = await bank.open()
+    await hold_many(bank, receiver, senders=3, of_each=60)
+    mine = "account_id = $1 AND status = 'expired'"
+    all_of_it = "receiver_id = $1 AND status = 'expired'"
+    for expected, own, rows in ((100, 100, 100), (260, 180, 360), (0, 180, 360)):
+        done = await bank.app.fetch_one("SELECT expired FROM ledger.expire_holds(500)")
+        assert done is not None
+        assert done["expired"] == expected
+        assert await bank.count("ledger.holds", mine, receiver.account_id) == own
+        assert await bank.count("ledger.holds", all_of_it, receiver.account_id) == rows
+    await bank.close()
