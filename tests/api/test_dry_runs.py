@@ -8,6 +8,7 @@ from finpay import ids
 from tests.api.assertions import UNKNOWN_ACCOUNT, invalid, problem, transaction
 from tests.api.conftest import Strict
 from tests.api.rate_limit_headers import left_of
+from tests.api.test_api_keys import key_of
 from tests.api.test_holds import account, make_hold, post
 from tests.api_process import Api, User
 
@@ -172,3 +173,16 @@ def test_an_email_is_counted_as_an_account_id_is(api: Api) -> None:
         assert result(answer)[0] == "receiver_not_found"
     answer = ask(alice, "/transactions", receiver_email="unknown@example.org", amount=1)
     problem(answer, 429, "rate_limited")
+
+
+@pytest.mark.contract("1.6.9", "7.5.1")
+def test_a_key_needs_the_scope_of_transfers_whatever_it_tries(api: Api) -> None:
+    alice, bob = api.user(100), api.user()
+    body = {"receiver_id": bob.account_id, "amount": 1}
+    for scope, status in (("transactions:write", 200), ("holds:write", 403)):
+        secret = key_of(alice, scopes=[scope])["secret"]
+        client = api.client(access_token=secret)
+        answer = client.request("POST", "/api/v1/holds?dry_run=true", json=body)
+        assert answer.status == status, answer.body
+        if status == 403:
+            assert problem(answer, 403, "insufficient_scope")["scope"] == "transactions:write"

@@ -15,6 +15,7 @@ from finpay.identity import api_keys
 from finpay.identity.access_tokens import Principal
 from finpay.identity.errors import unauthenticated
 
+DRY_RUN_SCOPE: Final = "transactions:write"  # whatever is tried
 _UNKNOWN_KEY: Final = "The API key is unknown or was deleted. Create one at POST /api_keys."
 
 
@@ -54,22 +55,23 @@ class Authenticator:
 
 
 def authorise(
-    principal: Principal, route: Route, *, second_factor: bool = False
+    principal: Principal, route: Route, *, second_factor: bool = False, dry_run: bool = False
 ) -> FinPayError | None:
     """Why this caller may not use this route: an API key lacks a scope or is no session, a user
     lacks a role or, where `second_factor` is needed for one, that."""
     if principal.scopes is None:
         return _role_refusal(principal, route, second_factor=second_factor)
-    if route.scope == "any" or route.scope in principal.scopes:
+    scope = DRY_RUN_SCOPE if dry_run else route.scope
+    if scope == "any" or scope in principal.scopes:
         return None
-    if route.scope is None:
+    if scope is None:
         return FinPayError(
             Code.FORBIDDEN, "An API key can't be used here. Log in, and use the access token."
         )
     return FinPayError(
         Code.INSUFFICIENT_SCOPE,
-        f"The API key lacks the scope {route.scope}.",
-        extensions={"scope": route.scope},
+        f"The API key lacks the scope {scope}.",
+        extensions={"scope": scope},
     )
 
 

@@ -143,7 +143,8 @@ class Pipeline:
         record.principal = principal
         max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
         parsed = await parse(request, route, principal.account_id, max_transfers, path_id)
-        refusal = authorise(principal, route, second_factor=self._second_factor)
+        dry_run = bool(parsed.parameters.get("dry_run"))
+        refusal = authorise(principal, route, second_factor=self._second_factor, dry_run=dry_run)
         if refusal is not None:
             parsed = ParsedRequest(error=refusal)
         admission = self._admission(principal, route, parsed)
