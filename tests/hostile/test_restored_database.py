@@ -10,7 +10,7 @@ from redis import Redis
 from finpay import settings
 from finpay.dev.postgres import Cluster
 from finpay.doctor.redis import check
-from finpay.gate import known_database
+from finpay.gate import redis_keys
 from finpay.gate.known_database import DatabaseState
 from finpay.settings import Settings
 from tests.api_process import PASSWORD, Api, User, running_api
@@ -94,7 +94,7 @@ async def test_keys_of_other_data_are_deleted(
             assert await gate.adopt_database(after)
         assert redis.exists("fp:0", "fp:2499") == (2 if kept else 0)
         assert redis.exists("other") == 1
-        stored = redis.hgetall(known_database.KEY)
+        stored = redis.hgetall(redis_keys.DATABASE)
         assert stored == {
             b"history": after.history.encode(),
             b"position": str(after.position).encode(),
@@ -111,7 +111,7 @@ async def test_a_position_is_recorded_for_the_same_data_alone(
             await gate.adopt_database(NOW)
             for state, stored in ((LATER, b"2000"), (NOW, b"2000"), (OTHER, b"2000")):
                 await gate.record_position(state)
-                assert redis.hget(known_database.KEY, "position") == stored
+                assert redis.hget(redis_keys.DATABASE, "position") == stored
 
 
 @pytest.mark.fault("M4")
@@ -122,7 +122,7 @@ async def test_the_doctor_finds_keys_of_other_data(
     read = settings.read({"DATABASE_URL": database_url, "REDIS_URL": url})
     assert await doctor_state(read) == "ok"
     with Redis.from_url(url) as redis:
-        redis.hset(known_database.KEY, mapping={"history": "another", "position": 1})
+        redis.hset(redis_keys.DATABASE, mapping={"history": "another", "position": 1})
     assert await doctor_state(read) == "warning"
 
 

@@ -11,12 +11,13 @@ from typing import Any, Final, Protocol, TypeVar
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from finpay.gate.redis_keys import DATABASE, PROBE
 from finpay.telemetry import logs
 
-KEY: Final = "fp:database"
 KEYS_PER_SCAN: Final = 1_000  # deleted in a millisecond or two
 
 _LOG: Final = logs.get()
+_OF_NO_DATA: Final = (DATABASE.encode(), PROBE.encode())
 _Result = TypeVar("_Result")
 
 # Whether Redis knows this data, as it is now or as it was. If so, its position is stored.
@@ -69,7 +70,7 @@ async def adopt(redis: Runner, state: DatabaseState) -> None:
 
 async def read(redis: Redis) -> DatabaseState | None:
     """The data that the keys belong to; None: not known."""
-    history, position = await redis.hmget(KEY, ["history", "position"])
+    history, position = await redis.hmget(DATABASE, ["history", "position"])
     if history is None or position is None:
         return None
     text = history.decode() if isinstance(history, bytes) else history
@@ -87,15 +88,16 @@ async def _delete_all(redis: Runner) -> int:
 
 
 async def _record(state: DatabaseState, redis: Redis) -> Any:
-    return await redis.eval(_RECORD, 1, KEY, state.history, str(state.position))
+    return await redis.eval(_RECORD, 1, DATABASE, state.history, str(state.position))
 
 
 async def _store(state: DatabaseState, redis: Redis) -> None:
-    await redis.hset(KEY, mapping={"history": state.history, "position": state.position})
+    await redis.hset(DATABASE, mapping={"history": state.history, "position": state.position})
 
 
 async def _scan(cursor: int, redis: Redis) -> tuple[int, list[Any]]:
-    return await redis.scan(cursor, match="fp:*", count=KEYS_PER_SCAN)
+    cursor, keys = await redis.scan(cursor, match="fp:*", count=KEYS_PER_SCAN)
+    return cursor, [key for key in keys if key not in _OF_NO_DATA]
 
 
 async def _unlink(keys: list[Any], redis: Redis) -> int:

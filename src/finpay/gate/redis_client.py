@@ -29,6 +29,7 @@ from redis.exceptions import (
 )
 
 from finpay.concurrency.micro_batcher import MicroBatcher
+from finpay.gate import redis_keys
 from finpay.gate.circuit_breaker import CircuitBreaker
 from finpay.telemetry import logs, metrics
 
@@ -41,7 +42,6 @@ MAX_QUEUED_CALLS: Final = 10_000  # more than one process admits requests
 MAX_CONNECTIONS: Final = 16
 MAX_DEFERRED: Final = 10_000  # tombstones to write when Redis is back; each expires with its token
 
-_PROBE_KEY: Final = "fp:probe"
 _PROBE_KEY_TTL_MS: Final = 1_000
 # Errors of a server that is reachable but unusable until a probe can write.
 _UNAVAILABLE: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, ClusterDownError)
@@ -216,7 +216,7 @@ class RedisClient:
         return True
 
     async def _write_probe_key(self) -> None:
-        await self._redis.set(_PROBE_KEY, "1", px=_PROBE_KEY_TTL_MS)
+        await self._redis.set(redis_keys.PROBE, "1", px=_PROBE_KEY_TTL_MS)
 
     async def _write_deferred(self) -> None:
         while self._deferred:  # more may be added meanwhile

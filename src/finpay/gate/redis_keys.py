@@ -6,6 +6,8 @@ Keys of one user carry the hash tag `{user}`, so that the script of one request 
 import hashlib
 from typing import Final
 
+DATABASE: Final = "fp:database"  # which data the others belong to: known_database.py
+PROBE: Final = "fp:probe"
 SESSION_MARKER_TTL_MS: Final = 60_000  # bounds how late a revoked session is noticed without Redis
 CLAIM_TTL_MS: Final = 10_000  # after a crash a key stays "in progress" no longer than this
 WRITE_MARKER_TTL_MS: Final = 30_000  # no statement can commit later than this after its API exited
