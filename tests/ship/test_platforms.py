@@ -78,7 +78,7 @@ def test_one_url_with_tls_migrates_and_serves(
     assert done.returncode == 0, done.stderr
     assert "up to date" in _migrate(url).stdout, "and again"
     redis_url = f"rediss://default:@localhost:{redis_tls}/0?ssl_ca_certs={certificate.authority}"
-    api = serve(DATABASE_URL=url, REDIS_URL=redis_url)
+    api = serve(DATABASE_URL=url, REDIS_URL=redis_url, FINPAY_DATABASE_OPERATOR_URL="")
     ready = httpx.get(f"{api.url}/readyz", trust_env=False)
     assert ready.json()["status"] == "ok", "ok and not warn: Redis is reached over TLS too"
 

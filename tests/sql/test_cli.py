@@ -85,7 +85,7 @@ def test_verify_prints_each_check(finpay: Finpay) -> None:
     lines = finpay("ledger", "verify").out.splitlines()
     assert lines[-1] == "24 of 24 checks hold."
     assert lines[0] == "ok      totals"
-    assert len(lines) == 23
+    assert len(lines) == 25
 
 
 @pytest.mark.contract("2.4.2")

@@ -102,8 +102,8 @@ def test_a_transaction_is_refunded_and_a_hold_voided(finpay: Finpay) -> None:
     paid, hold = made(finpay, "transfer"), made(finpay, "hold")
     part = ("transaction", "refund", paid, "--amount", "400", "--description", "Sent twice")
     said = finpay(*part).out
-    assert "amount          ZAR 4.00\n" in said
-    assert "description     Sent twice\n" in said
+    assert "amount           ZAR 4.00\n" in said
+    assert "description      Sent twice\n" in said
     too_much = finpay("transaction", "refund", paid, "--amount", "601", code=1)
     assert too_much.err == (
         "finpay: The amount is more than what is left. Nothing was done. left: 600.\n"
