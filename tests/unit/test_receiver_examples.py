@@ -1,6 +1,7 @@
 """The receivers of examples/: signed requests over real HTTP."""
 
 import json
+import logging
 import runpy
 import socket
 import threading
@@ -26,6 +27,7 @@ EVENT: Final = {"id": "evt_1", "type": "account.updated", "data": {"object": {"i
 def _served(name: str, app: Any) -> Iterator[str]:
     """The URL of the app on a free port, served as its docstring says."""
     if name == "flask":
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # its lines outlive the test
         flask_server = make_server("127.0.0.1", 0, app)
         thread = threading.Thread(target=flask_server.serve_forever)
         thread.start()
