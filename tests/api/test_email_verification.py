@@ -11,7 +11,7 @@ from tests.api.second_factors import post as post_anonymously
 from tests.api.test_password_reset import TOKEN as RESET_TOKEN
 from tests.api.test_password_reset import give_token as give_reset_token
 from tests.api.test_password_reset import reset
-from tests.api_process import Api, User, running_api
+from tests.api_process import PASSWORD, Api, User, running_api
 
 TOKEN: Final = "v" * 43
 SMTP: Final = {
@@ -226,3 +226,20 @@ class TestRequired:
 
     def test_without_the_setting_an_unverified_user_sends(self, mailing_api: Api) -> None:
         assert mailing_api.user(1).send(mailing_api.user(), 1, "free").status == 201
+
+
+@pytest.mark.contract("12.5.4")
+def test_where_mails_are_sent_the_address_of_a_closed_account_is_free_at_once(
+    mailing_api: Api,
+) -> None:
+    """A new user of it is found by it only once the address is verified."""
+    person, payer = mailing_api.user(), mailing_api.user(100)
+    give_token(mailing_api, person)
+    assert verify(mailing_api).status == 204
+    assert person.post("/accounts/close", password=PASSWORD).status == 204
+    body = {"email": person.email, "password": PASSWORD}
+    made = post_anonymously(mailing_api, "/auth/register", body)
+    assert made.status == 201, made.body
+    assert made.json()["user"]["email_verified"] is False
+    paid = payer.post("/transactions", "to-closed", receiver_email=person.email, amount=1)
+    problem(paid, 404, "receiver_not_found")

@@ -11,6 +11,7 @@ from finpay.ledger import closing
 from tests.api.assertions import problem
 from tests.api.matrix import make_world, pending_approval
 from tests.api.operators import operator, withdrawal
+from tests.api.second_factors import guarded, wrong_code
 from tests.api.test_api_keys import key_of
 from tests.api_process import PASSWORD, Api, User
 
@@ -242,3 +243,17 @@ def test_a_long_history_is_exported_in_pages(api: Api) -> None:
     versions = [entry["version"] for entry in body["entries"]]
     assert versions == list(range(251, 0, -1))
     assert len({each["id"] for each in body["transactions"]}) == 251
+
+
+@pytest.mark.contract("12.5.1", "12.5.2")
+def test_closing_needs_the_code_of_a_second_factor_and_erases_it(api: Api) -> None:
+    person = guarded(api)
+    user = person.user
+    problem(close(user), 401, "second_factor_required")
+    wrong = user.post("/accounts/close", password=PASSWORD, code=wrong_code(person.secret))
+    problem(wrong, 401, "second_factor_invalid")
+    assert user.post("/accounts/close", password=PASSWORD, code=person.code()).status == 204
+    for table in ("identity.second_factors", "identity.recovery_codes", "mail.messages"):
+        rows = api.sql(f"SELECT count(*) AS n FROM {table} WHERE user_id = $1", user.uuid)
+        assert rows[0]["n"] == 0, table
+    api.verify()
