@@ -1,5 +1,6 @@
 """Leaving: the account is closed, the person erased, and the ledger still proves itself."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Final
 
@@ -256,4 +257,34 @@ def test_closing_needs_the_code_of_a_second_factor_and_erases_it(api: Api) -> No
     for table in ("identity.second_factors", "identity.recovery_codes", "mail.messages"):
         rows = api.sql(f"SELECT count(*) AS n FROM {table} WHERE user_id = $1", user.uuid)
         assert rows[0]["n"] == 0, table
+    api.verify()
+
+
+@pytest.mark.contract("12.5.1")
+def test_what_waits_while_an_account_closes_leaves_nothing_behind(api: Api) -> None:
+    """Keys, names and secrets that are asked for in the same moment, and further closings."""
+    for _ in range(4):
+        user = api.user()
+        calls: list[tuple[str, str, dict[str, object]]] = [
+            ("POST", "/accounts/close", {"password": PASSWORD}),
+            ("POST", "/api_keys", {"name": "k", "scopes": ["account:read"], "password": PASSWORD}),
+            ("PATCH", "/auth/me", {"name": "Later"}),
+            ("POST", "/auth/second_factor", {"password": PASSWORD}),
+            ("POST", "/auth/password", {"current_password": PASSWORD, "new_password": "n" * 20}),
+        ] * 3
+        with ThreadPoolExecutor(len(calls)) as threads:
+            sent = [
+                threads.submit(user.client.request, method, f"/api/v1{path}", json=body)
+                for method, path, body in calls
+            ]
+        statuses = [each.result().status for each in sent]
+        assert max(statuses) < 500, statuses
+        if close(user).status == 204 or 204 in statuses[::5]:
+            (row,) = api.sql(
+                "SELECT name, (SELECT count(*) FROM identity.api_keys k WHERE k.user_id = u.id"
+                " AND k.revoked_at IS NULL) AS keys, (SELECT count(*) FROM identity.second_factors"
+                " f WHERE f.user_id = u.id) AS factors FROM identity.users u WHERE id = $1",
+                user.uuid,
+            )
+            assert tuple(row) == (None, 0, 0)
     api.verify()

@@ -243,3 +243,9 @@ def test_overview_and_integrity(api: Api, reader: User, serve: Callable[..., Api
 def test_what_is_not_there_is_404(reader: User, path: str, prefix: Any) -> None:
     for target in (ids.encode(prefix, ids.new_uuid()), "x", ids.encode("ses", ids.new_uuid())):
         problem(reader.get(f"/operator{path.format(target)}"), 404, "not_found")
+
+
+@pytest.mark.contract("12.3.4")
+def test_the_audit_log_of_a_time_before_all_rows_is_empty(boss: User) -> None:
+    page = boss.get("/operator/audit", created_to="0001-01-01T00:00:00Z").json()
+    assert (page["data"], page["has_more"]) == ([], False)

@@ -136,7 +136,8 @@ class ApiKeys:
         secret, key_id = new_secret(), ids.new_uuid()
         detail = {"scopes": spec.scopes, "allowed_cidrs": spec.allowed_cidrs}
         async with self._database.transaction() as transaction:
-            await transaction.execute(_SQL.lock_user, user_id)
+            if await transaction.fetch_one(_SQL.lock_user, user_id) is None:
+                raise unauthenticated("The account was closed.")
             row = await transaction.fetch_one(
                 _SQL.insert_api_key,
                 key_id,

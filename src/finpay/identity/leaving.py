@@ -6,6 +6,7 @@ from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Database, Executor
+from finpay.identity.errors import unauthenticated
 
 _SQL: Final = queries.load("finpay.identity", "leaving.sql")
 
@@ -21,7 +22,8 @@ class Ended:
 async def erase(transaction: Executor, user_id: UUID) -> Ended:
     """In the caller's transaction, which then closes the account. The row stays under its id."""
     user = await transaction.fetch_one(_SQL.lock_user, user_id)
-    assert user is not None, "the account of a user that exists is closed"  # noqa: S101
+    if user is None:
+        raise unauthenticated("The account was closed.")
     await transaction.execute(_SQL.insert_closed_email, user["email"])
     sessions = await transaction.fetch(_SQL.end_sessions, user_id)
     await transaction.execute(_SQL.delete_refresh_tokens, user_id)

@@ -1,7 +1,8 @@
 -- Named queries of finpay.identity.leaving.
 
 -- name: lock_user
-SELECT email FROM identity.users WHERE id = $1 FOR NO KEY UPDATE
+-- No row: another request of the user was faster.
+SELECT email FROM identity.users WHERE id = $1 AND password_hash <> 'closed' FOR NO KEY UPDATE
 
 -- name: end_sessions
 -- All of the user, and what ended ones say about devices. `was_active`: Redis may know it.

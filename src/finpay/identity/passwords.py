@@ -17,7 +17,7 @@ from threading import Semaphore
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher, Type
-from argon2.exceptions import VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from finpay.errors import overloaded
 
@@ -100,7 +100,7 @@ class Hasher:
     def _matches(self, password_hash: str, password: str) -> bool:
         try:
             return self._argon2.verify(password_hash, _bytes(password))
-        except VerifyMismatchError:
+        except (VerifyMismatchError, InvalidHashError):  # that of a user who left is none
             return False
 
 

@@ -4,11 +4,16 @@
 -- Lock order: the user, then the factor or the challenge.
 
 -- name: lock_user
-SELECT password_hash, second_factor FROM identity.users WHERE id = $1 FOR NO KEY UPDATE
+-- No row: the user has left.
+SELECT password_hash, second_factor FROM identity.users
+WHERE id = $1 AND password_hash <> 'closed' FOR NO KEY UPDATE
 
 -- name: insert_second_factor
--- Replaces a secret of which no code was shown. No row: the second factor is on.
-INSERT INTO identity.second_factors AS f (user_id, secret) VALUES ($1, $2)
+-- Replaces a secret of which no code was shown. No row: the second factor is on, or the user left.
+WITH present AS (
+    SELECT id FROM identity.users WHERE id = $1 AND password_hash <> 'closed' FOR NO KEY UPDATE
+)
+INSERT INTO identity.second_factors AS f (user_id, secret) SELECT id, $2 FROM present
 ON CONFLICT (user_id) DO UPDATE SET secret = excluded.secret, created_at = clock_timestamp()
 WHERE f.confirmed_at IS NULL RETURNING user_id
 

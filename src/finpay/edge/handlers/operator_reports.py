@@ -18,6 +18,7 @@ from finpay.operators import audit, overview, reconciliation, resources
 CSV: Final = b"text/csv; charset=utf-8; header=present"
 FILES: Final = {"text/csv": "RFC 4180 in UTF-8, oldest first, amounts in major units."}
 
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)  # earlier than every row
 _CLOCK_SLACK: Final = timedelta(minutes=1)  # of the database against this host
 _MEDIA_TYPES: Final = {"application/json": "json", "text/csv": "csv"}
 
@@ -47,7 +48,7 @@ def _audit_filters(parameters: dict[str, Any], now: datetime) -> audit.Filters:
     created_to = parameters.pop("created_to", None)
     created_from = parameters.pop("created_from", None)
     if created_from is None:
-        created_from = (created_to or now) - audit.DEFAULT_RANGE
+        created_from = max(created_to or now, _FIRST) - audit.DEFAULT_RANGE
     if (created_to or now) - created_from > audit.MAX_RANGE:
         raise invalid_parameter("created_from", "The range is at most 31 days.")
     return audit.Filters(created_from, created_to or now + _CLOCK_SLACK, **parameters)
