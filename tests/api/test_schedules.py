@@ -95,6 +95,8 @@ def test_the_receiver_is_resolved_when_it_is_created(api: Api, alice: User, bob:
         {"every": {"unit": "day", "count": 366}},
         {"every": {"unit": "day"}},
         {"timezone": "Africa/Nowhere"},
+        {"timezone": "localtime"},
+        {"timezone": "Factory"},
         {"timezone": "+02:00"},
         {"until": ahead(minutes=1)},
         {"until": ahead(days=90), "occurrences": 2},

@@ -10,6 +10,7 @@ from tests.hostile.exchange import HOST, RawConnection, connected, head, transfe
 
 MIB: Final = 2**20
 LARGE: Final = f"Content-Length: {4 * MIB}"
+LOGIN_ROUTE: Final = "POST /api/v1/auth/login HTTP/1.1"
 LOGIN: Final = "POST /api/v1/auth/nothing HTTP/1.1"
 PAUSE_S: Final = 0.3  # in which the server answers, and would close
 
@@ -48,6 +49,24 @@ def test_connection_of_a_client_that_sends_for_ever_is_closed(api: Api, alice: U
         connection.send(start)
         with pytest.raises(OSError, match=r"reset|Broken pipe"):
             send_for(connection, 20.0)
+
+
+@pytest.mark.fault("H1")
+@pytest.mark.parametrize("framing", [b"2\r\n{}\r\n0\r\nX-A: ", b"2\r\n{}\r\n0\r\n", b"2;"])
+def test_trailers_and_extensions_of_chunks_are_bounded(api: Api, framing: bytes) -> None:
+    """A trailer without end, trailers without end, an extension without end."""
+    line = b"a:\r\n" if framing.endswith(b"0\r\n") else b"aaaa"
+    start = head(LOGIN_ROUTE, HOST, "Content-Type: application/json", "Transfer-Encoding: chunked")
+    with connected(api.url) as connection:
+        connection.send(start + framing)
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            send_many(connection, line * (MIB // 16))
+
+
+def send_many(connection: RawConnection, part: bytes) -> None:
+    for _ in range(40):
+        connection.send(part)
+        time.sleep(PAUSE_S / 4)
 
 
 def send_for(connection: RawConnection, seconds: float) -> None:

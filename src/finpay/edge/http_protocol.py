@@ -17,6 +17,8 @@ from finpay.telemetry import logs
 REQUEST_TIMEOUT_S: Final = 15.0  # from the first byte to the last: 64 KiB at 4 KiB/s (slowloris)
 CHECK_TIMEOUTS_S: Final = 5.0  # one timer per connection instead of one per request
 MIN_DRAINED_BYTES: Final = 8 * 1024  # of a response between two checks (slow readers)
+MAX_FRAMING_BYTES: Final = 512 * 1024  # sizes and extensions of chunks, and trailers …
+FRAMING_PER_BODY_BYTE: Final = 8  # … in addition to those of a body in chunks of one byte
 MAX_PIPELINED: Final = 64  # unanswered requests of one connection; the base class has no bound
 
 
@@ -28,6 +30,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser: Any = RequestParser(self)
         self._in_head = False
         self._head_bytes = 0
+        self._in_body = False
+        self._body_bytes = 0
+        self._received_bytes = 0  # behind the head
         self._unanswered = 0  # requests whose head was read
         self._malformed = False
         self._since_s = self.loop.time()  # of the head that is read, or else of the last response
@@ -51,10 +56,17 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Bounds an unfinished head: the parser keeps a field however long it is."""
+        """Bounds an unfinished head, and what frames a body: the parser keeps fields and trailers
+        however long they are."""
         if self._buffered.is_closing():
             return
+        was_in_body = self._in_body
         super().data_received(data)
+        if was_in_body and self._in_body:
+            self._received_bytes += len(data)
+            framing = self._received_bytes - FRAMING_PER_BODY_BYTE * self._body_bytes
+            if framing > MAX_FRAMING_BYTES:
+                self.send_400_response("the chunks or trailers of the body are too long")
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -89,10 +101,17 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()  # raises for a target that is no URL
         self._unanswered += 1
         self.headers = []
+        self._in_body = True
+        self._body_bytes = self._received_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Not at the head of a request with Upgrade: its body follows, see RequestParser."""
         if not self.parser.is_upgrade:
+            self._in_body = False
             super().on_message_complete()
 
     def on_response_complete(self) -> None:

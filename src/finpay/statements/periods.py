@@ -3,15 +3,15 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
+
+from finpay.ledger.schedules import timezones
 
 MAX_DAYS: Final = 366
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TICK: Final = timedelta(microseconds=1)  # times of entries have microseconds
-_NEITHER_NAMES: Final = frozenset({"localtime", "posixrules", "Factory"})  # files of some systems
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def parse_date(text: str) -> date:
 
 def parse_zone(text: str) -> ZoneInfo:
     """A time zone of IANA. ValueError for anything else."""
-    if text not in _zones():
+    if text not in timezones():
         raise ValueError("Expected a time zone of IANA such as Africa/Johannesburg.")
     return ZoneInfo(text)
 
@@ -65,9 +65,3 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
     it is the moment of the change. Where midnight occurs twice, it is the first one.
     """
     return datetime.combine(day, time(), zone).astimezone(UTC)
-
-
-@cache
-def _zones() -> frozenset[str]:
-    """Reading them takes a tenth of a second, so it is done once."""
-    return frozenset(available_timezones() - _NEITHER_NAMES)
