@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from finpay.ledger.batcher import Batcher
+from finpay.telemetry.metrics import MONEY_MOVED
 from tests.sql.ledger_fixtures import (
     REFUSALS,
     REPLY,
@@ -29,6 +30,7 @@ async def batcher(bank: Bank) -> AsyncIterator[Batcher]:
 
 @pytest.fixture(autouse=True)
 def _nothing_else(bank: Bank) -> Iterator[None]:
+    MONEY_MOVED.clear()  # a float is exact up to 2**53, and other tests move as much
     before = _moved("XXX")
     yield
     assert _moved("XXX") == before, "what a client wrote is no currency"

@@ -121,6 +121,13 @@ class TestReading:
         assert refusal(content)[0] in {Code.MALFORMED_JSON, Code.VALIDATION_FAILED}
 
 
+def test_object_of_too_many_members_is_422() -> None:
+    members = {f"k{n}": "" for n in range(json_body.MAX_MEMBERS)}
+    assert json_body.decode(json.dumps(members).encode(), MAX_VALUES) == members
+    code, _ = refusal(json.dumps(members | {"another": ""}).encode())
+    assert code is Code.VALIDATION_FAILED
+
+
 class TestPointer:
     @pytest.mark.parametrize(
         ("content", "pointer"),

@@ -27,7 +27,7 @@ RETURNING id, prefix, name, scopes, allowed_cidrs::text[], last_used_at, expires
 -- name: lock_user
 -- Of two requests that create a key at once, the second counts the key of the first. No row: the
 -- user has left.
-SELECT id FROM identity.users WHERE id = $1 AND password_hash <> 'closed' FOR NO KEY UPDATE
+SELECT id FROM identity.users WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
 
 -- name: list_api_keys
 -- Newest first, expired ones too. $2: the id before which the page begins, null for the first.

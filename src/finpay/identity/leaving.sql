@@ -2,7 +2,7 @@
 
 -- name: lock_user
 -- No row: another request of the user was faster.
-SELECT email FROM identity.users WHERE id = $1 AND password_hash <> 'closed' FOR NO KEY UPDATE
+SELECT email FROM identity.users WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
 
 -- name: end_sessions
 -- All of the user, and what ended ones say about devices. `was_active`: Redis may know it.
@@ -45,9 +45,9 @@ WITH messages AS (
 DELETE FROM identity.second_factors WHERE user_id = $1
 
 -- name: update_user
--- No user has this address, and no password has this hash.
+-- No user has this address. Without a hash of a password the user is one who left.
 UPDATE identity.users
-SET email = id || '@closed.invalid', name = NULL, password_hash = 'closed', second_factor = false
+SET email = id || '@closed.invalid', name = NULL, password_hash = NULL, second_factor = false
 WHERE id = $1
 
 -- name: delete_free_emails

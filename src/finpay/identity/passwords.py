@@ -17,7 +17,7 @@ from threading import Semaphore
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher, Type
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import VerifyMismatchError
 
 from finpay.errors import overloaded
 
@@ -72,8 +72,8 @@ class Hasher:
     async def verify(self, password_hash: str | None, password: str) -> Verified:
         """Whether `password` has this hash.
 
-        Without a hash (an unknown user) the answer is no, after the same work. A password longer
-        than MAX_LENGTH is always wrong.
+        Without a hash (an unknown user, or one who left) the answer is no, after the same work.
+        A password longer than MAX_LENGTH is always wrong.
         """
         return await self._run(self._verify, password_hash, password)
 
@@ -100,7 +100,7 @@ class Hasher:
     def _matches(self, password_hash: str, password: str) -> bool:
         try:
             return self._argon2.verify(password_hash, _bytes(password))
-        except (VerifyMismatchError, InvalidHashError):  # that of a user who left is none
+        except VerifyMismatchError:
             return False
 
 

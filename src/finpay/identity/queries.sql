@@ -12,7 +12,7 @@ FROM identity.users WHERE id = $1
 
 -- name: update_user
 -- The audit row has no name: it is a person's, and audit rows are kept for ever.
-UPDATE identity.users SET name = $2 WHERE id = $1 AND password_hash <> 'closed'
+UPDATE identity.users SET name = $2 WHERE id = $1 AND password_hash IS NOT NULL
 RETURNING id, email, name, email_verified_at IS NOT NULL AS email_verified, created_at,
           audit.record($1, 'user.updated', $1, $3, $4)
 

@@ -6,12 +6,12 @@
 -- name: lock_user
 -- No row: the user has left.
 SELECT password_hash, second_factor FROM identity.users
-WHERE id = $1 AND password_hash <> 'closed' FOR NO KEY UPDATE
+WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
 
 -- name: insert_second_factor
 -- Replaces a secret of which no code was shown. No row: the second factor is on, or the user left.
 WITH present AS (
-    SELECT id FROM identity.users WHERE id = $1 AND password_hash <> 'closed' FOR NO KEY UPDATE
+    SELECT id FROM identity.users WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
 )
 INSERT INTO identity.second_factors AS f (user_id, secret) SELECT id, $2 FROM present
 ON CONFLICT (user_id) DO UPDATE SET secret = excluded.secret, created_at = clock_timestamp()

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 from msgspec import Struct
@@ -67,8 +67,11 @@ class PdfMaker:
     ) -> bytes:
         """The document. 503 while another one is made, or after TIMEOUT_S."""
         with self._only_one() as lock:
-            job = msgspec.json.encode(await _job(bounds, period, pages, made_at))
-            return await self._run(job, lock)
+            job = await _job(bounds, period, pages, made_at)
+            with tempfile.TemporaryFile() as file:
+                file.write(msgspec.json.encode(job))
+                file.seek(0)
+                return await self._run(file, lock)
 
     @contextmanager
     def _only_one(self) -> Iterator[int]:
@@ -83,11 +86,14 @@ class PdfMaker:
                 ) from None
             yield file.fileno()
 
-    async def _run(self, job: bytes, lock: int) -> bytes:
-        """The process inherits the lock, so that it is held even if this process is killed."""
+    async def _run(self, job: BinaryIO, lock: int) -> bytes:
+        """The process inherits the lock, so that it is held even if this process is killed.
+
+        It reads the job from a file: a pipe would break if the process ended before it was read.
+        """
         process = await asyncio.create_subprocess_exec(
             *self._command,
-            stdin=asyncio.subprocess.PIPE,
+            stdin=job,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
@@ -95,7 +101,7 @@ class PdfMaker:
         )
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                document, said = await process.communicate(job)
+                document, said = await process.communicate()
         except TimeoutError:
             _LOG.error("statement_pdf_failed", reason="timeout")
             raise unavailable("The PDF took too long. Try again, or ask for csv.") from None

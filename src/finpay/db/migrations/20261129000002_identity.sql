@@ -9,7 +9,7 @@ CREATE TABLE identity.users (
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     email         text        NOT NULL,
     name          text,
-    password_hash text        NOT NULL,   -- argon2id, with its parameters and salt
+    password_hash text,                  -- argon2id, with its parameters and salt; NULL: closed
     role          text        NOT NULL DEFAULT 'user',   -- finpay_app may not write it
     email_verified_at timestamptz,   -- the user read a mail to the address
     second_factor boolean   NOT NULL DEFAULT false,   -- a login needs a code

@@ -1,8 +1,8 @@
 """Strict JSON: bytes → value → a checked schema. Time grows with the length of the body.
 
 Stricter than JSON asks for, because it is about money: a duplicate member, a NaN, a BOM, broken
-UTF-8 or too many values is 400; a float where an integer belongs, a NUL or a lone surrogate in any
-text is 422.
+UTF-8 or too many values is 400; a float where an integer belongs, an object of more than
+MAX_MEMBERS, a NUL or a lone surrogate in any text is 422.
 """
 
 import json
@@ -15,6 +15,7 @@ import msgspec
 from finpay.errors import Code, FinPayError, validation_failed
 
 MAX_DEPTH: Final = 32  # far above every schema
+MAX_MEMBERS: Final = 1_000  # of one object: far above every schema, and metadata has 50
 MAX_INTEGER_DIGITS: Final = 19  # longer integers are out of range, and slow to read
 # Characters of a member's name and of a message in an error: the client's texts may be as long as
 # the body.
@@ -160,6 +161,8 @@ def _quoted(text: str, length: int = MAX_QUOTED) -> str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_MEMBERS:
+        raise validation_failed(f"An object has more than {MAX_MEMBERS} members.")
     members = dict(pairs)
     if len(members) != len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
