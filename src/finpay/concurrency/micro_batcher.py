@@ -52,6 +52,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._queued_weight = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self._collecting = False  # a batch has been started and still lingers
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the first item
 
     async def submit(self, item: Item) -> Result:
         """The result of this item. Raises the exception that `process` returned for it."""
@@ -65,10 +66,13 @@ class MicroBatcher(Generic[Item, Result]):
             or self._queued_weight + weight > self._max_queued_weight
         ):
             raise overloaded("Too many requests are queued. Try again in a moment.")
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        # To ask for the running loop takes a system call.
+        self._loop = loop = self._loop or asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
         self._queue.append((item, weight, future))
         self._queued_weight += weight
-        self._start_batch()
+        if not self._collecting:
+            self._start_batch()
         return future
 
     async def drain(self) -> None:

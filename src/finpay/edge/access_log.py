@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 from prometheus_client import Counter, Histogram
 
 from finpay.edge.request.model import Request
@@ -22,7 +22,7 @@ _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "
 class AccessLogLine(Struct, kw_only=True, omit_defaults=True):
     """The log line of a request. No path, no e-mail, no secret."""
 
-    time: str = field(default_factory=logs.timestamp)
+    time: str
     level: Literal["info"]
     event: Literal["request"]
     request_id: str
@@ -63,6 +63,7 @@ class AccessLog:
         self._durations_s: dict[tuple[str, str, int], list[float]] = {}
         self._decisions: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
+        self._time = ""  # of the event-loop tick
 
     def record(
         self, record: RequestRecord, request: Request, response: Response, duration_s: float
@@ -85,9 +86,11 @@ class AccessLog:
                 duration_s=duration_s,
             )
         if not self._lines:
+            self._time = logs.timestamp()
             self._loop.call_soon(self._flush)
         self._lines.append(
             AccessLogLine(
+                time=self._time,
                 level="info",
                 event="request",
                 request_id=request.id,

@@ -204,9 +204,6 @@ def _posted(requests: Sequence[Posting], row: Record) -> list[PostingResult]:
     for request, columns in zip(requests, of_requests, strict=True):
         outcome, http_status, answer, fingerprint, transaction_id, sender_sequence = columns
         last = first + len(request.items)
-        # Sequences only grow, so the last of a user is the one that stays.
-        receivers = dict(zip(users[first:last], sequences[first:last], strict=True))
-        receivers.pop(None, None)
         results.append(
             PostingResult(
                 Outcome(outcome),
@@ -215,9 +212,17 @@ def _posted(requests: Sequence[Posting], row: Record) -> list[PostingResult]:
                 fingerprint,
                 transaction_id,
                 sender_sequence,
-                receivers,
+                _receivers(users, sequences, first, last),
                 outcomes[first:last],
             )
         )
         first = last
     return results
+
+
+def _receivers(
+    users: Sequence[UUID | None], sequences: Sequence[int], first: int, last: int
+) -> Mapping[UUID, int]:
+    """Sequences only grow, so the last of a user is the one that stays."""
+    pairs = zip(users[first:last], sequences[first:last], strict=True)
+    return {user: sequence for user, sequence in pairs if user is not None}

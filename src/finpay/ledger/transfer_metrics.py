@@ -17,6 +17,7 @@ from finpay.telemetry import metrics
 _CURRENCY: Final = b'"currency":"'
 _LETTERS: Final = 3
 _AMOUNT: Final = re.compile(rb'"amount":(\d+)')
+_COMPLETED: Final = ["completed"]  # the usual outcome of a request of one item
 _MOVING: Final = frozenset({"transfer", "capture", "refund"})
 
 
@@ -26,8 +27,11 @@ def count(requests: Sequence[Posting], results: Sequence[PostingResult]) -> None
     outcomes: Counter[str] = Counter()
     moved: Counter[str] = Counter()
     for request, posted in zip(requests, results, strict=True):
-        done = [outcome for outcome in posted.items if outcome is not None]
-        outcomes.update(done or [posted.outcome])
+        if posted.items == _COMPLETED:
+            outcomes[Outcome.COMPLETED] += 1
+        else:
+            done = [outcome for outcome in posted.items if outcome is not None]
+            outcomes.update(done or [posted.outcome])
         if posted.outcome is Outcome.COMPLETED:
             currency, amount = _moved(request, posted)
             moved[currency] += amount
@@ -44,6 +48,8 @@ def _moved(request: Posting, posted: PostingResult) -> tuple[str, int]:
         return "", 0
     start += len(_CURRENCY)
     currency = posted.answer[start : start + _LETTERS].decode()
+    if type(request) is Transfer:
+        return currency, request.amount
     if isinstance(request, Operation):
         return currency, _amount_of_operation(request, posted)
     items: Sequence[Transfer | TransferItem] = request.items
