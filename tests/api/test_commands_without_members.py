@@ -23,7 +23,7 @@ REFUSED: Final = (
 
 
 def scheduled(alice: User, bob: User) -> Any:
-    members = {"receiver_id": bob.account_id, "amount": 5, "start_at": ahead(hours=1)}
+    members: Any = {"receiver_id": bob.account_id, "amount": 5, "start_at": ahead(hours=1)}
     return alice.post("/schedules", **members).json()
 
 
