@@ -55,7 +55,8 @@ _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
     webhooks.ReplayCreate: {"since": "2026-01-31T12:00:00Z", "only_failed": True},
 }
 _INTRODUCTION: Final = """\
-A payment API: wallet accounts, atomic transfers, idempotent retries.
+A payment API: wallet accounts, transfers, holds, refunds, withdrawals, payment requests,
+schedules and statements, with idempotent retries.
 
 **Try it**: log in with `alice@finpay.dev` / `password123` (development's seed), copy
 `access_token`, press *Authorize*, and send money to `bob@finpay.dev`. Amounts are integers in
