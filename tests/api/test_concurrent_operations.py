@@ -115,7 +115,7 @@ async def test_one_of_captures_voids_and_expiry_wins(pair: Api) -> None:
                 told = [
                     event["type"] for event in user.get("/events", type="hold.*").json()["data"]
                 ]
-                assert told[:2] == [f"hold.{status}", "hold.created"]
+                assert types[:2] == [f"hold.{status}", "hold.created"]
             captured += 10 * counted["201"]
             ends[status] += 1
     finally:

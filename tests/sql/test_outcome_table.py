@@ -24,7 +24,7 @@ def test_the_table_of_the_contract_is_the_one_that_is_tested() -> None:
     header, rows = _table()
     assert list(rows) == list(Outcome)
     expected: dict[str, Collection[Outcome]] = {
-        **test_operation_outcomes.OUTCOMES,
+        **{str(mode): each for mode, each in test_operation_outcomes.OUTCOMES.items()},
         **test_request_outcomes.OUTCOMES,
         **_of_operators(),
     }
