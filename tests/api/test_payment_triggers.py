@@ -1,4 +1,4 @@
-"""`finpay webhooks trigger`: every event of the catalogue can be caused, and is what was asked for."""
+"""`finpay webhooks trigger`: every event of the catalogue has one, which causes it."""
 
 import asyncio
 import time
