@@ -179,7 +179,7 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "transaction.failed": EventType(
         Transaction,
-        "A transfer was refused for lack of funds, and recorded. Sent to the sender alone; "
+        "A transfer or refund was refused for lack of funds, and recorded. Sent to the sender alone; "
         "the balance is unchanged.",
         {
             "status": {"const": "failed"},
