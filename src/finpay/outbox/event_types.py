@@ -179,8 +179,8 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "transaction.failed": EventType(
         Transaction,
-        "A transfer or refund was refused for lack of funds, and recorded. Sent to the sender alone; "
-        "the balance is unchanged.",
+        "A transfer or refund was refused for lack of funds, and recorded. Sent to the sender "
+        "alone; the balance is unchanged.",
         {
             "status": {"const": "failed"},
             "direction": {"const": "sent"},
