@@ -11,7 +11,9 @@ from finpay import ids
 _OVERDUE: Final = """
 UPDATE ledger.payment_requests SET expires_at = now() - interval '1 ms' WHERE id = $1
 """
-_OVERDUE_HOLD: Final = "UPDATE ledger.holds SET expires_at = now() WHERE id = $1"
+_HOLD_ENDS: Final = """
+UPDATE ledger.holds SET expires_at = now() + $2 * interval '1 ms' WHERE id = $1
+"""
 _EARLIER: Final = """
 UPDATE ledger.schedules
 SET start_at = start_at - $2::text::interval, next_at = next_at - $2::text::interval,
@@ -25,9 +27,9 @@ def end_time(database_url: str, request_id: str) -> None:
     _run(database_url, _OVERDUE, ids.decode("prq", request_id))
 
 
-def end_hold(database_url: str, hold_id: str) -> None:
-    """Lets the time of a hold be over."""
-    _run(database_url, _OVERDUE_HOLD, ids.decode("hld", hold_id))
+def end_hold(database_url: str, hold_id: str, after_ms: int = 0) -> None:
+    """Lets the time of a hold be over, at once or after some milliseconds."""
+    _run(database_url, _HOLD_ENDS, ids.decode("hld", hold_id), after_ms)
 
 
 def start_earlier(database_url: str, schedule_id: str, interval: str) -> None:

@@ -6,17 +6,23 @@ Each test sends its requests at once, on a connection each, and takes a few seco
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from finpay import ids
 from finpay.client import HttpResponse
+from finpay.db.pool import Database
+from finpay.ledger import holds
 from tests.api.load_client import open_connections
 from tests.api.test_holds import make_hold, post
 from tests.api.test_payment_requests import ask
 from tests.api_process import Api, User
+from tests.backdating import end_hold
 
 pytestmark = pytest.mark.usefixtures("sound")
+
+_HOLDING: Final = "SELECT FROM ledger.accounts WHERE id = $1 AND held > 0"
 
 Call = tuple[User, str, dict[str, Any]]  # who posts what where
 
@@ -82,6 +88,46 @@ async def test_one_of_captures_and_voids_wins(pair: Api) -> None:
         assert counted["200"] + counted["201"] == 1
         assert held(alice) == 0
     assert alice.balance + shop.balance == 1_000
+
+
+@pytest.mark.contract("8.2.3", "8.3.1", "8.3.2")
+async def test_one_of_captures_voids_and_expiry_wins(pair: Api) -> None:
+    """The hold's time ends before, among or after the requests, while a worker expires holds."""
+    alice, shop = pair.user(1_000), pair.user()
+    worker = Database(pair.database_url, size=1, role="finpay_app")
+    captured, ends = 0, Counter[str]()
+    try:
+        for round_, after_ms in enumerate(range(0, 100, 5)):
+            hold = make_hold(alice, shop, 10)
+            path = f"/holds/{hold['id']}"
+            calls: list[Call] = [(shop, f"{path}/capture", {}), (shop, f"{path}/void", {})] * 4
+            await asyncio.to_thread(end_hold, pair.database_url, hold["id"], after_ms)
+            answers, _ = await asyncio.gather(
+                send_all(pair, f"expiry-{round_}", calls), _expire(worker, alice)
+            )
+            status = alice.get(path).json()["status"]
+            counted = outcomes(answers)
+            assert counted["201"] == (status == "captured")
+            assert counted["200"] == (status == "voided")
+            refused = [answer.json()["status_now"] for answer in answers if answer.status == 409]
+            assert refused == [status] * (8 if status == "expired" else 7)
+            for user in (alice, shop):
+                events = user.get("/events", type="hold.*", limit=2).json()["data"]
+                assert [event["type"] for event in events] == [f"hold.{status}", "hold.created"]
+            captured += 10 * counted["201"]
+            ends[status] += 1
+    finally:
+        await worker.close()
+    assert (alice.balance, held(alice), shop.balance) == (1_000 - captured, 0, captured)
+    assert ends["expired"] >= 1
+
+
+async def _expire(worker: Database, sender: User) -> None:
+    """As a worker does, until nothing of the sender is held."""
+    async with asyncio.timeout(5):
+        while await worker.fetch(_HOLDING, ids.decode("acc", sender.account_id)):
+            await holds.expire(worker, lambda: None)
+            await asyncio.sleep(0.005)
 
 
 async def test_refunds_and_payments_spend_the_same_money_once(pair: Api) -> None:

@@ -1,9 +1,12 @@
 """Asking for money: who may see a request, and what becomes of it."""
 
 import json
+import math
+import re
 from typing import Any
 
 import pytest
+import segno
 
 from tests.api_process import PUBLIC_URL, Api, User
 from tests.backdating import end_time
@@ -250,6 +253,23 @@ def test_the_qr_code_is_an_image_of_the_url_and_nothing_else(api: Api, alice: Us
         assert answer.body.startswith(b'<svg xmlns="http://www.w3.org/2000/svg"')
         assert answer.body.count(b"<") == 3  # svg, path, /svg
         assert asked["id"].encode() not in answer.body
+        # The quiet zone is four modules wide.
+        modules = [bytes(row) for row in segno.make_qr(asked["url"], error="m").matrix]
+        assert drawn_modules(answer.body.decode(), len(modules), border=4) == modules
+
+
+def drawn_modules(svg: str, size: int, border: int) -> list[bytes]:
+    """The matrix of a QR code whose path draws each run of dark modules as a line."""
+    rows = [bytearray(size) for _ in range(size)]
+    x, y = -border, -border - 1
+    for command, numbers in re.findall(r"([Mmh])([-\d. ]+)", svg.partition(' d="')[2]):
+        if command == "h":
+            rows[y][x : x + int(numbers)] = b"\x01" * int(numbers)
+            x += int(numbers)
+        else:
+            right, down = numbers.split()
+            x, y = x + int(right), y + math.ceil(float(down))
+    return [bytes(row) for row in rows]
 
 
 @pytest.mark.contract("11.1.10")

@@ -41,6 +41,11 @@ def test_pdf_shows_names_and_descriptions_as_they_are(api: Api) -> None:
         "Opening balance", "12,345.67", "Closing balance", "12,335.67", "10.00", "Page 1 of 1",
     ):  # fmt: skip
         assert part in text, part
+    # The other party of a funding is the outside world, whose account id would say nothing.
+    outside = alice.get("/accounts/entries").json()["data"][-1]["transaction_id"]
+    sender = alice.get(f"/transactions/{outside}").json()["sender_id"]
+    assert sender not in text
+    assert "Funding\nFunding · " in text
     assert "שלום" in text or "םולש" in text  # readers turn it around, or not
     assert MARKUP in text.replace("\n", " ")
     assert [round(float(side), 2) for side in page.mediabox[2:]] == list(A4_POINTS)

@@ -13,3 +13,11 @@ async def bank(database_url: str) -> AsyncIterator[Bank]:
     bank = Bank(database_url)
     yield bank
     await bank.close()
+
+
+@pytest.fixture
+async def strict(database_url: str) -> AsyncIterator[Bank]:
+    """With FINPAY_REQUIRE_VERIFIED_EMAIL. No user of these tests has a verified address."""
+    bank = Bank(database_url, session_settings={"finpay.require_verified_sender": "on"})
+    yield bank
+    await bank.close()

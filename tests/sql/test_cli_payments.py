@@ -109,7 +109,9 @@ def test_a_transaction_is_refunded_and_a_hold_voided(finpay: Finpay) -> None:
         "finpay: The amount is more than what is left. Nothing was done. left: 600.\n"
     )
     assert finpay("transaction", "refund", paid, "--json").json["amount"] == 600
-    assert "status           voided\n" in finpay("hold", "void", hold).out
+    voided = finpay("hold", "void", hold).out
+    assert "status           voided\n" in voided
+    assert "remaining        ZAR 0.00\n" in voided
     closed = finpay("hold", "void", hold, "--json", code=1).json
     assert (closed["code"], closed["status_now"]) == ("hold_not_open", "voided")
     assert finpay("ledger", "verify", "--json").json["ok"]

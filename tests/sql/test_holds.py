@@ -149,7 +149,7 @@ async def test_a_refund_has_events_of_both_transactions(bank: Bank) -> None:
         first, _, part, _, rest = (event.data for event in listed)
         assert (first.object.status, first.object.refunded_amount) == ("completed", 0)
         assert (part.object.status, part.object.refunded_amount) == ("completed", 20)
-        assert part.previous == {"refunded_amount": 0}
+        assert part.previous == {"status": "completed", "refunded_amount": 0}
         assert (rest.object.status, rest.object.refunded_amount) == ("reversed", 50)
         assert rest.previous == {"status": "completed", "refunded_amount": 20}
         assert part.object.balance_after == first.object.balance_after

@@ -1,18 +1,15 @@
 """What becomes of an operation: every outcome, and which of two comes first."""
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from itertools import combinations
-from pathlib import Path
 from typing import Final
 
 import pytest
 from msgspec import structs
 
 from finpay import ids
-from finpay.errors import ERROR_SPECS
-from finpay.ledger.outcome import REFUSALS, Outcome
+from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Mode, Operation
 from tests.sql.ledger_fixtures import (
     LIMIT,
@@ -26,8 +23,6 @@ from tests.sql.ledger_fixtures import (
     transfer,
     void,
 )
-
-CONTRACT: Final = Path(__file__).parents[2] / "docs/contract.md"
 
 Wrongs = AbstractSet[Outcome]
 Builder = Callable[[Bank, Wrongs], Awaitable[Operation]]
@@ -92,14 +87,6 @@ PAIRS: Final = [
     for pair in combinations(outcomes, 2)
     if pair not in IMPOSSIBLE
 ]
-
-
-@pytest.fixture
-async def strict(database_url: str) -> AsyncIterator[Bank]:
-    """With FINPAY_REQUIRE_VERIFIED_EMAIL. No user of these tests has a verified address."""
-    bank = Bank(database_url, session_settings={"finpay.require_verified_sender": "on"})
-    yield bank
-    await bank.close()
 
 
 async def _hold(bank: Bank, wrongs: Wrongs, received: int = 0) -> Operation:
@@ -238,22 +225,6 @@ async def test_every_outcome_alone(bank: Bank, strict: Bank, mode: Mode, outcome
         assert posted.http_status == STATUSES[outcome]
         assert await bank.count("ledger.idempotency_keys", "key = $1", request.key) == 1
         assert await bank.count("audit.log", "request_id = $1", request.request_id) == 1
-
-
-@pytest.mark.contract("7.1.1")
-def test_the_table_of_the_contract_is_the_one_that_is_tested() -> None:
-    table = re.findall(r"^\| `(\w+)` \| (.+) \|$", CONTRACT.read_text("utf-8"), re.MULTILINE)
-    rows = {
-        name: [each.strip() for each in cells.split("|")]
-        for name, cells in table
-        if name in set(Outcome)
-    }
-    assert list(rows) == list(Outcome)
-    for column, (mode, outcomes) in enumerate(OUTCOMES.items(), 1):
-        named = [name for name, cells in rows.items() if cells[column] == "x"]
-        assert named == [*outcomes, Outcome.COMPLETED], mode
-    for outcome, (code, _) in REFUSALS.items():
-        assert rows[outcome][0] == str(ERROR_SPECS[code].status), outcome
 
 
 @pytest.mark.parametrize("mode", BUILDERS)

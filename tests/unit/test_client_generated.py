@@ -1,9 +1,9 @@
 """The synchronous client is what tools/generate_sync_client.py makes of the asynchronous one."""
 
 import runpy
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,20 +41,24 @@ def test_generated_files_hold_no_word_of_asyncio(generated: dict[Path, str]) -> 
         assert "await" not in code.lower()
 
 
-@pytest.fixture
-def edited(generated: dict[Path, str]) -> Iterator[Path]:
-    """A generated file that was edited by hand; restored afterwards."""
-    path = next(iter(generated))
-    path.write_text(generated[path] + "\nEDITED = True\n", "utf-8")
-    yield path
-    path.write_text(generated[path], "utf-8")
-
-
-def test_check_fails_for_an_edited_file(edited: Path) -> None:
+def test_check_fails_for_an_edited_file(tmp_path: Path) -> None:
+    """In a copy: other tests read the files of the tree."""
+    tool = copied_tree(tmp_path)
+    edited = tmp_path / "src/finpay/client/_sync.py"
+    edited.write_text(edited.read_text("utf-8") + "\nEDITED = True\n", "utf-8")
     done = subprocess.run(
-        [sys.executable, TOOL, "--check"], capture_output=True, text=True, check=False
+        [sys.executable, tool, "--check"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (
         1,
-        f"{edited.name} differs from its source: run `make docs`\n",
+        "_sync.py differs from its source: run `make docs`\n",
     )
+
+
+def copied_tree(folder: Path) -> Path:
+    """Copies what the tool reads; returns the tool of the copy."""
+    root = TOOL.parents[1]
+    shutil.copytree(root / "src/finpay/client", folder / "src/finpay/client")
+    shutil.copy(root / "pyproject.toml", folder)
+    (folder / "tools").mkdir()
+    return Path(shutil.copy(TOOL, folder / "tools"))

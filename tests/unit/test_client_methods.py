@@ -1,6 +1,7 @@
 """Each method of both clients sends its own request."""
 
 import asyncio
+import re
 from datetime import UTC, date, datetime
 from json import loads
 from typing import Any
@@ -9,6 +10,8 @@ import httpx
 import pytest
 
 from finpay.client import AsyncFinPay, FinPay, UnexpectedResponse
+from finpay.edge.router import API
+from finpay.edge.routes import ROUTES
 
 TXN = "txn_01h455vb4pex5vsknk084sn02q"
 EVT = "evt_01h455vb4pex5vsknk084sn02q"
@@ -91,6 +94,7 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, object] | None]] = [
         "idempotency_key": "key"}, "POST /payment_requests/split",
         {"amount": 5, "payer_emails": ["a@b.c", "d@e.f"], "include_me": True}),
     ("payment_request", {"request_id": PRQ}, f"GET /payment_requests/{PRQ}", None),
+    ("payment_request_qr", {"request_id": PRQ}, f"GET /payment_requests/{PRQ}/qr", None),
     ("payment_requests", {"status": "open"}, "GET /payment_requests", None),
     ("pay_request", {"request_id": PRQ}, f"POST /payment_requests/{PRQ}/pay", None),
     ("cancel_request", {"request_id": PRQ}, f"POST /payment_requests/{PRQ}/cancel", None),
@@ -210,3 +214,16 @@ def test_calls_cover_every_method() -> None:
     other = {"close", "request", "base_url", "access_token", "refresh_token", "last_response",
              "operator"}  # fmt: skip
     assert {name for name, *_ in CALLS} == methods - other
+
+
+def test_the_client_has_every_operation_of_the_api() -> None:
+    """Those of operators are in `operator`; pages and probes have no method."""
+    sent = {
+        re.sub(r"/[a-z]{3}_[0-9a-z]{26}|/order-17", "/{id}", target) for _, _, target, _ in CALLS
+    }
+    served = {
+        f"{route.method} {route.path.removeprefix(API)}"
+        for route in ROUTES
+        if route.path.startswith(API) and not route.path.startswith(f"{API}/operator/")
+    }
+    assert served - sent == set()

@@ -103,7 +103,7 @@ PREVIOUS: dict[str, dict[str, Any]] = {
     "schedule.paused": {"status": "active", "next_at": NOW},
     "schedule.resumed": {"status": "paused", "next_at": None, "failures_in_a_row": 3},
     "session.revoked": {"ended_at": None, "reason": None},
-    "transaction.refunded": {"refunded_amount": 0},
+    "transaction.refunded": {"refunded_amount": 0, "status": "completed"},
     "webhook_endpoint.disabled": {"enabled": True, "disabled_reason": None},
     "withdrawal.canceled": {"status": "pending"},
     "withdrawal.completed": {"status": "pending", "reference": None, "transaction_id": None},

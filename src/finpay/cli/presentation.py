@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _AMOUNTS: Final = frozenset(
-    {"amount", "captured_amount", "refunded_amount", "balance", "available", "held",
+    {"amount", "captured_amount", "refunded_amount", "remaining", "balance", "available", "held",
      "balance_after"}
 )  # fmt: skip
 

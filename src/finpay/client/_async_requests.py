@@ -35,6 +35,10 @@ class AsyncRequestMethods:
         """One payment request that the user may see."""
         return await self._transport.call(_request_operations.request(request_id))
 
+    async def payment_request_qr(self, request_id: str) -> bytes:
+        """The url of a payment request as a QR code, an SVG image."""
+        return await self._transport.call(_request_operations.qr_code(request_id))
+
     def payment_requests(
         self, **filters: Unpack[PaymentRequestFilters]
     ) -> AsyncPager[PaymentRequest]:

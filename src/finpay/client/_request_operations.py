@@ -86,6 +86,10 @@ def request(request_id: str) -> Operation[PaymentRequest]:
     return Operation("GET", _request(request_id), PaymentRequest)
 
 
+def qr_code(request_id: str) -> Operation[bytes]:
+    return Operation("GET", f"{_request(request_id)}/qr", bytes, media_type="image/svg+xml")
+
+
 def requests(filters: PaymentRequestFilters) -> Operation[Page[PaymentRequest]]:
     return Operation("GET", _REQUESTS, Page[PaymentRequest], params=query(filters))
 

@@ -36,6 +36,10 @@ class RequestMethods:
         """One payment request that the user may see."""
         return self._transport.call(_request_operations.request(request_id))
 
+    def payment_request_qr(self, request_id: str) -> bytes:
+        """The url of a payment request as a QR code, an SVG image."""
+        return self._transport.call(_request_operations.qr_code(request_id))
+
     def payment_requests(self, **filters: Unpack[PaymentRequestFilters]) -> Pager[PaymentRequest]:
         """The user's payment requests, sent and received, newest first."""
         return Pager(self._transport, _request_operations.requests(filters))

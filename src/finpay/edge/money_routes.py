@@ -48,19 +48,28 @@ _KEY_ERRORS: Final = (
     Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_INVALID, Code.REQUEST_IN_PROGRESS,
     Code.IDEMPOTENCY_KEY_REUSE,
 )  # fmt: skip
+_OWNER_ERRORS: Final = (*_KEY_ERRORS, Code.ACCOUNT_FROZEN, Code.EMAIL_NOT_VERIFIED)
+_SENDING_ERRORS: Final = (
+    *_OWNER_ERRORS, Code.RECEIVER_UNAVAILABLE, Code.CURRENCY_MISMATCH, Code.LIMIT_EXCEEDED,
+    Code.INSUFFICIENT_FUNDS,
+)  # fmt: skip
+_BATCH_ERRORS: Final = (
+    *_SENDING_ERRORS, Code.SAME_ACCOUNT, Code.RECEIVER_NOT_FOUND, Code.BALANCE_LIMIT,
+)  # fmt: skip
 _HOLD_ERRORS: Final = (
-    *_KEY_ERRORS, Code.ACCOUNT_FROZEN, Code.SAME_ACCOUNT, Code.RECEIVER_NOT_FOUND,
-    Code.RECEIVER_UNAVAILABLE, Code.CURRENCY_MISMATCH, Code.PRECONDITION_FAILED,
-    Code.LIMIT_EXCEEDED, Code.INSUFFICIENT_FUNDS,
+    *_SENDING_ERRORS, Code.SAME_ACCOUNT, Code.RECEIVER_NOT_FOUND, Code.PRECONDITION_FAILED,
 )  # fmt: skip
 _TRANSFER_ERRORS: Final = (*_HOLD_ERRORS, Code.BALANCE_LIMIT)
 _CAPTURE_ERRORS: Final = (
-    *_KEY_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.ACCOUNT_FROZEN, Code.HOLD_NOT_OPEN,
-    Code.SENDER_UNAVAILABLE, Code.AMOUNT_TOO_LARGE, Code.BALANCE_LIMIT,
+    *_OWNER_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.HOLD_NOT_OPEN, Code.SENDER_UNAVAILABLE,
+    Code.AMOUNT_TOO_LARGE, Code.BALANCE_LIMIT,
 )  # fmt: skip
 _REFUND_ERRORS: Final = (
-    *_KEY_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.ACCOUNT_FROZEN, Code.NOT_REFUNDABLE,
-    Code.RECEIVER_UNAVAILABLE, Code.AMOUNT_TOO_LARGE, Code.INSUFFICIENT_FUNDS, Code.BALANCE_LIMIT,
+    *_OWNER_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.NOT_REFUNDABLE, Code.RECEIVER_UNAVAILABLE,
+    Code.AMOUNT_TOO_LARGE, Code.INSUFFICIENT_FUNDS, Code.BALANCE_LIMIT,
+)  # fmt: skip
+_PAYMENT_ERRORS: Final = (
+    *_SENDING_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.REQUEST_NOT_OPEN, Code.BALANCE_LIMIT,
 )  # fmt: skip
 _OPTIONAL_KEY_ERRORS: Final = (
     Code.IDEMPOTENCY_KEY_INVALID, Code.IDEMPOTENCY_KEY_REUSE, Code.REQUEST_IN_PROGRESS,
@@ -105,7 +114,7 @@ MONEY_ROUTES: Final = (
           "Send up to 1 000 transfers under one key",
           {200: responses.TransferBatch, 201: responses.TransferBatch},
           body=money_requests.TransferBatchCreate, needs_key=True, max_body_bytes=MAX_BATCH_BYTES,
-          max_body_values=MAX_BATCH_VALUES, errors=_TRANSFER_ERRORS, scope="transactions:write"),
+          max_body_values=MAX_BATCH_VALUES, errors=_BATCH_ERRORS, scope="transactions:write"),
     Route("GET", f"{API}/transactions", transactions.list_, "listTransactions",
           "List transactions, newest first", {200: responses.TransactionList}, cached=True,
           parameters={"limit": q.LIMIT, "cursor": q.TRANSACTIONS_CURSOR, **_TRANSACTION_FILTERS},
@@ -142,8 +151,8 @@ MONEY_ROUTES: Final = (
           scope="holds:write"),
     Route("POST", f"{API}/withdrawals", withdrawals.create, "createWithdrawal",
           "Ask to pay money out", {201: Withdrawal}, body=money_requests.WithdrawalCreate,
-          needs_key=True, errors=(*_KEY_ERRORS, Code.ACCOUNT_FROZEN, Code.LIMIT_EXCEEDED,
-                                  Code.INSUFFICIENT_FUNDS),
+          needs_key=True,
+          errors=(*_OWNER_ERRORS, Code.LIMIT_EXCEEDED, Code.INSUFFICIENT_FUNDS),
           scope="withdrawals:write"),
     Route("GET", f"{API}/withdrawals", withdrawals.list_, "listWithdrawals",
           "List withdrawals, newest first", {200: responses.WithdrawalList},
@@ -183,19 +192,20 @@ MONEY_ROUTES: Final = (
           errors=(Code.NOT_FOUND,), scope="transactions:read"),
     Route("GET", f"{API}/payment_requests/{{id}}/qr", payment_requests.qr,
           "retrievePaymentRequestQr", "Retrieve the QR code of a payment request, an SVG",
-          {200: None}, errors=(Code.NOT_FOUND,), scope="transactions:read"),
+          {200: None}, files=payment_requests.FILES, errors=(Code.NOT_FOUND,),
+          scope="transactions:read"),
     Route("POST", f"{API}/payment_requests/{{id}}/pay", payment_requests.pay,
           "payPaymentRequest", "Pay a payment request", {201: Transaction},
-          body=request_schemas.PaymentCreate, body_optional=True, needs_key=True,
-          errors=(*_TRANSFER_ERRORS, Code.NOT_FOUND, Code.FORBIDDEN, Code.REQUEST_NOT_OPEN),
+          body=money_requests.NoMembers, body_optional=True, needs_key=True,
+          errors=_PAYMENT_ERRORS,
           scope="transactions:write"),
     Route("POST", f"{API}/payment_requests/{{id}}/cancel", payment_requests.cancel,
           "cancelPaymentRequest", "Cancel a payment request, as its requester",
-          {200: PaymentRequest},
+          {200: PaymentRequest}, body=money_requests.NoMembers, body_optional=True,
           errors=(Code.NOT_FOUND, Code.FORBIDDEN, Code.REQUEST_NOT_OPEN), scope="requests:write"),
     Route("POST", f"{API}/payment_requests/{{id}}/decline", payment_requests.decline,
           "declinePaymentRequest", "Decline a payment request, as its payer",
-          {200: PaymentRequest},
+          {200: PaymentRequest}, body=money_requests.NoMembers, body_optional=True,
           errors=(Code.NOT_FOUND, Code.FORBIDDEN, Code.REQUEST_NOT_OPEN), scope="requests:write"),
     Route("POST", f"{API}/schedules", schedules.create, "createSchedule",
           "Schedule a transfer, once or at intervals", {201: Schedule},
@@ -209,13 +219,14 @@ MONEY_ROUTES: Final = (
           "Retrieve a schedule", {200: Schedule}, errors=(Code.NOT_FOUND,),
           scope="transactions:read"),
     Route("POST", f"{API}/schedules/{{id}}/pause", schedules.pause, "pauseSchedule",
-          "Pause a schedule", {200: Schedule},
+          "Pause a schedule", {200: Schedule}, body=money_requests.NoMembers, body_optional=True,
           errors=(Code.NOT_FOUND, Code.SCHEDULE_NOT_ACTIVE), scope="schedules:write"),
     Route("POST", f"{API}/schedules/{{id}}/resume", schedules.resume, "resumeSchedule",
           "Resume a schedule; what it missed is skipped", {200: Schedule},
-          errors=(Code.NOT_FOUND, Code.ACCOUNT_FROZEN, Code.SCHEDULE_NOT_ACTIVE,
-                  Code.VALIDATION_FAILED), scope="schedules:write"),
+          body=money_requests.NoMembers, body_optional=True,
+          errors=(Code.NOT_FOUND, Code.ACCOUNT_FROZEN, Code.SCHEDULE_NOT_ACTIVE),
+          scope="schedules:write"),
     Route("POST", f"{API}/schedules/{{id}}/cancel", schedules.cancel, "cancelSchedule",
-          "Cancel a schedule", {200: Schedule},
+          "Cancel a schedule", {200: Schedule}, body=money_requests.NoMembers, body_optional=True,
           errors=(Code.NOT_FOUND, Code.SCHEDULE_NOT_ACTIVE), scope="schedules:write"),
 )  # fmt: skip

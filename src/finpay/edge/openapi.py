@@ -1,6 +1,7 @@
 """OpenAPI 3.1, made from the routes and the schemas."""
 
 from importlib.metadata import version
+from inspect import getdoc
 from typing import Any, Final
 
 import msgspec
@@ -54,7 +55,8 @@ _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
     webhooks.ReplayCreate: {"since": "2026-01-31T12:00:00Z", "only_failed": True},
 }
 _INTRODUCTION: Final = """\
-A payment API: wallet accounts, atomic transfers, idempotent retries.
+A payment API: wallet accounts, transfers, holds, refunds, withdrawals, payment requests,
+schedules and statements, with idempotent retries.
 
 **Try it**: log in with `alice@finpay.dev` / `password123` (development's seed), copy
 `access_token`, press *Authorize*, and send money to `bob@finpay.dev`. Amounts are integers in
@@ -131,19 +133,20 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     found = [_query_parameter(name, parameter) for name, parameter in route.parameters.items()]
     if "{id}" in route.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
-    if route.needs_key:
-        found.append(_key_parameter(has_dry_run="dry_run" in route.parameters))
+    if route.needs_key or route.accepts_key:
+        found.append(_key_parameter(route))
     return found
 
 
-def _key_parameter(*, has_dry_run: bool) -> dict[str, Any]:
+def _key_parameter(route: Route) -> dict[str, Any]:
     """It is required, but OpenAPI can't say that a dry run needs none."""
+    has_dry_run = "dry_run" in route.parameters
     needed = " Required, but for a dry run." if has_dry_run else ""
     return {
         "name": "X-Idempotency-Key",
         "in": "header",
-        "required": not has_dry_run,
-        "description": f"New for each payment, the same when it is retried.{needed}",
+        "required": route.needs_key and not has_dry_run,
+        "description": f"New for each request, the same when it is retried.{needed}",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     }
 
@@ -159,7 +162,7 @@ def _responses(route: Route) -> dict[str, Any]:
     found = {str(status): _response(route, schema) for status, schema in route.responses.items()}
     for media_type, description in route.files.items():
         schema = {"type": "string", "description": description}
-        found["200"]["content"][media_type] = {"schema": schema}
+        found["200"].setdefault("content", {})[media_type] = {"schema": schema}
     by_status: dict[int, list[Code]] = {}
     for code in _codes(route):
         by_status.setdefault(ERROR_SPECS[code].status, []).append(code)
@@ -191,7 +194,7 @@ def _response(route: Route, schema: type[msgspec.Struct] | None) -> dict[str, An
         return {"description": route.summary + "."}
     reference = {"$ref": f"#/components/schemas/{schema.__name__}"}
     return {
-        "description": (schema.__doc__ or schema.__name__).strip(),
+        "description": getdoc(schema) or schema.__name__,
         "content": {"application/json": {"schema": reference}},
     }
 

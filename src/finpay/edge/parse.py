@@ -110,7 +110,8 @@ def _parse_body(
     command = json_body.convert(value, route.body).checked()
     transfers = getattr(command, "count", 1)
     if route.needs_key or route.in_transaction_tier:
-        _check_number(transfers, max_transfers)
+        pointer = getattr(command, "COUNTED_AT", "#")
+        _check_number(transfers, max_transfers, pointer)
     return ParsedRequest(
         command=command,
         transfers=transfers,
@@ -121,12 +122,12 @@ def _parse_body(
     )
 
 
-def _check_number(transfers: int, most: int | None) -> None:
+def _check_number(transfers: int, most: int | None, pointer: str) -> None:
     """422 for a request with more transfers than a window of the transaction tier admits."""
     if most is not None and transfers > most:
         raise validation_failed(
             f"The limit is {most} transfers at a time; the request has {transfers}.",
-            pointer="#/transactions",
+            pointer=pointer,
         )
 
 

@@ -3,6 +3,7 @@
 Its meaning stays. What is added or left out is what made generated Go and Java clients fail.
 """
 
+from inspect import cleandoc
 from typing import Any, Final
 
 _MAX_INT32: Final = 2**31 - 1
@@ -15,6 +16,8 @@ def portable(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     made = {name: portable(each) for name, each in schema.items()}
+    if isinstance(made.get("description"), str):  # a docstring: indented, a code block in Markdown
+        made["description"] = cleandoc(made["description"])
     if made.get("type") == "integer" and made.get("maximum", _MAX_INT32 + 1) > _MAX_INT32:
         made["format"] = "int64"  # amounts are 32 bits wide without it
     if _is_choice_of_texts(made):

@@ -179,8 +179,8 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "transaction.failed": EventType(
         Transaction,
-        "A transfer was refused for lack of funds, and recorded. Sent to the sender alone; "
-        "the balance is unchanged.",
+        "A transfer or refund was refused for lack of funds, and recorded. Sent to the sender "
+        "alone; the balance is unchanged.",
         {
             "status": {"const": "failed"},
             "direction": {"const": "sent"},
@@ -192,8 +192,7 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
         "Money of the transaction was given back. transaction.completed of the refund comes "
         "before it. The status is reversed when all of it was refunded.",
         {"status": {"enum": ["completed", "reversed"]}},
-        {"refunded_amount": {"type": "integer"}},
-        {"status": {"const": "completed"}},
+        {"refunded_amount": {"type": "integer"}, "status": {"const": "completed"}},
     ),
     "user.registered": EventType(
         User, "A user registered. The first event of every account, to that user alone."

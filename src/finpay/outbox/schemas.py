@@ -6,6 +6,7 @@ writes them into docs/events.
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -71,6 +72,8 @@ def _schemas(name: str, template: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The schema of one type's events, and the schemas that it refers to."""
     event_type = EVENT_TYPES[name]
     _, shapes = msgspec.json.schema_components([Event, event_type.subject], ref_template=template)
+    for shape in shapes.values():  # docstrings: an indented paragraph is code in Markdown
+        shape["description"] = cleandoc(shape.get("description", ""))
     event = shapes.pop("Event")
     del shapes["EventData"]
     event["title"] = name

@@ -13,6 +13,8 @@ from finpay.statements.pdf import PdfJob
 from finpay.statements.pdf_text import Colour, Face, Style, Writer, clean
 from finpay.statements.resources import Statement, StatementEntry
 
+OUTSIDE: Final = frozenset({"funding", "deposit", "withdrawal"})  # the other party has no name
+
 # Millimetres. Text sizes are points.
 LEFT: Final = 18.0
 RIGHT: Final = 192.0
@@ -115,7 +117,8 @@ class _Document:
     def _row(self, entry: StatementEntry) -> Row:
         moment = datetime.fromisoformat(entry.created_at).astimezone(self._zone)
         kind = entry.type.replace("_", " ").capitalize()
-        title = clean(entry.counterparty.name or "") or entry.counterparty.account_id
+        other = kind if entry.type in OUTSIDE else entry.counterparty.account_id
+        title = clean(entry.counterparty.name or "") or other
         return Row(
             _day(moment.date()),
             self._text.lines(title, DETAILS_WIDTH, 8.5, "bold"),

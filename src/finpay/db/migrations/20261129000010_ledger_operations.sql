@@ -248,6 +248,7 @@ AS $$
 $$;
 
 -- The members that an operation changed, with their former values; null where it made the object.
+-- A refund always has both of its members, as the contract names them.
 CREATE FUNCTION ledger.former_members(
     mode text, status text, former_status text, former_taken bigint, former_remaining bigint
 ) RETURNS json
@@ -257,8 +258,8 @@ RETURN CASE mode
         'status', NULLIF(former_status, status), 'captured_amount', former_taken,
         'remaining', former_remaining))
     WHEN 'void' THEN json_build_object('status', former_status, 'remaining', former_remaining)
-    WHEN 'refund' THEN json_strip_nulls(json_build_object(
-        'status', NULLIF(former_status, status), 'refunded_amount', former_taken))
+    WHEN 'refund' THEN json_build_object(
+        'status', former_status, 'refunded_amount', former_taken)
     WHEN 'cancel' THEN json_build_object('status', former_status)
 END;
 

@@ -233,9 +233,9 @@ BEGIN
                 party, 0, 0, 'transaction.refunded', refunded.id, NULL,
                 json_build_object('status', refunded.status,
                                   'refunded_amount', refunded.refunded_amount),
-                json_strip_nulls(json_build_object(
-                    'status', NULLIF(former.status, refunded.status),
-                    'refunded_amount', COALESCE(former.refunded_amount, 0))), moment);
+                json_build_object('status', former.status,
+                                  'refunded_amount', COALESCE(former.refunded_amount, 0)),
+                moment);
         END LOOP;
     END IF;
 END

@@ -23,6 +23,7 @@ from finpay.ledger.outcome import Outcome
 from finpay.ledger.payment_requests import Payment, RequestRow, payment_url, resource
 
 SVG: Final = b"image/svg+xml"
+FILES: Final = {SVG.decode(): "A QR code of the url."}
 _REFUSALS: Final = (Outcome.ACCOUNT_FROZEN, Outcome.CURRENCY_MISMATCH)
 _REFUSAL_TEMPLATES: Final = problems.refusal_templates()
 _END_REFUSALS: Final = {

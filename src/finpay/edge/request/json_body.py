@@ -26,7 +26,10 @@ Schema = TypeVar("Schema", bound=msgspec.Struct)
 
 _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_MEMBER_ERRORS: Final = ("Object contains unknown field `", "Object missing required field `")
+_MEMBER_ERRORS: Final = {
+    "Object contains unknown field `": "unknown",
+    "Object missing required field `": "missing",
+}
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -137,13 +140,13 @@ def _not_valid(message: str) -> FinPayError:
     if not what:
         what, where = message, ""
     steps = [name or index for name, index in _STEP.findall(where[-MAX_DETAIL:].removesuffix("`"))]
-    for beginning in _MEMBER_ERRORS:
+    for beginning, fault in _MEMBER_ERRORS.items():
         if what.startswith(beginning):
             name = what[len(beginning) : -1]
             steps.append(name)
-            what = f"{beginning}{_quoted(name)}`"
+            what = f"The member `{_quoted(name)}` is {fault}"
     pointer = "/".join(["#", *map(_pointer_token, steps)])
-    detail = _quoted(what, MAX_DETAIL).replace("Object ", "The object ").rstrip(".") + "."
+    detail = _quoted(what, MAX_DETAIL).rstrip(".") + "."
     if steps[-1:] == ["amount"] and what.startswith("Expected `int`,"):
         detail += " Amounts are integers in minor units: 25.00 is 2500."
     return validation_failed(detail, pointer=pointer)

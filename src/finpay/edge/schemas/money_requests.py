@@ -1,7 +1,7 @@
 """Schemas of request bodies that move or reserve money. `checked` returns the command."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -66,6 +66,8 @@ class TransferCommand(Struct, frozen=True, gc=False):
 
 class TransferBatchCommand(Struct, frozen=True):
     """A checked TransferBatchCreate."""
+
+    COUNTED_AT: ClassVar[str] = "#/transactions"
 
     mode: Literal["independent", "atomic"]
     items: Sequence[TransferCommand]

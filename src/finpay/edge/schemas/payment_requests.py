@@ -1,7 +1,7 @@
 """Schemas of payment requests. `checked` returns the command."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -76,19 +76,14 @@ class SplitCreate(Struct, frozen=True, forbid_unknown_fields=True):
 class PaymentRequestCommand(Struct, frozen=True):
     """A checked PaymentRequestCreate or SplitCreate."""
 
+    COUNTED_AT: ClassVar[str] = "#/payer_emails"
+
     new: NewRequest
 
     @property
     def count(self) -> int:
         """Number of requests, as the transaction limit counts them."""
         return len(self.new.amounts)
-
-
-class PaymentCreate(Struct, frozen=True, forbid_unknown_fields=True):
-    """No members: the request says what is paid."""
-
-    def checked(self) -> "PaymentCreate":
-        return self
 
 
 class PaymentRequestList(Struct, frozen=True):
