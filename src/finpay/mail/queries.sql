@@ -12,7 +12,7 @@ UPDATE mail.messages m
 SET attempts = m.attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => $2)
 FROM due, identity.users u
 WHERE m.id = due.id AND u.id = m.user_id
-RETURNING m.id, m.user_id, m.kind, m.attempts, u.email, u.name
+RETURNING m.id, m.kind, m.attempts, u.email
 
 -- name: record_sent_message
 UPDATE mail.messages SET sent_at = clock_timestamp() WHERE id = $1
@@ -25,12 +25,18 @@ WHERE id = $1
 UPDATE mail.messages SET failed_at = clock_timestamp() WHERE id = $1
 
 -- name: replace_token
--- One token of a kind per user: a newer mail makes the links of older ones worthless.
-WITH deleted AS (
-    DELETE FROM mail.tokens WHERE user_id = $2 AND kind = $3 AND hash <> $1
+-- For the mail $1. One token of a kind per user: a newer mail makes the links of older ones
+-- worthless. No row: the mail was voided after it was leased, as by another password.
+WITH message AS (
+    SELECT user_id, kind FROM mail.messages WHERE id = $1 AND failed_at IS NULL
+    FOR NO KEY UPDATE
+), deleted AS (
+    DELETE FROM mail.tokens t USING message m
+    WHERE t.user_id = m.user_id AND t.kind = m.kind AND t.hash <> $2
 )
 INSERT INTO mail.tokens (hash, user_id, kind, expires_at)
-VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+SELECT $2, user_id, kind, clock_timestamp() + make_interval(secs => $3) FROM message
+RETURNING user_id
 
 -- name: delete_old_messages
 DELETE FROM mail.messages WHERE id IN (
