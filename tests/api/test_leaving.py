@@ -194,6 +194,10 @@ def test_payers_do_not_find_it_and_refunds_are_refused(api: Api, alice: User) ->
     problem(deposited, 404, "receiver_not_found")
     freeze = boss.post(f"/operator/accounts/{alice.account_id}/unfreeze", reason="r")
     problem(freeze, 404, "not_found")
+    path = f"/api/v1/operator/accounts/{alice.account_id}/limits"
+    problem(boss.client.request("PATCH", path, json={"single": 5}), 404, "not_found")
+    ending = boss.post(f"/operator/users/{alice.user_id}/end_sessions", reason="r")
+    problem(ending, 404, "not_found")
     assert bob.get(f"/transactions/{sent['id']}").json()["receiver_id"] == alice.account_id
     api.verify()
 

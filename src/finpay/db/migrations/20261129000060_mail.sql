@@ -22,7 +22,7 @@ CREATE TABLE mail.messages (
         CHECK (kind IN
             ('email_verification', 'password_reset', 'password_changed', 'new_device',
              'api_key_created', 'second_factor_disabled', 'limits_raise_requested',
-             'limits_raised'))
+             'limits_raised', 'limits_changed'))
 );
 CREATE INDEX messages_due ON mail.messages (next_attempt_at)
     WHERE sent_at IS NULL AND failed_at IS NULL;

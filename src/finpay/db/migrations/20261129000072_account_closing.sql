@@ -141,6 +141,9 @@ BEGIN
     IF FOUND THEN  -- an approval that they asked for is not carried out any more
         PERFORM ledger.record_change(origin.user_id, 'role.changed', origin, moment);
     END IF;
+    UPDATE ledger.account_limits l
+    SET pending_single = NULL, pending_daily = NULL, effective_at = NULL
+    WHERE l.account_id = account.id;
     UPDATE ledger.withdrawals w SET destination = '{}' WHERE w.account_id = account.id;
     INSERT INTO ledger.erasures (account_id, user_id) VALUES (account.id, origin.user_id);
     PERFORM ledger.record_change(account.id, 'account.closed', origin, moment);
