@@ -13,8 +13,8 @@ from tests.api.test_leaving import close, left_of
 from tests.api_process import PASSWORD, Api, User
 
 _NUMBERS: Final = count(1)
-ENDPOINT: Final = {"url": "https://example.com/hook", "event_types": ["*"]}
-PLAN: Final = {"amount": 1, "start_at": "2030-01-01T00:00:00Z"}
+ENDPOINT: Final[dict[str, Any]] = {"url": "https://example.com/hook", "event_types": ["*"]}
+PLAN: Final[dict[str, Any]] = {"amount": 1, "start_at": "2030-01-01T00:00:00Z"}
 BLOCKED_LIMIT_S: Final = 5.0
 LATER_S: Final = 0.8  # for the requests to reach their locks
 # What the other tables of a closed account must not have. $1 is the user.
