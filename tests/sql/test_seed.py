@@ -30,12 +30,12 @@ async def test_alice_and_bob_have_their_money(url: str) -> None:
     ]
     rows = await _fetch(
         url,
-        "SELECT u.email, u.name, a.balance, a.currency, a.sequence "
+        "SELECT u.email, u.name, a.balance, a.currency, a.sequence, a.email_verified "
         "FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id ORDER BY u.email",
     )
     assert rows == [
-        ("alice@finpay.dev", "Alice", 1_000_000, "ZAR", 3),
-        ("bob@finpay.dev", "Bob", 500_000, "ZAR", 3),
+        ("alice@finpay.dev", "Alice", 1_000_000, "ZAR", 3, True),
+        ("bob@finpay.dev", "Bob", 500_000, "ZAR", 3, True),
     ]
 
 

@@ -39,6 +39,15 @@ SELECT $2, user_id, kind, clock_timestamp() + make_interval(secs => $3) FROM mes
 RETURNING user_id
 
 -- name: delete_old_messages
-DELETE FROM mail.messages WHERE id IN (
-    SELECT id FROM mail.messages WHERE created_at < clock_timestamp() - interval '7 days'
-      AND (sent_at IS NOT NULL OR failed_at IS NOT NULL) LIMIT 1000)
+-- Sent or not: one that is days late helps nobody. $1: days; $2: maximum number. now() is stable, so
+-- the index is used.
+WITH old AS (
+    SELECT id FROM mail.messages WHERE created_at < now() - make_interval(days => $1)
+    ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM mail.messages m USING old WHERE m.id = old.id RETURNING 1 AS deleted
+
+-- name: delete_expired_tokens
+DELETE FROM mail.tokens WHERE hash IN (
+    SELECT hash FROM mail.tokens WHERE expires_at < now()
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)

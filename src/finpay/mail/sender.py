@@ -49,7 +49,6 @@ class Sender:
         sent = 0
         for row in rows:
             sent += await self._send(row)
-        await self._database.execute(_SQL.delete_old_messages)
         return sent
 
     async def _send(self, row: Record) -> bool:
