@@ -50,6 +50,10 @@ async def test_their_password_is_the_documented_one(url: str) -> None:
     hasher.close()
 
 
+async def test_migrations_make_no_user(url: str) -> None:
+    assert await _fetch(url, "SELECT count(*) FROM identity.users") == [(0,)]
+
+
 async def test_what_was_done_is_printed_and_verified(url: str) -> None:
     (alice, _) = await seed(url)
     rows = await _fetch(
