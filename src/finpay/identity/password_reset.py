@@ -83,5 +83,5 @@ async def void_tokens(transaction: Executor, user_id: UUID) -> None:
 
     The mails first: a worker that makes a token at the same time has locked its mail.
     """
-    await transaction.execute(_SQL.void_reset_mails, user_id)
+    await transaction.execute(_SQL.cancel_reset_mails, user_id)
     await transaction.execute(_SQL.delete_reset_tokens, user_id)

@@ -27,7 +27,7 @@ WHERE t.hash = $1 AND t.kind = 'password_reset' AND t.used_at IS NULL
 UPDATE mail.tokens SET used_at = clock_timestamp()
 WHERE hash = $1 AND used_at IS NULL AND expires_at > clock_timestamp() RETURNING user_id
 
--- name: void_reset_mails
+-- name: cancel_reset_mails
 -- Those that wait to be sent. They still count among the mails of the hour.
 UPDATE mail.messages SET failed_at = clock_timestamp()
 WHERE user_id = $1 AND kind = 'password_reset' AND sent_at IS NULL AND failed_at IS NULL

@@ -39,8 +39,8 @@ SELECT $2, user_id, kind, clock_timestamp() + make_interval(secs => $3) FROM mes
 RETURNING user_id
 
 -- name: delete_old_messages
--- Sent or not: one that is days late helps nobody. $1: days; $2: maximum number. now() is stable, so
--- the index is used.
+-- Sent or not: one that is days late is of no use. $1: days; $2: maximum number. now() is
+-- stable, so the index is used.
 WITH old AS (
     SELECT id FROM mail.messages WHERE created_at < now() - make_interval(days => $1)
     ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
