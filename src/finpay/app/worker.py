@@ -137,7 +137,7 @@ def _background_jobs(
     yield _every(EXPIRY_PAUSE_S, partial(holds.expire, database, wake))
     yield _every(EXPIRY_PAUSE_S, partial(_expire_requests, database, settings.public_url, wake))
     yield _every(LIMITS_PAUSE_S, partial(limits.apply_pending, database))
-    yield _every(ERASURE_PAUSE_S, partial(closing.erase_answers, database))
+    yield _every(ERASURE_PAUSE_S, partial(closing.erase, database))
     yield _every(EMAILS_PAUSE_S, partial(leaving.forget_emails, database))
     prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
     yield _every(cleanup.PAUSE_S, prune)
