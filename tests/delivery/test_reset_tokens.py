@@ -9,7 +9,7 @@ import pyotp
 import pytest
 
 from finpay.errors import Code
-from finpay.identity import leaving
+from finpay.identity import leaving, second_factor, user_lock
 from finpay.identity.email_verification import MAX_MAILS_PER_HOUR
 from finpay.mail import sender
 from finpay.mail.sender import Sender
@@ -64,7 +64,11 @@ async def disable_factor(people: People, person: Person, code: str) -> object:
 
 async def reset_factor(people: People, person: Person, _: str) -> object:
     operator = await people.register()
-    return await people.identity.second_factor.reset(person.id, operator.id, "lost", fresh_origin())
+    async with people.database.transaction() as transaction:
+        await user_lock.require(transaction, person.id)
+        return await second_factor.remove(
+            transaction, person.id, fresh_origin(), actor_id=operator.id
+        )
 
 
 async def leave(people: People, person: Person, _: str) -> object:

@@ -88,7 +88,7 @@ IDENTITY_MUTANTS: Final = (
            "WHERE email = $1", TOKEN_TESTS),
     # Roles and operators.
     Mutant("the app makes operators", RIGHTS, "UPDATE (email, name, password_hash,",
-           "UPDATE (role, email, name, password_hash,", "tests/sql/test_rights.py"),
+           "UPDATE (role, email, name, password_hash,", "tests/sql/test_roles.py"),
     Mutant("a role needs no second factor", AUTHENTICATION,
            "if second_factor and not principal.factor:", "if False:",
            "tests/unit/test_authorise.py"),
@@ -96,7 +96,7 @@ IDENTITY_MUTANTS: Final = (
            "OR origin.operator_id IN (sender.user_id, receiver.user_id) THEN 'forbidden'",
            "THEN 'forbidden'", "tests/api/test_operator_money.py"),
     Mutant("who is no operator acts", ACTIONS, "WHEN NOT ledger.is_operator(origin.operator_id)",
-           "WHEN NOT true", "tests/sql/test_operator_outcomes.py"),
+           "WHEN NOT true", "tests/api/test_authorisation_matrix.py"),
     Mutant("the amount itself waits for a second operator", ACTIONS,
            "AND amount > (origin.approval_above", "AND amount >= (origin.approval_above",
            APPROVAL_TESTS),

@@ -21,6 +21,7 @@ async def end_all(
     The caller writes their tombstones.
     """
     async with database.transaction() as transaction:
+        await user_lock.require_operator(transaction, operator_id)
         if await user_lock.lock(transaction, user_id) is None:
             return None
         request = origin.request_id, origin.address

@@ -8,6 +8,9 @@
 SELECT id, email, password_hash, second_factor FROM identity.users
 WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
 
+-- name: get_operator
+SELECT id FROM identity.users WHERE id = $1 AND role = 'operator'
+
 -- name: get_login_by_email
 SELECT id, password_hash, second_factor FROM identity.users WHERE email = $1
 

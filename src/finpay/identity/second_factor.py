@@ -119,6 +119,7 @@ class SecondFactor:
     ) -> list[UUID] | None:
         """As `disable`, by an operator without a code. None if there is no such user."""
         async with self._database.transaction() as transaction:
+            await user_lock.require_operator(transaction, operator_id)
             user = await user_lock.lock(transaction, user_id)
             if user is None:
                 return None

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Executor, Record
+from finpay.errors import Code, FinPayError
 from finpay.identity.errors import unauthenticated
 
 _SQL: Final = queries.load("finpay.identity")
@@ -25,3 +26,9 @@ async def require(transaction: Executor, user_id: UUID) -> Record:
     if user is None:
         raise unauthenticated("The account was closed.")
     return user
+
+
+async def require_operator(transaction: Executor, operator_id: UUID) -> None:
+    """FinPayError `forbidden` for who is none any more, whatever the access token says."""
+    if await transaction.fetch_one(_SQL.get_operator, operator_id) is None:
+        raise FinPayError(Code.FORBIDDEN, "This needs the role operator.")
