@@ -36,7 +36,8 @@ class Tuning:
     postgres: Mapping[str, str] = field(default_factory=dict)
 
     def api_environment(self) -> dict[str, str]:
-        return clean_environment(**LIMITS_OFF, FINPAY_WORKERS=str(self.workers), **self.environment)
+        given = LIMITS_OFF | {"FINPAY_WORKERS": str(self.workers)} | dict(self.environment)
+        return clean_environment(**given)
 
 
 class BenchStack(Stack):

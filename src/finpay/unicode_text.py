@@ -32,6 +32,8 @@ DEFAULT_IGNORABLE: Final = (
 )
 # Bidi_Control in https://www.unicode.org/Public/17.0.0/ucd/PropList.txt, part of the table above.
 BIDI_CONTROL: Final = ((0x061C, 0x061C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x2069))
+# General_Category Cc, Zl and Zp: tabs, escapes of terminals, line and paragraph separators.
+CONTROL: Final = ((0x0000, 0x001F), (0x007F, 0x009F), (0x2028, 0x2029))
 # Visible by property, drawn as an empty space by most fonts.
 BLANK: Final = (
     (0x2800, 0x2800),  # Braille pattern blank
@@ -57,6 +59,11 @@ def has_blank(text: str) -> bool:
     return not text.isascii() and _BLANK.search(text) is not None
 
 
+def has_control(text: str) -> bool:
+    """Whether the text contains a control character or a line break, of any kind."""
+    return _CONTROL.search(text) is not None
+
+
 def _any_of(ranges: tuple[tuple[int, int], ...]) -> re.Pattern[str]:
     return re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in ranges)}]")
 
@@ -64,3 +71,4 @@ def _any_of(ranges: tuple[tuple[int, int], ...]) -> re.Pattern[str]:
 _DEFAULT_IGNORABLE: Final = _any_of(DEFAULT_IGNORABLE)
 _BIDI_CONTROL: Final = _any_of(BIDI_CONTROL)
 _BLANK: Final = _any_of(BLANK)
+_CONTROL: Final = _any_of(CONTROL)

@@ -1,5 +1,7 @@
 """API keys: creation, use, networks, expiry, windows, and their end."""
 
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -131,6 +133,16 @@ def test_an_expired_key_is_refused(api: Api) -> None:
         ids.decode("key", made["id"]),
     )
     problem(asked(api, made["secret"]), 401, "unauthenticated")
+
+
+@pytest.mark.contract("1.6.8")
+def test_a_key_that_was_just_used_expires_in_time(api: Api) -> None:
+    """Not after the minute for which its use is remembered."""
+    ends = datetime.now(UTC) + timedelta(seconds=3)
+    secret = key_of(api.user(), expires_at=ends.isoformat())["secret"]
+    assert asked(api, secret).status == 200
+    time.sleep((ends - datetime.now(UTC)).total_seconds())
+    problem(asked(api, secret), 401, "unauthenticated")
 
 
 @pytest.mark.contract("1.6.8")

@@ -98,6 +98,11 @@ def world(api: Api) -> World:
 
 
 @pytest.fixture(scope="module")
+def untouched(api: Api) -> World:
+    return make_world(api, operator(api))
+
+
+@pytest.fixture(scope="module")
 def frozen(api: Api) -> World:
     made = make_world(api, operator(api))
     api.set_status(made.owner, "frozen")
@@ -164,6 +169,25 @@ def test_an_auditor_reads(reader: User, world: World, route: Route) -> None:
 def test_an_operator_gets_in(boss: User, world: World, route: Route) -> None:
     answer = world.ask(boss, route, params=parameters(route))
     assert answer.status in route.responses, answer.body
+
+
+@pytest.fixture(scope="module")
+def former(api: Api) -> User:
+    """Whose tokens still say operator, as if the end of the sessions had been lost."""
+    made = operator(api)
+    statement = "UPDATE identity.users SET role = 'auditor' WHERE id = $1"
+    api.owner(lambda database: database.execute(statement, made.uuid))
+    return made
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in OF_OPERATORS if route.method != "GET"], ids=name_of
+)
+@pytest.mark.contract("12.1.1")
+def test_who_is_no_operator_any_more_does_nothing(
+    former: User, untouched: World, route: Route
+) -> None:
+    problem(untouched.ask(former, route), 403, "forbidden")
 
 
 def parameters(route: Route) -> dict[str, str] | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from finpay import ids
 from finpay.edge.schemas.leaving import Export
 from finpay.ledger import closing
 from tests.api.assertions import problem
@@ -42,9 +43,11 @@ def empty(user: User, to: User) -> None:
 def test_who_leaves_is_erased_and_the_ledger_proves_itself(api: Api) -> None:
     bob = api.user(100)
     world = make_world(api, operator(api))
-    alice = world.owner
-    for name in ("POST /holds/{id}/void", "POST /withdrawals/{id}/cancel"):
-        path = name.removeprefix("POST ").replace("{id}", world.ids[name])
+    alice, name = world.owner, f"Alice {ids.new_uuid()}"
+    assert alice.client.request("PATCH", "/api/v1/auth/me", json={"name": name}).status == 200
+    alice.post("/payment_requests", amount=1, payer_email=bob.email)
+    for route in ("POST /holds/{id}/void", "POST /withdrawals/{id}/cancel"):
+        path = route.removeprefix("POST ").replace("{id}", world.ids[route])
         assert alice.post(path, new("k")).status == 200
     for row in alice.get("/holds", status="open").json()["data"]:
         assert alice.post(f"/holds/{row['id']}/void", new("v")).status == 200
@@ -63,18 +66,18 @@ def test_who_leaves_is_erased_and_the_ledger_proves_itself(api: Api) -> None:
         "POST", "/api/v1/auth/login", json={"email": alice.email, "password": PASSWORD}
     )
     problem(login, 401, "invalid_credentials")
-    api.owner(closing.erase_answers)
-    assert left_of(api, alice) == []
+    api.owner(closing.erase)
+    assert left_of(api, alice, name) == []
     request = bob.get("/payment_requests").json()["data"]
     assert all(each["status"] != "open" for each in request)
     api.verify()
 
 
-# Requests of others name the address that their requester wrote.
+# Requests of others name the address that their requester wrote, their events what it was then.
 OF_OTHERS: Final = ("ledger.payment_requests", "outbox.events", "ledger.idempotency_keys")
 
 
-def left_of(api: Api, user: User) -> list[str]:
+def left_of(api: Api, user: User, name: str) -> list[str]:
     """The tables in which the address, the name or a destination can still be found."""
     found = []
     for table in api.sql(
@@ -85,8 +88,9 @@ def left_of(api: Api, user: User) -> list[str]:
     ):
         rows = api.sql(
             f"SELECT count(*) AS n FROM {table['name']} t"
-            " WHERE t::text LIKE '%' || $1 || '%' OR t::text LIKE '%Alice Leaves%'",
+            " WHERE t::text LIKE '%' || $1 || '%' OR t::text LIKE '%' || $2 || '%'",
             user.email,
+            name,
         )
         if rows[0]["n"]:
             found.append(table["name"])
@@ -98,6 +102,8 @@ def left_of(api: Api, user: User) -> list[str]:
         "   AND (ended_at IS NULL OR device IS NOT NULL OR address IS NOT NULL)"
         " UNION ALL SELECT FROM identity.api_keys WHERE user_id = $1 AND revoked_at IS NULL"
         " UNION ALL SELECT FROM webhooks.endpoints WHERE user_id = $1 AND deleted_at IS NULL"
+        " UNION ALL SELECT FROM outbox.events e JOIN ledger.accounts a ON a.id = e.account_id"
+        " WHERE a.user_id = $1"
         " UNION ALL SELECT FROM ledger.schedules s JOIN ledger.accounts a ON a.id = s.account_id"
         " WHERE a.user_id = $1 AND s.status <> 'ended'",
         user.uuid,
@@ -194,6 +200,10 @@ def test_payers_do_not_find_it_and_refunds_are_refused(api: Api, alice: User) ->
     problem(deposited, 404, "receiver_not_found")
     freeze = boss.post(f"/operator/accounts/{alice.account_id}/unfreeze", reason="r")
     problem(freeze, 404, "not_found")
+    path = f"/api/v1/operator/accounts/{alice.account_id}/limits"
+    problem(boss.client.request("PATCH", path, json={"single": 5}), 404, "not_found")
+    ending = boss.post(f"/operator/users/{alice.user_id}/end_sessions", reason="r")
+    problem(ending, 404, "not_found")
     assert bob.get(f"/transactions/{sent['id']}").json()["receiver_id"] == alice.account_id
     api.verify()
 

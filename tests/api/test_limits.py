@@ -196,9 +196,16 @@ def test_no_limit_is_a_raise_and_any_change_drops_what_is_pending(api: Api) -> N
 
 @pytest.mark.contract("7.8.4")
 def test_a_frozen_owner_may_change_them(api: Api) -> None:
+    """Lower at once; what is higher waits, also if the account is unfrozen meanwhile."""
     alice = api.user()
     api.set_status(alice, "frozen")
     assert changed(alice, single=10)["single"] == 10
+    members = changed(alice, single=20)
+    assert (members["single"], members["pending"]["single"]) == (10, 20)
+    api.set_status(alice, "active")
+    a_day_passes(api, alice)
+    assert api.owner(limits.apply_pending) >= 1
+    assert shown(alice)["single"] == 20
 
 
 @pytest.mark.contract("7.8.4")

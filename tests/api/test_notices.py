@@ -75,20 +75,33 @@ def patch_limits(user: User, **values: int | None) -> None:
     assert answer.status == 200, answer.body
 
 
-@pytest.mark.contract("12.6.4")
-def test_raised_limits_send_a_mail_when_asked_for_and_when_they_count(api: Api) -> None:
+@pytest.mark.contract("12.6.4", "7.8.5")
+def test_each_change_of_limits_sends_a_mail_and_a_raise_another_when_it_counts(api: Api) -> None:
     user = api.user()
-    patch_limits(user, single=500)
-    assert notices(api, user) == []
+    expected = []
+    for changes, kind in (
+        ({"single": 500}, "limits_changed"),
+        ({"single": 600}, "limits_raise_requested"),
+        ({"single": 700, "daily": 50}, "limits_raise_requested"),
+        ({}, "limits_changed"),  # what waited is dropped
+        ({"single": None}, "limits_raise_requested"),
+    ):
+        patch_limits(user, **changes)
+        expected.append(kind)
+        assert notices(api, user) == expected
+    patch_limits(user, single=None)
+    patch_limits(user)
+    patch_limits(user)  # nothing changes
+    expected += ["limits_raise_requested", "limits_changed"]
+    assert notices(api, user) == expected
     patch_limits(user, single=600)
-    assert notices(api, user) == ["limits_raise_requested"]
     api.sql(
         "UPDATE ledger.account_limits SET effective_at = clock_timestamp() WHERE account_id = $1",
         ids.decode("acc", user.account_id),
     )
     applied = asyncio.run(apply_pending(api))
     assert applied >= 1
-    assert notices(api, user) == ["limits_raise_requested", "limits_raised"]
+    assert notices(api, user) == [*expected, "limits_raise_requested", "limits_raised"]
 
 
 async def apply_pending(api: Api) -> int:
@@ -100,7 +113,7 @@ async def apply_pending(api: Api) -> int:
 
 
 @pytest.mark.contract("12.6.4")
-def test_limits_that_an_operator_raises_send_a_mail(api: Api) -> None:
+def test_limits_that_an_operator_changes_send_a_mail(api: Api) -> None:
     user = api.user()
 
     def set_limits(single: int | None) -> Any:
@@ -112,6 +125,5 @@ def test_limits_that_an_operator_raises_send_a_mail(api: Api) -> None:
         )
 
     set_limits(500)
-    assert notices(api, user) == []
     set_limits(None)
-    assert notices(api, user) == ["limits_raised"]
+    assert notices(api, user) == ["limits_changed", "limits_raised"]

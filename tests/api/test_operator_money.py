@@ -267,17 +267,6 @@ def test_a_key_is_needed(boss: User, alice: User) -> None:
     problem(boss.post("/operator/deposits", None, **body), 400, "idempotency_key_missing")
 
 
-@pytest.mark.contract("12.1.1")
-def test_who_is_no_operator_any_more_does_nothing(api: Api, alice: User) -> None:
-    """His tokens have ended; the ledger refuses him even if they had not."""
-    boss = operator(api)
-    before = alice.balance
-    statement = "UPDATE identity.users SET role = 'auditor' WHERE id = $1"
-    api.owner(lambda database: database.execute(statement, boss.uuid))
-    problem(deposit(boss, alice, 5, new("late")), 403, "forbidden")
-    assert alice.balance == before
-
-
 def audit_of(by: User, subject: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = by.get("/operator/audit", subject_id=subject).json()["data"]
     return rows

@@ -17,7 +17,7 @@ from finpay.db.pool import Database
 from finpay.errors import Code
 from finpay.identity.models import RequestOrigin
 from finpay.identity.password_reset import MAX_MAILS_PER_HOUR
-from finpay.mail import sender
+from finpay.mail import retention, sender
 from finpay.mail.sender import RETRY_AFTER_S, Sender
 from tests.sql.identity_fixtures import PASSWORD, People, fresh_email, fresh_origin, refusal
 
@@ -240,6 +240,27 @@ async def test_a_mail_is_given_up_after_half_a_day(
     mailbox.answer = "250 OK"
     assert await worker.send_due() == 0
     assert await people.one("SELECT count(*) FROM mail.messages WHERE failed_at IS NOT NULL") == 1
+
+
+async def test_old_mails_and_expired_tokens_are_deleted_though_none_is_sent(
+    people: People, worker: Sender
+) -> None:
+    """As where FinPay has no mail server."""
+    person = await people.register()
+    await forget(people, person.email)
+    await worker.send_due()
+    for _ in range(2):
+        await forget(people, person.email)
+    assert await retention.prune(people.database) == 0
+    age = "UPDATE mail.messages SET created_at = created_at - make_interval(days => $1)"
+    await people.database.execute(age, retention.KEPT_DAYS)
+    await people.database.execute("UPDATE mail.tokens SET expires_at = clock_timestamp()")
+    await people.identity.email_verification.request(person.id, fresh_origin())
+    assert await retention.prune(people.database) == 3
+    assert await people.one("SELECT string_agg(kind, ',') FROM mail.messages") == (
+        "email_verification"
+    )
+    assert await people.one("SELECT count(*) FROM mail.tokens") == 0
 
 
 async def test_a_server_that_is_away_loses_no_mail(people: People) -> None:

@@ -86,7 +86,7 @@ def close_account(rng: random.Random, world: World) -> list[Value]:
     return [_origin(rng, world, keyed=False), None]
 
 
-def erase_answers(rng: random.Random, _: World) -> list[Value]:
+def erase_closed_account(rng: random.Random, _: World) -> list[Value]:
     return [rng.choice([1, 100, 10_000])]
 
 
@@ -99,7 +99,7 @@ def _origin(rng: random.Random, world: World, keyed: bool) -> str:  # noqa: FBT0
 CALLS: Final[dict[str, Callable[[random.Random, World], list[Value]]]] = {
     "ledger.change_schedule": change_schedule,
     "ledger.close_account": close_account,
-    "ledger.erase_answers": erase_answers,
+    "ledger.erase_closed_account": erase_closed_account,
     "ledger.create_payment_requests": create_payment_requests,
     "ledger.create_schedule": create_schedule,
     "ledger.end_payment_request": end_payment_request,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tests.mutants.identity_mutations import IDENTITY_MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.operation_mutations import OPERATION_MUTANTS
 
@@ -227,4 +228,5 @@ MUTANTS: Final = (
     Mutant("copies count again", PIPELINE, "msgspec.structs.replace(admission, tiers=())",
            "admission", f"{API}/test_rate_limits.py"),
     *OPERATION_MUTANTS,
+    *IDENTITY_MUTANTS,
 )  # fmt: skip

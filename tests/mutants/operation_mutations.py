@@ -20,7 +20,7 @@ SCHEDULE_CHANGES: Final = f"{_MIGRATIONS}000044_schedule_changes.sql"
 PAYMENTS: Final = f"{_MIGRATIONS}000045_payment_request_payments.sql"
 RUNS: Final = f"{_MIGRATIONS}000046_schedule_runs.sql"
 STATEMENTS: Final = f"{_MIGRATIONS}000050_ledger_statements.sql"
-CSV: Final = "src/finpay/statements/csv_stream.py"
+CSV: Final = "src/finpay/statements/csv_rows.py"
 RUNNER: Final = "src/finpay/ledger/schedule_runner.py"
 VERIFY: Final = "src/finpay/ledger/verify_operations.sql"
 
@@ -172,7 +172,7 @@ OPERATION_MUTANTS: Final = (
            "IF made_at < moment THEN", "tests/sql/test_past_balances.py"),
     Mutant("what is held is that of now", STATEMENTS, " AND h.created_at <= moment\n", "\n",
            "tests/sql/test_past_balances.py"),
-    Mutant("formulas in a CSV", CSV, "text and text[0] in FORMULA_STARTS", "False",
+    Mutant("formulas in a CSV", CSV, "first in FORMULA_STARTS or", "False or",
            "tests/unit/test_statement_streams.py"),
     Mutant("the proof skips pending withdrawals", VERIFY,
            "FROM ledger.withdrawals WHERE status = 'pending'\n    ) open",

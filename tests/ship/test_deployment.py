@@ -19,6 +19,7 @@ from tests.ship import dockerfile, kubernetes
 
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+EXAMPLE: Final = (ROOT / "deploy/compose/env.example").read_text("utf-8")
 RENDER: Final[dict[str, Any]] = yaml.safe_load((ROOT / "render.yaml").read_text("utf-8"))
 RAILWAY: Final[dict[str, Any]] = runpy.run_path(str(ROOT / ".railway/railway.py"))[
     "main"
@@ -100,9 +101,11 @@ def test_every_setting_exists(where: str, setting: str) -> None:
 
 def test_compose_asks_for_each_secret_and_has_none() -> None:
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
-    for name in ("POSTGRES_PASSWORD", "FINPAY_APP_PASSWORD", "FINPAY_JWT_SECRET"):
+    names = set(re.findall(r"^(\w+)=$", EXAMPLE, re.MULTILINE))
+    passwords = {"POSTGRES_PASSWORD", "FINPAY_APP_PASSWORD", "FINPAY_OPERATOR_PASSWORD"}
+    assert names == passwords | {"FINPAY_JWT_SECRET"}
+    for name in names:
         assert re.search(rf"\$\{{{name}:\?", text)
-        assert f"\n{name}=\n" in (ROOT / "deploy/compose/env.example").read_text("utf-8")
         assert not re.search(rf"\$\{{{name}(:-|-|\}})", text), "no default for a secret"
 
 
@@ -115,6 +118,8 @@ def test_compose_publishes_the_proxy_alone() -> None:
     assert set(services["proxy"]["networks"]).isdisjoint({"inside"})
     owners = [name for name in services if "POSTGRES_PASSWORD" in str(services[name])]
     assert owners == ["postgres", "migrate"], "the API never sees the owner's password"
+    operators = [name for name in services if "FINPAY_OPERATOR_PASSWORD" in str(services[name])]
+    assert operators == ["postgres", "api"], "the worker needs no operators"
 
 
 def test_compose_starts_in_order_when_all_are_healthy() -> None:
@@ -205,6 +210,8 @@ def test_kubernetes_pods_have_no_rights(kind: str, name: str) -> None:
     assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
     sees_owner = {"secretRef": {"name": "finpay-owner"}} in container["envFrom"]
     assert sees_owner is (name == "finpay-migrate")
+    operator = {"secretRef": {"name": "finpay-operator", "optional": True}}
+    assert (operator in container["envFrom"]) is (name == "finpay-api")
 
 
 def test_kubernetes_probes_and_drains() -> None:

@@ -19,7 +19,7 @@ from tests.api_process import Api
 from tests.servers import Run
 from tests.ship.tls import Certificate, ended_tls, make_certificate
 
-INIT_SCRIPT: Final = Path(__file__).parents[2] / "deploy/compose/initdb/10-app-login.sh"
+INIT_SCRIPT: Final = Path(__file__).parents[2] / "deploy/compose/initdb/10-logins.sh"
 _NUMBERS: Final = count(1)
 
 
@@ -113,7 +113,7 @@ def test_dbmate_and_finpay_read_the_same_url(url: str) -> None:
 
 
 @pytest.mark.contract("2.3.5")
-def test_the_app_login_of_docker_compose_has_only_the_rights_of_finpay_app(
+def test_the_logins_of_docker_compose_have_only_the_rights_of_their_roles(
     run: Run, worker_id: str, redis_url: str
 ) -> None:
     """After the script of initdb and the migrations."""
@@ -127,11 +127,13 @@ def test_the_app_login_of_docker_compose_has_only_the_rights_of_finpay_app(
             "POSTGRES_USER": "postgres",
             "POSTGRES_DB": "finpay",
             "FINPAY_APP_PASSWORD": "it's odd",
+            "FINPAY_OPERATOR_PASSWORD": "'; --",
         }
         subprocess.run([INIT_SCRIPT], env=environment, check=True, capture_output=True)
         assert _migrate(server.url("finpay")).returncode == 0
         urls = {
             "DATABASE_URL": server.url("finpay", "finpay_app"),
+            "FINPAY_DATABASE_OPERATOR_URL": server.url("finpay", "finpay_operator"),
             "FINPAY_DATABASE_OWNER_URL": server.url("finpay"),
             "REDIS_URL": redis_url,
         }
@@ -140,5 +142,6 @@ def test_the_app_login_of_docker_compose_has_only_the_rights_of_finpay_app(
             check=True,
         )  # fmt: skip
         assert "finpay_app is a member of finpay_app only" in report.stdout
+        assert "the routes of operators can connect" in report.stdout
     finally:
         server.stop()

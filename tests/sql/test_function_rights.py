@@ -19,7 +19,7 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "identity.can_be_found",
         "ledger.change_schedule",
         "ledger.close_account",
-        "ledger.erase_answers",
+        "ledger.erase_closed_account",
         "ledger.create_payment_requests",
         "ledger.create_schedule",
         "ledger.dry_run",

@@ -9,7 +9,7 @@ import pytest
 
 from finpay.errors import Code, FinPayError
 from finpay.identity import cleanup, second_factor
-from finpay.identity.second_factor import CHALLENGE_TTL_S
+from finpay.identity.second_factor import CHALLENGE_TTL_S, MAX_FAILURES
 from tests.sql.identity_fixtures import PASSWORD, People, Person, fresh_origin, refusal
 
 
@@ -89,6 +89,43 @@ async def test_a_wrong_code_is_kept_and_recorded(people: People) -> None:
     assert await people.one("SELECT failures FROM identity.login_challenges") == 1
     audited = "SELECT count(*) FROM audit.log WHERE action = 'second_factor.failed'"
     assert await people.one(audited) == 1
+
+
+@pytest.mark.contract("12.7.2")
+async def test_a_challenge_takes_five_wrong_codes_however_many_come_at_once(
+    people: People,
+) -> None:
+    """All of them have found it valid before one of them counts."""
+    person = await people.register()
+    await enable(people, person)
+    challenge = await people.identity.second_factor.find_challenge(
+        await challenge_of(people, person)
+    )
+    calls = (
+        refusal(people.identity.complete_login(challenge, "wrong", fresh_origin()))
+        for _ in range(12)
+    )
+    codes = [error.code for error in await asyncio.gather(*calls)]
+    assert codes.count(Code.SECOND_FACTOR_INVALID) == MAX_FAILURES
+    assert codes.count(Code.CHALLENGE_INVALID) == 12 - MAX_FAILURES
+
+
+@pytest.mark.contract("12.7.3")
+async def test_of_fifty_with_one_recovery_code_one_uses_it(people: People) -> None:
+    """On every route that takes one: a login, a key, the end of the second factor."""
+    person = await people.register()
+    _, recovery = await enable(people, person)
+    factor = people.identity.second_factor
+    challenges = [
+        await factor.find_challenge(await challenge_of(people, person)) for _ in range(25)
+    ]
+    code = recovery[0]
+    logins = [people.identity.complete_login(c, code, fresh_origin()) for c in challenges]
+    others = [factor.require(person.id, code, fresh_origin()) for _ in range(25)]
+    results = await asyncio.gather(*logins, *others, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, FinPayError)]
+    assert len(refused) == 49
+    assert {error.code for error in refused} == {Code.SECOND_FACTOR_INVALID}
 
 
 @pytest.mark.contract("12.7.3")

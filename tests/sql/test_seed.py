@@ -30,12 +30,12 @@ async def test_alice_and_bob_have_their_money(url: str) -> None:
     ]
     rows = await _fetch(
         url,
-        "SELECT u.email, u.name, a.balance, a.currency, a.sequence "
+        "SELECT u.email, u.name, a.balance, a.currency, a.sequence, a.email_verified "
         "FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id ORDER BY u.email",
     )
     assert rows == [
-        ("alice@finpay.dev", "Alice", 1_000_000, "ZAR", 3),
-        ("bob@finpay.dev", "Bob", 500_000, "ZAR", 3),
+        ("alice@finpay.dev", "Alice", 1_000_000, "ZAR", 3, True),
+        ("bob@finpay.dev", "Bob", 500_000, "ZAR", 3, True),
     ]
 
 
@@ -48,6 +48,10 @@ async def test_their_password_is_the_documented_one(url: str) -> None:
     for row in rows:
         assert (await hasher.verify(str(row[0]), PASSWORD)).ok
     hasher.close()
+
+
+async def test_migrations_make_no_user(url: str) -> None:
+    assert await _fetch(url, "SELECT count(*) FROM identity.users") == [(0,)]
 
 
 async def test_what_was_done_is_printed_and_verified(url: str) -> None:

@@ -87,6 +87,18 @@ async def test_session_of_another_user_is_neither_active_nor_revoked(people: Peo
     assert await people.is_active(person)
 
 
+@pytest.mark.contract("1.6.2")
+async def test_session_whose_time_is_over_is_not_active(people: People) -> None:
+    """Whatever its access tokens say."""
+    person = await people.register()
+    assert await people.is_active(person)
+    await people.database.execute(
+        "UPDATE identity.sessions SET expires_at = clock_timestamp() WHERE id = $1",
+        person.principal.session_id,
+    )
+    assert not await people.is_active(person)
+
+
 async def test_failed_call_leaves_no_rows(people: People) -> None:
     """PostgreSQL refuses NUL, so the audit row fails, which is the last write of each call."""
     person = await people.register()

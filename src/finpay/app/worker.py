@@ -32,14 +32,14 @@ from finpay.ledger import (
     schedule_runner,
 )
 from finpay.ledger.batcher import LOCK_TIMEOUT_MS
-from finpay.mail import sender
+from finpay.mail import retention, sender
 from finpay.settings import Settings
 from finpay.telemetry import logs, metrics, tracing
 from finpay.webhooks.notifier import CHANNEL
 from finpay.webhooks.status_server import StatusServer
 from finpay.webhooks.worker import CONNECTIONS, RunSummary, Worker
 
-JOB_CONNECTIONS: Final = 9  # one per background job; the runs of schedules have their own
+JOB_CONNECTIONS: Final = 10  # one per background job; the runs of schedules have their own
 VERIFY_POLL_S: Final = 5.0  # how soon a worker notices that no other one verifies the ledger
 SCHEDULES_PAUSE_S: Final = 0.5  # between two checks for schedules that are due
 EXPIRY_PAUSE_S: Final = 1.0  # between two checks for holds and payment requests that have expired
@@ -137,11 +137,12 @@ def _background_jobs(
     yield _every(EXPIRY_PAUSE_S, partial(holds.expire, database, wake))
     yield _every(EXPIRY_PAUSE_S, partial(_expire_requests, database, settings.public_url, wake))
     yield _every(LIMITS_PAUSE_S, partial(limits.apply_pending, database))
-    yield _every(ERASURE_PAUSE_S, partial(closing.erase_answers, database))
+    yield _every(ERASURE_PAUSE_S, partial(closing.erase, database))
     yield _every(EMAILS_PAUSE_S, partial(leaving.forget_emails, database))
     prune = partial(cleanup.prune, database, access_ttl_s=settings.access_token_ttl_s)
     yield _every(cleanup.PAUSE_S, prune)
     yield _every(cleanup.PAUSE_S, partial(cleanup.prune_requests, database))
+    yield _every(retention.PAUSE_S, partial(retention.prune, database))
 
 
 async def _run_schedules(database: Database, wake: Callable[[], None]) -> None:

@@ -26,8 +26,15 @@ def _text(name: str, value: Any, currency: str | None) -> object:
     if name in _AMOUNTS and currency is not None:
         return _money(value, currency)
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {each}" for key, each in value.items())
-    return value
+        return ", ".join(f"{_line(key)}: {_line(each)}" for key, each in value.items())
+    return _line(value) if isinstance(value, str) else value
+
+
+def _line(text: str) -> str:
+    """On one line, and without what a terminal would obey: users write descriptions."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def _limits(limits: Mapping[str, Any], currency: str) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """Two users with money, so that the first payment is one command away.
 
-Their password is public, so this is for development; no other code accepts a common password. The
-money comes from the system account, as all money does.
+Their password is public, so this is for development; no other code accepts a common password. Their
+addresses are verified, so the first payment also works with FINPAY_SMTP_URL and
+FINPAY_REQUIRE_VERIFIED_EMAIL. The money comes from the system account, as all money does.
 """
 
 from dataclasses import dataclass
@@ -90,4 +91,5 @@ async def _create(database: Database, hasher: Hasher, user: SeedUser) -> bool:
         )
         if created is not None:
             await transaction.execute(_SQL.record_creation, user_id, account_id)
+            await transaction.execute(_SQL.set_email_verified, user_id)
     return created is not None

@@ -19,3 +19,6 @@ SELECT audit.record($1, 'user.registered', $1, 'seed', NULL),
            'id', ledger.type_id('usr', $1), 'object', 'user'), $1, 'seed'),
        outbox.record($1, 'account.created', ledger.account_object(a), $1, 'seed')
 FROM ledger.accounts a WHERE a.id = $2
+
+-- name: set_email_verified
+UPDATE identity.users SET email_verified_at = clock_timestamp() WHERE id = $1

@@ -33,8 +33,6 @@ class Authenticator:
         token = _bearer(request)
         if not token.startswith(api_keys.PREFIX):
             return self._signer.verify(token, time.time())
-        if not api_keys.is_well_formed(token):
-            raise unauthenticated("This is not an API key: its checksum is wrong.")
         known = self._keys.remembered(token) or await self._look_up(token, request, record)
         return known.check(request.client_ip)
 
@@ -42,6 +40,8 @@ class Authenticator:
         self, token: str, request: Request, record: RequestRecord
     ) -> api_keys.KnownKey:
         """An unknown key counts as a login does: that bounds guesses, and reads of PostgreSQL."""
+        if not api_keys.is_well_formed(token):
+            raise unauthenticated("This is not an API key: its checksum is wrong.")
         tiers = self._tiers.for_unknown_key(request.client_ip)
         seen = await self._gate.peek(tiers)
         if seen.kind == "limited":

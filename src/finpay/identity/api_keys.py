@@ -25,6 +25,7 @@ import msgspec
 from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Record
+from finpay.identity import user_lock
 from finpay.identity.access_tokens import Principal
 from finpay.identity.errors import unauthenticated
 from finpay.identity.models import RequestOrigin
@@ -136,8 +137,7 @@ class ApiKeys:
         secret, key_id = new_secret(), ids.new_uuid()
         detail = {"scopes": spec.scopes, "allowed_cidrs": spec.allowed_cidrs}
         async with self._database.transaction() as transaction:
-            if await transaction.fetch_one(_SQL.lock_user, user_id) is None:
-                raise unauthenticated("The account was closed.")
+            await user_lock.require(transaction, user_id)
             row = await transaction.fetch_one(
                 _SQL.insert_api_key,
                 key_id,

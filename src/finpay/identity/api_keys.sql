@@ -24,11 +24,6 @@ SELECT $1, $2, $3, $4, $5, $6, $7::text[]::cidr[], $8
 WHERE (SELECT count(*) FROM identity.api_keys WHERE user_id = $2 AND revoked_at IS NULL) < $9
 RETURNING id, prefix, name, scopes, allowed_cidrs::text[], last_used_at, expires_at, created_at
 
--- name: lock_user
--- Of two requests that create a key at once, the second counts the key of the first. No row: the
--- user has left.
-SELECT id FROM identity.users WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
-
 -- name: list_api_keys
 -- Newest first, expired ones too. $2: the id before which the page begins, null for the first.
 SELECT id, prefix, name, scopes, allowed_cidrs::text[], last_used_at, expires_at, created_at

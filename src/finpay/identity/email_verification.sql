@@ -13,8 +13,11 @@ WITH unverified AS (
 )
 SELECT audit.record(id, 'email.verification_requested', id, $2, $3) FROM unverified
 
+-- name: get_verification_token
+SELECT user_id FROM mail.tokens WHERE hash = $1
+
 -- name: set_email_verified
--- Of concurrent calls one gets the token. No row: it is unknown, expired or used.
+-- No row: the token is unknown, expired or used.
 WITH used AS (
     UPDATE mail.tokens SET used_at = clock_timestamp()
     WHERE hash = $1 AND kind = 'email_verification' AND used_at IS NULL

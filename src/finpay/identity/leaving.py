@@ -6,7 +6,7 @@ from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Database, Executor
-from finpay.identity.errors import unauthenticated
+from finpay.identity import user_lock
 
 _SQL: Final = queries.load("finpay.identity", "leaving.sql")
 
@@ -21,14 +21,13 @@ class Ended:
 
 async def erase(transaction: Executor, user_id: UUID) -> Ended:
     """In the caller's transaction, which then closes the account. The row stays under its id."""
-    user = await transaction.fetch_one(_SQL.lock_user, user_id)
-    if user is None:
-        raise unauthenticated("The account was closed.")
+    user = await user_lock.require(transaction, user_id)
     await transaction.execute(_SQL.insert_closed_email, user["email"])
     sessions = await transaction.fetch(_SQL.end_sessions, user_id)
     await transaction.execute(_SQL.delete_refresh_tokens, user_id)
     keys = await transaction.fetch(_SQL.revoke_api_keys, user_id)
     await transaction.execute(_SQL.delete_mails, user_id)
+    await transaction.execute(_SQL.delete_credentials, user_id)
     await transaction.execute(_SQL.update_user, user_id)
     active = [row["id"] for row in sessions if row["was_active"]]
     return Ended(active, [row["id"] for row in keys])

@@ -1,9 +1,5 @@
 -- Named queries of finpay.identity.leaving.
 
--- name: lock_user
--- No row: another request of the user was faster.
-SELECT email FROM identity.users WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
-
 -- name: end_sessions
 -- All of the user, and what ended ones say about devices. `was_active`: Redis may know it.
 WITH active AS (
@@ -32,10 +28,12 @@ VALUES (sha256(convert_to($1, 'UTF8')), clock_timestamp() + interval '90 days')
 ON CONFLICT (email_hash) DO UPDATE SET free_at = excluded.free_at
 
 -- name: delete_mails
--- With what proves that an address or a login is the user's.
-WITH messages AS (
-    DELETE FROM mail.messages WHERE user_id = $1
-), tokens AS (
+-- Before their tokens: a worker that makes one meanwhile has locked its mail.
+DELETE FROM mail.messages WHERE user_id = $1
+
+-- name: delete_credentials
+-- What proves that an address or a login is the user's.
+WITH tokens AS (
     DELETE FROM mail.tokens WHERE user_id = $1
 ), codes AS (
     DELETE FROM identity.recovery_codes WHERE user_id = $1

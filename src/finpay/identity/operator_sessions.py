@@ -6,8 +6,9 @@ from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Database
+from finpay.identity import user_lock
 from finpay.identity.models import RequestOrigin
-from finpay.identity.sessions import record_revoked
+from finpay.identity.sessions import revoke_all
 
 _SQL: Final = queries.load("finpay.identity", "operator_sessions.sql")
 
@@ -20,11 +21,9 @@ async def end_all(
     The caller writes their tombstones.
     """
     async with database.transaction() as transaction:
-        if await transaction.fetch_one(_SQL.lock_user, user_id) is None:
+        await user_lock.require_operator(transaction, operator_id)
+        if await user_lock.lock(transaction, user_id) is None:
             return None
-        rows = await transaction.fetch(_SQL.revoke_all_sessions, user_id)
-        ended: list[UUID] = [row["id"] for row in rows]
         request = origin.request_id, origin.address
         await transaction.execute(_SQL.record_end, user_id, operator_id, *request, reason)
-        await record_revoked(transaction, user_id, ended, "revoked", origin, actor_id=operator_id)
-    return ended
+        return await revoke_all(transaction, user_id, "revoked", origin, actor_id=operator_id)

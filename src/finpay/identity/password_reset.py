@@ -11,14 +11,14 @@ from uuid import UUID
 
 from finpay import ids
 from finpay.db import queries
-from finpay.db.pool import Database
+from finpay.db.pool import Database, Executor
 from finpay.errors import validation_failed
-from finpay.identity import passwords
+from finpay.identity import passwords, user_lock
 from finpay.identity.breached_passwords import BreachedPasswords
 from finpay.identity.errors import token_invalid
 from finpay.identity.models import RequestOrigin
 from finpay.identity.passwords import Hasher
-from finpay.identity.sessions import record_revoked
+from finpay.identity.sessions import revoke_all
 
 MAX_MAILS_PER_HOUR: Final = 3
 
@@ -35,14 +35,16 @@ class PasswordReset:
 
     async def request(self, email: str, origin: RequestOrigin) -> None:
         """A mail to the user, if there is one and fewer than 3 were sent within an hour."""
-        await self._database.execute(
-            _SQL.insert_reset_mail,
-            email,
-            origin.request_id,
-            origin.address,
-            MAX_MAILS_PER_HOUR,
-            ids.new_uuid(),
-        )
+        async with self._database.transaction() as transaction:
+            known = await transaction.fetch_one(_SQL.lock_user_by_email, email)
+            await transaction.execute(
+                _SQL.insert_reset_mail,
+                known and known["id"],
+                origin.request_id,
+                origin.address,
+                MAX_MAILS_PER_HOUR,
+                ids.new_uuid(),
+            )
 
     async def redeem(
         self, token: str, new_password: str, origin: RequestOrigin
@@ -63,17 +65,23 @@ class PasswordReset:
         self._breached.check(new_password, "#/new_password")
         password_hash = await self._hasher.hash(new_password)
         async with self._database.transaction() as transaction:
-            await transaction.execute(_SQL.lock_user, user_id)
-            if await transaction.fetch_one(_SQL.set_token_used, token_hash) is None:
+            locked = await user_lock.lock(transaction, user_id)
+            used = await transaction.fetch_one(_SQL.set_token_used, token_hash)
+            if locked is None or used is None:
                 raise token_invalid()
+            await void_tokens(transaction, user_id)
             await transaction.execute(_SQL.set_password_hash, user_id, password_hash)
-            rows = await transaction.fetch(_SQL.revoke_all_sessions, user_id, "password_reset")
-            ended: list[UUID] = [row["id"] for row in rows]
             await transaction.execute(
                 _SQL.record_reset, user_id, origin.request_id, origin.address, ids.new_uuid()
             )
-            if ended:
-                await record_revoked(
-                    transaction, user_id, ended, "password_reset", origin, actor_id=None
-                )
+            ended = await revoke_all(transaction, user_id, "password_reset", origin, actor_id=None)
         return user_id, ended
+
+
+async def void_tokens(transaction: Executor, user_id: UUID) -> None:
+    """Ends what mails about a forgotten password allow, those that wait to be sent too.
+
+    The mails first: a worker that makes a token at the same time has locked its mail.
+    """
+    await transaction.execute(_SQL.cancel_reset_mails, user_id)
+    await transaction.execute(_SQL.delete_reset_tokens, user_id)

@@ -3,6 +3,14 @@
 -- Lock order, against deadlocks: the user, the session, its refresh token, and last the account,
 -- whose row outbox.record locks until the commit.
 
+-- name: lock_user
+-- No row: there is no such user, or they have left, and so have no hash of a password.
+SELECT id, email, password_hash, second_factor FROM identity.users
+WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
+
+-- name: get_operator
+SELECT id FROM identity.users WHERE id = $1 AND role = 'operator'
+
 -- name: get_login_by_email
 SELECT id, password_hash, second_factor FROM identity.users WHERE email = $1
 
@@ -177,6 +185,11 @@ WHERE id = $1 AND user_id = $2 AND ended_at IS NULL RETURNING id
 -- name: revoke_other_sessions
 UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $3
 WHERE user_id = $2 AND id <> $1 AND ended_at IS NULL RETURNING id
+
+-- name: revoke_all_sessions
+-- The user is locked, by a login too: its session is among these, or it begins afterwards.
+UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $2
+WHERE user_id = $1 AND ended_at IS NULL RETURNING id
 
 -- name: record_revoked_sessions
 -- Set-based: a user may have thousands of sessions, and the account is locked meanwhile. The event

@@ -14,7 +14,7 @@ from finpay.db.pool import Database
 from finpay.errors import Code, FinPayError
 from finpay.identity.access_tokens import Role
 from finpay.identity.models import RequestOrigin
-from finpay.identity.sessions import record_revoked
+from finpay.identity.sessions import revoke_all
 
 _SQL: Final = queries.load("finpay.identity", "roles.sql")
 
@@ -48,8 +48,5 @@ async def set_role(database: Database, email: str, role: Role) -> RoleChange:
             return RoleChange(user_id, role, previous, [])
         await transaction.execute(_SQL.set_user_role, user_id, role)
         await transaction.execute(_SQL.insert_audit_row, user_id, previous, role)
-        rows = await transaction.fetch(_SQL.revoke_all_sessions, user_id, "role_changed")
-        ended: list[UUID] = [row["id"] for row in rows]
-        if ended:
-            await record_revoked(transaction, user_id, ended, "role_changed", origin, actor_id=None)
+        ended = await revoke_all(transaction, user_id, "role_changed", origin, actor_id=None)
     return RoleChange(user_id, role, previous, ended)

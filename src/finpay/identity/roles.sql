@@ -2,14 +2,12 @@
 
 -- name: lock_user_by_email
 -- A login locks the same row, so it sees the new role or its session is among the revoked.
-SELECT id, role FROM identity.users WHERE email = $1 FOR NO KEY UPDATE
+-- No row for a user who has left.
+SELECT id, role FROM identity.users
+WHERE email = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
 
 -- name: set_user_role
 UPDATE identity.users SET role = $2 WHERE id = $1
-
--- name: revoke_all_sessions
-UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $2
-WHERE user_id = $1 AND ended_at IS NULL RETURNING id
 
 -- name: insert_audit_row
 -- By the owner: finpay_app may not record this action. $2 and $3: the roles before and after.

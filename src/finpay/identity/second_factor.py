@@ -22,10 +22,10 @@ from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Executor
 from finpay.errors import validation_failed
-from finpay.identity import errors
+from finpay.identity import errors, password_reset, user_lock
 from finpay.identity.access_tokens import Principal
 from finpay.identity.models import RequestOrigin
-from finpay.identity.sessions import record_revoked, revoke_others
+from finpay.identity.sessions import revoke_all, revoke_others
 
 ISSUER: Final = "FinPay"
 STEP_S: Final = 30
@@ -67,7 +67,9 @@ class SecondFactor:
     async def enrol(self, user_id: UUID, email: str) -> Enrolment:
         """A new secret, without effect before `confirm`."""
         secret = pyotp.random_base32()
-        row = await self._database.fetch_one(_SQL.insert_second_factor, user_id, secret)
+        async with self._database.transaction() as transaction:
+            await user_lock.require(transaction, user_id)
+            row = await transaction.fetch_one(_SQL.insert_second_factor, user_id, secret)
         if row is None:
             raise validation_failed("The second factor is on. Disable it first.")
         url = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=ISSUER)
@@ -81,7 +83,7 @@ class SecondFactor:
         codes = [_new_recovery_code() for _ in range(RECOVERY_CODES)]
         ended: list[UUID] = []
         async with self._database.transaction() as transaction:
-            await transaction.execute(_SQL.lock_user, user_id)
+            await user_lock.require(transaction, user_id)
             factor = await transaction.fetch_one(_SQL.get_second_factor, user_id)
             if factor is None or factor["confirmed"]:
                 raise validation_failed("There is no second factor to confirm. Set one up first.")
@@ -102,7 +104,7 @@ class SecondFactor:
         """Switches it off: the sessions of the user, which have all ended."""
         ended: list[UUID] = []
         async with self._database.transaction() as transaction:
-            user = await transaction.fetch_one(_SQL.lock_user, user_id)
+            user = await user_lock.lock(transaction, user_id)
             if user is None or not user["second_factor"]:
                 raise validation_failed("The second factor is off.")
             is_right = await self._use(transaction, user_id, code)
@@ -117,7 +119,8 @@ class SecondFactor:
     ) -> list[UUID] | None:
         """As `disable`, by an operator without a code. None if there is no such user."""
         async with self._database.transaction() as transaction:
-            user = await transaction.fetch_one(_SQL.lock_user, user_id)
+            await user_lock.require_operator(transaction, operator_id)
+            user = await user_lock.lock(transaction, user_id)
             if user is None:
                 return None
             if not user["second_factor"]:
@@ -131,7 +134,7 @@ class SecondFactor:
         FinPayError `second_factor_required` or `second_factor_invalid`.
         """
         async with self._database.transaction() as transaction:
-            user = await transaction.fetch_one(_SQL.lock_user, user_id)
+            user = await user_lock.lock(transaction, user_id)
             if user is None or not user["second_factor"]:
                 return
             if code is None:
@@ -162,7 +165,7 @@ class SecondFactor:
         None for a wrong code, which the caller commits and answers. FinPayError
         `challenge_invalid` if another request was faster.
         """
-        user = await transaction.fetch_one(_SQL.lock_user, challenge.user_id)
+        user = await user_lock.lock(transaction, challenge.user_id)
         locked = await transaction.fetch_one(_SQL.lock_challenge, challenge.hash, MAX_FAILURES)
         if user is None or locked is None:
             raise errors.challenge_invalid()
@@ -216,14 +219,10 @@ async def remove(
         ids.new_uuid(),
         None if detail is None else msgspec.json.encode(detail).decode(),
     )
-    reason = "second_factor_changed"
-    rows = await transaction.fetch(_SQL.revoke_all_sessions, user_id, reason)
-    ended: list[UUID] = [row["id"] for row in rows]
-    if ended:
-        # Events name no other user; an operator is in the audit row above.
-        actor = user_id if actor_id == user_id else None
-        await record_revoked(transaction, user_id, ended, reason, origin, actor_id=actor)
-    return ended
+    await password_reset.void_tokens(transaction, user_id)
+    # Events name no other user; an operator is in the audit row above.
+    actor = user_id if actor_id == user_id else None
+    return await revoke_all(transaction, user_id, "second_factor_changed", origin, actor_id=actor)
 
 
 def matching_step(secret: str, code: str, now: float) -> int | None:

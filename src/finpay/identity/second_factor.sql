@@ -3,17 +3,9 @@
 --
 -- Lock order: the user, then the factor or the challenge.
 
--- name: lock_user
--- No row: the user has left.
-SELECT password_hash, second_factor FROM identity.users
-WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
-
 -- name: insert_second_factor
--- Replaces a secret of which no code was shown. No row: the second factor is on, or the user left.
-WITH present AS (
-    SELECT id FROM identity.users WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
-)
-INSERT INTO identity.second_factors AS f (user_id, secret) SELECT id, $2 FROM present
+-- Replaces a secret of which no code was shown. No row: the second factor is on.
+INSERT INTO identity.second_factors AS f (user_id, secret) VALUES ($1, $2)
 ON CONFLICT (user_id) DO UPDATE SET secret = excluded.secret, created_at = clock_timestamp()
 WHERE f.confirmed_at IS NULL RETURNING user_id
 
@@ -55,10 +47,6 @@ WITH deleted AS (
     SELECT audit.record($2, 'second_factor.disabled', $1, $3, $4, $6)
 )
 UPDATE identity.users SET second_factor = false FROM recorded WHERE id = $1
-
--- name: revoke_all_sessions
-UPDATE identity.sessions SET ended_at = clock_timestamp(), end_reason = $2
-WHERE user_id = $1 AND ended_at IS NULL RETURNING id
 
 -- name: record_failed_code
 SELECT audit.record(NULL, 'second_factor.failed', $1, $2, $3)

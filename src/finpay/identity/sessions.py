@@ -199,6 +199,21 @@ async def revoke_others(
     return revoked
 
 
+async def revoke_all(
+    transaction: Executor,
+    user_id: UUID,
+    reason: str,
+    origin: RequestOrigin,
+    *,
+    actor_id: UUID | None,
+) -> list[UUID]:
+    """Revokes all sessions of a user whom the caller has locked."""
+    rows = await transaction.fetch(_SQL.revoke_all_sessions, user_id, reason)
+    revoked: list[UUID] = [row["id"] for row in rows]
+    await record_revoked(transaction, user_id, revoked, reason, origin, actor_id=actor_id)
+    return revoked
+
+
 async def _revoke_reused(
     transaction: Executor, session_id: UUID, user_id: UUID, origin: RequestOrigin
 ) -> None:

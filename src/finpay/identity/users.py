@@ -13,7 +13,7 @@ from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Executor, Record, UniqueViolation
 from finpay.errors import FinPayError, unavailable, validation_failed
-from finpay.identity import errors, passwords
+from finpay.identity import errors, password_reset, passwords
 from finpay.identity.access_tokens import Principal, Signer
 from finpay.identity.api_keys import ApiKeys
 from finpay.identity.breached_passwords import BreachedPasswords
@@ -172,6 +172,7 @@ class Identity:
                 if await transaction.fetch_one(
                     _SQL.replace_password_hash, principal.user_id, password_hash, new_hash
                 ):
+                    await password_reset.void_tokens(transaction, principal.user_id)
                     changed = await self.sessions.change_password(transaction, principal, origin)
                     await transaction.execute(
                         _SQL.record_password_change,

@@ -8,7 +8,7 @@ from finpay.db import queries
 from finpay.db.pool import Database, Executor
 from finpay.ledger.changes import ChangeOrigin
 
-ERASED_AT_ONCE: Final = 1_000  # stored answers of one commit
+ERASED_AT_ONCE: Final = 1_000  # stored answers, and events, of one commit
 
 _SQL: Final = queries.load("finpay.ledger", "closing.sql")
 
@@ -34,8 +34,8 @@ async def close_account(
     return ClosingResult(*row)
 
 
-async def erase_answers(database: Database) -> None:
-    """The bodies of the stored answers of closed accounts, in commits of their own."""
+async def erase(database: Database) -> None:
+    """The bodies of the stored answers of closed accounts, and their events, in small commits."""
     while True:
         row = await database.fetch_one(_SQL.delete_answers, ERASED_AT_ONCE)
         if row is None or row["erased"] is None:

@@ -26,8 +26,8 @@ class Change(Struct, frozen=True):
     daily: int | None
 
 
-async def change(database: Database, wanted: Change) -> Account | None:
-    """The account after the change; None if a limit is above what the operator allows."""
+async def change(database: Database, wanted: Change) -> Account | str:
+    """The account after the change, or the fault: above_ceiling or account_closed."""
     row = await database.fetch_one(
         _SQL.update_limits,
         wanted.user_id,
@@ -40,7 +40,7 @@ async def change(database: Database, wanted: Change) -> Account | None:
     )
     assert row is not None, "a function with OUT parameters returns one row"  # noqa: S101
     *account, fault = row
-    return Account(*account) if fault is None else None
+    return Account(*account) if fault is None else str(fault)
 
 
 async def apply_pending(database: Database) -> int:

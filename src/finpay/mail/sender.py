@@ -49,12 +49,14 @@ class Sender:
         sent = 0
         for row in rows:
             sent += await self._send(row)
-        await self._database.execute(_SQL.delete_old_messages)
         return sent
 
     async def _send(self, row: Record) -> bool:
         try:
-            await self._transport(await self._compose(row))
+            mail = await self._compose(row)
+            if mail is None:
+                return False
+            await self._transport(mail)
         except (aiosmtplib.SMTPException, OSError) as error:
             await self._retry(row["id"], row["attempts"], error)
             return False
@@ -62,13 +64,13 @@ class Sender:
         _LOG.info("mail_sent", mail_id=str(row["id"]), kind=row["kind"])
         return True
 
-    async def _compose(self, row: Record) -> EmailMessage:
+    async def _compose(self, row: Record) -> EmailMessage | None:
+        """None: the mail was voided meanwhile."""
         token, kind = None, row["kind"]
         if texts.TEXTS[kind].path:
             token, ttl_s = token_urlsafe(32), texts.TEXTS[kind].token_ttl_s
-            await self._database.execute(
-                _SQL.replace_token, hash_of(token), row["user_id"], kind, ttl_s
-            )
+            if not await self._database.fetch(_SQL.replace_token, row["id"], hash_of(token), ttl_s):
+                return None
         return texts.compose(
             kind,
             message_id=str(row["id"]),

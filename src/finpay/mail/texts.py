@@ -15,6 +15,7 @@ Kind = Literal[
     "second_factor_disabled",
     "limits_raise_requested",
     "limits_raised",
+    "limits_changed",
 ]
 
 _SECURITY: Final = "If that was not you, change your password now, and end all other sessions."
@@ -66,6 +67,10 @@ TEXTS: Final[dict[Kind, Text]] = {
     ),
     "limits_raised": Text(
         "Your limits were raised", ("The limits of your account were raised.", _SECURITY)
+    ),
+    "limits_changed": Text(
+        "Your limits were changed",
+        ("The limits of your account were changed, at once.", _SECURITY),
     ),
     "password_changed": Text(
         "Your FinPay password was changed", ("The password of your account was changed.", _SECURITY)

@@ -4,11 +4,9 @@ These are the entries of the system accounts: a range of versions that is found 
 the time, and read in pages of bounded size, however many payments a day has.
 """
 
-import csv
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from io import StringIO
 from typing import Final, Literal
 
 import msgspec
@@ -19,7 +17,7 @@ from finpay.db import queries
 from finpay.db.pool import Database, Record
 from finpay.formats import MinorUnits, Timestamp, format_timestamp
 from finpay.money import major_units
-from finpay.statements.csv_stream import guarded
+from finpay.statements.csv_rows import Cells, encode, text_cell
 
 PAGE: Final = 1_000  # rows in memory
 COLUMNS: Final = (
@@ -93,9 +91,9 @@ async def json_stream(database: Database, day: date) -> AsyncGenerator[bytes, No
 
 async def csv_stream(database: Database, day: date) -> AsyncGenerator[bytes, None]:
     """RFC 4180: a header and the payments, amounts in major units."""
-    head = _encode([COLUMNS])
+    head = encode([COLUMNS])
     async for payments in _pages(database, day):
-        yield head + _encode(map(_cells, payments))
+        yield head + encode(map(_cells, payments))
         head = b""
     yield head
 
@@ -141,19 +139,13 @@ def _count(totals: dict[tuple[str, Moved], Total], payments: Iterable[OutsidePay
         totals[key] = Total(each.currency, each.type, so_far.count + 1, so_far.amount + each.amount)
 
 
-def _cells(payment: OutsidePayment) -> Sequence[str]:
+def _cells(payment: OutsidePayment) -> Cells:
     return (
         payment.created_at,
         payment.type,
-        guarded(payment.reference or ""),
+        text_cell(payment.reference or ""),
         payment.transaction_id,
         payment.account_id,
         major_units(payment.amount, payment.currency),
         payment.currency,
     )
-
-
-def _encode(rows: Iterable[Sequence[str]]) -> bytes:
-    text = StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()

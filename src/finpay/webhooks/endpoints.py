@@ -16,6 +16,7 @@ from finpay import ids, signing
 from finpay.db import queries
 from finpay.db.pool import Database, Executor, Record, Transaction
 from finpay.formats import format_timestamp
+from finpay.identity import user_lock
 from finpay.identity.models import RequestOrigin
 from finpay.outbox.resources import WebhookEndpoint
 
@@ -71,7 +72,7 @@ async def create(
     """The new endpoint and its secret; None if the owner has MAX_PER_USER already."""
     endpoint_id, secret = ids.new_uuid(), signing.new_secret()
     async with database.transaction() as transaction:
-        await transaction.execute(_SQL.lock_owner, owner.user_id)
+        await user_lock.require(transaction, owner.user_id)
         row = await transaction.fetch_one(
             _SQL.insert_endpoint,
             endpoint_id,

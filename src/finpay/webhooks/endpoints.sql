@@ -3,10 +3,6 @@
 -- Order of locks: the user, the endpoint, its secrets; last the account, whose row the table's
 -- trigger locks when the account gets its first enabled endpoint or loses the last one.
 
--- name: lock_owner
--- Two requests that add an endpoint at once are serialized, so that both count correctly.
-SELECT FROM identity.users WHERE id = $1 FOR NO KEY UPDATE
-
 -- name: insert_endpoint
 -- No row if the owner has $8 already.
 INSERT INTO webhooks.endpoints (id, user_id, account_id, url, description, event_types, enabled,

@@ -6,8 +6,8 @@ SET LOCAL statement_timeout = '60s';
 -- How an account's limits change: the operator sets them, the owner lowers them at once and raises
 -- them after a day, up to what the operator allows.
 
--- Writes limits with one step of the account's sequence and its event, and with a mail if one is
--- raised. Returns the account.
+-- Writes limits with one step of the account's sequence and its event, and with a mail to the owner
+-- where a limit or what waits has changed. Returns the account.
 CREATE FUNCTION ledger.write_limits(
     of_account uuid, single bigint, daily bigint, former json, of_actor uuid, of_request text,
     moment timestamptz
@@ -19,6 +19,7 @@ AS $$
 DECLARE
     unlimited CONSTANT bigint := 9223372036854775807;
     account ledger.accounts;
+    present json;
 BEGIN
     UPDATE ledger.accounts a
     SET limit_single = single, limit_daily = daily, sequence = a.sequence + 1
@@ -27,11 +28,16 @@ BEGIN
                                previous)
     VALUES (account.id, account.sequence, of_actor, moment, 'account.updated', of_request,
             ledger.account_object(account), json_build_object('limits', former));
-    IF COALESCE(single, unlimited) > COALESCE((former ->> 'single')::bigint, unlimited)
-       OR COALESCE(daily, unlimited) > COALESCE((former ->> 'daily')::bigint, unlimited) THEN
-        INSERT INTO mail.messages (id, user_id, kind)
-        VALUES (gen_random_uuid(), account.user_id, 'limits_raised');
-    END IF;
+    present := ledger.limits_object(account);
+    INSERT INTO mail.messages (id, user_id, kind)
+    SELECT gen_random_uuid(), account.user_id, CASE
+        WHEN present ->> 'pending' IS NOT NULL THEN 'limits_raise_requested'
+        WHEN COALESCE(single, unlimited) > COALESCE((former ->> 'single')::bigint, unlimited)
+          OR COALESCE(daily, unlimited) > COALESCE((former ->> 'daily')::bigint, unlimited)
+            THEN 'limits_raised'
+        ELSE 'limits_changed' END
+    WHERE (present ->> 'single', present ->> 'daily', present ->> 'pending')
+        IS DISTINCT FROM (former ->> 'single', former ->> 'daily', former ->> 'pending');
     IF account.subscribed THEN
         PERFORM webhooks.enqueue(
             ARRAY[account.id], ARRAY[account.sequence], ARRAY['account.updated']);
@@ -42,7 +48,8 @@ $$;
 
 -- The owner's change: a limit that is not given stays as it is now, null is none. What is lower
 -- counts at once, what is higher after a day; the change drops one that waited. `fault` is
--- above_ceiling, or null; `limits` are those after it. 22023 for limits that are no amounts.
+-- above_ceiling, account_closed, or null; `limits` are those after it. 22023 for limits that are no
+-- amounts.
 CREATE FUNCTION ledger.change_limits(
     of_user uuid, has_single boolean, single bigint, has_daily boolean, daily bigint,
     of_request text, of_address text,
@@ -71,6 +78,10 @@ BEGIN
     SELECT * INTO account FROM ledger.accounts a WHERE a.user_id = of_user FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the user has no account' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF account.status = 'closed' THEN
+        fault := 'account_closed';
+        RETURN;
     END IF;
     moment := clock_timestamp();
     former := ledger.limits_object(account);
@@ -103,10 +114,6 @@ BEGIN
     FROM (SELECT now_single IS DISTINCT FROM single OR now_daily IS DISTINCT FROM daily
                      AS is_raised) c
     WHERE l.account_id = account.id;
-    IF (now_single, now_daily) IS DISTINCT FROM (single, daily) THEN
-        INSERT INTO mail.messages (id, user_id, kind)
-        VALUES (gen_random_uuid(), of_user, 'limits_raise_requested');
-    END IF;
     account := ledger.write_limits(
         account.id, now_single, now_daily, former, of_user, of_request, moment);
     INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)
@@ -185,7 +192,8 @@ BEGIN
         RAISE EXCEPTION 'a limit is 1 to 9007199254740991'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account AND a.user_id IS NOT NULL;
+    SELECT * INTO account FROM ledger.accounts a
+    WHERE a.id = of_account AND a.user_id IS NOT NULL AND a.status <> 'closed';
     IF NOT FOUND THEN
         RETURN ledger.unknown_result(origin, 'not_found');
     END IF;
@@ -200,7 +208,9 @@ BEGIN
     SELECT * INTO account FROM ledger.accounts a WHERE a.id = of_account;
     result.outcome := CASE
         WHEN NOT ledger.is_operator(origin.operator_id)
-            OR origin.operator_id = account.user_id THEN 'forbidden' ELSE 'completed' END;
+            OR origin.operator_id = account.user_id THEN 'forbidden'
+        WHEN account.status = 'closed' THEN 'not_found'
+        ELSE 'completed' END;
     result.http_status := ledger.http_status(result.outcome::ledger.outcome, 'cancel');
     IF result.outcome = 'completed' THEN
         former := ledger.limits_object(account);

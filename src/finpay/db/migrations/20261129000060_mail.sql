@@ -22,10 +22,12 @@ CREATE TABLE mail.messages (
         CHECK (kind IN
             ('email_verification', 'password_reset', 'password_changed', 'new_device',
              'api_key_created', 'second_factor_disabled', 'limits_raise_requested',
-             'limits_raised'))
+             'limits_raised', 'limits_changed'))
 );
 CREATE INDEX messages_due ON mail.messages (next_attempt_at)
     WHERE sent_at IS NULL AND failed_at IS NULL;
+-- Old ones are deleted.
+CREATE INDEX messages_by_age ON mail.messages (created_at);
 CREATE INDEX messages_by_user ON mail.messages (user_id, kind, created_at);
 
 -- What a link in a mail proves: a client with the token reads the user's mails. Made when the mail
@@ -41,6 +43,7 @@ CREATE TABLE mail.tokens (
     CONSTRAINT tokens_user_fkey FOREIGN KEY (user_id) REFERENCES identity.users (id),
     CONSTRAINT tokens_kind CHECK (kind IN ('email_verification', 'password_reset'))
 );
+CREATE INDEX tokens_by_expiry ON mail.tokens (expires_at);
 CREATE INDEX tokens_by_user ON mail.tokens (user_id, kind);
 
 GRANT USAGE ON SCHEMA mail TO finpay_app;

@@ -11,7 +11,7 @@ CREATE TABLE identity.closed_emails (
     CONSTRAINT closed_emails_pkey PRIMARY KEY (email_hash)
 );
 
--- Closed accounts whose stored answers are not all erased yet: those up to a key are.
+-- Closed accounts whose stored answers and events are not all erased yet: answers up to a key are.
 CREATE TABLE ledger.erasures (
     account_id uuid NOT NULL,
     user_id    uuid NOT NULL,
@@ -19,10 +19,10 @@ CREATE TABLE ledger.erasures (
     CONSTRAINT erasures_pkey PRIMARY KEY (account_id)
 );
 
--- Erases the bodies of at most so many stored answers of one closed account; key, fingerprint and
--- status stay. Returns how many were read: fewer than `most` when nothing is left of it, and null
--- when there is no such account. Any caller may do this at any time.
-CREATE FUNCTION ledger.erase_answers(most integer) RETURNS integer
+-- Erases the bodies of at most so many stored answers of one closed account, of which key,
+-- fingerprint and status stay, and then its events, as retention does later. Returns how many, and
+-- null when there is no such account. Any caller may do this at any time.
+CREATE FUNCTION ledger.erase_closed_account(most integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -30,6 +30,7 @@ AS $$
 DECLARE
     erasure ledger.erasures;
     keys    text[];
+    events  integer := 0;
 BEGIN
     IF (most BETWEEN 1 AND 10000) IS NOT TRUE THEN
         RAISE EXCEPTION 'most is 1 to 10000' USING ERRCODE = 'invalid_parameter_value';
@@ -45,20 +46,35 @@ BEGIN
           ORDER BY p.key LIMIT most) k;
     UPDATE ledger.idempotency_keys k SET answer = ''
     WHERE k.principal_id = erasure.user_id AND k.key = ANY (keys);
-    IF COALESCE(cardinality(keys), 0) < most THEN
-        DELETE FROM ledger.erasures e WHERE e.account_id = erasure.account_id;
-    ELSE
+    IF cardinality(keys) = most THEN
         UPDATE ledger.erasures e SET up_to_key = keys[most]
         WHERE e.account_id = erasure.account_id;
+        RETURN most;
     END IF;
-    RETURN COALESCE(cardinality(keys), 0);
+    WITH deleted AS (
+        DELETE FROM outbox.events v WHERE v.account_id = erasure.account_id
+            AND v.sequence = ANY (ARRAY(
+                SELECT o.sequence FROM outbox.events o WHERE o.account_id = erasure.account_id
+                ORDER BY o.sequence LIMIT most))
+        RETURNING v.sequence
+    ), raised AS (
+        INSERT INTO outbox.retention_watermarks AS w (account_id, up_to_sequence)
+        SELECT erasure.account_id, max(d.sequence) FROM deleted d HAVING count(*) > 0
+        ON CONFLICT (account_id) DO UPDATE
+            SET up_to_sequence = GREATEST(w.up_to_sequence, excluded.up_to_sequence)
+    )
+    SELECT count(*) INTO events FROM deleted;
+    IF events < most THEN
+        DELETE FROM ledger.erasures e WHERE e.account_id = erasure.account_id;
+    END IF;
+    RETURN COALESCE(cardinality(keys), 0) + events;
 END
 $$;
 
 -- Closes the account of a user, once nothing is left in it: fault is null, or account_frozen, or
 -- account_not_closable with what is open. Open payment requests and schedules end with it. What is
--- personal in the ledger is erased: destinations now, the bodies of stored answers by
--- ledger.erase_answers. Its rows stay under the id. 40001 where a payer of an open request appeared
+-- personal in the ledger is erased: destinations now, the bodies of stored answers and the events by
+-- ledger.erase_closed_account. Its rows stay under the id. 40001 where a payer of an open request appeared
 -- meanwhile; the caller retries.
 --
 -- Locks: the account and those of the payers of its open requests, in id order.
@@ -141,13 +157,16 @@ BEGIN
     IF FOUND THEN  -- an approval that they asked for is not carried out any more
         PERFORM ledger.record_change(origin.user_id, 'role.changed', origin, moment);
     END IF;
+    UPDATE ledger.account_limits l
+    SET pending_single = NULL, pending_daily = NULL, effective_at = NULL
+    WHERE l.account_id = account.id;
     UPDATE ledger.withdrawals w SET destination = '{}' WHERE w.account_id = account.id;
     INSERT INTO ledger.erasures (account_id, user_id) VALUES (account.id, origin.user_id);
     PERFORM ledger.record_change(account.id, 'account.closed', origin, moment);
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION ledger.close_account, ledger.erase_answers TO finpay_app;
+GRANT EXECUTE ON FUNCTION ledger.close_account, ledger.erase_closed_account TO finpay_app;
 
 -- migrate:down
 -- Only forward: a mistake is corrected by another migration.

@@ -11,6 +11,7 @@ from finpay.edge.schemas.money_requests import LimitsChange
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
 from finpay.gate.gate import Completion
+from finpay.identity.errors import unauthenticated
 from finpay.ledger import limits, reads, resources
 
 
@@ -37,7 +38,9 @@ async def update(services: Services, context: Context) -> Response:
             daily=None if daily is UNSET else daily,
         ),
     )
-    if found is None:
+    if found == "account_closed":
+        raise unauthenticated("The account was closed.")
+    if isinstance(found, str):
         raise validation_failed(
             "A limit is above what is allowed for this account.", pointer="#/limits"
         )

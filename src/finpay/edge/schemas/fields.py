@@ -10,7 +10,7 @@ from finpay import ids
 from finpay.errors import FieldError, FinPayError, validation_failed
 from finpay.identity import emails
 from finpay.money import MAX_AMOUNT, is_currency
-from finpay.unicode_text import has_bidi_control, has_default_ignorable
+from finpay.unicode_text import has_bidi_control, has_control, has_default_ignorable
 
 MAX_METADATA_PAIRS = 20
 MAX_METADATA_KEY = 40
@@ -114,5 +114,7 @@ def check_description(text: str | None) -> None:
 
 
 def check_name(name: str | None) -> None:
-    if name is not None and has_default_ignorable(name):
-        raise validation_failed("A name has no invisible characters.", pointer="#/name")
+    if name is not None and (has_default_ignorable(name) or has_control(name)):
+        raise validation_failed(
+            "A name is one line without invisible characters.", pointer="#/name"
+        )

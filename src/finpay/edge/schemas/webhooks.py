@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from finpay import ids
 from finpay.edge.request.query_params import parse_time
+from finpay.edge.schemas.fields import Description, check_description
 from finpay.errors import validation_failed
 from finpay.formats import Timestamp, format_timestamp
 from finpay.outbox.event_types import matching
@@ -33,7 +34,6 @@ EventTypes = Annotated[
         description="Types, groups such as `transaction.*`, or `*` for all.",
     ),
 ]
-Description = Annotated[str, Meta(max_length=500)]
 _Moment = Annotated[
     str,
     Meta(max_length=64, description="RFC 3339.", examples=["2026-01-31T12:00:00Z"]),
@@ -49,6 +49,7 @@ class WebhookEndpointCreate(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
 
     def checked(self) -> "WebhookEndpointCreate":
+        check_description(self.description)
         return msgspec.structs.replace(self, event_types=_known(self.event_types))
 
 
@@ -61,6 +62,8 @@ class WebhookEndpointUpdate(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool | UnsetType = UNSET
 
     def checked(self) -> "WebhookEndpointUpdate":
+        if isinstance(self.description, str):
+            check_description(self.description)
         if self.event_types is UNSET:
             return self
         return msgspec.structs.replace(self, event_types=_known(self.event_types))
