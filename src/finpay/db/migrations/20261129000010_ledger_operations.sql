@@ -32,8 +32,8 @@ AS $$
     WHERE a.held <> a.former
 $$;
 
--- The accounts of the senders of holds and transactions that are targets: parties never change, so
--- they are read before the locks.
+-- Per request the account of the sender of the hold or transaction that is its target; null where
+-- there is none. Parties never change, so they are read before the locks.
 CREATE FUNCTION ledger.payers_of(
     accounts uuid[], senders integer[], modes text[], targets uuid[]
 ) RETURNS uuid[]
@@ -42,7 +42,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_agg(p.sender_id)
     FROM unnest(senders, modes, targets) AS q (sender, mode, target)
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT h.sender_id FROM ledger.holds h
         WHERE q.mode IN ('capture', 'void') AND h.account_id = accounts[q.sender]
           AND h.id = q.target
@@ -50,14 +50,16 @@ AS $$
         SELECT t.sender_id FROM ledger.transactions t
         WHERE q.mode = 'refund' AND t.id = q.target AND t.receiver_id = accounts[q.sender]
         OFFSET 0
-    ) p
+    ) p ON true
 $$;
 
--- The targets of requests, each once, and the position among them per request; null where the
+-- The targets, per request, and the position of the first request with the same one; null where the
 -- caller is no party of it. A hold is open while both parties' rows are and its time has not come.
+-- `payers` are those of ledger.payers_of. OFFSET 0 keeps each row one probe of the whole key: a
+-- plan that was made while holds was small would else read it by the second column of its key.
 CREATE FUNCTION ledger.load_targets(
-    account_ids uuid[], senders integer[], modes text[], ids uuid[], moment timestamptz,
-    OUT targets ledger.operation_target[], OUT positions integer[]
+    account_ids uuid[], payers uuid[], senders integer[], modes text[], ids uuid[],
+    moment timestamptz, OUT targets ledger.operation_target[], OUT positions integer[]
 )
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -66,50 +68,44 @@ AS $$
 DECLARE
     today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
 BEGIN
-    WITH found AS (
-        SELECT q.n, dense_rank() OVER (ORDER BY t.kind, t.sender_id, t.id) AS position,
-               row_number() OVER (PARTITION BY t.kind, t.sender_id, t.id ORDER BY q.n) = 1
-                   AS is_first,
-               t.*
-        FROM unnest(senders, modes, ids) WITH ORDINALITY AS q (sender, mode, id, n)
-        CROSS JOIN LATERAL (
-            SELECT 'hold' AS kind, h.id, h.sender_id, h.receiver_id, h.amount,
-                   h.captured_amount AS taken,
-                   CASE WHEN h.status = 'open' AND (h.expires_at <= moment OR r.status <> 'open')
+    SELECT array_agg(CASE WHEN f.id IS NOT NULL THEN
+               ROW(f.id, f.sender, f.amount, f.taken, f.status, f.is_open,
+                   (f.created_at AT TIME ZONE 'UTC')::date = today, f.created_at,
+                   f.expires_at, f.description, f.metadata)::ledger.operation_target END
+               ORDER BY f.n),
+           array_agg(CASE WHEN f.id IS NOT NULL THEN f.first::integer END ORDER BY f.n)
+    INTO targets, positions
+    FROM (
+        SELECT q.n, t.*, s.n AS sender,
+               min(q.n) OVER (PARTITION BY t.kind, t.sender_id, t.id) AS first
+        FROM unnest(payers, senders, modes, ids) WITH ORDINALITY AS q (payer, sender, mode, id, n)
+        LEFT JOIN LATERAL (
+            SELECT 'hold' AS kind, h.id, h.sender_id, h.amount, h.captured_amount AS taken,
+                   CASE WHEN h.status = 'open' AND (h.expires_at <= moment OR own.status <> 'open')
                         THEN 'expired' ELSE h.status::text END AS status,
-                   h.status = 'open' AND r.status = 'open' AND h.expires_at > moment AS is_open,
+                   h.status = 'open' AND own.status = 'open' AND h.expires_at > moment AS is_open,
                    h.created_at, h.expires_at, h.description, h.metadata::text AS metadata
-            FROM ledger.holds own
-            JOIN ledger.holds h ON h.account_id = own.sender_id AND h.id = own.id
-            JOIN ledger.holds r ON r.account_id = own.receiver_id AND r.id = own.id
-            WHERE q.mode IN ('capture', 'void') AND own.account_id = account_ids[q.sender]
-              AND own.id = q.id
+            FROM (SELECT * FROM ledger.holds s
+                  WHERE s.account_id = q.payer AND s.id = q.id OFFSET 0) h,
+                 (SELECT r.status FROM ledger.holds r
+                  WHERE r.account_id = account_ids[q.sender] AND r.id = q.id OFFSET 0) own
+            WHERE q.mode IN ('capture', 'void')
             UNION ALL
-            SELECT 'transaction', t.id, t.sender_id, t.receiver_id, t.amount,
+            SELECT 'transaction', t.id, t.sender_id, t.amount,
                    COALESCE(t.refunded_amount, 0), t.status::text, t.type = 'transfer',
                    t.created_at, NULL, NULL, NULL
             FROM ledger.transactions t
             WHERE q.mode = 'refund' AND t.id = q.id AND t.status <> 'failed'
               AND account_ids[q.sender] IN (t.sender_id, t.receiver_id)
             UNION ALL
-            SELECT 'withdrawal', w.id, w.account_id, NULL, w.amount, 0, w.status::text,
+            SELECT 'withdrawal', w.id, w.account_id, w.amount, 0, w.status::text,
                    w.status = 'pending', w.created_at, NULL, w.description, NULL
             FROM ledger.withdrawals w
             WHERE q.mode = 'cancel' AND w.account_id = account_ids[q.sender] AND w.id = q.id
             OFFSET 0
-        ) t
-        WHERE q.id IS NOT NULL
-    )
-    SELECT array_agg(ROW(f.id, s.n, r.n, f.amount, f.taken, f.status, f.is_open,
-                         (f.created_at AT TIME ZONE 'UTC')::date = today, f.created_at,
-                         f.expires_at, f.description, f.metadata)::ledger.operation_target
-                     ORDER BY f.position) FILTER (WHERE f.is_first),
-           array_agg(f.position::integer ORDER BY q.n)
-    INTO targets, positions
-    FROM generate_subscripts(senders, 1) AS q (n)
-    LEFT JOIN found f ON f.n = q.n
-    LEFT JOIN unnest(account_ids) WITH ORDINALITY AS s (id, n) ON s.id = f.sender_id
-    LEFT JOIN unnest(account_ids) WITH ORDINALITY AS r (id, n) ON r.id = f.receiver_id;
+        ) t ON true
+        LEFT JOIN unnest(account_ids) WITH ORDINALITY AS s (id, n) ON s.id = t.sender_id
+    ) f;
 END
 $$;
 
