@@ -109,13 +109,32 @@ BEGIN
 END
 $$;
 
--- Expires rows of holds whose time has come, at most so many of the given accounts, whose rows are
--- locked: each gets its event under the next sequences. Per account: what is released of what it
--- has on hold, what is given back to its limit today, and the number of events. `only_sent`: rows
--- of senders alone.
+-- Rows of holds by their keys, each once.
+CREATE TYPE ledger.hold_keys AS (
+    account_ids uuid[],
+    ids         uuid[]
+);
+
+-- The rows of senders whose time has come, the longest due first, at most so many.
+CREATE FUNCTION ledger.due_holds_of(senders uuid[], moment timestamptz, most integer)
+RETURNS ledger.hold_keys
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
+AS $$
+    SELECT ROW(array_agg(d.account_id), array_agg(d.id))::ledger.hold_keys
+    FROM (SELECT h.account_id, h.id FROM ledger.holds h
+          WHERE h.status = 'open' AND h.expires_at <= moment
+            AND h.account_id = ANY (senders) AND h.account_id = h.sender_id
+          ORDER BY h.expires_at, h.account_id LIMIT most) d
+$$;
+
+-- Expires those of the given rows of holds that are open and whose time has come, of accounts whose
+-- rows are locked: each gets its event under the next sequences. Per account: what is released of
+-- what it has on hold, what is given back to its limit today, and the number of events.
 CREATE FUNCTION ledger.expire_rows(
-    account_ids uuid[], sequences bigint[], subscribed uuid[], moment timestamptz, most integer,
-    only_sent boolean,
+    account_ids uuid[], sequences bigint[], subscribed uuid[], moment timestamptz,
+    keys ledger.hold_keys,
     OUT released bigint[], OUT given_back bigint[], OUT counts bigint[], OUT queued integer
 )
 LANGUAGE plpgsql
@@ -131,11 +150,12 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT d.account_id, d.id, row_number() OVER (PARTITION BY d.account_id
                                                       ORDER BY d.expires_at, d.id) AS n
-        FROM (SELECT h.account_id, h.id, h.expires_at FROM ledger.holds h
-              WHERE h.status = 'open' AND h.expires_at <= moment
-                AND h.account_id = ANY (account_ids)
-                AND (h.account_id = h.sender_id OR NOT only_sent)
-              ORDER BY h.expires_at, h.account_id LIMIT most) d
+        FROM unnest(keys.account_ids, keys.ids) AS k (account_id, id)
+        CROSS JOIN LATERAL (
+            SELECT h.account_id, h.id, h.expires_at FROM ledger.holds h
+            WHERE h.account_id = k.account_id AND h.id = k.id
+              AND h.status = 'open' AND h.expires_at <= moment OFFSET 0
+        ) d
     ), expired AS (
         UPDATE ledger.holds h
         SET status = 'expired', closed_at = moment, closed_sequence = a.sequence + d.n
@@ -185,25 +205,28 @@ $$;
 -- Who captures, voids or cancels spends nothing.
 CREATE FUNCTION ledger.release_expired(
     account_ids uuid[], balances bigint[], INOUT helds bigint[], INOUT sents bigint[],
-    INOUT sequences bigint[], senders integer[], modes text[], sizes integer[], amounts bigint[],
-    subscribed uuid[], moment timestamptz, OUT queued integer
+    INOUT sequences bigint[], senders integer[], modes text[], sizes integer[],
+    targets ledger.operation_target[], amounts bigint[], subscribed uuid[], moment timestamptz,
+    OUT queued integer
 )
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    max_rows   CONSTANT integer := 10000;  -- far more than are due while a worker runs
-    max_amount CONSTANT bigint  := 9007199254740991;  -- where the amount is all that is left
-    short    integer[];
-    expired  record;
+    max_rows CONSTANT integer := 10000;  -- far more than are due while a worker runs
+    short           integer[];
+    short_ids       uuid[];
+    short_sequences bigint[];
+    expired         record;
 BEGIN
     queued := 0;
     SELECT array_agg(w.sender) INTO short
     FROM (
-        SELECT q.sender, sum((SELECT sum(COALESCE(a, max_amount))
+        SELECT q.sender, sum((SELECT sum(COALESCE(a, q.remaining))
                                FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
                    AS wanted
-        FROM (SELECT r.sender, r.mode, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last
+        FROM (SELECT r.sender, r.mode, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last,
+                     targets[r.n].amount - targets[r.n].taken AS remaining
               FROM unnest(senders, modes, sizes) WITH ORDINALITY AS r (sender, mode, size, n)) q
         WHERE helds[q.sender] > 0 AND q.mode NOT IN ('capture', 'void', 'cancel')
         GROUP BY q.sender
@@ -212,10 +235,12 @@ BEGIN
     IF short IS NULL THEN
         RETURN;
     END IF;
+    SELECT array_agg(account_ids[s] ORDER BY n), array_agg(sequences[s] ORDER BY n)
+    INTO short_ids, short_sequences
+    FROM unnest(short) WITH ORDINALITY AS x (s, n);
     expired := ledger.expire_rows(
-        (SELECT array_agg(account_ids[s] ORDER BY n) FROM unnest(short) WITH ORDINALITY x (s, n)),
-        (SELECT array_agg(sequences[s] ORDER BY n) FROM unnest(short) WITH ORDINALITY x (s, n)),
-        subscribed, moment, max_rows, true);
+        short_ids, short_sequences, subscribed, moment,
+        ledger.due_holds_of(short_ids, moment, max_rows));
     queued := expired.queued;
     FOR i IN 1 .. cardinality(short) LOOP
         helds[short[i]]     := helds[short[i]] - expired.released[i];
@@ -289,16 +314,19 @@ BEGIN
         UPDATE ledger.holds h
         SET captured_amount = c.taken, status = c.status::ledger.hold_status,
             closed_at = CASE WHEN c.status <> 'open' THEN moment END,
-            closed_sequence = CASE WHEN c.status <> 'open' THEN side.sequence END
+            closed_sequence = CASE WHEN c.status <> 'open' THEN c.sequence END
         FROM (
-            SELECT DISTINCT ON (o.sender, o.id) o.*
-            FROM unnest(operations) AS o
-            WHERE o.mode IN ('capture', 'void')
-            ORDER BY o.sender, o.id, o.item DESC
+            SELECT account_ids[side.account] AS account_id, o.id, o.taken, o.status, side.sequence
+            FROM (SELECT DISTINCT ON (o.sender, o.id) o.*
+                  FROM unnest(operations) AS o
+                  WHERE o.mode IN ('capture', 'void')
+                  ORDER BY o.sender, o.id, o.item DESC) o
+            CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence),
+                                       (o.receiver, o.receiver_sequence))
+                AS side (account, sequence)
+            OFFSET 0  -- the whole key is known before a row is read: see load_targets
         ) c
-        CROSS JOIN LATERAL (VALUES (c.sender, c.sender_sequence),
-                                   (c.receiver, c.receiver_sequence)) AS side (account, sequence)
-        WHERE h.account_id = account_ids[side.account] AND h.id = c.id;
+        WHERE h.account_id = c.account_id AND h.id = c.id;
     END IF;
     IF 'refund' = ANY (modes) THEN
         UPDATE ledger.transactions t

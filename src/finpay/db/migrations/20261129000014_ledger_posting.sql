@@ -203,7 +203,7 @@ BEGIN
         SELECT l.* INTO held_amounts, sents, sequences, queued
         FROM ledger.release_expired(
             account_ids, balances, held_amounts, sents, sequences, sender_positions, modes, sizes,
-            amounts, subscribed, moment) l;
+            found_targets, amounts, subscribed, moment) l;
     END IF;
 
     -- Step 5: decide, and compose the answers. A template may pad a value to any length.
