@@ -118,6 +118,20 @@ async def test_two_workers_expire_each_hold_once(bank: Bank) -> None:
     assert len(await _events(bank, a)) == 60
 
 
+async def test_expiry_waits_for_the_lock_of_the_account(bank: Bank) -> None:
+    """So that two workers number their events one after the other."""
+    a, b = await bank.open(100), await bank.open()
+    first, second = await bank.hold(a, b, 10), await bank.hold(a, b, 10)
+    await end_holds(bank, first.id, second.id)
+    async with bank.app.transaction() as transaction:
+        await transaction.execute("SELECT ledger.expire_holds($1, $2)", [a.account_id], [first.id])
+        waiting = asyncio.create_task(expire(bank))
+        await bank.until_a_statement_waits()
+    assert await waiting == 3
+    assert await bank.held(a) == 0
+    assert len(await _events(bank, a)) == len(await _events(bank, b)) == 2
+
+
 async def test_money_of_expired_holds_is_spent_while_they_expire(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     made = [await bank.hold(a, b, 1) for _ in range(100)]
@@ -167,11 +181,11 @@ async def test_an_account_with_many_rows_is_locked_alone_and_for_few_of_them(
 async def test_rows_expire_once_and_in_time_whatever_is_asked(bank: Bank) -> None:
     """The function's caller names rows, and is not trusted with more than that."""
     a, b = await bank.open(100), await bank.open()
-    due, in_time, voided = [await bank.hold(a, b, 10) for _ in range(3)]
+    due, last, in_time, voided = [await bank.hold(a, b, 10) for _ in range(4)]
     await bank.post(void(b, voided.id))
-    await end_holds(bank, due.id, voided.id)
-    asked = [due.id, due.id, in_time.id, voided.id, a.account_id]
-    for expired in (1, 0):
+    await end_holds(bank, due.id, last.id, voided.id)
+    asked = [due.id, due.id, last.id, in_time.id, voided.id, a.account_id]
+    for expired in (2, 0):
         row = await bank.row(
             "SELECT expired FROM ledger.expire_holds($1, $2)", [a.account_id] * len(asked), asked
         )
