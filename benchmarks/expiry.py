@@ -4,6 +4,10 @@
 
 Expired by the worker's own function against a PostgreSQL of its own. Prints the seconds, and the
 latencies of transfers to the receiver before and during it. Must: 10 s, p99 at most twice.
+
+A new PostgreSQL fills each segment of its log with 16 MiB of zeros before the first use, and a
+commit waits up to 80 ms for that: a dozen times here, which would be the p99. One that has run for
+a day uses old segments again, so there are enough of them before the measurement.
 """
 
 import asyncio
@@ -11,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Final
+
+import asyncpg
 
 from benchmarks.stack import Tuning, databases
 from finpay.db.pool import Database
@@ -24,6 +30,8 @@ SENDERS: Final = 1_000
 OF_EACH: Final = 100
 BEFORE_S: Final = 5.0
 PAUSE_S: Final = 0.005  # between two payments: some hundred a second
+SEGMENTS: Final = 40  # of the log; the expiry writes 13
+KEEP_SEGMENTS: Final = {"min_wal_size": "1GB"}
 
 
 async def pay(bank: Bank, payer: Holder, receiver: Holder, until: asyncio.Event) -> list[float]:
@@ -38,16 +46,27 @@ async def pay(bank: Bank, payer: Holder, receiver: Holder, until: asyncio.Event)
     return sorted(took)
 
 
+async def make_ready(url: str) -> None:
+    """Statistics of the new rows, and segments of the log that a checkpoint leaves for later."""
+    superuser = await asyncpg.connect(url)
+    await superuser.execute("ANALYZE ledger.holds")
+    for _ in range(SEGMENTS):
+        await superuser.execute("SELECT pg_logical_emit_message(false, 'finpay', '')")
+        await superuser.execute("SELECT pg_switch_wal()")
+    await superuser.execute("CHECKPOINT")
+    await superuser.close()
+
+
 async def measure(url: str) -> None:
     bank, worker = Bank(url), Database(url, size=1)
     receiver, payer = await bank.open(10), await bank.open(10**9)
+    await hold_many(bank, receiver, senders=SENDERS, of_each=OF_EACH)
+    await make_ready(url)
     done = asyncio.Event()
     paying = asyncio.create_task(pay(bank, payer, receiver, done))
     await asyncio.sleep(BEFORE_S)
     done.set()
     _print("before", await paying)
-    await hold_many(bank, receiver, senders=SENDERS, of_each=OF_EACH)
-    await bank.owner.execute("ANALYZE ledger.holds")
     done = asyncio.Event()
     paying = asyncio.create_task(pay(bank, payer, receiver, done))
     started_s = time.perf_counter()
@@ -76,7 +95,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="finpay-bench-"))
     folder.chmod(0o755)  # for the servers' account
     try:
-        with databases(folder, Tuning()) as stack:
+        with databases(folder, Tuning(postgres=KEEP_SEGMENTS)) as stack:
             asyncio.run(measure(stack.database_url))
     finally:
         remove_data_dir(folder)

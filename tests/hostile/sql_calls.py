@@ -114,8 +114,9 @@ def verify_slice(rng: random.Random, _: World) -> list[Value]:
     return [rng.choice([0, 1, 3_600]), rng.choice([0, 60, 3_600]), rng.choice([1, 7, 10_000])]
 
 
-def expire_holds(rng: random.Random, _: World) -> list[Value]:
-    return [rng.choice([1, 500, 10_000])]
+def expire_holds(rng: random.Random, world: World) -> list[Value]:
+    rows = range(rng.randint(1, 3))
+    return [[rng.choice(world.accounts) for _ in rows], [rng.choice(world.made) for _ in rows]]
 
 
 def change_limits(rng: random.Random, world: World) -> list[Value]:

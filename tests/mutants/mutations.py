@@ -124,8 +124,10 @@ MUTANTS: Final = (
            "WHEN NOT within_limits THEN 'limit_exceeded'\n    WHEN s",
            "WHEN false THEN 'limit_exceeded'\n    WHEN s", SQL),
     Mutant("the receiver's row of a hold stays open", OPERATIONS,
-           "(c.sender, c.sender_sequence),\n" + 35 * " " + "(c.receiver, c.receiver_sequence)) AS",
-           "(c.sender, c.sender_sequence)) AS", SQL),
+           "(o.sender, o.sender_sequence),\n" + 39 * " " + "(o.receiver, o.receiver_sequence))\n"
+           + 16 * " " + "AS side (account, sequence)\n            OFFSET 0",
+           "(o.sender, o.sender_sequence))\n"
+           + 16 * " " + "AS side (account, sequence)\n            OFFSET 0", SQL),
     Mutant("a refund leaves no mark", OPERATIONS, "SET refunded_amount = c.taken, status",
            "SET status", SQL),
     # Hostile arguments.

@@ -111,9 +111,14 @@ OPERATION_MUTANTS: Final = (
            "a.single", LIMIT_TESTS),
     # Expiry.
     Mutant("a hold in time expires", OPERATIONS,
-           "WHERE h.status = 'open' AND h.expires_at <= moment\n"
-           "                AND h.account_id = ANY", "WHERE h.status = 'open'\n"
-           "                AND h.account_id = ANY", EXPIRY_TESTS),
+           "AND h.status = 'open' AND h.expires_at <= moment OFFSET 0",
+           "AND h.status = 'open' OFFSET 0", EXPIRY_TESTS),
+    Mutant("a closed hold expires", OPERATIONS,
+           "AND h.status = 'open' AND h.expires_at <= moment OFFSET 0",
+           "AND h.expires_at <= moment OFFSET 0", EXPIRY_TESTS),
+    Mutant("a row that is named twice has two events", EXPIRY,
+           "SELECT DISTINCT * FROM unnest(account_ids, ids)",
+           "SELECT * FROM unnest(account_ids, ids)", EXPIRY_TESTS),
     Mutant("expiry releases what was captured", OPERATIONS,
            "h.amount - h.captured_amount AS remaining, h.account_id", "h.amount AS remaining, "
            "h.account_id", EXPIRY_TESTS),

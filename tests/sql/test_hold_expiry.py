@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from finpay.ledger import holds
@@ -117,6 +118,20 @@ async def test_two_workers_expire_each_hold_once(bank: Bank) -> None:
     assert len(await _events(bank, a)) == 60
 
 
+async def test_expiry_waits_for_the_lock_of_the_account(bank: Bank) -> None:
+    """So that two workers number their events one after the other."""
+    a, b = await bank.open(100), await bank.open()
+    first, second = await bank.hold(a, b, 10), await bank.hold(a, b, 10)
+    await end_holds(bank, first.id, second.id)
+    async with bank.app.transaction() as transaction:
+        await transaction.execute("SELECT ledger.expire_holds($1, $2)", [a.account_id], [first.id])
+        waiting = asyncio.create_task(expire(bank))
+        await bank.until_a_statement_waits()
+    assert await waiting == 3
+    assert await bank.held(a) == 0
+    assert len(await _events(bank, a)) == len(await _events(bank, b)) == 2
+
+
 async def test_money_of_expired_holds_is_spent_while_they_expire(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     made = [await bank.hold(a, b, 1) for _ in range(100)]
@@ -136,24 +151,53 @@ async def _end(bank: Bank, hold_id: UUID) -> int:
 
 async def _events(bank: Bank, holder: Holder) -> list[Any]:
     """The events of expired holds, oldest first, as their owner reads them."""
+    return [json.loads(events.encode_event(event)) for event in await _listed(bank, holder)]
+
+
+async def _listed(bank: Bank, holder: Holder) -> list[events.Event]:
     filters = events.Filters(types=["hold.expired"])
-    found = await events.list_after(bank.app, holder.account_id, filters, after=0, limit=1_000)
-    return [json.loads(events.encode_event(event)) for event in found]
+    return await events.list_after(bank.app, holder.account_id, filters, after=0, limit=1_000)
 
 
 async def test_an_account_with_many_rows_is_locked_alone_and_for_few_of_them(
     fresh_database: Callable[[], str],
 ) -> None:
-    """Its payments wait for a commit of 100 rows at most."""
+    """Its payments wait for a commit of 64 rows at most; rows of others share commits."""
     bank = Bank(fresh_database())
     receiver = await bank.open()
-    await hold_many(bank, receiver, senders=3, of_each=60)
-    mine = "account_id = $1 AND status = 'expired'"
-    all_of_it = "receiver_id = $1 AND status = 'expired'"
-    for expected, own, rows in ((100, 100, 100), (260, 180, 360), (0, 180, 360)):
-        done = await bank.app.fetch_one("SELECT expired FROM ledger.expire_holds(500)")
-        assert done is not None
-        assert done["expired"] == expected
-        assert await bank.count("ledger.holds", mine, receiver.account_id) == own
-        assert await bank.count("ledger.holds", all_of_it, receiver.account_id) == rows
+    await hold_many(bank, receiver, senders=3, of_each=100)
+    assert await expire(bank) == 600
+    commits = await bank.app.fetch(
+        "SELECT count(*) AS rows, count(*) FILTER (WHERE account_id = $1) AS own "
+        "FROM ledger.holds WHERE status = 'expired' GROUP BY closed_at",
+        receiver.account_id,
+    )
+    assert sorted(row["rows"] for row in commits if row["own"]) == [44, 64, 64, 64, 64]
+    assert all(row["own"] in {0, row["rows"]} for row in commits)
+    assert sorted(row["rows"] for row in commits if not row["own"]) == [44, 256]
     await bank.close()
+
+
+async def test_rows_expire_once_and_in_time_whatever_is_asked(bank: Bank) -> None:
+    """The function's caller names rows, and is not trusted with more than that."""
+    a, b = await bank.open(100), await bank.open()
+    due, last, in_time, voided = [await bank.hold(a, b, 10) for _ in range(4)]
+    await bank.post(void(b, voided.id))
+    await end_holds(bank, due.id, last.id, voided.id)
+    asked = [due.id, due.id, last.id, in_time.id, voided.id, a.account_id]
+    for expired in (2, 0):
+        row = await bank.row(
+            "SELECT expired FROM ledger.expire_holds($1, $2)", [a.account_id] * len(asked), asked
+        )
+        assert row["expired"] == expired
+    assert await bank.held(a) == 10
+    assert [event.sequence for event in await _listed(bank, a)][-1] == (await bank.account(a))[
+        "sequence"
+    ]
+
+
+@pytest.mark.parametrize("lengths", [(1, 2), (0, 0), (1_001, 1_001), (None, 1)])
+async def test_rows_are_named_by_two_lists(bank: Bank, lengths: tuple[int | None, int]) -> None:
+    lists = [None if length is None else [UUID(int=1)] * length for length in lengths]
+    with pytest.raises(asyncpg.InvalidParameterValueError):
+        await bank.app.fetch("SELECT ledger.expire_holds($1, $2)", *lists)

@@ -2,19 +2,27 @@
 see posting.py.
 """
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from operator import itemgetter
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from finpay.db import queries
 from finpay.db.pool import Database
 from finpay.ledger.scanned_pages import LAST_ID, ScannedPage, scanned_page
 
-EXPIRE_AT_ONCE: Final = 500  # rows of one commit, which holds the locks of their accounts
+# Rows of one commit, which locks their accounts: the payments of an account with more rows than
+# OF_ONE wait for a commit of so many of them alone; other accounts share a commit.
+OF_ONE: Final = 64
+TOGETHER: Final = 256
+LISTED: Final = 10_000  # rows read at once, of those that are due
 
 _SQL: Final = queries.load("finpay.ledger", "holds.sql")
+
+Key: TypeAlias = tuple[UUID, UUID]  # of a row: its account, and the hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +86,46 @@ async def expire(database: Database, wake: Callable[[], None]) -> int:
     `wake` is called after a commit that left webhooks to deliver.
     """
     total = 0
-    while True:
-        row = await database.fetch_one(_SQL.expire_holds, EXPIRE_AT_ONCE)
-        assert row is not None, "a function with OUT parameters returns one row"  # noqa: S101
-        if row["queued"]:
-            wake()
-        if not row["expired"]:
-            return total
-        total += row["expired"]
+    while due := await database.fetch(_SQL.list_due_holds, LISTED):
+        expired = 0
+        for keys in commits_of([tuple(row) for row in due]):
+            expired += await _expire(database, keys, wake)
+        if not expired:  # another worker was faster
+            break
+        total += expired
+    return total
+
+
+async def _expire(database: Database, keys: Sequence[Key], wake: Callable[[], None]) -> int:
+    row = await database.fetch_one(
+        _SQL.expire_holds, [account for account, _ in keys], [hold for _, hold in keys]
+    )
+    assert row is not None, "a function with OUT parameters returns one row"  # noqa: S101
+    if row["queued"]:
+        wake()
+    expired: int = row["expired"]
+    return expired
+
+
+def commits_of(due: Sequence[Key]) -> list[Sequence[Key]]:
+    """The rows of each commit.
+
+    Those of an account with many are spread evenly over all commits, so that its payments find its
+    lock free in between; the order of an account's rows stays.
+    """
+    by_account: dict[UUID, list[Key]] = {}
+    for key in due:
+        by_account.setdefault(key[0], []).append(key)
+    shared = [key for keys in by_account.values() if len(keys) <= TOGETHER for key in keys]
+    parts = [_parts(shared, TOGETHER)]
+    parts += [_parts(keys, OF_ONE) for keys in by_account.values() if len(keys) > TOGETHER]
+    placed = [
+        ((number + random.random()) / len(commits), keys)  # noqa: S311  no secret
+        for commits in parts
+        for number, keys in enumerate(commits)
+    ]
+    return [keys for _, keys in sorted(placed, key=itemgetter(0))]
+
+
+def _parts(keys: Sequence[Key], size: int) -> list[Sequence[Key]]:
+    return [keys[first : first + size] for first in range(0, len(keys), size)]

@@ -33,8 +33,7 @@ CREATE TYPE ledger.decided_item AS (
 -- a withdrawal. `taken` is what was captured or refunded of it.
 CREATE TYPE ledger.operation_target AS (
     id          uuid,
-    sender      integer,     -- positions in the locked accounts
-    receiver    integer,
+    sender      integer,     -- its position in the locked accounts
     amount      bigint,
     taken       bigint,
     status      text,

@@ -31,8 +31,8 @@ CREATE FUNCTION ledger.decide_batch(
     modes      text[],
     sizes      integer[],
     stored     ledger.outcome[],
-    targets    ledger.operation_target[],  -- each once; null, as the next: there is none
-    target_positions integer[],
+    targets    ledger.operation_target[],  -- null, as the next: there is none
+    target_positions integer[],            -- of the first request with the same target
     finals     boolean[],
     if_versions bigint[],
     if_balances bigint[],

@@ -32,8 +32,8 @@ AS $$
     WHERE a.held <> a.former
 $$;
 
--- The accounts of the senders of holds and transactions that are targets: parties never change, so
--- they are read before the locks.
+-- Per request the account of the sender of the hold or transaction that is its target; null where
+-- there is none. Parties never change, so they are read before the locks.
 CREATE FUNCTION ledger.payers_of(
     accounts uuid[], senders integer[], modes text[], targets uuid[]
 ) RETURNS uuid[]
@@ -42,7 +42,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_agg(p.sender_id)
     FROM unnest(senders, modes, targets) AS q (sender, mode, target)
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         SELECT h.sender_id FROM ledger.holds h
         WHERE q.mode IN ('capture', 'void') AND h.account_id = accounts[q.sender]
           AND h.id = q.target
@@ -50,14 +50,16 @@ AS $$
         SELECT t.sender_id FROM ledger.transactions t
         WHERE q.mode = 'refund' AND t.id = q.target AND t.receiver_id = accounts[q.sender]
         OFFSET 0
-    ) p
+    ) p ON true
 $$;
 
--- The targets of requests, each once, and the position among them per request; null where the
+-- The targets, per request, and the position of the first request with the same one; null where the
 -- caller is no party of it. A hold is open while both parties' rows are and its time has not come.
+-- `payers` are those of ledger.payers_of. OFFSET 0 keeps each row one probe of the whole key: a
+-- plan that was made while holds was small would else read it by the second column of its key.
 CREATE FUNCTION ledger.load_targets(
-    account_ids uuid[], senders integer[], modes text[], ids uuid[], moment timestamptz,
-    OUT targets ledger.operation_target[], OUT positions integer[]
+    account_ids uuid[], payers uuid[], senders integer[], modes text[], ids uuid[],
+    moment timestamptz, OUT targets ledger.operation_target[], OUT positions integer[]
 )
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -66,60 +68,73 @@ AS $$
 DECLARE
     today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
 BEGIN
-    WITH found AS (
-        SELECT q.n, dense_rank() OVER (ORDER BY t.kind, t.sender_id, t.id) AS position,
-               row_number() OVER (PARTITION BY t.kind, t.sender_id, t.id ORDER BY q.n) = 1
-                   AS is_first,
-               t.*
-        FROM unnest(senders, modes, ids) WITH ORDINALITY AS q (sender, mode, id, n)
-        CROSS JOIN LATERAL (
-            SELECT 'hold' AS kind, h.id, h.sender_id, h.receiver_id, h.amount,
-                   h.captured_amount AS taken,
-                   CASE WHEN h.status = 'open' AND (h.expires_at <= moment OR r.status <> 'open')
+    SELECT array_agg(CASE WHEN f.id IS NOT NULL THEN
+               ROW(f.id, f.sender, f.amount, f.taken, f.status, f.is_open,
+                   (f.created_at AT TIME ZONE 'UTC')::date = today, f.created_at,
+                   f.expires_at, f.description, f.metadata)::ledger.operation_target END
+               ORDER BY f.n),
+           array_agg(CASE WHEN f.id IS NOT NULL THEN f.first::integer END ORDER BY f.n)
+    INTO targets, positions
+    FROM (
+        SELECT q.n, t.*, s.n AS sender,
+               min(q.n) OVER (PARTITION BY t.kind, t.sender_id, t.id) AS first
+        FROM unnest(payers, senders, modes, ids) WITH ORDINALITY AS q (payer, sender, mode, id, n)
+        LEFT JOIN LATERAL (
+            SELECT 'hold' AS kind, h.id, h.sender_id, h.amount, h.captured_amount AS taken,
+                   CASE WHEN h.status = 'open' AND (h.expires_at <= moment OR own.status <> 'open')
                         THEN 'expired' ELSE h.status::text END AS status,
-                   h.status = 'open' AND r.status = 'open' AND h.expires_at > moment AS is_open,
+                   h.status = 'open' AND own.status = 'open' AND h.expires_at > moment AS is_open,
                    h.created_at, h.expires_at, h.description, h.metadata::text AS metadata
-            FROM ledger.holds own
-            JOIN ledger.holds h ON h.account_id = own.sender_id AND h.id = own.id
-            JOIN ledger.holds r ON r.account_id = own.receiver_id AND r.id = own.id
-            WHERE q.mode IN ('capture', 'void') AND own.account_id = account_ids[q.sender]
-              AND own.id = q.id
+            FROM (SELECT * FROM ledger.holds s
+                  WHERE s.account_id = q.payer AND s.id = q.id OFFSET 0) h,
+                 (SELECT r.status FROM ledger.holds r
+                  WHERE r.account_id = account_ids[q.sender] AND r.id = q.id OFFSET 0) own
+            WHERE q.mode IN ('capture', 'void')
             UNION ALL
-            SELECT 'transaction', t.id, t.sender_id, t.receiver_id, t.amount,
+            SELECT 'transaction', t.id, t.sender_id, t.amount,
                    COALESCE(t.refunded_amount, 0), t.status::text, t.type = 'transfer',
                    t.created_at, NULL, NULL, NULL
             FROM ledger.transactions t
             WHERE q.mode = 'refund' AND t.id = q.id AND t.status <> 'failed'
               AND account_ids[q.sender] IN (t.sender_id, t.receiver_id)
             UNION ALL
-            SELECT 'withdrawal', w.id, w.account_id, NULL, w.amount, 0, w.status::text,
+            SELECT 'withdrawal', w.id, w.account_id, w.amount, 0, w.status::text,
                    w.status = 'pending', w.created_at, NULL, w.description, NULL
             FROM ledger.withdrawals w
             WHERE q.mode = 'cancel' AND w.account_id = account_ids[q.sender] AND w.id = q.id
             OFFSET 0
-        ) t
-        WHERE q.id IS NOT NULL
-    )
-    SELECT array_agg(ROW(f.id, s.n, r.n, f.amount, f.taken, f.status, f.is_open,
-                         (f.created_at AT TIME ZONE 'UTC')::date = today, f.created_at,
-                         f.expires_at, f.description, f.metadata)::ledger.operation_target
-                     ORDER BY f.position) FILTER (WHERE f.is_first),
-           array_agg(f.position::integer ORDER BY q.n)
-    INTO targets, positions
-    FROM generate_subscripts(senders, 1) AS q (n)
-    LEFT JOIN found f ON f.n = q.n
-    LEFT JOIN unnest(account_ids) WITH ORDINALITY AS s (id, n) ON s.id = f.sender_id
-    LEFT JOIN unnest(account_ids) WITH ORDINALITY AS r (id, n) ON r.id = f.receiver_id;
+        ) t ON true
+        LEFT JOIN unnest(account_ids) WITH ORDINALITY AS s (id, n) ON s.id = t.sender_id
+    ) f;
 END
 $$;
 
--- Expires rows of holds whose time has come, at most so many of the given accounts, whose rows are
--- locked: each gets its event under the next sequences. Per account: what is released of what it
--- has on hold, what is given back to its limit today, and the number of events. `only_sent`: rows
--- of senders alone.
+-- Rows of holds by their keys, each once.
+CREATE TYPE ledger.hold_keys AS (
+    account_ids uuid[],
+    ids         uuid[]
+);
+
+-- The rows of senders whose time has come, the longest due first, at most so many.
+CREATE FUNCTION ledger.due_holds_of(senders uuid[], moment timestamptz, most integer)
+RETURNS ledger.hold_keys
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
+AS $$
+    SELECT ROW(array_agg(d.account_id), array_agg(d.id))::ledger.hold_keys
+    FROM (SELECT h.account_id, h.id FROM ledger.holds h
+          WHERE h.status = 'open' AND h.expires_at <= moment
+            AND h.account_id = ANY (senders) AND h.account_id = h.sender_id
+          ORDER BY h.expires_at, h.account_id LIMIT most) d
+$$;
+
+-- Expires those of the given rows of holds that are open and whose time has come, of accounts whose
+-- rows are locked: each gets its event under the next sequences. Per account: what is released of
+-- what it has on hold, what is given back to its limit today, and the number of events.
 CREATE FUNCTION ledger.expire_rows(
-    account_ids uuid[], sequences bigint[], subscribed uuid[], moment timestamptz, most integer,
-    only_sent boolean,
+    account_ids uuid[], sequences bigint[], subscribed uuid[], moment timestamptz,
+    keys ledger.hold_keys,
     OUT released bigint[], OUT given_back bigint[], OUT counts bigint[], OUT queued integer
 )
 LANGUAGE plpgsql
@@ -135,11 +150,12 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT d.account_id, d.id, row_number() OVER (PARTITION BY d.account_id
                                                       ORDER BY d.expires_at, d.id) AS n
-        FROM (SELECT h.account_id, h.id, h.expires_at FROM ledger.holds h
-              WHERE h.status = 'open' AND h.expires_at <= moment
-                AND h.account_id = ANY (account_ids)
-                AND (h.account_id = h.sender_id OR NOT only_sent)
-              ORDER BY h.expires_at, h.account_id LIMIT most) d
+        FROM unnest(keys.account_ids, keys.ids) AS k (account_id, id)
+        CROSS JOIN LATERAL (
+            SELECT h.account_id, h.id, h.expires_at FROM ledger.holds h
+            WHERE h.account_id = k.account_id AND h.id = k.id
+              AND h.status = 'open' AND h.expires_at <= moment OFFSET 0
+        ) d
     ), expired AS (
         UPDATE ledger.holds h
         SET status = 'expired', closed_at = moment, closed_sequence = a.sequence + d.n
@@ -189,25 +205,28 @@ $$;
 -- Who captures, voids or cancels spends nothing.
 CREATE FUNCTION ledger.release_expired(
     account_ids uuid[], balances bigint[], INOUT helds bigint[], INOUT sents bigint[],
-    INOUT sequences bigint[], senders integer[], modes text[], sizes integer[], amounts bigint[],
-    subscribed uuid[], moment timestamptz, OUT queued integer
+    INOUT sequences bigint[], senders integer[], modes text[], sizes integer[],
+    targets ledger.operation_target[], amounts bigint[], subscribed uuid[], moment timestamptz,
+    OUT queued integer
 )
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    max_rows   CONSTANT integer := 10000;  -- far more than are due while a worker runs
-    max_amount CONSTANT bigint  := 9007199254740991;  -- where the amount is all that is left
-    short    integer[];
-    expired  record;
+    max_rows CONSTANT integer := 10000;  -- far more than are due while a worker runs
+    short           integer[];
+    short_ids       uuid[];
+    short_sequences bigint[];
+    expired         record;
 BEGIN
     queued := 0;
     SELECT array_agg(w.sender) INTO short
     FROM (
-        SELECT q.sender, sum((SELECT sum(COALESCE(a, max_amount))
+        SELECT q.sender, sum((SELECT sum(COALESCE(a, q.remaining))
                                FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
                    AS wanted
-        FROM (SELECT r.sender, r.mode, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last
+        FROM (SELECT r.sender, r.mode, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last,
+                     targets[r.n].amount - targets[r.n].taken AS remaining
               FROM unnest(senders, modes, sizes) WITH ORDINALITY AS r (sender, mode, size, n)) q
         WHERE helds[q.sender] > 0 AND q.mode NOT IN ('capture', 'void', 'cancel')
         GROUP BY q.sender
@@ -216,10 +235,12 @@ BEGIN
     IF short IS NULL THEN
         RETURN;
     END IF;
+    SELECT array_agg(account_ids[s] ORDER BY n), array_agg(sequences[s] ORDER BY n)
+    INTO short_ids, short_sequences
+    FROM unnest(short) WITH ORDINALITY AS x (s, n);
     expired := ledger.expire_rows(
-        (SELECT array_agg(account_ids[s] ORDER BY n) FROM unnest(short) WITH ORDINALITY x (s, n)),
-        (SELECT array_agg(sequences[s] ORDER BY n) FROM unnest(short) WITH ORDINALITY x (s, n)),
-        subscribed, moment, max_rows, true);
+        short_ids, short_sequences, subscribed, moment,
+        ledger.due_holds_of(short_ids, moment, max_rows));
     queued := expired.queued;
     FOR i IN 1 .. cardinality(short) LOOP
         helds[short[i]]     := helds[short[i]] - expired.released[i];
@@ -294,16 +315,19 @@ BEGIN
         UPDATE ledger.holds h
         SET captured_amount = c.taken, status = c.status::ledger.hold_status,
             closed_at = CASE WHEN c.status <> 'open' THEN moment END,
-            closed_sequence = CASE WHEN c.status <> 'open' THEN side.sequence END
+            closed_sequence = CASE WHEN c.status <> 'open' THEN c.sequence END
         FROM (
-            SELECT DISTINCT ON (o.sender, o.id) o.*
-            FROM unnest(operations) AS o
-            WHERE o.mode IN ('capture', 'void')
-            ORDER BY o.sender, o.id, o.item DESC
+            SELECT account_ids[side.account] AS account_id, o.id, o.taken, o.status, side.sequence
+            FROM (SELECT DISTINCT ON (o.sender, o.id) o.*
+                  FROM unnest(operations) AS o
+                  WHERE o.mode IN ('capture', 'void')
+                  ORDER BY o.sender, o.id, o.item DESC) o
+            CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence),
+                                       (o.receiver, o.receiver_sequence))
+                AS side (account, sequence)
+            OFFSET 0  -- the whole key is known before a row is read: see load_targets
         ) c
-        CROSS JOIN LATERAL (VALUES (c.sender, c.sender_sequence),
-                                   (c.receiver, c.receiver_sequence)) AS side (account, sequence)
-        WHERE h.account_id = account_ids[side.account] AND h.id = c.id;
+        WHERE h.account_id = c.account_id AND h.id = c.id;
     END IF;
     IF 'refund' = ANY (modes) THEN
         UPDATE ledger.transactions t

@@ -101,16 +101,15 @@ DECLARE
     sender_positions   integer[] := senders;
     receiver_positions integer[] := receivers;
     email_account_ids  uuid[];  -- per item: the account of its e-mail
-    payer_ids          uuid[];  -- per request with a target: the account of its sender
+    payer_ids          uuid[];  -- per request: the account of its target's sender
     -- Per request: what is stored with its key; null where the key is new.
     stored_outcomes        ledger.outcome[];
     stored_statuses        smallint[];
     stored_bodies          text[];
     stored_transaction_ids uuid[];
     stored_fingerprints    bytea[];  -- the request's own where the key is new
-    target_positions       integer[];
-    -- What the operations are about, each once.
-    found_targets ledger.operation_target[];
+    found_targets          ledger.operation_target[];
+    target_positions       integer[];  -- of the first request with the same target
     decided  ledger.decisions;
     answered ledger.answers;
     queued   integer := 0;
@@ -197,13 +196,14 @@ BEGIN
     -- short of money.
     IF targets IS NOT NULL THEN
         SELECT l.* INTO found_targets, target_positions
-        FROM ledger.load_targets(account_ids, sender_positions, modes, targets, moment) l;
+        FROM ledger.load_targets(
+            account_ids, payer_ids, sender_positions, modes, targets, moment) l;
     END IF;
     IF 0 < ANY (held_amounts) THEN
         SELECT l.* INTO held_amounts, sents, sequences, queued
         FROM ledger.release_expired(
             account_ids, balances, held_amounts, sents, sequences, sender_positions, modes, sizes,
-            amounts, subscribed, moment) l;
+            found_targets, amounts, subscribed, moment) l;
     END IF;
 
     -- Step 5: decide, and compose the answers. A template may pad a value to any length.

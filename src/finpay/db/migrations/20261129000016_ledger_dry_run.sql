@@ -62,7 +62,7 @@ BEGIN
     IF mode <> 'refund' AND cardinality(unknown.receivers) >= max_unknown THEN
         outcome := 'exhausted';
     ELSIF mode = 'refund' THEN
-        SELECT t.id, NULL, NULL, t.amount, COALESCE(t.refunded_amount, 0), t.status,
+        SELECT t.id, NULL, t.amount, COALESCE(t.refunded_amount, 0), t.status,
                t.type = 'transfer', NULL, NULL, NULL, NULL, NULL
         INTO target FROM ledger.transactions t
         WHERE t.id = target_id AND t.status <> 'failed'

@@ -101,7 +101,8 @@ BEGIN
     remaining := refunded.amount - COALESCE(refunded.refunded_amount, 0);
     amount := COALESCE(action.amount, withdrawal.amount, remaining);
     IF refunded.id IS NOT NULL AND sender.held > 0 AND sender.balance - sender.held < amount THEN
-        PERFORM ledger.expire_of_accounts(ARRAY[sender.id], moment, 10000, true);
+        PERFORM ledger.expire_keys(
+            ledger.due_holds_of(ARRAY[sender.id], moment, 10000), moment);
         SELECT * INTO sender FROM ledger.accounts a WHERE a.id = sender.id;
     END IF;
     taken := ledger.taken_reference(parties.currency, action.action, action.reference);

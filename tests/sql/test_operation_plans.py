@@ -1,0 +1,48 @@
+"""What an operation is about is found by its whole key, also by a plan from a time of few rows."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import asyncpg
+
+from tests.sql.ledger_fixtures import Bank, Holder, capture, hold
+
+BATCH = 10
+PAGES_OF_A_CAPTURE = 40  # of indexes, at most: five probes of keys, and entries of two new rows
+
+
+async def test_a_capture_reads_few_pages_however_many_holds_there_are(
+    fresh_database: Callable[[], str],
+) -> None:
+    """A plan that reads holds by the second column of their key passes each account's rows."""
+    bank = Bank(fresh_database(), size=1)
+    superuser = await asyncpg.connect(bank.url)
+    holders = [await bank.open(10**6) for _ in range(60)]
+    assert await _pages_of_captures(bank, superuser, holders) < BATCH * PAGES_OF_A_CAPTURE
+    for _ in range(50):
+        await bank.post(*(hold(*random.sample(holders, 2), 1) for _ in range(100)))
+    assert await _pages_of_captures(bank, superuser, holders) < BATCH * PAGES_OF_A_CAPTURE
+    await superuser.close()
+    await bank.close()
+
+
+async def _pages_of_captures(
+    bank: Bank, superuser: asyncpg.Connection, holders: Sequence[Holder]
+) -> int:
+    sender, receiver = holders[-2:]
+    made = [hold(sender, receiver, 1) for _ in range(BATCH)]
+    await bank.post(*made)
+    before = await _index_pages(bank, superuser)
+    outcomes = await bank.outcomes(*(capture(receiver, one.id) for one in made))
+    assert set(outcomes) == {"completed"}
+    return await _index_pages(bank, superuser) - before
+
+
+async def _index_pages(bank: Bank, superuser: asyncpg.Connection) -> int:
+    """Read of the indexes of holds until now."""
+    await bank.app.execute("SELECT pg_stat_force_next_flush()")
+    pages: int = await superuser.fetchval(
+        "SELECT sum(idx_blks_hit + idx_blks_read)::bigint FROM pg_statio_all_indexes "
+        "WHERE schemaname = 'ledger' AND relname = 'holds'"
+    )
+    return pages
