@@ -19,7 +19,8 @@ MAX_HEAD_BYTES: Final = 64 * 1024  # request line and header fields
 _MALFORMED: Final = FinPayError(
     Code.MALFORMED_JSON,
     "The request is not valid HTTP/1.1: one Host, ASCII in path and query, no control characters "
-    "in headers, no transfer coding but chunked, at most 64 KiB of head, all of it within 15 s.",
+    "in headers, no transfer coding but chunked, at most 64 KiB of head, all of it within 15 s, "
+    "at most 64 requests at a time.",
 )
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 

@@ -52,7 +52,8 @@ class HttpProtocol(HttpToolsProtocol):
         """A half-closed client gets its responses: the base class closes without them."""
         if not self._unanswered or self.cycle.more_body:
             return False
-        self.cycle.keep_alive = False
+        if not self._malformed:  # else the 400 is the last response
+            self.cycle.keep_alive = False
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -83,8 +84,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.pipeline.popleft()  # its body is what is malformed, and it was not started yet
             self._unanswered -= 1
         elif self._unanswered == 0 or self.cycle.more_body:
-            self.transport.write(malformed_request())
-            self.transport.close()
+            self._end_with_400()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -115,13 +115,17 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Closes after the last response before malformed bytes: the base class reads on."""
+        """Answers malformed bytes after the requests before them: the base class reads on."""
         self._unanswered -= 1
         self._since_s = self.loop.time()
         self._buffered.flush()
         super().on_response_complete()
-        if self._malformed and not self._unanswered:
-            self.transport.close()
+        if self._malformed and not self._unanswered and not self.transport.is_closing():
+            self._end_with_400()
+
+    def _end_with_400(self) -> None:
+        self.transport.write(malformed_request())
+        self.transport.close()
 
     def _expects_input(self) -> bool:
         """Whether the client may still send what is not read after the last response."""
