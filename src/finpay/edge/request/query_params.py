@@ -26,6 +26,8 @@ _RFC3339: Final = re.compile(
     r"(Z|[+-]([01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
+_FIRST: Final = datetime.min.replace(microsecond=1, tzinfo=UTC)
+_LAST: Final = datetime.max.replace(microsecond=999_998, tzinfo=UTC)
 _DIGITS: Final = re.compile(r"0|[1-9]\d{0,15}", re.ASCII)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _ORIGINS: Final[dict[Prefix, str]] = {
@@ -99,12 +101,17 @@ def canonical(values: Mapping[str, str]) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """RFC 3339 with an offset, truncated to microseconds. ValueError for anything else."""
+    """RFC 3339 with an offset, truncated to microseconds. ValueError for anything else.
+
+    PostgreSQL's driver takes the first and the last moment of datetime for infinite, so .NET's
+    DateTime.MaxValue is a microsecond earlier.
+    """
     match = _RFC3339.fullmatch(text)
     try:
         if match is None:
             raise ValueError
-        return datetime.fromisoformat(match[1] + match[4]).astimezone(UTC)
+        moment = datetime.fromisoformat(match[1] + match[4]).astimezone(UTC)
+        return min(max(moment, _FIRST), _LAST)
     except (ValueError, OverflowError):
         raise ValueError("Expected a time such as 2026-01-31T12:00:00Z.") from None
 
