@@ -243,7 +243,7 @@ def test_head_is_get_without_a_body(alice: User, path: str) -> None:
     [
         ("/api/v1/accounts/", 200),
         ("/api/v1/transactions/?limit=1", 200),
-        ("/api/v1/%61ccounts", 200),
+        ("/api/v1/%61ccounts", 404),
         ("/api/v1/accounts//", 404),
         ("/api/v1//accounts", 404),
         ("//api/v1/accounts", 404),
@@ -253,7 +253,7 @@ def test_head_is_get_without_a_body(alice: User, path: str) -> None:
         ("/api/v1/accounts/entries/x", 404),
         ("/api/v1/Accounts", 404),
         ("/api/v1/accounts%00", 404),
-        ("/api/v1/accounts%2Fentries", 200),
+        ("/api/v1/accounts%2Fentries", 404),
         ("/api/v1/../v1/accounts", 404),
         ("/api/v1/transactions/%ff", 404),
         ("/api/v1/transactions/{id}", 404),

@@ -11,7 +11,13 @@ import pytest
 from finpay.db.pool import Database
 from finpay.identity import cleanup
 from finpay.identity.access_tokens import Principal
-from finpay.identity.request_log import FLUSH_S, MAX_ROWS, MAX_ROWS_PER_USER, RequestLog
+from finpay.identity.request_log import (
+    FLUSH_S,
+    MAX_DURATION_US,
+    MAX_ROWS,
+    MAX_ROWS_PER_USER,
+    RequestLog,
+)
 from tests.api.assertions import problem
 from tests.api.test_api_keys import asked, key_of
 from tests.api_process import Api, User
@@ -108,9 +114,15 @@ def _principal(number: int) -> Principal:
     return Principal(user, user, user, "usr_", "acc_", "ses_", 0, 0)
 
 
-def _add(log: RequestLog, principal: Principal) -> None:
+def _add(log: RequestLog, principal: Principal, duration_s: float = 0.1) -> None:
     log.add(
-        principal, request_id="r", method="GET", route="/", status=200, code=None, duration_s=0.1
+        principal,
+        request_id="r",
+        method="GET",
+        route="/",
+        status=200,
+        code=None,
+        duration_s=duration_s,
     )
 
 
@@ -127,6 +139,19 @@ async def test_a_flush_writes_no_more_than_its_bounds(database: Database, api: A
     )
     assert {row["n"] for row in counts if row["user_id"].int == 1} == {MAX_ROWS_PER_USER}
     assert sum(row["n"] for row in counts) == MAX_ROWS
+
+
+@pytest.mark.fault("M5")
+async def test_a_very_long_request_is_logged_with_all_others(database: Database, api: Api) -> None:
+    """A slow reader of a statement: its row would stop those of all users."""
+    first = 10_000 * MAX_ROWS
+    log = RequestLog(database)
+    for number, duration_s in enumerate((0.1, 86_400.0, 1e9)):
+        _add(log, _principal(first + number), duration_s)
+    await log.flush()
+    ids = [UUID(int=first + number) for number in range(3)]
+    rows = api.sql("SELECT duration_us FROM identity.requests WHERE user_id = ANY ($1)", ids)
+    assert sorted(row["duration_us"] for row in rows) == [100_000, MAX_DURATION_US, MAX_DURATION_US]
 
 
 @pytest.mark.contract("1.10.1")

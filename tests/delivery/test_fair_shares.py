@@ -10,8 +10,10 @@ import pytest
 
 from finpay import ids, settings
 from finpay.db.pool import Database
+from finpay.errors import FinPayError
 from finpay.webhooks import endpoints
 from finpay.webhooks.sender import Sender
+from finpay.webhooks.ssrf import url_policy
 from finpay.webhooks.ssrf.name_resolver import LOOKUPS_PER_OWNER, NameResolver
 from finpay.webhooks.worker import CONNECTIONS, MAX_PER_OWNER, Worker
 from tests.delivery.fixtures import LOOPBACK, System
@@ -85,6 +87,28 @@ async def test_lookups_of_one_owner_are_limited_and_of_one_name_shared() -> None
         assert len({n for n in dns.asked if n.startswith("hang")}) == LOOKUPS_PER_OWNER
         await names.close()
         assert len(await asyncio.gather(*hanging, return_exceptions=True)) == 20
+
+
+@pytest.mark.fault("D8")
+async def test_requests_with_names_of_one_owner_that_hang_are_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each holds one of the requests that a process works on, until its look-up is given up."""
+    owner, other = (ids.new_uuid() for _ in "12")
+    urls = url_policy.EndpointUrls(settings.read({}))
+    async with dns_server() as dns:
+        monkeypatch.setattr(url_policy, "NameResolver", lambda: NameResolver([dns.address]))
+        checks = [
+            asyncio.create_task(urls.check(f"https://hang-{n}.example.com/", owner))
+            for n in range(100)
+        ]
+        _, waiting = await asyncio.wait(checks, timeout=url_policy.CREATION_LOOKUP_LIMIT_S / 2)
+        assert len(waiting) == LOOKUPS_PER_OWNER
+        with pytest.raises(FinPayError, match="not public"):
+            await urls.check("https://works.example.com/", other)
+        await asyncio.gather(*waiting)
+        with pytest.raises(FinPayError, match="not public"):
+            await urls.check("https://works.example.com/", owner)
 
 
 @asynccontextmanager

@@ -52,6 +52,35 @@ async def test_unreadable_event_cancels_its_delivery_and_no_other(
     assert (line["level"], line["type"]) == ("error", "session.revoked")
 
 
+@pytest.mark.fault("M5")
+@pytest.mark.parametrize(
+    ("poison", "statuses"),
+    [
+        ("UPDATE webhooks.deliveries SET attempts = 2147483647 WHERE endpoint_id = $1",
+         {"delivered": 10, "canceled": 1}),
+        ("UPDATE webhooks.deliveries SET retry_index = 32767 WHERE endpoint_id = $1",
+         {"delivered": 10, "canceled": 1}),
+        ("UPDATE webhooks.endpoints SET failures_in_row = 2147483647 WHERE id = $1",
+         {"delivered": 10, "scheduled": 1}),
+    ],
+)  # fmt: skip
+async def test_attempt_that_can_not_be_recorded_is_set_aside(
+    system: System, receiver: Receiver, poison: str, statuses: dict[str, int]
+) -> None:
+    """What the app's role can write: the attempts of all others are recorded, and sent once."""
+    refused = await system.add_endpoint("http://127.0.0.1:1/")  # no server
+    await system.add_events(refused, 1)
+    await system.bank.app.execute(poison, refused.id)
+    other = await system.add_endpoint(receiver.url)
+    await system.add_events(other, 10)
+    worker = system.start_worker("--once")
+    assert worker.wait() == 0
+    assert await system.statuses() == statuses
+    assert len(receiver.requests) == 10
+    lines = [line for line in worker.lines() if line["event"] == "attempt_not_recorded"]
+    assert len(lines) == statuses.get("canceled", 0)
+
+
 async def test_unreadable_event_is_listed_with_an_empty_object(system: System) -> None:
     holder = await system.bank.open()
     depth = 1_500

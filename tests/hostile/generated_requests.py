@@ -34,11 +34,14 @@ VALUES: Final = (
     "", "close", "keep-alive", "chunked", "gzip", "h2c", "100-continue", "*", "0", "5", "-1",
     "99999999",
     "application/json", "text/xml", "\x80\xff", "a" * 8_000, "bytes=0-", "::1, 10.0.0.1", "a,b;c=d",
-    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "https://evil.example", "\t", '"',
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "https://evil.example", "\t", '"', "a@b",
+    "[::1", "a b",
 )  # fmt: skip
 TARGET_PARTS: Final = (
     "/", "//", "%00", "%2f", "%2e%2e", "%ff", "?", "&", "=", ";", "#", "..", "{id}", "\x7f", "\xff",
     "limit=", "cursor=", "status=", "9" * 30, "a" * 3_000, "2026-01-31T12:00:00Z", "%F0%9F%92%A9",
+    "metadata[", "]", "][b]=", "%c3%28", "%", "+", "created_from=9999-12-31T23:59:59.999999Z",
+    "at=0001-01-01T00:00:00Z", "metrics", "\\", "http://finpay.test", "@", ":", "%0d%0a",
 )  # fmt: skip
 METHODS: Final = ("GET", "GET", "POST", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT", "BREW")
 PATHS: Final = tuple(sorted({route.path for route in ROUTES if "logout" not in route.path}))

@@ -40,7 +40,8 @@ def padded(before: str, piece: str, after: str, number: int) -> Callable[[int], 
     def make(size: int) -> bytes:
         count = number * size // 2**20
         pieces = [piece.replace("%d", str(each)) for each in range(count)]
-        space = (size - len(before + after) - sum(map(len, pieces)) - count) // count
+        others = len((before + after + "".join(pieces)).encode())
+        space = (size - others - count) // count
         return (before + ",".join(pieces) + after).replace("%s", " " * space).encode()
 
     return make
@@ -59,6 +60,17 @@ def transfers(size: int) -> bytes:
         separators=(",", ":"),
     )
     return filled('{"mode":"independent","transactions":[', item, "]}", ",")(size)
+
+
+def receivers(domain: str, number: int) -> Callable[[int], bytes]:
+    """A transfer batch whose receivers are named by e-mail; `%d` is their number."""
+    item = f'{{"amount":1,"receiver_email":"r%d@{domain}"%s}}'
+    return padded('{"mode":"atomic","transactions":[', item, "]}", number)
+
+
+def international(labels: int) -> str:
+    """A domain whose labels all differ, of each other and of those of other numbers."""
+    return "".join(f"{'äöüßéèê'[n]}%dзмея{'ж' * 12}." for n in range(labels)) + "example"
 
 
 SHAPES: Final[dict[str, Callable[[int], bytes]]] = {
@@ -112,6 +124,24 @@ SHAPES: Final[dict[str, Callable[[int], bytes]]] = {
         '{"mode":"atomic","transactions":[',
         f'{{"amount":1,"receiver_id":"{UNKNOWN_ACCOUNT}",'
         '"description":"\\u0041%s","metadata":{}}',
+        "]}",
+        990,
+    ),
+    "a whole transfer batch": padded(
+        '{"mode":"atomic","transactions":[',
+        f'{{"amount":1,"receiver_id":"{UNKNOWN_ACCOUNT}","description":"{"d" * 450}",'
+        f'"metadata":{{"a":"{"m" * 300}"}}%s}}',
+        "]}",
+        990,
+    ),
+    "receivers at different domains": receivers("a." * 118 + "d%d.com", 990),
+    "receivers at different international domains": receivers(international(7), 990),
+    "receivers at one international domain": receivers("bücher." * 7 + "example", 990),
+    "receivers at encoded domains": receivers("xn--80ak6aa92e." * 6 + "d%d.com", 990),
+    "receivers at domains with too many labels": receivers("xn--e1a." * 28 + "d%d.com", 990),
+    "receivers in other letters": padded(
+        '{"mode":"atomic","transactions":[',
+        '{"amount":1,"receiver_email":"' + "é" * 56 + '%d@example.com"%s}',
         "]}",
         990,
     ),

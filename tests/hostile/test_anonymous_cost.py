@@ -4,7 +4,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import cycle
 from typing import Final
 
@@ -14,11 +14,12 @@ import pytest
 from tests.api_process import Api, User
 from tests.hostile.exchange import HOST, chunked, connected, head, transfer
 from tests.hostile.json_shapes import SHAPES
-from tests.support.raw_http import Connection, get_status
+from tests.support.raw_http import Connection, Response, get_status
 from tests.support.tcp_proxy import port_of
 
 MIB: Final = 2**20
 MAX_CPU_S: Final = 400e-6  # of a refused request
+MAX_LARGE_CPU_S: Final = 4e-3  # of one with 1 MiB, most of which the kernel drops
 MAX_LIVEZ_S: Final = 0.050
 TRIES: Final = 4  # other processes on the machine cost time and processor caches
 RATE: Final = 200
@@ -89,6 +90,45 @@ def test_request_over_its_limit_costs_little_whatever_its_body(
 ) -> None:
     for name, body in shapes.items():
         assert any(cost_s(limited, body, path) < MAX_CPU_S for _ in range(TRIES)), name
+
+
+@pytest.mark.fault("D7")
+def test_user_over_the_limit_costs_little_whatever_the_body(serve: Callable[..., Api]) -> None:
+    """Refusals are not counted, so there may be any number of them."""
+    api = serve(FINPAY_WORKERS="1", FINPAY_RATE_LIMIT_GLOBAL="2/900")
+    user = api.user()
+    for shape in ("as many members as may be", "receivers at different domains"):
+        request = batch(user, SHAPES[shape](MIB))
+        for _ in range(3):
+            last = refused(api, request)
+        assert (last.status, last.json()["policy"]) == (429, "global")
+        assert "ratelimit" in last.headers
+        assert any(refusal_cost_s(api, request) < MAX_LARGE_CPU_S for _ in range(TRIES)), shape
+        assert refused(api, batch(user, b"[]")).status == 429
+
+
+def batch(user: User, body: bytes) -> bytes:
+    lines = ("Content-Type: application/json", "X-Idempotency-Key: k")
+    token = f"Authorization: Bearer {user.token}"
+    length = f"Content-Length: {len(body)}"
+    return head("POST /api/v1/transactions/batch HTTP/1.1", HOST, token, *lines, length) + body
+
+
+def refused(api: Api, request: bytes) -> Response:
+    with connected(api.url) as connection:
+        with suppress(ConnectionError):
+            connection.send(request)
+        response = connection.response()
+    assert response is not None
+    return response
+
+
+def refusal_cost_s(api: Api, request: bytes) -> float:
+    (worker,) = api.workers()
+    before_s = cpu_s(worker)
+    for _ in range(CONNECTIONS):
+        assert refused(api, request).status == 429
+    return (cpu_s(worker) - before_s) / CONNECTIONS
 
 
 @pytest.mark.fault("D2")

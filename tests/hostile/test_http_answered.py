@@ -198,6 +198,58 @@ def test_a_hundred_pipelined_requests_are_answered_in_order(api: Api, alice: Use
             assert ids == [f"n-{number}" for number in range(50)]
 
 
+ME: Final = "GET /api/v1/auth/me HTTP/1.1"
+
+# What follows whole requests on a connection, and is refused: each before it is answered, and the
+# refusal ends the connection.
+BEHIND: Final = {
+    "more than are read": LIVEZ,
+    "far more than are read": LIVEZ * 2_000,
+    "no HTTP": b"\x00\x01\r\n\r\n",
+    "no Host": head("GET /livez HTTP/1.1"),
+    "a head that is too long": head("GET /livez HTTP/1.1", HOST, f"X: {'a' * 70_000}"),
+    "a body that is no chunk": head("POST /livez HTTP/1.1", HOST, CHUNKED) + b"z\r\n",
+}
+
+
+@pytest.mark.fault("H14")
+@pytest.mark.parametrize("number", [1, 2, 63, 64])
+@pytest.mark.parametrize("case", BEHIND)
+def test_every_request_before_a_refused_one_is_answered(
+    api: Api, alice: User, number: int, case: str
+) -> None:
+    token = f"Authorization: Bearer {alice.token}"
+    requests = [head(ME, HOST, token, f"X-Request-Id: n-{n}") for n in range(number)]
+    missing = 64 - number if "than are read" in case else 0
+    with connected(api.url) as connection:
+        connection.send(b"".join(requests) + LIVEZ * missing + BEHIND[case])
+        *answered, refusal = connection.responses()
+    assert [response.status for response in answered] == [200] * (number + missing)
+    assert [response.headers["x-request-id"] for response in answered[:number]] == [
+        f"n-{n}" for n in range(number)
+    ]
+    assert (refusal.status, refusal.headers["connection"]) == (400, "close")
+
+
+@pytest.mark.fault("H14")
+def test_requests_that_arrive_while_others_wait_are_counted_together(
+    api: Api, alice: User, bob: User, key: str
+) -> None:
+    """Transfers are answered later than they are read, in the order of the connection."""
+    before = bob.balance
+    requests = [transfer(alice, bob, f"{key[-100:]}-{n}") for n in range(70)]
+    with connected(api.url) as connection:
+        for request in requests:
+            connection.send(request)
+        connection.half_close()
+        got = connection.responses()
+    paid = [response for response in got if response.status == 201]
+    assert [response.status for response in got] in ([201] * 70, [201] * len(paid) + [400])
+    assert len(paid) >= 64
+    assert got[-1].headers.get("connection") == "close"
+    assert bob.balance == before + len(paid)
+
+
 # Header names as HTTP libraries spell them.
 SPELLINGS: Final = {
     "as documented": ("Authorization", "X-Idempotency-Key", "Content-Type", "Content-Length"),

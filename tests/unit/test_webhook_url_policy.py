@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from finpay import settings
+from finpay import ids, settings
 from finpay.errors import FinPayError
 from finpay.webhooks.ssrf import ip_policy, url_policy
 from finpay.webhooks.ssrf.url_policy import UrlPolicy
@@ -167,13 +167,13 @@ async def test_name_with_a_private_address_is_refused(
 ) -> None:
     _resolve_to(monkeypatch, answer)
     with pytest.raises(FinPayError) as refused:
-        await url_policy.check_url("https://rebound.example.com/", settings.read({}))
+        await check("https://rebound.example.com/")
     assert refused.value.field_errors[0].pointer == "#/url"
 
 
 async def test_name_without_an_address_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     _resolve_to(monkeypatch)
-    await url_policy.check_url("https://soon.example.com/", settings.read({}))
+    await check("https://soon.example.com/")
 
 
 @pytest.mark.parametrize("port", [22, 25, 5432, 6379, 8080])
@@ -181,13 +181,15 @@ async def test_other_port_is_refused(monkeypatch: pytest.MonkeyPatch, port: int)
     for found in ([], ["8.8.8.8"]):
         _resolve_to(monkeypatch, *found)
         with pytest.raises(FinPayError, match="port"):
-            await url_policy.check_url(f"https://example.com:{port}/", settings.read({}))
+            await check(f"https://example.com:{port}/")
 
 
 async def test_allowed_network_may_have_any_port() -> None:
-    await url_policy.check_url(
-        "http://127.0.0.1:9000/hook", settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": "127.0.0.0/8"})
-    )
+    await check("http://127.0.0.1:9000/hook", FINPAY_WEBHOOK_ALLOWED_CIDRS="127.0.0.0/8")
+
+
+async def check(url: str, **given: str) -> None:
+    await url_policy.EndpointUrls(settings.read(given)).check(url, ids.new_uuid())
 
 
 def _resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:

@@ -30,6 +30,7 @@ from finpay.statements.pdf import PdfMaker
 from finpay.statements.reads import StatementReads
 from finpay.telemetry import logs, metrics, tracing
 from finpay.webhooks.notifier import Notifier
+from finpay.webhooks.ssrf.url_policy import EndpointUrls
 
 CLOSE_LIMIT_S: Final = 8.0  # longer than the deadline of a batch, the slowest part to close
 GC_THRESHOLD: Final = 50_000  # requests make few reference cycles
@@ -81,6 +82,7 @@ async def _open_services(
         operators=operators,
         overview=CachedOverview(database),
         notifier=notifier,
+        endpoint_urls=EndpointUrls(read),
         identity=identity,
         request_log=RequestLog(background_pool),
         gate=gate,

@@ -15,6 +15,7 @@ import uvicorn
 
 from finpay import settings
 from finpay.app.api import application
+from finpay.app.file_limit import raise_file_limit
 from finpay.edge.http_protocol import HttpProtocol
 from finpay.telemetry import logs
 
@@ -73,6 +74,7 @@ def run_worker(
     """Serves until SIGTERM. Sends the reason to the supervisor if this release may not run."""
     read = settings.read()
     logs.configure(read.log_level)
+    raise_file_limit()
     refusals: list[Refusal] = []
 
     def on_refused(reason: Refusal) -> None:

@@ -7,7 +7,6 @@ may run, on any machines; they share only PostgreSQL.
 
 import asyncio
 import os
-import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from finpay.app import instrumentation, preflight
+from finpay.app.file_limit import raise_file_limit
 from finpay.db.listener import Listener
 from finpay.db.pool import Database, Unavailable
 from finpay.edge.schemas.problems import refusal_templates
@@ -47,7 +47,6 @@ LIMITS_PAUSE_S: Final = 5.0  # between two checks for raised limits whose day is
 ERASURE_PAUSE_S: Final = 5.0  # between two checks for closed accounts to erase
 EMAILS_PAUSE_S: Final = 3_600.0  # between two checks for addresses of people who left long ago
 RETRY_PAUSE_S: Final = 1.0  # between attempts to reach PostgreSQL at the start
-MAX_FILES: Final = 16_384  # 512 connections in use, and idle ones for 4 s each
 LOG_PAUSE_S: Final = 5.0  # between two lines of the log for the same reason
 
 _LOG: Final = logs.get()
@@ -61,7 +60,7 @@ def work(settings: Settings, *, once: bool) -> RunSummary:
     """
     logs.configure(settings.log_level)
     metrics.PROCESSES.labels("worker").set(1)
-    _raise_file_limit()
+    raise_file_limit()
     return uvloop.run(_run(settings, once=once))
 
 
@@ -103,13 +102,6 @@ async def _run(settings: Settings, *, once: bool) -> RunSummary:
         await asyncio.gather(jobs_database.close(), runs_database.close())
         if tracer is not None:
             tracer.close()
-
-
-def _raise_file_limit() -> None:
-    """The HTTP client does not limit idle connections, and 1 024 files is a common default."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    soft = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _log_start(settings: Settings) -> None:

@@ -4,6 +4,7 @@ Java's HttpClient and `curl --http2` send it with their first request. httptools
 the head of a request with Upgrade and drops its body.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -18,8 +19,12 @@ MAX_HEAD_BYTES: Final = 64 * 1024  # request line and header fields
 
 _MALFORMED: Final = FinPayError(
     Code.MALFORMED_JSON,
-    "The request is not valid HTTP/1.1: one Host, ASCII in path and query, no control characters "
-    "in headers, no transfer coding but chunked, at most 64 KiB of head, all of it within 15 s.",
+    "The request is not valid HTTP/1.1: one Host, ASCII in path and query and no #, no control "
+    "characters in headers, no transfer coding but chunked, at most 64 KiB of head, all of it "
+    "within 15 s, at most 64 requests at a time.",
+)
+_HOST: Final = re.compile(
+    rb"([A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])(:[0-9]*)?"  # RFC 9110 §7.2
 )
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -102,7 +107,8 @@ class _AfterHead:
 
 
 def check_head(version: str, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """ValueError unless: one Host, HTTP/1.0 or 1.1, no coding but chunked, at most MAX_HEAD_BYTES.
+    """ValueError unless: one valid Host, HTTP/1.0 or 1.1, no coding but chunked, no fragment, at
+    most MAX_HEAD_BYTES.
 
     llhttp checks none of these; an error raised in a callback ends the parse as malformed.
     """
@@ -111,6 +117,8 @@ def check_head(version: str, url: bytes, headers: Iterable[tuple[bytes, bytes]])
         size += len(name) + len(value)
         if name == b"host":
             hosts += 1
+            if _HOST.fullmatch(value) is None:
+                raise ValueError("Host is not valid")
         elif name == b"transfer-encoding":
             if value.lower() != b"chunked":
                 raise ValueError("the only transfer coding is chunked")
@@ -119,6 +127,8 @@ def check_head(version: str, url: bytes, headers: Iterable[tuple[bytes, bytes]])
         raise ValueError("the version is not HTTP/1.1")
     if hosts > 1 or (version == "1.1" and not hosts):
         raise ValueError("Host is missing or repeated")
+    if b"#" in url:
+        raise ValueError("the target has a fragment")
     if size > MAX_HEAD_BYTES:
         raise ValueError("the head is too long")
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from finpay.edge.buffered_transport import BufferedTransport
+from finpay.edge.connection_limit import make_room
 from finpay.edge.http_parser import (
     MAX_HEAD_BYTES,
     RequestParser,
@@ -35,12 +36,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._received_bytes = 0  # behind the head
         self._unanswered = 0  # requests whose head was read
         self._malformed = False
-        self._since_s = self.loop.time()  # of the head that is read, or else of the last response
+        self.since_s = self.loop.time()  # of the head that is read, or else of the last response
         self._sent_bytes: int | None = None  # at the last check, if any were unsent then
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._buffered = BufferedTransport(transport, self.loop, self._expects_input)
         super().connection_made(self._buffered)  # type: ignore[arg-type]
+        make_room(self.connections)  # type: ignore[arg-type]  # all are of this class
         self._timer = self.loop.call_later(CHECK_TIMEOUTS_S, self._check_timeouts)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -52,7 +54,8 @@ class HttpProtocol(HttpToolsProtocol):
         """A half-closed client gets its responses: the base class closes without them."""
         if not self._unanswered or self.cycle.more_body:
             return False
-        self.cycle.keep_alive = False
+        if not self._malformed:  # else the 400 is the last response
+            self.cycle.keep_alive = False
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -83,14 +86,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.pipeline.popleft()  # its body is what is malformed, and it was not started yet
             self._unanswered -= 1
         elif self._unanswered == 0 or self.cycle.more_body:
-            self.transport.write(malformed_request())
-            self.transport.close()
+            self._end_with_400()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = 0
-        self._since_s = self.loop.time()
+        self.since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """Checks the head, and drops trailers: the base class adds them to its headers."""
@@ -115,18 +117,30 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Closes after the last response before malformed bytes: the base class reads on."""
+        """Answers malformed bytes after the requests before them: the base class reads on."""
         self._unanswered -= 1
-        self._since_s = self.loop.time()
+        self.since_s = self.loop.time()
         self._buffered.flush()
         super().on_response_complete()
-        if self._malformed and not self._unanswered:
-            self.transport.close()
+        if self._malformed and not self._unanswered and not self.transport.is_closing():
+            self._end_with_400()
+
+    def _end_with_400(self) -> None:
+        self.transport.write(malformed_request())
+        self.transport.close()
 
     def _expects_input(self) -> bool:
         """Whether the client may still send what is not read after the last response."""
         cycle: Any = self.cycle
         return self._malformed or (cycle is not None and bool(cycle.more_body))
+
+    @property
+    def is_waiting(self) -> bool:
+        """For the client: for a request, or the rest of one."""
+        return not self._unanswered or bool(self.cycle.more_body and self._unanswered == 1)
+
+    def abort(self) -> None:
+        self.transport.abort()
 
     @property
     def _is_receiving(self) -> bool:
@@ -140,7 +154,7 @@ class HttpProtocol(HttpToolsProtocol):
         sent_bytes = self._buffered.flushed_bytes - unsent_bytes
         if unsent_bytes and before is not None and sent_bytes < before + MIN_DRAINED_BYTES:
             self.transport.abort()
-        elif self._is_receiving and self.loop.time() - self._since_s > REQUEST_TIMEOUT_S:
+        elif self._is_receiving and self.loop.time() - self.since_s > REQUEST_TIMEOUT_S:
             if self._in_head or self._unanswered:
                 self.send_400_response("the request did not arrive in time")
             else:  # nothing was sent, or the rest of a body whose response was sent

@@ -23,6 +23,7 @@ from finpay.edge.authentication import Authenticator, authorise, is_operating, r
 from finpay.edge.handlers import transactions
 from finpay.edge.handlers.operator_actions import no_operators
 from finpay.edge.parse import ClientDisconnected, ParsedRequest, parse
+from finpay.edge.rate_limiting import RecentRefusals, rate_limited
 from finpay.edge.request import query_params
 from finpay.edge.request.client_ip import ClientIp
 from finpay.edge.request.model import Context, Request
@@ -33,11 +34,11 @@ from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, unavailable
 from finpay.gate.gate import Admission, Completion, Decision, Mode
-from finpay.gate.rate_limits import Tier, Tiers
+from finpay.gate.rate_limits import Tier, Tiers, exhausted
 from finpay.identity.access_tokens import Principal
 from finpay.telemetry import logs
 
-MAX_SMALL_BODY_BYTES: Final = 2_048  # of a request without a token: longer than any valid login
+MAX_SMALL_BODY_BYTES: Final = 2_048  # read before the limits: longer than any valid login
 WAIT_S: Final = 2.0  # of a request for the response to the first one with the same key
 MIN_POLL_S: Final = 0.01
 MAX_POLL_S: Final = 0.2
@@ -68,6 +69,7 @@ class Pipeline:
         self._client_ip = ClientIp(services.settings.trusted_proxies)
         self._tiers = Tiers(services.settings)
         self._authenticator = Authenticator(services, self._tiers)
+        self._refusals = RecentRefusals()
         self._second_factor = services.settings.env != "development"
         # Tokens of requests have to be unique, not secret: a prefix of the process and a number.
         self._claim_prefix = f"{secrets.token_hex(8)}."
@@ -141,8 +143,7 @@ class Pipeline:
     ) -> Response:
         principal = await self._authenticator.principal(request, record)
         record.principal = principal
-        max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
-        parsed = await parse(request, route, principal.account_id, max_transfers, path_id)
+        parsed = await self._parse(request, principal, route, path_id)
         dry_run = bool(parsed.parameters.get("dry_run"))
         refusal = authorise(principal, route, second_factor=self._second_factor, dry_run=dry_run)
         if refusal is not None:
@@ -151,6 +152,8 @@ class Pipeline:
         record.decision = decision = await self._services.gate.admit(admission)
         if decision.kind == "in_progress":
             record.decision = decision = await self._wait(admission, decision)
+        if decision.kind == "limited":
+            self._refusals.add(principal.session, exhausted(decision.limits))
         raise_for(decision)
         parsed.raise_error()
         context = Context(
@@ -170,6 +173,17 @@ class Pipeline:
         if decision.kind == "admitted":
             return await self._admitted(route, context, admission, decision)
         return _without_handler(decision)
+
+    async def _parse(
+        self, request: Request, principal: Principal, route: Route, path_id: str
+    ) -> ParsedRequest:
+        """The request; the refusal of one whose large body need not be read for it."""
+        if principal.session in self._refusals and request.leaves_unread(MAX_SMALL_BODY_BYTES):
+            seen = await self._services.gate.peek(self._tiers_of(principal, route, 1))
+            if seen.kind == "limited":
+                return ParsedRequest(error=rate_limited(exhausted(seen.limits)))
+        max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
+        return await parse(request, route, principal.account_id, max_transfers, path_id)
 
     async def _wait(self, admission: Admission, decision: Decision) -> Decision:
         """The decision once the first request with the key has its response, or after WAIT_S.

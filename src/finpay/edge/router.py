@@ -18,6 +18,7 @@ from finpay.ids import Prefix
 API: Final = "/api/v1"
 MAX_BODY_BYTES: Final = 64 * 1024  # far above every schema but that of a transfer batch
 MAX_BODY_VALUES: Final = 25_000
+INTERNAL: Final = frozenset({"/livez", "/metrics", "/readyz"})  # a proxy may publish none of them
 
 Access = Literal["authenticated", "anonymous", "page", "unlimited"]
 Handler = Callable[[Services, Context], Awaitable[Response]]
@@ -80,8 +81,12 @@ class Router:
             self._by_path.setdefault(route.path, {})[route.method] = route
 
     def find(self, path: str) -> tuple[Methods, str]:
-        """The methods of a path, and the id in it where it has one. 404 if there are none."""
-        if len(path) > 1 and path.endswith("/"):
+        """The methods of a path, and the id in it where it has one. 404 if there are none.
+
+        A slash at the end is ignored, but for INTERNAL paths. No path has a character that needs
+        an escape, so none with an escape is known.
+        """
+        if len(path) > 1 and path.endswith("/") and path[:-1] not in INTERNAL:
             path = path[:-1]
         methods = self._by_path.get(path)
         if methods is not None and "{" not in path:
@@ -89,11 +94,11 @@ class Router:
         # The id is the last segment or the one before it: /deliveries/{id}, /deliveries/{id}/retry.
         parent, _, last = path.rpartition("/")
         methods = self._by_path.get(f"{parent}/{{id}}")
-        if methods is not None and last:
+        if methods is not None and last and "%" not in last:
             return methods, last
         grandparent, _, middle = parent.rpartition("/")
         methods = self._by_path.get(f"{grandparent}/{{id}}/{last}")
-        if methods is not None and middle:
+        if methods is not None and middle and "%" not in middle:
             return methods, middle
         raise FinPayError(Code.NOT_FOUND, f"Unknown path. The routes of {API} are listed at /docs.")
 

@@ -14,6 +14,7 @@ from finpay.settings import Settings
 from finpay.statements.pdf import PdfMaker
 from finpay.statements.reads import StatementReads
 from finpay.webhooks.notifier import Notifier
+from finpay.webhooks.ssrf.url_policy import EndpointUrls
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Services:
     operators: Database | None
     overview: CachedOverview
     notifier: Notifier
+    endpoint_urls: EndpointUrls
     identity: Identity
     request_log: RequestLog
     gate: Gate

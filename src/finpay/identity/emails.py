@@ -9,6 +9,7 @@ and looser than most forms: any script, any top-level domain, plus signs.
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 import idna
@@ -17,6 +18,10 @@ from finpay.unicode_text import has_blank, has_default_ignorable
 
 MAX_LENGTH: Final = 254  # RFC 5321 §4.5.3.1.3: a path has 256, two of them angle brackets
 MAX_DOMAIN_LENGTH: Final = 253  # RFC 1035 §2.3.4, of the ASCII form, without the root's dot
+MAX_LABEL_LENGTH: Final = 63  # RFC 1035 §2.3.4
+# Of a domain that is not ASCII: checking its letters costs more than reading the whole request.
+MAX_LABELS: Final = 8
+_KNOWN_LABELS: Final = 4_096
 # Normalising long runs of combining marks takes quadratic time. Normalising shortens a text to a
 # quarter at most, so a longer one could not fit afterwards.
 _MAX_RAW_LENGTH: Final = 4 * MAX_LENGTH
@@ -67,13 +72,24 @@ def _unicode_domain(domain: str) -> str:
     labels = domain.split(".")
     if len(labels) == 1 or labels[-1].isdigit():
         raise ValueError(_NO_DOMAIN)
-    if all(_ASCII_LABEL.fullmatch(label) for label in labels):
+    if all(map(_ASCII_LABEL.fullmatch, labels)):
         return domain
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"A domain that is not ASCII has at most {MAX_LABELS} labels.")
     try:
-        encoded = [idna.alabel(label) for label in labels]
-        decoded = [idna.ulabel(label) for label in encoded]
+        both = [_encoded_and_decoded(label) for label in labels]
     except idna.IDNAError:
         raise ValueError(_NO_DOMAIN) from None
-    if len(b".".join(encoded)) > MAX_DOMAIN_LENGTH:
+    if sum(len(encoded) + 1 for encoded, _ in both) > MAX_DOMAIN_LENGTH + 1:
         raise ValueError(f"A domain has at most {MAX_DOMAIN_LENGTH} characters in ASCII (xn--…).")
-    return ".".join(decoded)
+    return ".".join(decoded for _, decoded in both)
+
+
+@lru_cache(_KNOWN_LABELS)
+def _encoded_and_decoded(label: str) -> tuple[str, str]:
+    """The A-label and the U-label of a lower-case label. idna.IDNAError if it is none."""
+    if label.isascii():
+        if len(label) > MAX_LABEL_LENGTH:
+            raise idna.IDNAError
+        return label, idna.ulabel(label)
+    return idna.alabel(label).decode("ascii"), label

@@ -24,6 +24,7 @@ FLUSH_S: Final = 1.0
 MAX_ROWS: Final = 100
 MAX_ROWS_PER_USER: Final = 20
 KEPT_DAYS: Final = 7
+MAX_DURATION_US: Final = 2**31 - 1  # half an hour, which a slow reader of a statement can exceed
 
 _SQL: Final = queries.load("finpay.identity", "request_log.sql")
 _LOG: Final = logs.get()
@@ -85,7 +86,7 @@ class RequestLog:
                 None if is_key else principal.session_id,
                 principal.session_id if is_key else None,
                 datetime.now(UTC) - timedelta(seconds=duration_s),
-                int(duration_s * 1_000_000),
+                min(int(duration_s * 1_000_000), MAX_DURATION_US),
                 status,
                 request_id,
                 method,

@@ -72,7 +72,7 @@ class AttemptRecorder:
     async def cancel(self, lease: Lease, reason: CancelReason) -> None:
         """Cancels a delivery whose event can't be sent. An unreadable event leaves an attempt."""
         if reason == "event_missing":
-            await self._database.execute(_SQL.cancel_missing_event, lease.id)
+            await self._database.execute(_SQL.cancel_delivery, lease.id)
             return
         metrics.DELIVERIES.labels(reason).inc()
         await self._database.execute(_SQL.cancel_unreadable_event, lease.id, reason)
@@ -87,7 +87,32 @@ class AttemptRecorder:
             return _Result(lease, attempt, "failed", 0)
         return _Result(lease, attempt, "scheduled", wait_s)
 
-    async def _write(self, results: Sequence[_Result]) -> list[None]:
+    async def _write(self, results: Sequence[_Result]) -> Sequence[Unavailable | None]:
+        """Together, or each alone where one of them can't be written."""
+        try:
+            await self._write_together(results)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  a row that PostgreSQL refuses
+            if len(results) > 1:
+                return [await self._write_alone(result) for result in results]
+            await self._set_aside(results[0].lease, error)
+        return [None] * len(results)
+
+    async def _write_alone(self, result: _Result) -> Unavailable | None:
+        try:
+            await self._write([result])
+        except Unavailable as error:
+            return error
+        return None
+
+    async def _set_aside(self, lease: Lease, error: Exception) -> None:
+        """Cancels a delivery whose attempt can't be recorded: it would be sent again and again."""
+        _LOG.error("attempt_not_recorded", delivery=ids.encode("whd", lease.id), reason=repr(error))
+        metrics.DELIVERIES.labels("not_recorded").inc()
+        await self._database.execute(_SQL.cancel_delivery, lease.id)
+
+    async def _write_together(self, results: Sequence[_Result]) -> None:
         failures = _failures_in_row(results)
         async with self._database.transaction() as transaction:
             await transaction.execute(_SQL.record_attempts, self._worker_id, *_columns(results))
@@ -100,7 +125,6 @@ class AttemptRecorder:
             # The attempts are committed, so raising would record them twice. The next failure
             # disables the endpoint.
             _LOG.warning("webhook_endpoint_not_disabled", reason=str(error))
-        return [None] * len(results)
 
     async def _record_health(
         self, transaction: Transaction, failures: dict[UUID, int]

@@ -148,8 +148,8 @@ SELECT t.id, clock_timestamp() - make_interval(secs => t.ago_s), done.attempts, 
        t.http_status, t.error, t.answer
 FROM done JOIN tried t USING (id)
 
--- name: cancel_missing_event
--- A delivery whose event was removed by retention.
+-- name: cancel_delivery
+-- One whose event was removed by retention, or whose attempt can't be recorded.
 UPDATE webhooks.deliveries
 SET status = 'canceled', worker_id = NULL, finished_at = clock_timestamp()
 WHERE id = $1
@@ -179,7 +179,7 @@ UPDATE webhooks.endpoints e
 SET first_failing_at = CASE WHEN t.failures > 0
                             THEN COALESCE(e.first_failing_at, clock_timestamp()) END,
     failures_in_row = CASE WHEN t.failures > 0
-                           THEN LEAST(e.failures_in_row + t.failures, 1000000) ELSE 0 END
+                           THEN LEAST(e.failures_in_row, 1000000) + t.failures ELSE 0 END
 FROM counted t
 WHERE e.id = t.id AND (t.failures > 0 OR e.failures_in_row > 0)
 RETURNING e.id, e.first_failing_at < clock_timestamp() - make_interval(secs => $3)

@@ -20,13 +20,12 @@ from finpay.edge.schemas.webhooks import (
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError, validation_failed
 from finpay.webhooks import endpoints
-from finpay.webhooks.ssrf import url_policy
 
 
 async def create(services: Services, context: Context) -> Response:
     """201 with the secret; 422 beyond MAX_PER_USER endpoints."""
     command: WebhookEndpointCreate = context.command
-    await url_policy.check_url(command.url, services.settings)
+    await services.endpoint_urls.check(command.url, context.caller.user_id)
     spec = endpoints.EndpointSpec(
         command.url, command.description, command.event_types, command.enabled
     )
@@ -71,7 +70,7 @@ async def update(services: Services, context: Context) -> Response:
         name: value for name, value in msgspec.structs.asdict(command).items() if value is not UNSET
     }
     if "url" in members:
-        await url_policy.check_url(members["url"], services.settings)
+        await services.endpoint_urls.check(members["url"], context.caller.user_id)
     endpoint = endpoint_id(context)
     found = await endpoints.update(services.database, _owner(context), endpoint, members)
     if found is None:

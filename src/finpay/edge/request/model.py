@@ -36,6 +36,7 @@ _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 class Request:
     """Head of a request, from the scope of ASGI; the body is read when it is asked for.
 
+    `path` is as sent: what a proxy compares before it decodes a path is what is compared here.
     `headers` are by lower-case name; a repeated field is one list (RFC 9110 §5.2). `id` is the
     client's X-Request-Id or a new one, `client_ip` is set by the pipeline.
     """
@@ -45,7 +46,8 @@ class Request:
 
     def __init__(self, scope: Message, receive: Receive) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        raw_path: bytes | None = scope.get("raw_path")  # optional in ASGI
+        self.path: str = scope["path"] if raw_path is None else raw_path.decode("latin-1")
         self.query: bytes = scope["query_string"]
         client = scope.get("client")
         self.peer: str = client[0] if client else "unknown"

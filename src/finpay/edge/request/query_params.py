@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 from uuid import UUID
 
 from finpay import ids
-from finpay.edge.request import pagination
+from finpay.edge.request import pagination, query_string
 from finpay.edge.request.pagination import CursorCodec
 from finpay.errors import invalid_parameter
 from finpay.ids import Prefix
@@ -18,9 +18,6 @@ from finpay.outbox import event_types
 from finpay.statements import periods
 
 MAX_LIMIT: Final = 100
-MAX_QUERY_BYTES: Final = 4_096  # every valid query is far shorter
-MAX_PARAMETERS: Final = 32
-MAX_QUOTED: Final = 64  # characters of a name in an error
 
 # Hours and offsets are spelt out: some versions of Python take 24:00 and +10:99 for times.
 # .NET, Go and Java write 7 to 9 decimals: those beyond microseconds are dropped.
@@ -29,9 +26,10 @@ _RFC3339: Final = re.compile(
     r"(Z|[+-]([01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
+_FIRST: Final = datetime.min.replace(microsecond=1, tzinfo=UTC)
+_LAST: Final = datetime.max.replace(microsecond=999_998, tzinfo=UTC)
 _DIGITS: Final = re.compile(r"0|[1-9]\d{0,15}", re.ASCII)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_KEYED: Final = re.compile(r"([a-z_]+)\[(.{1,40})\]", re.DOTALL)
 _ORIGINS: Final[dict[Prefix, str]] = {
     "hld": "hold",
     "prq": "payment_request",
@@ -78,15 +76,15 @@ def parse(
     400 for a bad cursor, then 422 for an unknown, repeated, bad or missing parameter. A list with
     cursors needs the caller's `account`.
     """
-    pairs = _pairs(query) if query else []
+    pairs = query_string.pairs(query) if query else []
     pairs.sort(key=lambda pair: not isinstance(parameters.get(pair[0]), Cursor))
     texts: dict[str, str] = {}
     values: dict[str, Any] = {}
     for sent_name, text in pairs:
-        name, key = _name_and_key(sent_name)
+        name, key = query_string.name_and_key(sent_name)
         parameter = parameters.get(name)
         if parameter is None or isinstance(parameter, Pair) != (key is not None):
-            raise invalid_parameter(_quoted(sent_name), "Unknown query parameter.")
+            raise invalid_parameter(query_string.quoted(sent_name), "Unknown query parameter.")
         if name in values:
             raise invalid_parameter(name, "Send this parameter once.")
         values[name] = _pair(name, key, text) if key else _value(name, text, parameter, account)
@@ -103,12 +101,17 @@ def canonical(values: Mapping[str, str]) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """RFC 3339 with an offset, truncated to microseconds. ValueError for anything else."""
+    """RFC 3339 with an offset, truncated to microseconds. ValueError for anything else.
+
+    PostgreSQL's driver takes the first and the last moment of datetime for infinite, so .NET's
+    DateTime.MaxValue is a microsecond earlier.
+    """
     match = _RFC3339.fullmatch(text)
     try:
         if match is None:
             raise ValueError
-        return datetime.fromisoformat(match[1] + match[4]).astimezone(UTC)
+        moment = datetime.fromisoformat(match[1] + match[4]).astimezone(UTC)
+        return min(max(moment, _FIRST), _LAST)
     except (ValueError, OverflowError):
         raise ValueError("Expected a time such as 2026-01-31T12:00:00Z.") from None
 
@@ -122,23 +125,6 @@ def one_of(*choices: str) -> Parameter:
         return text
 
     return Parameter(parse_choice, {"type": "string", "enum": list(choices)})
-
-
-def _pairs(query: bytes) -> list[tuple[str, str]]:
-    if len(query) > MAX_QUERY_BYTES:
-        raise invalid_parameter("query", f"The query is longer than {MAX_QUERY_BYTES} bytes.")
-    try:
-        return parse_qsl(
-            query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
-        )
-    except ValueError:
-        raise invalid_parameter("query", "The query string is not valid.") from None
-
-
-def _name_and_key(name: str) -> tuple[str, str | None]:
-    """`metadata[order]` is the key `order` of `metadata`."""
-    found = _KEYED.fullmatch(name)
-    return (name, None) if found is None else (found[1], found[2])
 
 
 def _pair(name: str, key: str, text: str) -> tuple[str, str]:
@@ -157,10 +143,6 @@ def _value(name: str, text: str, parameter: Parameter | Cursor | Pair, account: 
         return parameter.parse(text)
     except ValueError as error:
         raise invalid_parameter(name, f"{error}") from None
-
-
-def _quoted(name: str) -> str:
-    return name[:MAX_QUOTED].encode("utf-8", "replace").decode()
 
 
 def _limit(text: str) -> int:

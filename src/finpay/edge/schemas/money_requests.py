@@ -24,6 +24,7 @@ from finpay.errors import FinPayError, validation_failed
 from finpay.money import MAX_AMOUNT
 
 MAX_BATCH_ITEMS = 1_000  # one commit, and a response of half a megabyte
+MAX_DOMAINS = 100  # of receivers, that are not ASCII: reading each costs 0.1 ms
 MAX_DESTINATION_PAIRS = 10
 DEFAULT_HOLD_S = 604_800  # a week
 
@@ -127,9 +128,11 @@ class TransferBatchCreate(Struct, frozen=True, forbid_unknown_fields=True):
 
     def checked(self) -> TransferBatchCommand:
         items: list[TransferCommand] = []
+        domains: set[str] = set()
         for index, item in enumerate(self.transactions):
             try:
                 items.append(item.checked())
+                _count_domain(domains, items[-1].receiver_email)
             except FinPayError as error:
                 raise inside(f"#/transactions/{index}", error) from None
         return TransferBatchCommand(self.mode, items)
@@ -211,6 +214,21 @@ class AccountUpdate(Struct, frozen=True, forbid_unknown_fields=True):
 
     def checked(self) -> LimitsChange:
         return self.limits
+
+
+def _count_domain(domains: set[str], email: str | None) -> None:
+    """Adds the domain of a receiver, where it is not ASCII. 422 for more than MAX_DOMAINS."""
+    if email is None or email.isascii():
+        return
+    domain = email.rpartition("@")[2]
+    if not domain.isascii():
+        domains.add(domain)
+    if len(domains) > MAX_DOMAINS:
+        raise validation_failed(
+            f"A transfer batch has at most {MAX_DOMAINS} different domains that are not ASCII. "
+            "Name receivers by receiver_id, or send another batch.",
+            pointer="#/receiver_email",
+        )
 
 
 def _transfer(

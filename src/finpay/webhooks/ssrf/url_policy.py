@@ -7,6 +7,7 @@ refused. A URL is checked when it is set and at each attempt, its addresses at e
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -17,10 +18,13 @@ from finpay.errors import validation_failed
 from finpay.settings import Settings
 from finpay.webhooks.ssrf import ip_policy
 from finpay.webhooks.ssrf.ip_policy import Address, Network
-from finpay.webhooks.ssrf.name_resolver import DnsLookupFailed, NameResolver
+from finpay.webhooks.ssrf.name_resolver import (
+    LOOKUPS_PER_OWNER,
+    DnsLookupFailed,
+    NameResolver,
+)
 
 MAX_URL_LENGTH: Final = 2_048  # common servers refuse longer ones
-NO_OWNER: Final = UUID(int=0)
 CREATION_LOOKUP_LIMIT_S: Final = 2.0  # a client waits; an unknown name is accepted anyway
 
 _URL: Final = re.compile(
@@ -77,20 +81,49 @@ class Target:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
-async def check_url(url: str, settings: Settings) -> None:
-    """Returns if an endpoint may have this URL. FinPayError (422, `#/url`) says why not.
+class EndpointUrls:
+    """Checks the URLs that endpoints are given. One per process.
 
-    A host name without an address is accepted: the addresses are checked at each attempt.
+    An owner has LOOKUPS_PER_OWNER look-ups at a time, so that names whose servers never answer
+    hold no more requests than that.
     """
-    policy = UrlPolicy.of(settings)
-    try:
-        target = parse(url, policy)
-        check_addresses(await _addresses(target), target.port, policy)
-    except UrlRefused as refused:
-        raise validation_failed(str(refused), pointer="#/url") from None
-    except (DnsLookupFailed, TimeoutError):
-        if target.port not in policy.ports:
-            raise validation_failed(_port_detail(target.port, policy), pointer="#/url") from None
+
+    def __init__(self, settings: Settings) -> None:
+        self._policy = UrlPolicy.of(settings)
+        self._lookups: Counter[UUID] = Counter()
+
+    async def check(self, url: str, owner_id: UUID) -> None:
+        """Returns if an endpoint may have this URL. FinPayError (422, `#/url`) says why not.
+
+        A host name without an address is accepted, and one beyond the owner's look-ups: the
+        addresses are checked at each attempt.
+        """
+        policy = self._policy
+        try:
+            target = parse(url, policy)
+            check_addresses(await self._addresses(target, owner_id), target.port, policy)
+        except UrlRefused as refused:
+            raise validation_failed(str(refused), pointer="#/url") from None
+        except (DnsLookupFailed, TimeoutError):
+            if target.port not in policy.ports:
+                detail = _port_detail(target.port, policy)
+                raise validation_failed(detail, pointer="#/url") from None
+
+    async def _addresses(self, target: Target, owner_id: UUID) -> list[Address]:
+        if target.literal is not None:
+            return [target.literal]
+        if self._lookups[owner_id] >= LOOKUPS_PER_OWNER:
+            raise DnsLookupFailed(target.host)
+        self._lookups[owner_id] += 1
+        names = NameResolver()
+        try:
+            async with asyncio.timeout(CREATION_LOOKUP_LIMIT_S):
+                return await names.addresses(target.host, owner_id)
+        finally:
+            await names.close()
+            self._lookups[owner_id] -= 1
+            if not self._lookups[owner_id]:
+                del self._lookups[owner_id]
 
 
 def parse(url: str, policy: UrlPolicy) -> Target:
@@ -124,17 +157,6 @@ def check_addresses(addresses: Sequence[Address], port: int, policy: UrlPolicy) 
         ip_policy.is_within(address, networks) for address in addresses
     ):
         raise AddressRefused(_port_detail(port, policy))
-
-
-async def _addresses(target: Target) -> list[Address]:
-    if target.literal is not None:
-        return [target.literal]
-    names = NameResolver()
-    try:
-        async with asyncio.timeout(CREATION_LOOKUP_LIMIT_S):
-            return await names.addresses(target.host, NO_OWNER)
-    finally:
-        await names.close()
 
 
 def _literal(host: str) -> Address | None:
