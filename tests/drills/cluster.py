@@ -6,7 +6,6 @@ Everything runs on free ports, in a folder that is removed at the end.
 import json
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -85,11 +84,6 @@ class DrillCluster:
         self.cleanup.callback(api.stop)
         await_ready(api)
         return api
-
-    def flush_redis(self) -> None:
-        with socket.create_connection(("127.0.0.1", self.valkey.port), timeout=5) as connection:
-            connection.sendall(b"FLUSHALL\r\n")
-            assert connection.recv(64) == b"+OK\r\n"
 
 
 @contextmanager

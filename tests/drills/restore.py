@@ -181,24 +181,18 @@ def reopen(
     target: float,
     noticed: float,
 ) -> Result:
-    """Verify, flush Redis, then traffic; and show why the flush is needed."""
+    """Verify, then traffic, with the Redis of before: the server drops what it has of lost data."""
     verify_s = verified(node)
     kept = stored(node, workload)
     lost = [sent for sent in workload.acknowledged if sent.key not in kept]
     api = drill.serve(node.url(DATABASE))
-    prepared = time.monotonic()
-    if lost:
-        remembered = answer(api, workload.payments[lost[0].key])
-        assert remembered.replayed, "without the flush Redis replays a transfer that was lost"
-    demonstration_s = time.monotonic() - prepared  # not a part of the procedure
-    drill.flush_redis()
     if lost:
         repeated = answer(api, workload.payments[lost[0].key])
         assert (repeated.status, repeated.replayed) == (201, False), repeated
         assert repeated.body != lost[0].body, "another transaction"
     old = answer(api, workload.payments[next(iter(kept))])
     assert old.replayed, "a restored key is still answered from the ledger"
-    rto_s = time.monotonic() - noticed - demonstration_s
+    rto_s = time.monotonic() - noticed
     verified(node)
     last = max(sent.at_s + sent.seconds for sent in workload.acknowledged if sent.key in kept)
     rpo_s = max(0.0, target - last)
