@@ -1,4 +1,4 @@
-"""The examples of the OpenAPI document, which fill the forms of the docs page, work in development."""
+"""Examples of the OpenAPI document, which fill the forms of the docs page, work in development."""
 
 import asyncio
 from collections.abc import Callable
