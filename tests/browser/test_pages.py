@@ -84,3 +84,23 @@ def test_the_pages_of_errors_link_to_each_other(watched: Watched, api: Api) -> N
     expect(page.locator("h1")).to_have_text("insufficient_funds")
     assert watched.wrong == []
     assert _fits(page)
+
+
+@pytest.mark.parametrize("operation", ["holds-voidHold", "payment_requests-payPaymentRequest"])
+def test_a_form_without_a_key_sends_a_fresh_one(watched: Watched, api: Api, operation: str) -> None:
+    """Without a token the answer is 401: what matters is what was sent."""
+    page = watched.page
+    page.goto(f"{api.url}/docs")
+    block = page.locator(f"#operations-{operation}")
+    block.locator(".opblock-summary").click()
+    block.get_by_placeholder("id", exact=True).fill("x")
+    keys = set()
+    for _ in range(2):
+        with page.expect_request(lambda request: request.method == "POST") as sent:
+            block.get_by_role("button", name="Execute").click()
+        keys.add(sent.value.header_value("x-idempotency-key"))
+        expect(block.locator(".live-responses-table .response-col_status").last).to_contain_text(
+            "401"
+        )
+    assert None not in keys
+    assert len(keys) == 2

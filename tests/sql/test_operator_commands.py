@@ -103,8 +103,13 @@ async def test_deposits_are_recalled_withdrawals_returned_transfers_refunded(ban
         lambda key: commands.refund(bank.owner, deposit.members["id"], 31, key=key)
     )
     assert (refused.code, refused.extensions) == (Code.AMOUNT_TOO_LARGE, {"left": 30})
-    types = [event["type"] for event in (await _events(bank, b))[-4:]]
+    events = (await _events(bank, b))[-4:]
+    types = [event["type"] for event in events]
     assert types == ["transaction.completed", "transaction.refunded"] * 2
+    assert [event["data"]["previous"] for event in events[1::2]] == [
+        {"status": "completed", "refunded_amount": 0},
+        {"status": "completed", "refunded_amount": 4},
+    ]
 
 
 @pytest.mark.contract("10.4.5")

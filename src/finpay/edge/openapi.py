@@ -10,7 +10,14 @@ from finpay.edge.portable_schema import portable
 from finpay.edge.request.query_params import Cursor, Pair, Parameter
 from finpay.edge.router import API, Route
 from finpay.edge.routes import ROUTES
-from finpay.edge.schemas import money_requests, problems, requests, webhooks
+from finpay.edge.schemas import (
+    money_requests,
+    payment_requests,
+    problems,
+    requests,
+    schedules,
+    webhooks,
+)
 from finpay.errors import ERROR_SPECS, Code
 
 _ON_EVERY_ROUTE: Final = (Code.INTERNAL_ERROR, Code.UNAVAILABLE, Code.OVERLOADED)
@@ -45,6 +52,25 @@ _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
             {"receiver_email": "bob@finpay.dev", "amount": 2500, "description": "Lunch"},
             {"receiver_email": "bob@finpay.dev", "amount": 300},
         ],
+    },
+    money_requests.AccountUpdate: {"limits": {"single": 500_000}},
+    payment_requests.PaymentRequestCreate: {
+        "amount": 2500,
+        "payer_email": "bob@finpay.dev",
+        "description": "Lunch",
+    },
+    payment_requests.SplitCreate: {
+        "amount": 10_000,
+        "payer_emails": ["bob@finpay.dev", "carol@example.com"],
+        "include_me": True,
+    },
+    schedules.ScheduleCreate: {
+        "receiver_email": "bob@finpay.dev",
+        "amount": 250_000,
+        "description": "Rent",
+        "start_at": "2030-01-31T08:00:00+02:00",
+        "every": {"unit": "month", "count": 1},
+        "timezone": "Africa/Johannesburg",
     },
     webhooks.WebhookEndpointCreate: {
         "url": "https://example.com/finpay",
