@@ -14,7 +14,7 @@ from finpay.edge.response import HeaderWriter, Response
 from finpay.edge.router import API
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
-from finpay.edge.streaming import send_stream
+from finpay.edge.streaming import StreamShares, send_stream
 from finpay.errors import overloaded
 from finpay.telemetry import logs
 
@@ -42,6 +42,7 @@ class Application:
         self._open_services = open_services
         self._instrument = instrument
         self._in_flight = InFlight()
+        self._streams = StreamShares()
         self._health: HealthMonitor | None = None
 
     def drain(self) -> None:
@@ -73,14 +74,37 @@ class Application:
                 return
             finally:
                 self._in_flight.count -= 1
-        headers = self._headers.write(response, request, close=self._is_draining)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if response.stream is not None and request.method != "HEAD":
-            await send_stream(response, request, send)
+            response = await self._stream(response, request, record, send)
         else:
+            await self._send_head(response, request, send)
             body = b"" if request.method == "HEAD" else response.body
             await send({"type": "http.response.body", "body": body})
         self._access_log.record(record, request, response, time.perf_counter() - started_s)
+
+    async def _stream(
+        self, response: Response, request: Request, record: RequestRecord, send: Send
+    ) -> Response:
+        """The response that was sent: 503 beyond the user's share."""
+        user = "" if record.principal is None else record.principal.user
+        with self._streams.share(user) as granted:
+            if granted:
+                await self._send_head(response, request, send)
+                await send_stream(response, request, send)
+                return response
+        assert response.stream is not None  # noqa: S101  the caller looked
+        await response.stream.aclose()
+        refusal = problems.response(
+            overloaded("Too many documents are being sent. Read one of yours first."), request.id
+        )
+        refusal.limits = response.limits
+        await self._send_head(refusal, request, send)
+        await send({"type": "http.response.body", "body": refusal.body})
+        return refusal
+
+    async def _send_head(self, response: Response, request: Request, send: Send) -> None:
+        headers = self._headers.write(response, request, close=self._is_draining)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
 
     @property
     def _is_draining(self) -> bool:
