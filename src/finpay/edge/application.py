@@ -7,20 +7,17 @@ from typing import Final
 
 from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.health_monitor import HealthMonitor
+from finpay.edge.load_limits import MAX_IN_FLIGHT, OVERLOADED, InFlight, Shares
 from finpay.edge.parse import ClientDisconnected
-from finpay.edge.pipeline import InFlight, Pipeline
+from finpay.edge.pipeline import Pipeline
 from finpay.edge.request.model import Message, Receive, Request, Send
 from finpay.edge.response import HeaderWriter, Response
 from finpay.edge.router import API
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
-from finpay.edge.streaming import StreamShares, send_stream
+from finpay.edge.streaming import MAX_STREAMS, MAX_STREAMS_PER_USER, send_stream
 from finpay.errors import overloaded
 from finpay.telemetry import logs
-
-# A fifth of a second of work of one process: beyond it a fast refusal is better than a late
-# response. What that costs is in docs/performance.md.
-MAX_IN_FLIGHT: Final = 320
 
 Handle = Callable[[Request, RequestRecord], Awaitable[Response]]
 
@@ -42,7 +39,7 @@ class Application:
         self._open_services = open_services
         self._instrument = instrument
         self._in_flight = InFlight()
-        self._streams = StreamShares()
+        self._streams = Shares(MAX_STREAMS, MAX_STREAMS_PER_USER)
         self._health: HealthMonitor | None = None
 
     def drain(self) -> None:
@@ -63,7 +60,7 @@ class Application:
         record = RequestRecord()
         if self._in_flight.count >= MAX_IN_FLIGHT and _is_sheddable(request.path):
             response = problems.response(
-                overloaded("The server is overloaded. Retry after the time in Retry-After."),
+                overloaded(OVERLOADED),
                 request.id,
             )
         else:

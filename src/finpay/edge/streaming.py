@@ -1,9 +1,8 @@
 """Bodies that are sent while they are made."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from finpay.edge.request.model import Receive, Request, Send
@@ -16,27 +15,6 @@ MAX_STREAMS: Final = 64  # of a process
 MAX_STREAMS_PER_USER: Final = 4
 
 _LOG: Final = logs.get()
-
-
-class StreamShares:
-    """Counts the bodies that a process sends, so that one user can't take its memory."""
-
-    def __init__(self) -> None:
-        self._streams: Counter[str] = Counter()
-
-    @contextmanager
-    def share(self, user: str) -> Iterator[bool]:
-        """Whether another stream of the user may be sent, which counts until the end."""
-        if self._streams[user] >= MAX_STREAMS_PER_USER or self._streams.total() >= MAX_STREAMS:
-            yield False
-            return
-        self._streams[user] += 1
-        try:
-            yield True
-        finally:
-            self._streams[user] -= 1
-            if not self._streams[user]:
-                del self._streams[user]
 
 
 async def started(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
