@@ -60,7 +60,7 @@ def test_begun_requests_keep_no_other_from_its_answer(
 def test_bodies_that_end_together_are_all_answered(
     single: Api, opened: Callable[[], RawConnection]
 ) -> None:
-    """Those that are too many then are refused, without effect, and may be sent again."""
+    """Those that are too many then are refused, without effect, and may be retried."""
     alice, bob = single.user(HELD), single.user()
     requests = [transfer(alice, bob, f"together-{number}") for number in range(HELD)]
     clients = [opened() for _ in requests]
