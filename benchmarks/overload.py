@@ -20,7 +20,7 @@ from benchmarks.rounds import WARM_UP_S, Round
 from benchmarks.users import User
 from benchmarks.wrk import Load
 from finpay import ids
-from finpay.edge.application import MAX_IN_FLIGHT
+from finpay.edge.load_limits import MAX_IN_FLIGHT
 from tests.support.raw_http import Connection, request
 
 PEAK_CONNECTIONS: Final = (64, 128, 256)

@@ -94,6 +94,20 @@ def test_the_document_is_valid(document: dict[str, Any]) -> None:
         assert reference in document["components"]["schemas"]
 
 
+@pytest.mark.fault("G2", "G3")
+def test_generators_read_one_result_and_named_objects(document: dict[str, Any]) -> None:
+    """What `make test-generators` compiles: the lowest 2xx is the result of an operation, and an
+    object in a query is a schema without additionalProperties."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert not {"200", "201"} <= operation["responses"].keys(), operation["operationId"]
+            for parameter in operation["parameters"]:
+                assert parameter["schema"].get("type") != "object", operation["operationId"]
+                name = parameter["schema"].get("$ref", "").rpartition("/")[2]
+                schema = document["components"]["schemas"].get(name, {})
+                assert "additionalProperties" not in schema, name
+
+
 def test_the_document_has_every_route_and_no_other(document: dict[str, Any]) -> None:
     described = {
         (method.upper(), path) for path, methods in document["paths"].items() for method in methods
@@ -123,4 +137,5 @@ def test_every_status_in_the_metrics_is_documented(
             assert method not in methods
             assert status in {"204", "405"}, (method, path, status)
         else:
-            assert status in operation["responses"], (method, path, status)
+            documented = operation["responses"].keys()
+            assert {status, f"{status[0]}XX"} & documented, (method, path, status)

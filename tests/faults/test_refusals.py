@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from http.client import HTTPResponse
 from typing import Final
 
-from finpay.edge.application import MAX_IN_FLIGHT
+from finpay.edge.load_limits import MAX_IN_FLIGHT
 from tests.api_process import Api, User
 from tests.faults.api_probes import ask, await_that, connected, locked, status_of, stored_balance
 

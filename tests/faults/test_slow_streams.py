@@ -4,17 +4,23 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Final
 
 import pytest
 
 from finpay.edge.http_protocol import CHECK_TIMEOUTS_S
+from finpay.edge.streaming import MAX_STREAMS_PER_USER
 from tests.api.statement_accounts import WriteHistory
 from tests.api_process import Api, User
 from tests.faults.api_probes import connected
 
 ENTRIES: Final = 100_000  # 11 MB, more than a socket buffers
 SLOW_S: Final = 3.5 * CHECK_TIMEOUTS_S
+STREAMED: Final = (
+    "/api/v1/accounts/statement?from=2026-01-01&to=2026-03-31&format=csv",
+    "/api/v1/auth/export",
+)
 PAUSE_S: Final = 0.1
 CUT_S: Final = 40.0
 LAST_CHUNK: Final = b"\r\n\r\n0\r\n\r\n"  # after the line break of the last row
@@ -34,6 +40,33 @@ async def test_slow_reader_gets_the_whole_statement_and_a_stopped_one_is_cut(
         stopped.result()
     assert body.endswith(LAST_CHUNK)
     assert body.count(b",transfer,") == ENTRIES
+
+
+@pytest.mark.fault("D10")
+async def test_streams_of_one_user_are_limited_and_others_are_sent(
+    serve: Callable[..., Api], fresh_database: Callable[[], str], write_history: WriteHistory
+) -> None:
+    """Each holds some MB while its reader is slow."""
+    own = serve(DATABASE_URL=fresh_database(), FINPAY_WORKERS="1")
+    user, other = own.user(), own.user(1)
+    await write_history(own, user, own.user(), ENTRIES // 10)
+    with ExitStack() as stack:
+        for _ in range(MAX_STREAMS_PER_USER):
+            connection = stack.enter_context(connected(own, CUT_S))
+            request(connection, user, 4 * 1024)
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        for path in STREAMED:
+            refused = user.client.request("GET", path)
+            assert (refused.status, refused.json()["code"]) == (503, "overloaded")
+            assert refused.headers["retry-after"] == "1"
+            assert other.client.request("GET", path).status == 200
+        assert user.client.request("HEAD", STREAMED[0]).status == 200
+        assert user.get("/accounts").status == 200
+    until_s = time.monotonic() + CUT_S
+    while user.client.request("GET", STREAMED[0]).status == 503:
+        assert time.monotonic() < until_s
+    for _ in range(2 * MAX_STREAMS_PER_USER):
+        assert user.client.request("GET", STREAMED[1]).status == 200
 
 
 def read_slowly(own: Api, user: User) -> bytes:

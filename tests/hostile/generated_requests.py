@@ -34,8 +34,8 @@ VALUES: Final = (
     "", "close", "keep-alive", "chunked", "gzip", "h2c", "100-continue", "*", "0", "5", "-1",
     "99999999",
     "application/json", "text/xml", "\x80\xff", "a" * 8_000, "bytes=0-", "::1, 10.0.0.1", "a,b;c=d",
-    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "https://evil.example", "\t", '"', "a@b",
-    "[::1", "a b",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "https://evil.example", "\t", '"',
+    "a@b", "[::1", "a b",
 )  # fmt: skip
 TARGET_PARTS: Final = (
     "/", "//", "%00", "%2f", "%2e%2e", "%ff", "?", "&", "=", ";", "#", "..", "{id}", "\x7f", "\xff",

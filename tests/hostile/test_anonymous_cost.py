@@ -14,6 +14,7 @@ import pytest
 from tests.api_process import Api, User
 from tests.hostile.exchange import HOST, chunked, connected, head, transfer
 from tests.hostile.json_shapes import SHAPES
+from tests.servers import OwnValkey
 from tests.support.raw_http import Connection, Response, get_status
 from tests.support.tcp_proxy import port_of
 
@@ -93,9 +94,12 @@ def test_request_over_its_limit_costs_little_whatever_its_body(
 
 
 @pytest.mark.fault("D7")
-def test_user_over_the_limit_costs_little_whatever_the_body(serve: Callable[..., Api]) -> None:
+def test_user_over_the_limit_costs_little_whatever_the_body(
+    serve: Callable[..., Api], own_valkey: Callable[..., OwnValkey]
+) -> None:
     """Refusals are not counted, so there may be any number of them."""
-    api = serve(FINPAY_WORKERS="1", FINPAY_RATE_LIMIT_GLOBAL="2/900")
+    limit = {"FINPAY_WORKERS": "1", "FINPAY_RATE_LIMIT_GLOBAL": "2/900"}
+    api = serve(REDIS_URL=own_valkey().url, **limit)
     user = api.user()
     for shape in ("as many members as may be", "receivers at different domains"):
         request = batch(user, SHAPES[shape](MIB))

@@ -7,20 +7,17 @@ from typing import Final
 
 from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.health_monitor import HealthMonitor
+from finpay.edge.load_limits import MAX_IN_FLIGHT, OVERLOADED, InFlight, Shares
 from finpay.edge.parse import ClientDisconnected
-from finpay.edge.pipeline import InFlight, Pipeline
+from finpay.edge.pipeline import Pipeline
 from finpay.edge.request.model import Message, Receive, Request, Send
 from finpay.edge.response import HeaderWriter, Response
 from finpay.edge.router import API
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
-from finpay.edge.streaming import send_stream
+from finpay.edge.streaming import MAX_STREAMS, MAX_STREAMS_PER_USER, send_stream
 from finpay.errors import overloaded
 from finpay.telemetry import logs
-
-# A fifth of a second of work of one process: beyond it a fast refusal is better than a late
-# response. What that costs is in docs/performance.md.
-MAX_IN_FLIGHT: Final = 320
 
 Handle = Callable[[Request, RequestRecord], Awaitable[Response]]
 
@@ -42,6 +39,7 @@ class Application:
         self._open_services = open_services
         self._instrument = instrument
         self._in_flight = InFlight()
+        self._streams = Shares(MAX_STREAMS, MAX_STREAMS_PER_USER)
         self._health: HealthMonitor | None = None
 
     def drain(self) -> None:
@@ -62,7 +60,7 @@ class Application:
         record = RequestRecord()
         if self._in_flight.count >= MAX_IN_FLIGHT and _is_sheddable(request.path):
             response = problems.response(
-                overloaded("The server is overloaded. Retry after the time in Retry-After."),
+                overloaded(OVERLOADED),
                 request.id,
             )
         else:
@@ -73,14 +71,37 @@ class Application:
                 return
             finally:
                 self._in_flight.count -= 1
-        headers = self._headers.write(response, request, close=self._is_draining)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if response.stream is not None and request.method != "HEAD":
-            await send_stream(response, request, send)
+            response = await self._stream(response, request, record, send)
         else:
+            await self._send_head(response, request, send)
             body = b"" if request.method == "HEAD" else response.body
             await send({"type": "http.response.body", "body": body})
         self._access_log.record(record, request, response, time.perf_counter() - started_s)
+
+    async def _stream(
+        self, response: Response, request: Request, record: RequestRecord, send: Send
+    ) -> Response:
+        """The response that was sent: 503 beyond the user's share."""
+        user = "" if record.principal is None else record.principal.user
+        with self._streams.share(user) as granted:
+            if granted:
+                await self._send_head(response, request, send)
+                await send_stream(response, request, send)
+                return response
+        assert response.stream is not None  # noqa: S101  the caller looked
+        await response.stream.aclose()
+        refusal = problems.response(
+            overloaded("Too many documents are being sent. Read one of yours first."), request.id
+        )
+        refusal.limits = response.limits
+        await self._send_head(refusal, request, send)
+        await send({"type": "http.response.body", "body": refusal.body})
+        return refusal
+
+    async def _send_head(self, response: Response, request: Request, send: Send) -> None:
+        headers = self._headers.write(response, request, close=self._is_draining)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
 
     @property
     def _is_draining(self) -> bool:

@@ -1,4 +1,4 @@
-"""A bound on the open connections of a process, of which anybody may open many.
+"""A bound on the open connections of a process, of which any client may open many.
 
 Those that wait longest for their client are closed for new ones: connections that are kept open,
 and those of requests that don't arrive. A request that has arrived keeps its connection.
@@ -26,7 +26,7 @@ class WaitingConnection(Protocol):
     def abort(self) -> None: ...
 
 
-def make_room(connections: Collection[WaitingConnection]) -> None:
+def close_surplus(connections: Collection[WaitingConnection]) -> None:
     """Closes some where there are more than the limit."""
     limit = _limit()
     if len(connections) <= limit:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from finpay.edge.buffered_transport import BufferedTransport
-from finpay.edge.connection_limit import make_room
+from finpay.edge.connection_limit import close_surplus
 from finpay.edge.http_parser import (
     MAX_HEAD_BYTES,
     RequestParser,
@@ -42,7 +42,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._buffered = BufferedTransport(transport, self.loop, self._expects_input)
         super().connection_made(self._buffered)  # type: ignore[arg-type]
-        make_room(self.connections)  # type: ignore[arg-type]  # all are of this class
+        close_surplus(self.connections)  # type: ignore[arg-type]  # all are of this class
         self._timer = self.loop.call_later(CHECK_TIMEOUTS_S, self._check_timeouts)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -22,17 +22,23 @@ from finpay.edge.access_log import RequestRecord
 from finpay.edge.authentication import Authenticator, authorise, is_operating, raise_for
 from finpay.edge.handlers import transactions
 from finpay.edge.handlers.operator_actions import no_operators
+from finpay.edge.load_limits import (
+    MAX_LARGE_BODIES,
+    MAX_LARGE_BODIES_PER_USER,
+    InFlight,
+    Shares,
+)
 from finpay.edge.parse import ClientDisconnected, ParsedRequest, parse
 from finpay.edge.rate_limiting import RecentRefusals, rate_limited
 from finpay.edge.request import query_params
 from finpay.edge.request.client_ip import ClientIp
 from finpay.edge.request.model import Context, Request
 from finpay.edge.response import Response
-from finpay.edge.router import Route, Router, allowed, choose
+from finpay.edge.router import MAX_BODY_BYTES, Route, Router, allowed, choose
 from finpay.edge.routes import DEV_ROUTES, ROUTES
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
-from finpay.errors import Code, FinPayError, unavailable
+from finpay.errors import Code, FinPayError, overloaded, unavailable
 from finpay.gate.gate import Admission, Completion, Decision, Mode
 from finpay.gate.rate_limits import Tier, Tiers, exhausted
 from finpay.identity.access_tokens import Principal
@@ -48,15 +54,6 @@ MAX_WAITING: Final = 64  # per process; further copies are 409 at once
 _LOG: Final = logs.get()
 
 
-class InFlight:
-    """Number of requests that this process works on, without those in `Pipeline._wait`."""
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
 class Pipeline:
     """One per process. `handle` never raises but for a client that has disconnected."""
 
@@ -70,6 +67,7 @@ class Pipeline:
         self._tiers = Tiers(services.settings)
         self._authenticator = Authenticator(services, self._tiers)
         self._refusals = RecentRefusals()
+        self._large_bodies = Shares(MAX_LARGE_BODIES, MAX_LARGE_BODIES_PER_USER)
         self._second_factor = services.settings.env != "development"
         # Tokens of requests have to be unique, not secret: a prefix of the process and a number.
         self._claim_prefix = f"{secrets.token_hex(8)}."
@@ -124,7 +122,8 @@ class Pipeline:
             tiers = self._tiers.for_anonymous(request.client_ip, route.tier, None)
             record.decision = await gate.peek(tiers)
             raise_for(record.decision)
-        parsed = await parse(request, route)
+        with self._in_flight:
+            parsed = await parse(request, route)
         email = getattr(parsed.command, "email", None)
         tiers = self._tiers.for_anonymous(request.client_ip, route.tier, email)
         record.decision = await gate.admit_anonymous(tiers)
@@ -182,8 +181,19 @@ class Pipeline:
             seen = await self._services.gate.peek(self._tiers_of(principal, route, 1))
             if seen.kind == "limited":
                 return ParsedRequest(error=rate_limited(exhausted(seen.limits)))
+        if route.max_body_bytes <= MAX_BODY_BYTES or not request.leaves_unread(MAX_BODY_BYTES):
+            return await self._read(request, principal, route, path_id)
+        with self._large_bodies.share(principal.user) as granted:
+            if not granted:
+                raise overloaded("Too many large bodies are being received. Retry in a second.")
+            return await self._read(request, principal, route, path_id)
+
+    async def _read(
+        self, request: Request, principal: Principal, route: Route, path_id: str
+    ) -> ParsedRequest:
         max_transfers = self._tiers.max_transfers(api_key=principal.scopes is not None)
-        return await parse(request, route, principal.account_id, max_transfers, path_id)
+        with self._in_flight:
+            return await parse(request, route, principal.account_id, max_transfers, path_id)
 
     async def _wait(self, admission: Admission, decision: Decision) -> Decision:
         """The decision once the first request with the key has its response, or after WAIT_S.

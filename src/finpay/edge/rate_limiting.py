@@ -15,8 +15,8 @@ MAX_REMEMBERED: Final = 10_000  # callers; about 1 MB
 class RecentRefusals:
     """Callers whose limit was used up at their last request, until its window ends.
 
-    A large body of one of them is read after a look at the limits: reading 1 MiB to refuse it costs
-    a hundred times that, and refusals are not counted.
+    A large body of one of them is read after a check of the limits: reading 1 MiB to refuse it
+    costs a hundred times that, and refusals are not counted.
     """
 
     def __init__(self) -> None:

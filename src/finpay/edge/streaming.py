@@ -10,6 +10,10 @@ from finpay.edge.response import Response
 from finpay.errors import Code, FinPayError
 from finpay.telemetry import logs
 
+# A stream holds two pages of rows while its reader is slow: 3 MB.
+MAX_STREAMS: Final = 64  # of a process
+MAX_STREAMS_PER_USER: Final = 4
+
 _LOG: Final = logs.get()
 
 

@@ -107,7 +107,7 @@ class AttemptRecorder:
         return None
 
     async def _set_aside(self, lease: Lease, error: Exception) -> None:
-        """Cancels a delivery whose attempt can't be recorded: it would be sent again and again."""
+        """Cancels a delivery whose attempt can't be recorded: it would be retried for ever."""
         _LOG.error("attempt_not_recorded", delivery=ids.encode("whd", lease.id), reason=repr(error))
         metrics.DELIVERIES.labels("not_recorded").inc()
         await self._database.execute(_SQL.cancel_delivery, lease.id)

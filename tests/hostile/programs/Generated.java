@@ -1,11 +1,13 @@
 // With the generated Java client: registers, logs in, sends money twice under one key, reads it back.
 import java.util.List;
+import java.util.Map;
 import org.openapitools.client.ApiClient;
 import org.openapitools.client.api.AccountsApi;
 import org.openapitools.client.api.AuthApi;
 import org.openapitools.client.api.TransactionsApi;
 import org.openapitools.client.api.WebhookEndpointsApi;
 import org.openapitools.client.model.Login;
+import org.openapitools.client.model.MetadataFilter;
 import org.openapitools.client.model.Register;
 import org.openapitools.client.model.TransactionCreate;
 import org.openapitools.client.model.WebhookEndpointCreate;
@@ -22,11 +24,13 @@ public class Generated {
 
         TransactionsApi transactions = new TransactionsApi(client);
         var order = new TransactionCreate().amount(3_000_000_000L)
-            .receiverId(receiver.getAccount().getId()).description("Größe, 大");
-        var sent = transactions.createTransaction(given[4], order);
-        var again = transactions.createTransaction(given[4], order);
+            .receiverId(receiver.getAccount().getId()).description("Größe, 大")
+            .metadata(Map.of("order", given[4]));
+        var sent = transactions.createTransaction(order, null, given[4]);
+        var again = transactions.createTransaction(order, null, given[4]);
+        var filter = new MetadataFilter().order(given[4]);
         var page = transactions.listTransactions(
-            1, null, null, null, null, null, null, null, null, null);
+            1, null, null, null, null, null, null, null, null, null, null, filter, null);
         var account = new AccountsApi(client).retrieveAccount();
 
         WebhookEndpointsApi endpoints = new WebhookEndpointsApi(client);

@@ -32,10 +32,12 @@ func main() {
 	order := *finpay.NewTransactionCreate(3_000_000_000)
 	order.SetReceiverId(receiver.Account.Id)
 	order.SetDescription("Größe, 大")
+	order.SetMetadata(map[string]string{"order": key})
 	send := client.TransactionsAPI.CreateTransaction(user).XIdempotencyKey(key).TransactionCreate(order)
+	filter := finpay.MetadataFilter{Order: &key}
 	sent := must(send.Execute())
 	again := must(send.Execute())
-	page := must(client.TransactionsAPI.ListTransactions(user).Limit(1).Execute())
+	page := must(client.TransactionsAPI.ListTransactions(user).Limit(1).Metadata(filter).Execute())
 	account := must(client.AccountsAPI.RetrieveAccount(user).Execute())
 
 	wanted := *finpay.NewWebhookEndpointCreate("https://example.com/hook", []string{"*"})

@@ -229,7 +229,10 @@ ORIGIN: Final = Parameter(
 METADATA: Final = Pair(
     {
         "type": "object",
-        "additionalProperties": {"type": "string"},
+        # The generated Java client does not compile without a property, nor with
+        # additionalProperties: `order` is an example.
+        "properties": {"order": {"type": "string"}},
+        "patternProperties": {"": {"type": "string"}},
         "maxProperties": 1,
         "description": "One pair, compared exactly: metadata[order]=7.",
     }
