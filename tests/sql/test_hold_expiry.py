@@ -12,6 +12,7 @@ import pytest
 from finpay.ledger import holds
 from finpay.ledger.outcome import Outcome
 from finpay.outbox import events
+from finpay.outbox.events import Event
 from tests.sql.hold_fixtures import end_holds, hold_many, hold_since_yesterday
 from tests.sql.ledger_fixtures import Bank, Holder, capture, transfer, void
 
@@ -154,7 +155,7 @@ async def _events(bank: Bank, holder: Holder) -> list[Any]:
     return [json.loads(events.encode_event(event)) for event in await _listed(bank, holder)]
 
 
-async def _listed(bank: Bank, holder: Holder) -> list[events.Event]:
+async def _listed(bank: Bank, holder: Holder) -> list[Event]:
     filters = events.Filters(types=["hold.expired"])
     return await events.list_after(bank.app, holder.account_id, filters, after=0, limit=1_000)
 

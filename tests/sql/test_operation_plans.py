@@ -20,7 +20,8 @@ async def test_a_capture_reads_few_pages_however_many_holds_there_are(
     holders = [await bank.open(10**6) for _ in range(60)]
     assert await _pages_of_captures(bank, superuser, holders) < BATCH * PAGES_OF_A_CAPTURE
     for _ in range(50):
-        await bank.post(*(hold(*random.sample(holders, 2), 1) for _ in range(100)))
+        pairs = [random.sample(holders, 2) for _ in range(100)]
+        await bank.post(*(hold(sender, receiver, 1) for sender, receiver in pairs))
     assert await _pages_of_captures(bank, superuser, holders) < BATCH * PAGES_OF_A_CAPTURE
     await superuser.close()
     await bank.close()
