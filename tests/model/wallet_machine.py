@@ -13,7 +13,7 @@ from finpay.ledger.payment_requests import Payment
 from tests.model.objects import PaymentRequest, Schedule
 from tests.model.operations_machine import SEEDS, OperationsMachine
 from tests.sql.ledger_fixtures import REFUSALS, REPLY, fresh_key
-from tests.sql.schedule_fixtures import DAILY, ask, origin, plan, run_due
+from tests.sql.schedule_fixtures import DAILY, ask, end_requests, origin, plan, run_due
 
 OWN_REFUSALS: Final = ['{"code":"not_found"}', '{"code":"forbidden"}', '{"status_now":"%s"}']
 
@@ -32,6 +32,7 @@ class WalletMachine(OperationsMachine):
             *[self.hold, self.change_holds, self.refund] * 3,
             *[self.withdraw, self.cancel, self.end_hold, self.ask, self.pay] * 2,
             self.plan,
+            self.end_time_of_request,
         ]
         dice = self.dice(seed)
         for _ in range(4):
@@ -88,6 +89,25 @@ class WalletMachine(OperationsMachine):
         self.environment.seen[f"{status} {result.outcome}"] += 1
 
     @rule(seed=SEEDS)
+    def end_time_of_request(self, seed: int) -> None:
+        """It is over for its parties at once, whether or not a worker has written it."""
+        dice = self.dice(seed)
+        if not self.model.requests:
+            return
+        number = dice.last(self.model.requests)
+        bank = self.environment.bank
+        self.environment.do(end_requests(bank, self.request_ids[number]))
+        self.model.end_time_of_request(number)
+        if dice.chance(0.5):
+            self.expire_requests()
+
+    @rule()
+    def expire_requests(self) -> None:
+        ended = self.environment.do(payment_requests.expire(self.environment.bank.app, None))
+        assert ended == self.model.expire_requests()
+        self.environment.seen["request expired"] += ended
+
+    @rule(seed=SEEDS)
     def plan(self, seed: int) -> None:
         """A schedule that was due some days ago, at another time than every other."""
         dice = self.dice(seed)
@@ -118,4 +138,5 @@ class WalletMachine(OperationsMachine):
 
     def teardown(self) -> None:
         self.run_schedules()
+        self.expire_requests()
         super().teardown()

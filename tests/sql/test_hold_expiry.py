@@ -12,7 +12,7 @@ import pytest
 from finpay.ledger import holds
 from finpay.ledger.outcome import Outcome
 from finpay.outbox import events
-from finpay.outbox.events import Event
+from finpay.outbox.resources import Event
 from tests.sql.hold_fixtures import end_holds, hold_many, hold_since_yesterday
 from tests.sql.ledger_fixtures import Bank, Holder, capture, transfer, void
 
