@@ -10,6 +10,7 @@ from finpay import ids
 from finpay.ledger import payment_requests
 from finpay.ledger.changes import ChangeOrigin
 from finpay.ledger.payment_requests import Payment
+from tests.model.dice import Dice
 from tests.model.objects import PaymentRequest, Schedule
 from tests.model.operations_machine import SEEDS, OperationsMachine
 from tests.sql.ledger_fixtures import REFUSALS, REPLY, fresh_key
@@ -57,7 +58,9 @@ class WalletMachine(OperationsMachine):
         dice = self.dice(seed)
         if not self.model.requests:
             return
-        number = dice.last(self.model.requests)
+        self._pay(dice.last(self.model.requests), dice)
+
+    def _pay(self, number: int, dice: Dice) -> None:
         payer = dice.name(self.model.requests[number].payer or "ann")
         by = ChangeOrigin(
             self.holders[payer].user_id, "req_test", None, fresh_key(), b"fingerprint"
@@ -78,7 +81,11 @@ class WalletMachine(OperationsMachine):
         dice = self.dice(seed)
         if not self.model.requests:
             return
-        number = dice.last(self.model.requests)
+        self._end_request(dice.last(self.model.requests), status, dice)
+
+    def _end_request(
+        self, number: int, status: Literal["canceled", "declined"], dice: Dice
+    ) -> None:
         asked = self.model.requests[number]
         caller = dice.name(asked.requester if status == "canceled" else asked.payer or "ann")
         by, bank = origin(self.holders[caller]), self.environment.bank
@@ -100,6 +107,8 @@ class WalletMachine(OperationsMachine):
         self.model.end_time_of_request(number)
         if dice.chance(0.5):
             self.expire_requests()
+        self._pay(number, dice)
+        self._end_request(number, "canceled", dice)
 
     @rule()
     def expire_requests(self) -> None:
