@@ -229,7 +229,7 @@ class OperationsLedger(Ledger):
         return "completed"
 
     def end_time_of_request(self, number: int) -> None:
-        """Expired from now on for whoever uses it; the worker writes it later."""
+        """Expired from now on for its parties; the worker writes it later."""
         asked = self.requests[number]
         if asked.status == "open":
             asked.status, asked.is_overdue = "expired", True

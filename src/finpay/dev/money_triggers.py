@@ -133,7 +133,7 @@ def of_schedule(*verbs: str) -> Trigger:
 
 
 async def schedule_failed(context: TriggerContext) -> str:
-    """Its one run has an amount that nobody has."""
+    """Its one run has an amount that no account has."""
     made = _plan(context, MAX_AMOUNT, SOON)
     return f"{made.id} fails in {SOON.seconds} s, if `finpay worker` runs"
 
