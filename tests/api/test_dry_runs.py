@@ -11,6 +11,7 @@ from tests.api.rate_limit_headers import left_of
 from tests.api.test_api_keys import key_of
 from tests.api.test_holds import account, make_hold, post
 from tests.api_process import Api, User
+from tests.backdating import end_hold
 
 MEMBERS: Final = [
     "object", "outcome", "amount", "currency", "balance_after", "available_after", "limits",
@@ -30,6 +31,11 @@ def dry_run(answer: Any) -> Any:
     assert list(members) == MEMBERS
     assert members["object"] == "dry_run"
     return members
+
+
+def limit_daily(api: Api, user: User, amount: int) -> None:
+    change = "UPDATE ledger.accounts SET limit_daily = $2 WHERE user_id = $1"
+    api.owner(lambda database: database.execute(change, user.uuid, amount))
 
 
 def result(answer: Any) -> tuple[str, int, int]:
@@ -80,15 +86,31 @@ def test_a_refusal_is_an_outcome_with_the_balances_of_now(api: Api) -> None:
 
 
 @pytest.mark.contract("7.5.1")
-def test_a_limit_and_money_of_expired_holds_are_regarded(api: Api) -> None:
+def test_a_limit_is_regarded(api: Api) -> None:
     alice, bob = api.user(1_000), api.user()
-    change = "UPDATE ledger.accounts SET limit_daily = 100 WHERE user_id = $1"
-    api.owner(lambda database: database.execute(change, alice.uuid))
+    limit_daily(api, alice, 100)
     transaction(alice.send(bob, 60, "one"), 201)
     members = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=41))
     assert (members["outcome"], members["limits"]["sent_today"]) == ("limit_exceeded", 60)
     members = dry_run(ask(alice, "/transactions", receiver_id=bob.account_id, amount=40))
     assert members["outcome"] == "completed"
+
+
+@pytest.mark.contract("7.5.1", "7.8.2")
+def test_expired_holds_are_given_back_to_who_is_short_of_money(api: Api) -> None:
+    """To what is available and to the limit, as the payment itself does."""
+    alice, bob = api.user(100), api.user()
+    limit_daily(api, alice, 90)
+    made = make_hold(alice, bob, 60)
+    asked = {"receiver_id": bob.account_id, "amount": 50}
+    assert result(ask(alice, "/transactions", **asked)) == ("limit_exceeded", 100, 40)
+    end_hold(api.database_url, made["id"])
+    members = dry_run(ask(alice, "/transactions", **asked))
+    assert (members["outcome"], members["available_after"]) == ("completed", 50)
+    assert members["limits"]["sent_today"] == 0
+    assert account(alice) == (100, 60, 40), "nothing was released"
+    sent = transaction(alice.send(bob, 50, "really"), 201)
+    assert sent["available_after"] == members["available_after"]
 
 
 @pytest.mark.contract("7.5.1")

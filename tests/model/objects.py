@@ -54,12 +54,14 @@ class Withdrawal:
 
 @dataclass
 class PaymentRequest:
-    """`payer` is None where anyone may pay."""
+    """`payer` is None where anyone may pay. `is_overdue`: its time is over, which no worker has
+    written yet."""
 
     requester: str
     payer: str | None
     amount: int
     status: str = "open"
+    is_overdue: bool = False
 
 
 @dataclass

@@ -228,6 +228,19 @@ class OperationsLedger(Ledger):
         asked.status = status
         return "completed"
 
+    def end_time_of_request(self, number: int) -> None:
+        """Expired from now on for its parties; the worker writes it later."""
+        asked = self.requests[number]
+        if asked.status == "open":
+            asked.status, asked.is_overdue = "expired", True
+
+    def expire_requests(self) -> int:
+        """What the worker does. Returns the number of requests."""
+        overdue = [asked for asked in self.requests if asked.is_overdue]
+        for asked in overdue:
+            asked.is_overdue = False
+        return len(overdue)
+
     def run_schedules(self) -> int:
         """All occurrences that are due, round by round, the longest due first."""
         done = 0

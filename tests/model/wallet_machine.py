@@ -10,10 +10,11 @@ from finpay import ids
 from finpay.ledger import payment_requests
 from finpay.ledger.changes import ChangeOrigin
 from finpay.ledger.payment_requests import Payment
+from tests.model.dice import Dice
 from tests.model.objects import PaymentRequest, Schedule
 from tests.model.operations_machine import SEEDS, OperationsMachine
 from tests.sql.ledger_fixtures import REFUSALS, REPLY, fresh_key
-from tests.sql.schedule_fixtures import DAILY, ask, origin, plan, run_due
+from tests.sql.schedule_fixtures import DAILY, ask, end_requests, origin, plan, run_due
 
 OWN_REFUSALS: Final = ['{"code":"not_found"}', '{"code":"forbidden"}', '{"status_now":"%s"}']
 
@@ -32,6 +33,7 @@ class WalletMachine(OperationsMachine):
             *[self.hold, self.change_holds, self.refund] * 3,
             *[self.withdraw, self.cancel, self.end_hold, self.ask, self.pay] * 2,
             self.plan,
+            self.end_time_of_request,
         ]
         dice = self.dice(seed)
         for _ in range(4):
@@ -56,7 +58,9 @@ class WalletMachine(OperationsMachine):
         dice = self.dice(seed)
         if not self.model.requests:
             return
-        number = dice.last(self.model.requests)
+        self._pay(dice.last(self.model.requests), dice)
+
+    def _pay(self, number: int, dice: Dice) -> None:
         payer = dice.name(self.model.requests[number].payer or "ann")
         by = ChangeOrigin(
             self.holders[payer].user_id, "req_test", None, fresh_key(), b"fingerprint"
@@ -77,7 +81,11 @@ class WalletMachine(OperationsMachine):
         dice = self.dice(seed)
         if not self.model.requests:
             return
-        number = dice.last(self.model.requests)
+        self._end_request(dice.last(self.model.requests), status, dice)
+
+    def _end_request(
+        self, number: int, status: Literal["canceled", "declined"], dice: Dice
+    ) -> None:
         asked = self.model.requests[number]
         caller = dice.name(asked.requester if status == "canceled" else asked.payer or "ann")
         by, bank = origin(self.holders[caller]), self.environment.bank
@@ -86,6 +94,27 @@ class WalletMachine(OperationsMachine):
         )
         assert result.outcome == self.model.end_request(number, caller, status)
         self.environment.seen[f"{status} {result.outcome}"] += 1
+
+    @rule(seed=SEEDS)
+    def end_time_of_request(self, seed: int) -> None:
+        """It is over for its parties at once, whether or not a worker has written it."""
+        dice = self.dice(seed)
+        if not self.model.requests:
+            return
+        number = dice.last(self.model.requests)
+        bank = self.environment.bank
+        self.environment.do(end_requests(bank, self.request_ids[number]))
+        self.model.end_time_of_request(number)
+        if dice.chance(0.5):
+            self.expire_requests()
+        self._pay(number, dice)
+        self._end_request(number, "canceled", dice)
+
+    @rule()
+    def expire_requests(self) -> None:
+        ended = self.environment.do(payment_requests.expire(self.environment.bank.app, None))
+        assert ended == self.model.expire_requests()
+        self.environment.seen["request expired"] += ended
 
     @rule(seed=SEEDS)
     def plan(self, seed: int) -> None:
@@ -118,4 +147,5 @@ class WalletMachine(OperationsMachine):
 
     def teardown(self) -> None:
         self.run_schedules()
+        self.expire_requests()
         super().teardown()

@@ -12,6 +12,7 @@ OPERATIONS: Final = f"{_MIGRATIONS}000010_ledger_operations.sql"
 LIMITS: Final = f"{_MIGRATIONS}000011_ledger_limits.sql"
 POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
 EXPIRY: Final = f"{_MIGRATIONS}000015_ledger_expiry.sql"
+DRY_RUN: Final = f"{_MIGRATIONS}000016_ledger_dry_run.sql"
 ACTIONS: Final = f"{_MIGRATIONS}000022_ledger_operator_actions.sql"
 LIMIT_CHANGES: Final = f"{_MIGRATIONS}000024_ledger_limit_changes.sql"
 REQUEST_CHANGES: Final = f"{_MIGRATIONS}000042_payment_request_changes.sql"
@@ -131,6 +132,9 @@ OPERATION_MUTANTS: Final = (
            "    ORDER BY a.id;\n", EXPIRY_TESTS),
     Mutant("money of expired holds is not spent", POST, "IF 0 < ANY (held_amounts) THEN",
            "IF false THEN", HOLD_TESTS),
+    Mutant("a dry run gives nothing back to the limit", DRY_RUN,
+           "COALESCE(sum(h.remaining) FILTER (WHERE h.is_of_today), 0), 0)", "0, 0)",
+           "tests/api/test_dry_runs.py"),
     # Payment requests.
     Mutant("a request is paid twice", PAYMENTS,
            "AND ledger.payment_request_status_at(request, moment) <> 'open' THEN 3",

@@ -141,12 +141,7 @@ async def test_schedules(connection: Transaction, long: Long) -> None:
 
 async def test_nothing_is_read_where_nothing_is_due(connection: Transaction) -> None:
     """What the workers ask every second."""
-    plan = await plan_of(
-        connection,
-        "SELECT id FROM ledger.holds WHERE status = 'open' "
-        "AND expires_at <= clock_timestamp() ORDER BY expires_at LIMIT $1::integer",
-        500,
-    )
+    plan = await plan_of(connection, _HOLDS.list_due_holds, holds.LISTED)
     assert sum(rows_read(plan).values()) == 0
     await connection.execute("DEALLOCATE hot")
     plan = await plan_of(

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import asyncpg
 
-from finpay.ledger.posting import Operation
 from tests.sql.ledger_fixtures import Bank, Holder, capture, hold
 
 BATCH = 10
@@ -21,7 +20,8 @@ async def test_a_capture_reads_few_pages_however_many_holds_there_are(
     holders = [await bank.open(10**6) for _ in range(60)]
     assert await _pages_of_captures(bank, superuser, holders) < BATCH * PAGES_OF_A_CAPTURE
     for _ in range(50):
-        await bank.post(*(_a_hold(holders) for _ in range(100)))
+        pairs = [random.sample(holders, 2) for _ in range(100)]
+        await bank.post(*(hold(sender, receiver, 1) for sender, receiver in pairs))
     assert await _pages_of_captures(bank, superuser, holders) < BATCH * PAGES_OF_A_CAPTURE
     await superuser.close()
     await bank.close()
@@ -37,11 +37,6 @@ async def _pages_of_captures(
     outcomes = await bank.outcomes(*(capture(receiver, one.id) for one in made))
     assert set(outcomes) == {"completed"}
     return await _index_pages(bank, superuser) - before
-
-
-def _a_hold(holders: Sequence[Holder]) -> Operation:
-    sender, receiver = random.sample(holders, 2)
-    return hold(sender, receiver, 1)
 
 
 async def _index_pages(bank: Bank, superuser: asyncpg.Connection) -> int:

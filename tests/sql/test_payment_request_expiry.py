@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from finpay.ledger import payment_requests
 from finpay.ledger.verify import verify
 from tests.sql.ledger_fixtures import Bank, Holder
 from tests.sql.request_traffic import pay
-from tests.sql.schedule_fixtures import ask, event_types, origin
+from tests.sql.schedule_fixtures import ask, end_requests, event_types, origin
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ async def test_what_is_due_expires_on_both_sides_once(bank: Bank) -> None:
     alice, bob = await bank.open(), await bank.open(100)
     due, in_time, paid = [await ask(bank, alice, bob) for _ in range(3)]
     await pay(bank, bob, paid)
-    await end(bank, due, paid)
+    await end_requests(bank, due, paid)
     assert await expire(bank) == 1
     assert await expire(bank) == 0
     for holder in (alice, bob):
@@ -46,7 +45,7 @@ async def test_what_is_due_expires_on_both_sides_once(bank: Bank) -> None:
 async def test_an_overdue_request_is_not_paid_canceled_or_declined(bank: Bank) -> None:
     alice, bob = await bank.open(), await bank.open(100)
     asked = await ask(bank, alice, bob)
-    await end(bank, asked)
+    await end_requests(bank, asked)
     await pay(bank, bob, asked)
     for holder, ending in ((alice, "canceled"), (bob, "declined")):
         result = await payment_requests.end(
@@ -79,7 +78,7 @@ async def test_locked_accounts_are_left_for_the_next_time(bank: Bank) -> None:
     alice, bob, carol = [await bank.open() for _ in range(3)]
     waiting, other = await ask(bank, alice, bob), await ask(bank, bob, carol)
     free = await ask(bank, carol, None)
-    await end(bank, waiting, other, free)
+    await end_requests(bank, waiting, other, free)
     async with bank.owner.transaction() as holder_of_lock:
         await holder_of_lock.execute(
             "SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", bob.account_id
@@ -89,7 +88,7 @@ async def test_locked_accounts_are_left_for_the_next_time(bank: Bank) -> None:
 
 
 async def _end_and_expire(bank: Bank, asked: UUID) -> None:
-    await end(bank, asked)
+    await end_requests(bank, asked)
     await expire(bank)
 
 
@@ -101,16 +100,3 @@ async def status(bank: Bank, holder: Holder, asked: UUID) -> str:
     )
     found: str = row["status"]
     return found
-
-
-async def end(bank: Bank, *requests: UUID) -> None:
-    """Lets their time be over."""
-    connection = await asyncpg.connect(bank.url)
-    try:
-        await connection.execute("SET session_replication_role = replica")
-        await connection.execute(
-            "UPDATE ledger.payment_requests SET expires_at = now() WHERE id = ANY ($1)",
-            list(requests),
-        )
-    finally:
-        await connection.close()

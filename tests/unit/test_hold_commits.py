@@ -38,7 +38,7 @@ def test_accounts_with_few_rows_share_commits() -> None:
 def test_commits_of_an_account_with_many_rows_are_spread() -> None:
     """So that its lock is free while the rows of others expire."""
     commits = commits_of([*_keys(BUSY, 20 * OF_ONE), *_others(5 * TOGETHER)])
-    shared = [place for place, keys in enumerate(commits) if keys[0][0] != BUSY]
+    shared = [position for position, keys in enumerate(commits) if keys[0][0] != BUSY]
     assert len(shared) == 5
-    for number, place in enumerate(shared):  # each is among the fifth of all that is its own
-        assert 4 * number + number <= place <= 4 * (number + 1) + number
+    for number, position in enumerate(shared):  # each is among the fifth of all that is its own
+        assert 4 * number + number <= position <= 4 * (number + 1) + number

@@ -111,7 +111,8 @@ def trigger(
     """
     from finpay.client import ConnectionFailed, FinPay, UnexpectedResponse
     from finpay.dev.child_process import DevError
-    from finpay.dev.triggers import TRIGGERS, CannotTrigger, TriggerContext, keep_login, kept_login
+    from finpay.dev.trigger_context import CannotTrigger, TriggerContext
+    from finpay.dev.triggers import TRIGGERS, keep_login, kept_login
     from finpay.errors import Code, FinPayError
 
     read = _development()

@@ -7,71 +7,37 @@ into the tables of events.
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from finpay.client import ApiError, FinPay, Options
-from finpay.db.pool import Database
+from finpay.dev.money_triggers import MONEY_TRIGGERS
+from finpay.dev.trigger_context import AMOUNT, CannotTrigger, Trigger, TriggerContext
 from finpay.errors import Code
 from finpay.ledger import administration
 from finpay.money import MAX_AMOUNT
 
 GONE_POLL_S: Final = 0.5
 GONE_POLLS: Final = 20  # a running worker needs one or two
-AMOUNT: Final = 100  # ZAR 1.00, of which alice can send ten thousand
-PARTNERS: Final = ("bob@finpay.dev", "alice@finpay.dev")
-
-
 _STATUSES: Final[tuple[administration.Status, ...]] = ("frozen", "active")
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerContext:
-    """The API, the user that acts, and the owner's URL for what only an operator may do."""
-
-    client: FinPay
-    api: str
-    email: str
-    password: str
-    owner_url: str | None
-
-    def log_in(self) -> None:
-        """Unless the kept login still works: ten logins in a quarter of an hour is the limit."""
-        if self.client.access_token is not None:
-            try:
-                self.client.me()
-            except ApiError as refused:
-                if refused.code is not Code.UNAUTHENTICATED:
-                    raise
-            else:
-                return
-        self.client.login(self.email, self.password)
-
-
-class CannotTrigger(Exception):
-    """The event can't be caused here. The message says what to do instead."""
-
-
-Trigger = Callable[[TriggerContext], Coroutine[Any, Any, str]]
 
 
 async def transaction_completed(context: TriggerContext) -> str:
     context.log_in()
-    sent = context.client.send(receiver_email=_partner(context), amount=AMOUNT)
-    return f"{sent.id}: {sent.amount} minor units to {_partner(context)}"
+    sent = context.client.send(receiver_email=context.partner, amount=AMOUNT)
+    return f"{sent.id}: {sent.amount} minor units to {context.partner}"
 
 
 async def transaction_failed(context: TriggerContext) -> str:
     context.log_in()
     try:
-        context.client.send(receiver_email=_partner(context), amount=MAX_AMOUNT)
+        context.client.send(receiver_email=context.partner, amount=MAX_AMOUNT)
     except ApiError as refused:
         if refused.code is not Code.INSUFFICIENT_FUNDS:
             raise
@@ -88,20 +54,12 @@ async def session_revoked(context: TriggerContext) -> str:
 
 async def account_updated(context: TriggerContext) -> str:
     """Two events: frozen, then active."""
-    if context.owner_url is None:
-        raise CannotTrigger(
-            "Freezing an account needs the owner's rights: run this in the folder of "
-            "`finpay dev`, or set FINPAY_DATABASE_OWNER_URL."
-        )
-    database = Database(context.owner_url, size=1, role="finpay_owner")
-    try:
+    async with context.as_operator("Freezing an account") as database:
         for status in _STATUSES:
             key = f"trigger-{os.urandom(16).hex()}"
             await administration.set_status(
                 database, context.email, status, "finpay webhooks trigger", key
             )
-    finally:
-        await database.close()
     return f"the account of {context.email} was frozen and unfrozen"
 
 
@@ -130,6 +88,7 @@ async def webhook_endpoint_disabled(context: TriggerContext) -> str:
 
 
 TRIGGERS: Final[Mapping[str, Trigger]] = {
+    **MONEY_TRIGGERS,
     "account.created": registration,
     "account.updated": account_updated,
     "session.revoked": session_revoked,
@@ -190,8 +149,3 @@ class _Kept(msgspec.Struct):
     email: str
     access_token: str
     refresh_token: str
-
-
-def _partner(context: TriggerContext) -> str:
-    """The receiver: bob, or alice if bob sends."""
-    return next(email for email in PARTNERS if email != context.email)

@@ -45,8 +45,8 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     outcome_order  CONSTANT ledger.outcome[] := enum_range(NULL::ledger.outcome);
-    timestamp_text CONSTANT text := to_char(moment AT TIME ZONE 'UTC',
-                                            'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+    time_format    CONSTANT text := 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"';
+    timestamp_text CONSTANT text := to_char(moment AT TIME ZONE 'UTC', time_format);
     outcomes ledger.outcome[]      := decided.outcomes;
     items    ledger.decided_item[] := decided.items;
     first    integer;
@@ -107,10 +107,11 @@ BEGIN
                     COALESCE(to_json(target.description)::text, 'null'),
                     target.metadata, target.taken,
                     CASE WHEN item.sent_sequence IS NULL
-                         THEN ledger.format_timestamp(target.created_at) END,
+                         THEN to_char(target.created_at AT TIME ZONE 'UTC', time_format) END,
                     CASE WHEN item.sent_sequence IS NULL
-                         THEN ledger.format_timestamp(COALESCE(
-                             target.expires_at, moment + make_interval(secs => expiries[q]))) END);
+                         THEN to_char(COALESCE(target.expires_at,
+                                               moment + make_interval(secs => expiries[q]))
+                                      AT TIME ZONE 'UTC', time_format) END);
             END IF;
             IF is_batch THEN
                 parts := parts || body;

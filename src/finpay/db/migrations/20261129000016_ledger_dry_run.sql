@@ -51,12 +51,6 @@ BEGIN
         RAISE EXCEPTION 'the caller is not a user account'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF caller.held > 0 THEN  -- money of expired holds may be spent before a worker releases it
-        caller.held := caller.held - COALESCE((
-            SELECT sum(h.amount - h.captured_amount) FROM ledger.holds h
-            WHERE h.account_id = caller.id AND h.sender_id = caller.id AND h.status = 'open'
-              AND h.expires_at <= moment), 0);
-    END IF;
     SELECT * INTO unknown FROM ledger.dry_run_receivers d
     WHERE d.account_id = of_account AND d.day = today;
     IF mode <> 'refund' AND cardinality(unknown.receivers) >= max_unknown THEN
@@ -75,6 +69,19 @@ BEGIN
         WHERE a.user_id IS NOT NULL AND a.status <> 'closed' AND a.id = COALESCE(receiver_id, (
             SELECT b.id FROM identity.users u JOIN ledger.accounts b ON b.user_id = u.id
             WHERE u.email = receiver_email AND identity.can_be_found(u.email_verified_at)));
+    END IF;
+    -- As ledger.release_expired does for a sender who is short of money.
+    IF caller.held > 0
+       AND caller.balance - caller.held < COALESCE(of_amount, target.amount - target.taken) THEN
+        SELECT caller.held - COALESCE(sum(h.remaining), 0),
+               GREATEST(caller.sent_today
+                        - COALESCE(sum(h.remaining) FILTER (WHERE h.is_of_today), 0), 0)
+        INTO caller.held, caller.sent_today
+        FROM (SELECT e.amount - e.captured_amount AS remaining,
+                     (e.created_at AT TIME ZONE 'UTC')::date = today AS is_of_today
+              FROM ledger.holds e
+              WHERE e.account_id = caller.id AND e.sender_id = caller.id AND e.status = 'open'
+                AND e.expires_at <= moment) h;
     END IF;
     SELECT l.singles[1], l.dailies[1] INTO single, daily
     FROM ledger.effective_limits(ARRAY[caller.id], ARRAY[caller.limit_single],
