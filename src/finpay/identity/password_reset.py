@@ -71,11 +71,12 @@ class PasswordReset:
             if locked is None or used is None:
                 raise token_invalid()
             await void_tokens(transaction, user_id)
+            # Before the password: to verify the address locks the account, as the last of all.
+            ended = await revoke_all(transaction, user_id, "password_reset", origin, actor_id=None)
             await transaction.execute(_SQL.set_password_hash, user_id, password_hash)
             await transaction.execute(
                 _SQL.record_reset, user_id, origin.request_id, origin.address, ids.new_uuid()
             )
-            ended = await revoke_all(transaction, user_id, "password_reset", origin, actor_id=None)
         return user_id, ended
 
 
