@@ -3,9 +3,9 @@
     python -m benchmarks.api_keys [--seconds 5] [--repetitions 5] [--limits off]
 
 Sessions have two rate limits and keys one, all of them so high that none refuses.
-A ratio is that of the rate with keys to the rate with sessions measured right before or after it, in
-turns; the last one printed is the median. CPU is that of the API and of PostgreSQL per request: it hardly depends
-on what else the machine does.
+A ratio is that of the rate with keys to the rate with sessions, measured right before or after it
+in turns; the last one printed is the median. CPU is that of the API and of PostgreSQL per request:
+it hardly depends on what else the machine does.
 """
 
 import argparse

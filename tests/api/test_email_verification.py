@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.api.assertions import problem
+from tests.api.operators import operator
 from tests.api.second_factors import post as post_anonymously
 from tests.api.test_password_reset import TOKEN as RESET_TOKEN
 from tests.api.test_password_reset import give_token as give_reset_token
@@ -143,6 +144,21 @@ class TestFinding:
             items = sender.post("/transactions/batch", f"batch-{number}", **batch).json()["data"]
             assert (items[0]["status"] == "completed") is (status == 201), items
         assert sender.send(unverified, 1, "by-id").status == 201
+
+    @pytest.mark.contract("12.6.2")
+    def test_so_does_the_deposit_of_an_operator(self, api: Api, mailing_api: Api) -> None:
+        """Money that has arrived for an address goes to no other person who registered it."""
+        boss = operator(api)
+        client = mailing_api.client(access_token=boss.token)
+        for user, status in ((api.user(), 404), (verified_user(api), 201)):
+            reference = f"verified-{user.user_id}"
+            answer = client.request(
+                "POST",
+                "/api/v1/operator/deposits",
+                json={"email": user.email, "amount": 1, "reference": reference},
+                headers={"X-Idempotency-Key": reference},
+            )
+            assert answer.status == status, answer.body
 
     @pytest.mark.contract("12.6.2")
     def test_without_mails_every_address_finds_its_user(self, api: Api) -> None:

@@ -30,11 +30,13 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.receivers: list[str] = []
         self.answer = "250 OK"
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         if self.answer.startswith("250"):
             self.mails.append(_parsed(envelope.content))
+            self.receivers += envelope.rcpt_tos
         return self.answer
 
     def text(self, number: int = -1) -> str:

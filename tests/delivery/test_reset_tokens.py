@@ -128,6 +128,46 @@ async def test_it_ends_a_mail_that_a_worker_is_about_to_send(
         assert refused.code is Code.TOKEN_INVALID
 
 
+@pytest.mark.contract("1.6.11")
+async def test_a_link_and_a_worker_that_replaces_it_do_not_deadlock(
+    people: People, worker: Sender, mailbox: Mailbox
+) -> None:
+    """The worker has locked the next mail, and then deletes the token of the link."""
+    person = await people.register()
+    await forget(people, person.email)
+    await worker.send_due()
+    await forget(people, person.email)
+    async with people.database.transaction() as transaction:
+        await transaction.execute(
+            "SELECT FROM mail.messages WHERE user_id = $1 AND sent_at IS NULL FOR NO KEY UPDATE",
+            person.id,
+        )
+        used = asyncio.create_task(refusal(redeem(people, mailbox.token())))
+        await people.until_blocked()
+        await transaction.execute("DELETE FROM mail.tokens WHERE user_id = $1", person.id)
+    assert (await used).code is Code.TOKEN_INVALID
+
+
+@pytest.mark.contract("1.6.11")
+async def test_a_link_and_the_end_of_a_session_do_not_deadlock(
+    people: People, worker: Sender, mailbox: Mailbox
+) -> None:
+    """A logout has locked its session, and then the account for its event."""
+    person = await people.register()
+    await forget(people, person.email)
+    await worker.send_due()
+    async with people.database.transaction() as transaction:
+        await transaction.execute(
+            "SELECT FROM identity.sessions WHERE user_id = $1 FOR NO KEY UPDATE", person.id
+        )
+        used = asyncio.create_task(redeem(people, mailbox.token()))
+        await people.until_blocked()
+        await transaction.execute(
+            "SELECT outbox.record($1, 'session.revoked', '{}', NULL, NULL)", person.id
+        )
+    assert (await used)[0] == person.id
+
+
 async def tokens_of(people: People, user_id: UUID) -> int:
     count: int = await people.one(
         "SELECT count(*) FROM mail.tokens WHERE user_id = $1 AND used_at IS NULL", user_id

@@ -1,4 +1,4 @@
-"""Planted bugs of keys, sessions, second factors, forgotten passwords, roles, operators, leaving."""
+"""Planted bugs of keys, sessions, second factors, forgotten passwords, operators and leaving."""
 
 from typing import Final
 
@@ -69,7 +69,8 @@ IDENTITY_MUTANTS: Final = (
            "WHERE user_id = $1 AND hash = $2 AND used_at IS NULL RETURNING user_id",
            "WHERE user_id = $1 AND hash = $2 RETURNING user_id", FACTOR_TESTS),
     Mutant("a challenge has no end of failures", FACTOR_SQL,
-           "AND failures < $2 FOR UPDATE", "AND $2 > 0 FOR UPDATE", "tests/sql/test_second_factor.py"),
+           "AND failures < $2 FOR UPDATE", "AND $2 > 0 FOR UPDATE",
+           "tests/sql/test_second_factor.py"),
     Mutant("a challenge opens two sessions", FACTOR,
            "await transaction.execute(_SQL.delete_challenge, challenge.hash)", "pass",
            FACTOR_TESTS),

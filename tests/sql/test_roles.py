@@ -9,6 +9,7 @@ import pytest
 
 from finpay.db.pool import Database
 from finpay.errors import Code
+from finpay.identity import leaving
 from finpay.identity.access_tokens import Role
 from finpay.identity.roles import RoleChange, set_role
 from finpay.ledger.verify import verify
@@ -48,6 +49,36 @@ async def test_a_change_of_role_ends_all_sessions(people: People, database_url: 
     assert json.loads(detail) == {"previous": "user", "role": "operator"}
     reasons = [event for _, _, event in await people.events(person) if "role_changed" in event]
     assert len(reasons) == 2
+
+
+@pytest.mark.contract("1.6.10", "12.6.2")
+async def test_a_role_is_for_a_verified_address_where_mails_are_sent(
+    people: People, database_url: str
+) -> None:
+    """Another person may have registered it. A role is taken away in any case."""
+    person = await people.register()
+    settings = {"finpay.require_verified_receiver": "on"}
+    owner = Database(database_url, size=1, role="finpay_owner", session_settings=settings)
+    refused = await refusal(set_role(owner, person.email, "operator"))
+    assert refused.code is Code.NOT_FOUND
+    await change(people, database_url, person, "operator")
+    assert (await set_role(owner, person.email, "user")).previous == "operator"
+    await owner.execute(
+        "UPDATE identity.users SET email_verified_at = clock_timestamp() WHERE id = $1", person.id
+    )
+    assert (await set_role(owner, person.email, "operator")).role == "operator"
+    await owner.close()
+
+
+@pytest.mark.contract("1.6.10", "12.5.1")
+async def test_who_has_left_gets_no_role(people: People, database_url: str) -> None:
+    person = await people.register()
+    async with people.database.transaction() as transaction:
+        await leaving.erase(transaction, person.id)
+    owner = Database(database_url, size=1, role="finpay_owner")
+    refused = await refusal(set_role(owner, f"{person.id}@closed.invalid", "operator"))
+    assert refused.code is Code.NOT_FOUND
+    await owner.close()
 
 
 async def test_the_role_stands_in_the_access_token(people: People, database_url: str) -> None:

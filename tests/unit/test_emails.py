@@ -108,6 +108,8 @@ REFUSED = [
     ("",                             "one @"),
     ("@",                            "one @"),
     ("alice",                        "one @"),
+    ("=?utf-8?q?a?=@example.com",    "=?"),
+    ("＝？x@example.com",             "=?"),
     ("@example.com",                 "one @"),
     ("alice@",                       "one @"),
     ("a@b@example.com",              "one @"),

@@ -77,7 +77,9 @@ def run_as_owner(
     from finpay.errors import FinPayError
 
     async def work() -> T:
-        async with open_database(settings().owner_url, "finpay_owner") as database:
+        read = settings()
+        options = read.session_settings
+        async with open_database(read.owner_url, "finpay_owner", options) as database:
             return await command(database)
 
     try:
@@ -101,12 +103,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def open_database(url: str, role: str) -> AsyncIterator["Database"]:
+async def open_database(
+    url: str, role: str, session_settings: Mapping[str, str] | None = None
+) -> AsyncIterator["Database"]:
     """One connection, to a database that has every migration."""
     from finpay.db import migrate as migrations
     from finpay.db.pool import Database
 
-    database = Database(url, size=1, role=role)
+    database = Database(url, size=1, role=role, session_settings=session_settings)
     try:
         if missing := await migrations.missing(database):
             raise migrations.MigrationError(

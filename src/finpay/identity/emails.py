@@ -30,6 +30,7 @@ _TOO_LONG: Final = f"An e-mail address has at most {MAX_LENGTH} characters."
 _INVISIBLE: Final = "An e-mail address has no spaces and no invisible characters."
 _NO_DOMAIN: Final = "Expected a domain such as example.com after the @."
 _FORBIDDEN: Final = re.compile(r'[()<>\[\]\\,;:"]')  # RFC 5322 §3.2.3, specials
+_ENCODED_WORD: Final = "=?"
 # RFC 1123 §2.1: letters, digits and inner hyphens. Not an A-label (xn--…), which is decoded.
 _ASCII_LABEL: Final = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
@@ -52,6 +53,12 @@ def normalise(text: str) -> str:
     return email
 
 
+def for_delivery(email: str) -> str:
+    """A stored address with the domain in ASCII, which every mail server takes."""
+    local, _, domain = email.rpartition("@")
+    return email if domain.isascii() else f"{local}@{idna.encode(domain).decode()}"
+
+
 def _nfkc(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
@@ -65,6 +72,10 @@ def _check_characters(email: str) -> None:
         raise ValueError(_INVISIBLE)
     if special := _FORBIDDEN.search(email):
         raise ValueError(f"An e-mail address can't contain {special[0]}")
+    # RFC 2047 §5: an encoded word is no part of an address. A mail program would decode it, and
+    # send what is meant for this address to another one.
+    if _ENCODED_WORD in email:
+        raise ValueError(f"An e-mail address can't contain {_ENCODED_WORD}")
 
 
 def _unicode_domain(domain: str) -> str:

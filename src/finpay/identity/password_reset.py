@@ -66,22 +66,26 @@ class PasswordReset:
         password_hash = await self._hasher.hash(new_password)
         async with self._database.transaction() as transaction:
             locked = await user_lock.lock(transaction, user_id)
+            await _cancel_mails(transaction, user_id)
             used = await transaction.fetch_one(_SQL.set_token_used, token_hash)
             if locked is None or used is None:
                 raise token_invalid()
             await void_tokens(transaction, user_id)
+            # Before the password: to verify the address locks the account, as the last of all.
+            ended = await revoke_all(transaction, user_id, "password_reset", origin, actor_id=None)
             await transaction.execute(_SQL.set_password_hash, user_id, password_hash)
             await transaction.execute(
                 _SQL.record_reset, user_id, origin.request_id, origin.address, ids.new_uuid()
             )
-            ended = await revoke_all(transaction, user_id, "password_reset", origin, actor_id=None)
         return user_id, ended
 
 
 async def void_tokens(transaction: Executor, user_id: UUID) -> None:
-    """Ends what mails about a forgotten password allow, those that wait to be sent too.
-
-    The mails first: a worker that makes a token at the same time has locked its mail.
-    """
-    await transaction.execute(_SQL.cancel_reset_mails, user_id)
+    """Ends what mails about a forgotten password allow, those that wait to be sent too."""
+    await _cancel_mails(transaction, user_id)
     await transaction.execute(_SQL.delete_reset_tokens, user_id)
+
+
+async def _cancel_mails(transaction: Executor, user_id: UUID) -> None:
+    """Before their tokens are locked: a worker locks a mail, and then replaces its token."""
+    await transaction.execute(_SQL.cancel_reset_mails, user_id)

@@ -17,6 +17,10 @@ from finpay.identity.models import RequestOrigin
 from finpay.identity.sessions import revoke_all
 
 _SQL: Final = queries.load("finpay.identity", "roles.sql")
+_UNKNOWN: Final = (
+    "There is no user with the e-mail address {email}, or, with FINPAY_SMTP_URL, none who has "
+    "verified it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,9 @@ async def set_role(database: Database, email: str, role: Role) -> RoleChange:
     """
     origin = RequestOrigin(ids.new_request_id(), None)
     async with database.transaction() as transaction:
-        user = await transaction.fetch_one(_SQL.lock_user_by_email, email)
+        user = await transaction.fetch_one(_SQL.lock_user_by_email, email, role)
         if user is None:
-            raise FinPayError(Code.NOT_FOUND, f"There is no user with the e-mail address {email}.")
+            raise FinPayError(Code.NOT_FOUND, _UNKNOWN.format(email=email))
         user_id, previous = user["id"], user["role"]
         if previous == role:
             return RoleChange(user_id, role, previous, [])

@@ -15,7 +15,8 @@ from uuid import UUID
 import aiosmtplib
 
 from finpay.db import queries
-from finpay.db.pool import Database, Record
+from finpay.db.pool import Database, Record, Unavailable
+from finpay.identity import emails
 from finpay.mail import texts
 from finpay.settings import Settings
 from finpay.telemetry import logs
@@ -57,7 +58,9 @@ class Sender:
             if mail is None:
                 return False
             await self._transport(mail)
-        except (aiosmtplib.SMTPException, OSError) as error:
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, other mails are sent
             await self._retry(row["id"], row["attempts"], error)
             return False
         await self._database.execute(_SQL.record_sent_message, row["id"])
@@ -75,7 +78,7 @@ class Sender:
             kind,
             message_id=str(row["id"]),
             sender=self._from,
-            receiver=row["email"],
+            receiver=emails.for_delivery(row["email"]),
             base_url=self._base_url,
             token=token,
         )

@@ -73,9 +73,9 @@ $$;
 
 -- Closes the account of a user, once nothing is left in it: fault is null, or account_frozen, or
 -- account_not_closable with what is open. Open payment requests and schedules end with it. What is
--- personal in the ledger is erased: destinations now, the bodies of stored answers and the events by
--- ledger.erase_closed_account. Its rows stay under the id. 40001 where a payer of an open request appeared
--- meanwhile; the caller retries.
+-- personal in the ledger is erased: destinations now, bodies of stored answers and events by
+-- ledger.erase_closed_account. Its rows stay under the id. 40001 where a payer of an open request
+-- appeared meanwhile; the caller retries.
 --
 -- Locks: the account and those of the payers of its open requests, in id order.
 CREATE FUNCTION ledger.close_account(
