@@ -175,7 +175,7 @@ async def test_an_account_with_many_rows_is_locked_alone_and_for_few_of_them(
     )
     assert sorted(row["rows"] for row in commits if row["own"]) == [44, 64, 64, 64, 64]
     assert all(row["own"] in {0, row["rows"]} for row in commits)
-    assert sorted(row["rows"] for row in commits if not row["own"]) == [44, 256]
+    assert sorted(row["rows"] for row in commits if not row["own"]) == [44, 128, 128]
     await bank.close()
 
 

@@ -22,12 +22,12 @@ def test_each_row_is_in_one_commit() -> None:
 
 
 def test_an_account_with_many_rows_has_commits_of_its_own() -> None:
-    commits = commits_of([*_others(100), *_keys(BUSY, TOGETHER + 1), *_others(50)])
+    commits = commits_of([*_others(60), *_keys(BUSY, TOGETHER + 1), *_others(40)])
     own = [keys for keys in commits if keys[0][0] == BUSY]
     assert {account for keys in own for account, _ in keys} == {BUSY}
     assert max(map(len, own)) == OF_ONE
     assert [key for keys in own for key in keys] == _keys(BUSY, TOGETHER + 1), "in their order"
-    assert [len(keys) for keys in commits if keys not in own] == [150]
+    assert [len(keys) for keys in commits if keys not in own] == [100]
 
 
 def test_accounts_with_few_rows_share_commits() -> None:

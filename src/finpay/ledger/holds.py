@@ -17,8 +17,8 @@ from finpay.ledger.scanned_pages import LAST_ID, ScannedPage, scanned_page
 # Rows of one commit, which locks their accounts: the payments of an account with more rows than
 # OF_ONE wait for a commit of so many of them alone; other accounts share a commit.
 OF_ONE: Final = 64
-TOGETHER: Final = 256
-LISTED: Final = 10_000  # rows read at once, of those that are due
+TOGETHER: Final = 128
+LISTED: Final = 1_000  # rows read at once, of those that are due
 
 _SQL: Final = queries.load("finpay.ledger", "holds.sql")
 
