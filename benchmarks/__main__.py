@@ -6,6 +6,9 @@ all), quick, soak. Without a section, the rounds of --workloads, without writing
 `python -m benchmarks compare --base REF` compares two source trees in one run.
 `python -m benchmarks.growth` measures a ledger of millions of transactions.
 `python -m benchmarks.webhooks` measures deliveries.
+`python -m benchmarks.operations` compares holds, captures and refunds with transfers, and
+`benchmarks.api_keys` transfers with keys and with sessions.
+`python -m benchmarks.expiry`, `.schedules` and `.statements` measure what their names say.
 `python -m benchmarks.report.page` writes tables and plots of the results into docs.
 """
 
