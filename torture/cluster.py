@@ -26,7 +26,7 @@ from torture.fault_plan import API_COUNT
 
 # The most connections of the pools of one API process and of the worker; a test compares them.
 API_CONNECTIONS: Final = 15
-WORKER_CONNECTIONS: Final = 15
+WORKER_CONNECTIONS: Final = 16
 PAUSE_LIMIT_S: Final = 10  # longer than any fault pauses a process
 # $1 seconds, then the processes. A reused process ID gets a CONT, which is harmless.
 _WAKE: Final = 'sleep "$1"; shift; for pid in "$@"; do kill -s CONT "$pid" 2>/dev/null; done'
