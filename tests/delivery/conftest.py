@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.delivery.fixtures import System
+from tests.delivery.mailbox import Mailbox
 from tests.delivery.receiver import Receiver, receiving
+from tests.sql.identity_fixtures import People
 from tests.sql.ledger_fixtures import Bank
 
 
@@ -24,3 +26,15 @@ def receiver() -> Iterator[Receiver]:
     """On loopback. It answers 200 until a test sets `behave`."""
     with receiving() as running:
         yield running
+
+
+@pytest.fixture
+async def people(fresh_database: Callable[[], str]) -> AsyncIterator[People]:
+    people = People(fresh_database())
+    yield people
+    await people.close()
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()

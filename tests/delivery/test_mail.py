@@ -1,69 +1,28 @@
 """Mails, sent to a real SMTP server; forgotten passwords, from the request to the new password."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 
-from finpay import settings
-from finpay.db.pool import Database
 from finpay.errors import Code
 from finpay.identity.models import RequestOrigin
 from finpay.identity.password_reset import MAX_MAILS_PER_HOUR
 from finpay.mail import retention, sender
 from finpay.mail.sender import RETRY_AFTER_S, Sender
+from tests.delivery.mailbox import (
+    NEW_PASSWORD,
+    PUBLIC_URL,
+    Mailbox,
+    forget,
+    parsed,
+    redeem,
+    sender_of,
+)
 from tests.sql.identity_fixtures import PASSWORD, People, fresh_email, fresh_origin, refusal
-
-PUBLIC_URL = "https://pay.example"
-NEW_PASSWORD = "a better horse battery"
-
-
-class Mailbox:
-    """Keeps what arrives, and answers `answer` to it."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.receivers: list[str] = []
-        self.answer = "250 OK"
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        if self.answer.startswith("250"):
-            self.mails.append(_parsed(envelope.content))
-            self.receivers += envelope.rcpt_tos
-        return self.answer
-
-    def text(self, number: int = -1) -> str:
-        body = self.mails[number].get_body(("plain",))
-        assert body is not None
-        return str(body.get_content())
-
-    def token(self, number: int = -1) -> str:
-        found = re.search(rf"{PUBLIC_URL}/reset-password#token=([\w-]+)", self.text(number))
-        assert found is not None, self.text(number)
-        return found[1]
-
-
-def _parsed(content: bytes) -> EmailMessage:
-    return message_from_bytes(content, policy=default)
-
-
-@pytest.fixture
-async def people(fresh_database: Callable[[], str]) -> AsyncIterator[People]:
-    people = People(fresh_database())
-    yield people
-    await people.close()
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
 
 
 @pytest.fixture
@@ -77,22 +36,6 @@ def smtp(mailbox: Mailbox, free_tcp_port: int) -> Iterator[Controller]:
 @pytest.fixture
 def worker(people: People, smtp: Controller) -> Sender:
     return sender_of(people.database, FINPAY_SMTP_URL=f"smtp://127.0.0.1:{smtp.port}")
-
-
-def sender_of(database: Database, **more: str) -> Sender:
-    environment = {
-        "FINPAY_MAIL_FROM": "FinPay <no-reply@pay.example>",
-        "FINPAY_PUBLIC_URL": PUBLIC_URL,
-    }
-    return Sender(database, settings.read(environment | more))
-
-
-async def forget(people: People, email: str) -> None:
-    await people.identity.password_reset.request(email, fresh_origin())
-
-
-async def redeem(people: People, token: str, password: str = NEW_PASSWORD) -> Any:
-    return await people.identity.password_reset.redeem(token, password, fresh_origin())
 
 
 async def due(people: People) -> None:
@@ -292,4 +235,4 @@ async def test_development_writes_mails_to_a_folder(
     await forget(people, person.email)
     assert await sender_of(people.database).send_due() == 1
     (path,) = (tmp_path / "mail").iterdir()
-    assert _parsed(path.read_bytes())["To"] == person.email
+    assert parsed(path.read_bytes())["To"] == person.email

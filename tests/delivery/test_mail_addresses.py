@@ -1,26 +1,14 @@
 """To whom mails go, and that one which can't be sent stops no other."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from email.message import EmailMessage
 
 import pytest
 from aiosmtpd.controller import Controller
 
 from finpay.mail import sender
-from tests.delivery.test_mail import Mailbox, forget, sender_of
+from tests.delivery.mailbox import Mailbox, forget, sender_of
 from tests.sql.identity_fixtures import PASSWORD, People, fresh_origin
-
-
-@pytest.fixture
-async def people(fresh_database: Callable[[], str]) -> AsyncIterator[People]:
-    people = People(fresh_database())
-    yield people
-    await people.close()
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
 
 
 @pytest.fixture

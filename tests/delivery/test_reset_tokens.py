@@ -1,7 +1,7 @@
 """What ends the token of a forgotten password, and what ends with a user who leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
@@ -13,25 +13,12 @@ from finpay.identity import leaving, second_factor, user_lock
 from finpay.identity.email_verification import MAX_MAILS_PER_HOUR
 from finpay.mail import sender
 from finpay.mail.sender import Sender
-from tests.delivery.test_mail import Mailbox, forget, redeem, sender_of
+from tests.delivery.mailbox import NEW_PASSWORD, Mailbox, forget, redeem, sender_of
 from tests.sql.identity_fixtures import PASSWORD, People, Person, fresh_origin, refusal
 
-NEW_PASSWORD: Final = "a better horse battery"
 AT_ONCE: Final = 12
 
 Change = Callable[[People, Person, str], Awaitable[object]]
-
-
-@pytest.fixture
-async def people(fresh_database: Callable[[], str]) -> AsyncIterator[People]:
-    people = People(fresh_database())
-    yield people
-    await people.close()
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
 
 
 @pytest.fixture
