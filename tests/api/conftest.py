@@ -1,6 +1,8 @@
 """An API with rate limits, CORS, proxies and metrics token, as in production."""
 
+import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final
@@ -10,6 +12,7 @@ import pytest
 from redis import Redis
 
 from finpay.client import FinPay
+from finpay.dev.seed import seed
 from tests.api_process import PASSWORD, Api, User, running_api
 from tests.servers import Run
 
@@ -126,3 +129,12 @@ def troubles(api: Api) -> tuple[int, list[str]]:
     metrics = httpx.get(f"{api.url}/metrics", trust_env=False).text.splitlines()
     retries = [line for line in metrics if line.startswith("finpay_ledger_batch_retries_total")]
     return int(deadlocks[0]["deadlocks"]), retries
+
+
+@pytest.fixture
+def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
+    """An API with the seed accounts."""
+    url = fresh_database()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, seed(url)).result()
+    return serve(DATABASE_URL=url)

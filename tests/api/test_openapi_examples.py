@@ -1,13 +1,8 @@
 """Examples of the OpenAPI document, which fill the forms of the docs page, work in development."""
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-import pytest
-
-from finpay.dev.seed import PASSWORD, seed
+from finpay.dev.seed import PASSWORD
 from finpay.edge import openapi
 from tests.api_process import Api
 
@@ -17,14 +12,6 @@ TRIED: Final = {
     "createPaymentRequest", "splitPayment", "createSchedule", "updateAccount",
     "createWebhookEndpoint", "login",
 }  # fmt: skip
-
-
-@pytest.fixture
-def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
-    url = fresh_database()
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, seed(url)).result()
-    return serve(DATABASE_URL=url)
 
 
 def test_each_is_accepted(seeded: Api) -> None:

@@ -1,29 +1,17 @@
 """The commands and the Python example of the README, run as they are written there."""
 
-import asyncio
 import re
 import subprocess
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from finpay.dev.seed import seed
 from tests.api_process import Api
 
 README: Final = Path(__file__).parents[2] / "README.md"
 WALK: Final = re.compile(r"<!-- walk:.*?-->\n```sh\n(.*?)```", re.DOTALL)
 SDK: Final = re.compile(r"```python\n(from finpay.client.*?)```", re.DOTALL)
-
-
-@pytest.fixture
-def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
-    url = fresh_database()
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, seed(url)).result()
-    return serve(DATABASE_URL=url)
 
 
 def test_the_commands_give_the_results_that_the_readme_shows(seeded: Api) -> None:

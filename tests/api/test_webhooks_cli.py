@@ -1,6 +1,5 @@
 """`finpay webhooks listen` and `trigger`, as a developer of a receiver runs them."""
 
-import asyncio
 import json
 import os
 import signal
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +18,6 @@ import standardwebhooks
 
 from finpay import signing
 from finpay.dev.child_process import free_port
-from finpay.dev.seed import seed
 from tests.api_process import PASSWORD, Api, User
 
 LIMIT_S: Final = 30
@@ -231,14 +228,6 @@ def command(folder: Path, *arguments: str, **settings: str) -> subprocess.Comple
         timeout=LIMIT_S,
         check=False,
     )
-
-
-@pytest.fixture
-def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
-    url = fresh_database()
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, seed(url)).result()
-    return serve(DATABASE_URL=url)
 
 
 def test_a_trigger_causes_the_event(seeded: Api, tmp_path: Path) -> None:

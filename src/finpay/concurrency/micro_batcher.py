@@ -71,8 +71,7 @@ class MicroBatcher(Generic[Item, Result]):
         future: asyncio.Future[Result] = loop.create_future()
         self._queue.append((item, weight, future))
         self._queued_weight += weight
-        if not self._collecting:
-            self._start_batch()
+        self._start_batch()
         return future
 
     async def drain(self) -> None:
