@@ -1,4 +1,4 @@
-"""Holds made, captured and refunds made per second, alternately with transfers.
+"""Holds made and captured, refunds made and requests paid per second, in turns with transfers.
 
     python -m benchmarks.operations [--seconds 5] [--repetitions 3]
 
@@ -9,9 +9,11 @@ depends on what else the machine does.
 
 import argparse
 import asyncio
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
@@ -26,11 +28,16 @@ from benchmarks.wrk import Load
 from finpay import ids
 from finpay.db.pool import Database
 from finpay.edge.schemas.problems import refusal_templates
+from finpay.ledger import payment_requests
+from finpay.ledger.changes import ChangeOrigin
+from finpay.ledger.payment_requests import NewRequest
 from finpay.ledger.posting import Operation, Posting, Transfer, post
 
 USERS: Final = 200
 CONNECTIONS: Final = 64
-AT_ONCE: Final = 500  # targets made in one commit
+AT_ONCE: Final = 500  # holds or transfers made in one commit
+PAYERS: Final = 50  # of the requests made in one commit
+KINDS: Final = ("holds", "captures", "refunds", "payments")
 MOST_PER_SECOND: Final = 6_000  # targets are made for a rate that no machine of ours reaches
 
 
@@ -57,21 +64,41 @@ def measure(ready: Bench, workload: str, targets: Path | None = None) -> Measure
 
 
 async def make_targets(ready: Bench, kind: str, path: Path) -> Path:
-    """Open holds or completed transfers, with the user who may capture or refund each."""
-    make: Callable[[User, User], Posting] = new_hold if kind == "captures" else new_transfer
-    prefix: ids.Prefix = "hld" if kind == "captures" else "txn"
+    """Open holds, completed transfers or open payment requests, with the user who may capture,
+    refund or pay each."""
     database, lines = Database(ready.stack.database_url, size=1), []
-    refusals = refusal_templates()
-    for _ in range(int(MOST_PER_SECOND * ready.seconds) // AT_ONCE):
-        pairs = [_pair(ready.users) for _ in range(AT_ONCE)]
-        made = [make(ready.users[sender], ready.users[receiver]) for sender, receiver in pairs]
-        await post(database, made, refusals)
-        for (_, receiver), one in zip(pairs, made, strict=True):
-            assert isinstance(one, Operation | Transfer)
-            lines.append(f"{receiver + 1} {ids.encode(prefix, one.id)}\n")
+    make = make_requests if kind == "payments" else partial(make_postings, kind=kind)
+    while len(lines) < int(MOST_PER_SECOND * ready.seconds):
+        lines += await make(database, ready.users)
     await database.close()
+    random.shuffle(lines)
     path.write_text("".join(lines))
     return path
+
+
+async def make_postings(database: Database, users: Sequence[User], kind: str) -> list[str]:
+    """Holds or transfers of one commit."""
+    make: Callable[[User, User], Posting] = new_hold if kind == "captures" else new_transfer
+    prefix: ids.Prefix = "hld" if kind == "captures" else "txn"
+    pairs = [_pair(users) for _ in range(AT_ONCE)]
+    made = [make(users[sender], users[receiver]) for sender, receiver in pairs]
+    await post(database, made, refusal_templates())
+    lines = []
+    for (_, receiver), one in zip(pairs, made, strict=True):
+        assert isinstance(one, Operation | Transfer)
+        lines.append(f"{receiver + 1} {ids.encode(prefix, one.id)}\n")
+    return lines
+
+
+async def make_requests(database: Database, users: Sequence[User]) -> list[str]:
+    """Requests of one user to others, each to a payer of its own."""
+    requester, *payers = random.sample(range(len(users)), 1 + PAYERS)
+    emails = [users[payer].email for payer in payers]
+    origin = ChangeOrigin(users[requester].user_id, "req_benchmark", None)
+    new = NewRequest([1] * PAYERS, emails, None, None, "{}", 604_800, is_split=True)
+    result = await payment_requests.create(database, origin, new, None, ["{}"] * 2)
+    made = [request["id"] for request in json.loads(result.answer or "")["data"]]
+    return [f"{payer + 1} {request}\n" for payer, request in zip(payers, made, strict=True)]
 
 
 def _pair(users: Sequence[User]) -> tuple[int, int]:
@@ -121,9 +148,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     options = parser.parse_args()
     with bench(Tuning(options.workers), USERS, options.seconds) as ready:
-        for kind in ("holds", "captures", "refunds"):
+        for kind in options.kinds:
             ratios = [compare(ready, kind) for _ in range(options.repetitions)]
             rate, cpu = (median(values) for values in zip(*ratios, strict=True))
             print(f"{kind}: {rate:.2f} of transfers, {cpu:.2f} of their CPU per request")
