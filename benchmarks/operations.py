@@ -66,7 +66,8 @@ def measure(ready: Bench, workload: str, targets: Path | None = None) -> Measure
 async def make_targets(ready: Bench, kind: str, path: Path) -> Path:
     """Open holds, completed transfers or open payment requests, with the user who may capture,
     refund or pay each."""
-    database, lines = Database(ready.stack.database_url, size=1), []
+    database = Database(ready.stack.database_url, size=1)
+    lines: list[str] = []
     make = make_requests if kind == "payments" else partial(make_postings, kind=kind)
     while len(lines) < int(MOST_PER_SECOND * ready.seconds):
         lines += await make(database, ready.users)

@@ -8,7 +8,7 @@ from typing import Final
 from finpay import ids
 from tests.hostile.sql_calls import World
 from tests.hostile.sql_values import Value
-from tests.sql.ledger_fixtures import REFUSALS, REPLY, Bank, Holder
+from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder
 from tests.sql.schedule_fixtures import ask, plan
 
 
@@ -36,14 +36,6 @@ def create_payment_requests(rng: random.Random, world: World) -> list[Value]:
 def end_payment_request(rng: random.Random, world: World) -> list[Value]:
     status = rng.choice(["canceled", "declined"])
     return [_origin(rng, world, keyed=False), rng.choice(world.requests), status, None]
-
-
-def pay_payment_request(rng: random.Random, world: World) -> list[Value]:
-    request = rng.choice(world.requests)
-    return [
-        _origin(rng, world, keyed=True), request, ids.new_uuid(), REPLY, list(REFUSALS),
-        ["{}", "{}", "%s"], None,
-    ]  # fmt: skip
 
 
 def expire_payment_requests(rng: random.Random, _: World) -> list[Value]:
@@ -105,6 +97,5 @@ CALLS: Final[dict[str, Callable[[random.Random, World], list[Value]]]] = {
     "ledger.end_payment_request": end_payment_request,
     "ledger.expire_payment_requests": expire_payment_requests,
     "ledger.lease_schedules": lease_schedules,
-    "ledger.pay_payment_request": pay_payment_request,
     "ledger.run_schedules": run_schedules,
 }

@@ -25,7 +25,7 @@ APP_ACTIONS: Final = (
 APP_EVENTS: Final = ("account.created", "session.revoked", "user.registered")
 _BATCHES: Final = frozenset({"independent", "atomic"})
 _PLAIN: Final = frozenset({"transfer", *_BATCHES})
-_WITH_TARGET: Final = frozenset({"capture", "void", "refund", "cancel"})
+_WITH_TARGET: Final = frozenset({"capture", "void", "refund", "cancel", "pay"})
 _MODES: Final = (
     *("transfer", "transfer", "independent", "atomic", "hold", "hold", "withdrawal"),
     *sorted(_WITH_TARGET),
@@ -59,7 +59,10 @@ def transfers(rng: random.Random, world: World) -> list[Value]:
     senders = [n for n, one in enumerate(accounts, 1) if one not in world.system_accounts] or [1]
     made = [ids.new_uuid() for _ in of_items]
     targets: list[Value] = [
-        rng.choice(world.made) if mode in _WITH_TARGET else None for mode in modes
+        rng.choice(world.requests if mode == "pay" else world.made)
+        if mode in _WITH_TARGET
+        else None
+        for mode in modes
     ]
     world.made.extend(made)
     del world.made[:-20]
@@ -87,11 +90,12 @@ def transfers(rng: random.Random, world: World) -> list[Value]:
         [rng.choice(["{}", '{"k":"v"}']) for _ in of_items],
         [rng.choice([REPLY, OPERATION_REPLY]) for _ in of_items],
         list(REFUSALS),
+        rng.choice([None, "https://pay.example"]),
     ]
 
 
 def _amount(rng: random.Random, mode: str) -> int | None:
-    if mode in {"void", "cancel"}:
+    if mode in {"void", "cancel", "pay"}:
         return None
     amounts = [1, 2, 50, 10**6, 2**53 - 1]
     return rng.choice([None, *amounts] if mode in _WITH_TARGET else amounts)

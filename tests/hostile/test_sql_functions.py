@@ -32,6 +32,8 @@ SEED: Final = int(os.environ.get("SQL_SEED", "0"))
 REFUSALS: Final = ("22", "23", "42501", "54001")
 
 CALLS: Final = OTHER_CALLS | REQUEST_CALLS
+# Modes that move nothing, and payments of requests, which are read afterwards.
+NOT_COUNTED: Final = frozenset({"hold", "void", "withdrawal", "cancel", "pay"})
 _FUNCTIONS: Final = """
 SELECT p.oid::regproc::text AS name,
        ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes::oid[]) AS t) AS types
@@ -52,7 +54,7 @@ LEFT JOIN (SELECT account_id, sum(amount)::bigint AS amount, count(*) AS count,
 # Payments of requests and runs of schedules: `ledger verify` compares each with what it comes of.
 _OF_REQUESTS: Final = """
 SELECT sender_id, receiver_id, amount FROM ledger.transactions
-WHERE origin_id IS NOT NULL AND status = 'completed'
+WHERE origin_type IN ('payment_request', 'schedule') AND status = 'completed'
 """
 
 
@@ -185,7 +187,7 @@ class Run:
         owners = [n for n, size in enumerate(sizes) for _ in range(int(str(size)))]
         for i, outcome in enumerate(outcomes):
             mode = str(modes[owners[i]])
-            if outcome != "completed" or mode in {"hold", "void", "withdrawal", "cancel"}:
+            if outcome != "completed" or mode in NOT_COUNTED:
                 continue
             if mode in {"capture", "refund"}:
                 await self._count_operation(mode, UUID(str(made[i])))

@@ -10,7 +10,7 @@ import pytest
 from finpay import ids
 from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder
 
-POST: Final = f"SELECT * FROM ledger.post_transfers({', '.join(f'${n}' for n in range(1, 23))})"
+POST: Final = f"SELECT * FROM ledger.post_transfers({', '.join(f'${n}' for n in range(1, 24))})"
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def arguments_of(a: Holder, b: Holder) -> dict[str, Any]:
         "metadata": ["{}"] * 3,
         "replies": ["{}"] * 3,
         "refusals": REFUSALS,
+        "public_url": None,
     }
 
 
@@ -117,6 +118,22 @@ CHEATS: Final[tuple[dict[str, Any], ...]] = (
         "if_versions": [1] * 3,
     },
     {"modes": ["withdrawal"] * 3},
+    {"modes": ["pay"] * 3, "receivers": [None] * 3, "amounts": [None] * 3},
+    {
+        "modes": ["pay"] * 3,
+        "receivers": [None] * 3,
+        "amounts": [None] * 3,
+        "targets": [UUID(int=1), UUID(int=1), None],
+    },
+    {"modes": ["pay"] * 3, "receivers": [None] * 3, "targets": [UUID(int=1)] * 3},
+    {"modes": ["pay"] * 3, "amounts": [None] * 3, "targets": [UUID(int=1)] * 3},
+    {
+        "modes": ["pay"] * 3,
+        "receivers": [None] * 3,
+        "amounts": [None] * 3,
+        "targets": [UUID(int=1)] * 3,
+        "if_balances": [1] * 3,
+    },
     {
         "modes": ["independent", "capture"],
         "sizes": [1, 2],
@@ -147,6 +164,7 @@ CHEATS: Final[tuple[dict[str, Any], ...]] = (
     {"replies": ["{}", "{}", "r" * 16_385]},
     {"replies": ["{}", "{}", "%1$70000000s"]},
     {"refusals": REFUSALS[:-1]},
+    {"public_url": "u" * 2_049},
     {"refusals": None},
 )
 

@@ -1,22 +1,17 @@
 """Random payment requests and schedules among holds, refunds, withdrawals and transfers."""
 
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from finpay import ids
 from finpay.ledger import payment_requests
-from finpay.ledger.changes import ChangeOrigin
-from finpay.ledger.payment_requests import Payment
 from tests.model.dice import Dice
 from tests.model.objects import PaymentRequest, Schedule
 from tests.model.operations_machine import SEEDS, OperationsMachine
-from tests.sql.ledger_fixtures import REFUSALS, REPLY, fresh_key
+from tests.sql.ledger_fixtures import payment
 from tests.sql.schedule_fixtures import DAILY, ask, end_requests, origin, plan, run_due
-
-OWN_REFUSALS: Final = ['{"code":"not_found"}', '{"code":"forbidden"}', '{"status_now":"%s"}']
 
 
 class WalletMachine(OperationsMachine):
@@ -62,19 +57,12 @@ class WalletMachine(OperationsMachine):
 
     def _pay(self, number: int, dice: Dice) -> None:
         payer = dice.name(self.model.requests[number].payer or "ann")
-        by = ChangeOrigin(
-            self.holders[payer].user_id, "req_test", None, fresh_key(), b"fingerprint"
-        )
-        payment = Payment(ids.new_uuid(), REPLY, REFUSALS, OWN_REFUSALS)
-        result = self.environment.do(
-            payment_requests.pay(
-                self.environment.bank.app, by, self.request_ids[number], payment, None
-            )
-        )
+        paying = payment(self.holders[payer], self.request_ids[number])
+        (result,) = self.environment.do(self.environment.bank.post(paying))
         assert result.outcome == self.model.pay(number, payer)
         self.environment.seen[f"pay {result.outcome}"] += 1
         if result.outcome == "completed":
-            self.payment_ids.append(payment.transaction_id)
+            self.payment_ids.append(paying.id)
 
     @rule(seed=SEEDS, status=st.sampled_from(["canceled", "declined"]))
     def end_request(self, seed: int, status: Literal["canceled", "declined"]) -> None:

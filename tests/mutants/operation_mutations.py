@@ -9,6 +9,8 @@ OUTCOMES: Final = f"{_MIGRATIONS}000007_ledger_outcomes.sql"
 DECISIONS: Final = f"{_MIGRATIONS}000008_ledger_decisions.sql"
 DECIDE: Final = f"{_MIGRATIONS}000009_ledger_decide_batch.sql"
 OPERATIONS: Final = f"{_MIGRATIONS}000010_ledger_operations.sql"
+TARGETS: Final = f"{_MIGRATIONS}000018_ledger_targets.sql"
+ANSWERS: Final = f"{_MIGRATIONS}000012_ledger_answers.sql"
 LIMITS: Final = f"{_MIGRATIONS}000011_ledger_limits.sql"
 POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
 EXPIRY: Final = f"{_MIGRATIONS}000015_ledger_expiry.sql"
@@ -33,6 +35,8 @@ EXPIRY_TESTS: Final = "tests/sql/test_hold_expiry.py"
 RACE_TESTS: Final = "tests/sql/test_operation_races.py"
 RUN_RACES: Final = "tests/sql/test_schedule_races.py"
 RUN_TESTS: Final = "tests/sql/test_schedule_runs.py"
+REQUEST_OUTCOMES: Final = "tests/sql/test_request_outcomes.py"
+PAID_REQUESTS: Final = "tests/sql/test_request_payments.py"
 REQUEST_TESTS: Final = "tests/api/test_payment_requests.py"
 PAYMENT_TESTS: Final = "tests/api/test_payments_of_requests.py"
 SCHEDULE_TESTS: Final = "tests/api/test_schedules.py"
@@ -60,14 +64,14 @@ OPERATION_MUTANTS: Final = (
     Mutant("a frozen payer's hold is captured", OUTCOMES,
            "WHEN sender_frozen THEN 'sender_unavailable'", "WHEN false THEN 'sender_unavailable'",
            RACE_TESTS),
-    Mutant("any transaction is refunded", OPERATIONS, "t.status::text, t.type = 'transfer',",
+    Mutant("any transaction is refunded", TARGETS, "t.status::text, t.type = 'transfer',",
            "t.status::text, true,", OUTCOME_TESTS),
-    Mutant("a failed transaction is refunded", OPERATIONS, "AND t.status <> 'failed'\n", "\n",
+    Mutant("a failed transaction is refunded", TARGETS, "AND t.status <> 'failed'\n", "\n",
            REFUND_TESTS),
     Mutant("a reversed transaction stays completed", DECISIONS,
            "THEN 'reversed' ELSE 'completed' END", "THEN 'completed' ELSE 'completed' END",
            RACE_TESTS),
-    Mutant("the payer of a hold is not locked", OPERATIONS,
+    Mutant("the payer of a hold is not locked", TARGETS,
            "WHERE q.mode IN ('capture', 'void') AND h.account_id = accounts[q.sender]",
            "WHERE false AND h.account_id = accounts[q.sender]", HOLD_TESTS),
     Mutant("the payer's event of a hold is lost", OPERATIONS,
@@ -76,13 +80,13 @@ OPERATION_MUTANTS: Final = (
            "    WHERE side.sequence IS NOT NULL AND side.account = o.caller;\n\n"
            "    IF subscribed IS NOT NULL THEN\n        SELECT webhooks", HOLD_TESTS),
     # Withdrawals.
-    Mutant("a withdrawal is canceled twice", OPERATIONS, "w.status = 'pending', w.created_at",
+    Mutant("a withdrawal is canceled twice", TARGETS, "w.status = 'pending', w.created_at",
            "true, w.created_at", RACE_TESTS),
     Mutant("a withdrawal holds nothing", DECISIONS,
            "amount, caller_refusal, caller_available, within_limits);\n"
            "        effect.released   := -amount;",
            "amount, caller_refusal, caller_available, within_limits);", RACE_TESTS),
-    Mutant("others cancel a withdrawal", OPERATIONS,
+    Mutant("others cancel a withdrawal", TARGETS,
            "AND w.account_id = account_ids[q.sender] AND w.id = q.id", "AND w.id = q.id",
            WITHDRAWAL_TESTS),
     Mutant("a withdrawal is over the limit", OUTCOMES,
@@ -136,14 +140,40 @@ OPERATION_MUTANTS: Final = (
            "COALESCE(sum(h.remaining) FILTER (WHERE h.is_of_today), 0), 0)", "0, 0)",
            "tests/api/test_dry_runs.py"),
     # Payment requests.
-    Mutant("a request is paid twice", PAYMENTS,
-           "AND ledger.payment_request_status_at(request, moment) <> 'open' THEN 3",
-           "AND false THEN 3", PAYMENT_TESTS),
-    Mutant("others pay a named request", PAYMENTS,
-           "WHEN request.payer_email IS NOT NULL AND caller.id IS DISTINCT FROM",
-           "WHEN false AND caller.id IS DISTINCT FROM", PAYMENT_TESTS),
-    Mutant("a paid request stays open", PAYMENTS, "IF posted.outcomes[1] = 'completed' THEN",
+    Mutant("a request is paid twice", OUTCOMES, "WHEN caller_refusal IS NULL AND NOT is_open THEN",
+           "WHEN false THEN", PAYMENT_TESTS),
+    Mutant("a closed request is refused before a frozen payer", OUTCOMES,
+           "WHEN caller_refusal IS NULL AND NOT is_open THEN", "WHEN NOT is_open THEN",
+           REQUEST_OUTCOMES),
+    Mutant("an own request is paid", OUTCOMES, "WHEN is_requester THEN 'forbidden'",
+           "WHEN false THEN 'forbidden'", REQUEST_OUTCOMES),
+    Mutant("an overdue request is paid", TARGETS,
+           "ledger.payment_request_status_at(r, moment) = 'open',", "r.status = 'open',",
+           PAYMENT_TESTS),
+    Mutant("others pay a named request", TARGETS,
+           "OR r.payer_email IS NULL\n", "OR r.payer_email IS NOT NULL\n", PAYMENT_TESTS),
+    Mutant("a user who registered later does not find the request", TARGETS,
+           "COALESCE(\n                       r.payer_id, ledger.account_of_email(r.payer_email))",
+           "r.payer_id", PAID_REQUESTS),
+    Mutant("the requester is not locked", TARGETS, "WHERE q.mode = 'pay' AND r.id = q.target",
+           "WHERE false AND r.id = q.target", PAYMENT_TESTS),
+    Mutant("a paid request stays open", OPERATIONS, "IF 'pay' = ANY (modes) THEN",
            "IF false THEN", PAYMENT_TESTS),
+    Mutant("the payer's side of a request stays open", PAYMENTS,
+           "SET status = excluded.status, transaction_id = excluded.transaction_id;",
+           "SET status = side.status;", PAYMENT_TESTS),
+    Mutant("a payment of a request is over the limit", DECIDE,
+           "COALESCE(amount, target.amount), sents[s],", "amount, sents[s],", REQUEST_OUTCOMES),
+    Mutant("payments of requests do not count in the limit", DECISIONS,
+           "        effect.given_back := -effect.amount;\n        effect.status     := 'paid';",
+           "        effect.status     := 'paid';", PAID_REQUESTS),
+    Mutant("a payment of a request has no audit row of its own", PAYMENTS,
+           "FROM unnest(operations) AS o WHERE o.mode = 'pay';",
+           "FROM unnest(operations) AS o WHERE false;", PAID_REQUESTS),
+    Mutant("the refusal of a payment is that of an operation", ANSWERS,
+           "CASE modes[q] WHEN 'pay' THEN", "CASE modes[q] WHEN '' THEN", PAID_REQUESTS),
+    Mutant("the transfer does not say which request it paid", POST,
+           "WHEN 'pay' THEN 'payment_request'", "WHEN '' THEN 'payment_request'", PAID_REQUESTS),
     Mutant("an overdue request is canceled", REQUEST_CHANGES,
            "result.status_now := ledger.payment_request_status_at(request, moment);",
            "result.status_now := request.status;", REQUEST_TESTS),

@@ -11,7 +11,7 @@ from msgspec import structs
 from finpay import ids
 from finpay.db.pool import Database, Record
 from finpay.ledger import administration
-from finpay.ledger.outcome import Outcome
+from finpay.ledger.outcome import PAYMENT_REFUSALS, Outcome
 from finpay.ledger.posting import (
     Mode,
     Operation,
@@ -35,9 +35,12 @@ OPERATION_REPLY: Final = (
     '"made_at":"%10$s","expires_at":"%11$s"}'
 )
 REFUSALS: Final = [
-    f'{{"code":"{outcome}","request_id":"%1$s"{index}%3$s}}'
-    for index in ("", ',"index":%2$s')
-    for outcome in Outcome
+    *(
+        f'{{"code":"{outcome}","request_id":"%1$s"{index}%3$s}}'
+        for index in ("", ',"index":%2$s')
+        for outcome in Outcome
+    ),
+    *(f'{{"payment":"{outcome}","request_id":"%1$s"%3$s}}' for outcome in PAYMENT_REFUSALS),
 ]
 
 
@@ -252,6 +255,11 @@ def void(receiver: Holder, target: UUID, **changes: Any) -> Operation:
 
 def refund(receiver: Holder, target: UUID, amount: int | None = None, **changes: Any) -> Operation:
     return operation("refund", receiver, target=target, amount=amount, **changes)
+
+
+def payment(payer: Holder, target: UUID, **changes: Any) -> Operation:
+    """Of a payment request."""
+    return operation("pay", payer, target=target, **changes)
 
 
 def fresh_key() -> str:

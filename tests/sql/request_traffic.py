@@ -4,11 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from finpay import ids
 from finpay.ledger import payment_requests
 from finpay.ledger.changes import ChangeOrigin
-from finpay.ledger.payment_requests import Payment
-from tests.sql.ledger_fixtures import REFUSALS, REPLY, Bank, Holder, fresh_key
+from tests.sql.ledger_fixtures import Bank, Holder, fresh_key, payment
 from tests.sql.schedule_fixtures import ask, change, origin, plan, run_due
 
 
@@ -49,12 +47,10 @@ async def request_traffic(bank: Bank, alice: Holder, bob: Holder) -> dict[str, U
 
 async def pay(bank: Bank, payer: Holder, request: UUID) -> UUID:
     """Tries to; the id of its transaction."""
-    transaction = ids.new_uuid()
-    by = ChangeOrigin(payer.user_id, "req_test", "192.0.2.1", fresh_key(), b"fingerprint")
-    payment = Payment(transaction, REPLY, REFUSALS, ["{}", "{}", "{}"])
+    paying = payment(payer, request)
     for _ in range(2):  # the second is a duplicate
-        await payment_requests.pay(bank.app, by, request, payment, None)
-    return transaction
+        await bank.post(paying)
+    return paying.id
 
 
 async def _ask_with_key(bank: Bank, keyed: ChangeOrigin, currency: str | None) -> None:

@@ -4,17 +4,16 @@ They are called as finpay_app, as a thief of its login would. What they accept k
 books right; everything else is 22023 before a row is touched.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import pytest
 
 from finpay import ids
-from finpay.db.pool import Conflict, Unavailable
 from finpay.ledger import schedules
 from finpay.ledger.schedules import DueRun
 from finpay.ledger.verify import verify
-from tests.sql.ledger_fixtures import REFUSALS, REPLY, Bank, Holder
+from tests.sql.ledger_fixtures import REFUSALS, Bank, payment
 from tests.sql.schedule_fixtures import ask, plan, schedule
 
 ORIGIN: Final = "ROW({user}, 'req', '192.0.2.1', {key}, {fingerprint})::ledger.change_origin"
@@ -91,10 +90,6 @@ OTHERS: Final = (
         "SELECT ledger.run_schedules(ARRAY[gen_random_uuid()], ARRAY[gen_random_uuid()], '{{0}}', "
         "ARRAY[NULL::uuid], NULL)"
     ),
-    (
-        "SELECT ledger.pay_payment_request({origin}, gen_random_uuid(), gen_random_uuid(), '', "
-        "'{{}}', ARRAY['a', 'b', 'c'], NULL)"
-    ),  # without a key
 )
 
 
@@ -156,27 +151,13 @@ async def test_runs_that_are_made_up_change_nothing(bank: Bank) -> None:
 async def test_a_payment_with_a_transaction_that_exists_is_refused_whole(bank: Bank) -> None:
     alice, bob = await bank.open(), await bank.open(1_000)
     first, second = await ask(bank, alice, bob), await ask(bank, alice, bob)
-    transaction = ids.new_uuid()
-    assert await _pay(bank, bob, first, transaction, "one") == "completed"
+    paying = payment(bob, first)
+    assert await bank.outcome(paying) == "completed"
     with pytest.raises(Exception, match="transactions_pkey"):
-        await _pay(bank, bob, second, transaction, "two")
+        await bank.post(payment(bob, second, id=paying.id))
     assert await bank.balance(alice) == 10
 
 
 async def test_what_was_tried_left_the_books_right(bank: Bank) -> None:
     report = await verify(bank.owner)
     assert report.ok, [check for check in report.checks if not check.ok]
-
-
-async def _pay(bank: Bank, payer: Holder, request: Any, transaction: Any, key: str) -> str:
-    try:
-        row = await bank.app.fetch_one(
-            "SELECT p.outcome FROM ledger.pay_payment_request(ROW($1, 'req', NULL, $2, '\\x01')"
-            "::ledger.change_origin, $3, $4, $5, $6, ARRAY['a', 'b', 'c'], NULL) p",
-            payer.user_id, key, request, transaction, REPLY, REFUSALS,
-        )  # fmt: skip
-    except (Conflict, Unavailable) as error:
-        raise AssertionError(error) from error
-    assert row is not None
-    outcome: str = row["outcome"]
-    return outcome

@@ -14,10 +14,10 @@ from finpay import ids
 from finpay.ledger import payment_requests, schedules
 from finpay.ledger.changes import ChangeOrigin
 from finpay.ledger.outcome import Outcome
-from finpay.ledger.payment_requests import NewRequest, Payment
+from finpay.ledger.payment_requests import NewRequest
 from finpay.ledger.posting import Operation
 from finpay.ledger.schedules import NewSchedule
-from tests.sql.ledger_fixtures import LIMIT, REFUSALS, REPLY, Bank, Holder, fresh_key
+from tests.sql.ledger_fixtures import LIMIT, Bank, Holder, fresh_key, payment
 from tests.sql.schedule_fixtures import ask, change, origin
 
 Wrongs = AbstractSet[Outcome]
@@ -77,10 +77,10 @@ async def _pay(bank: Bank, wrongs: Wrongs) -> Attempt:
     if O.ACCOUNT_FROZEN in wrongs and caller is not requester:
         await bank.freeze(caller)
     by = await _keyed(bank, caller, wrongs)
+    paying = payment(caller, request, key=by.key)
 
     async def attempt(poster: Bank) -> tuple[str, int | None]:
-        payment = Payment(ids.new_uuid(), REPLY, REFUSALS, ["{}", "{}", "{}"])
-        result = await payment_requests.pay(poster.app, by, request, payment, None)
+        (result,) = await poster.post(paying)
         return result.outcome, result.http_status
 
     return attempt

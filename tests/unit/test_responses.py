@@ -15,7 +15,7 @@ from finpay.edge.schemas import problems, responses, templates
 from finpay.errors import ERROR_SPECS, Code, FieldError, FinPayError
 from finpay.formats import format_timestamp
 from finpay.ledger import holds, reads, resources, withdrawals
-from finpay.ledger.outcome import REFUSALS, Outcome
+from finpay.ledger.outcome import PAYMENT_REFUSALS, REFUSALS, Outcome
 from finpay.money import MAX_AMOUNT
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
@@ -68,8 +68,13 @@ def test_the_templates_of_holds_are_their_own_encoding() -> None:
     assert written == responses.encode(resources.hold(held("voided", 2), BOB))
 
 
-def test_the_templates_of_captures_and_refunds_are_their_transactions_own_encoding() -> None:
+def test_the_templates_of_operations_are_their_transactions_own_encoding() -> None:
+    """Of captures, payments of requests and refunds."""
     texts = {"description": "100 %", "metadata": '{"a":"%s"}'}
+    made = templates.payment(UUID(int=7), UUID(int=9), ids.encode("acc", ALICE))
+    read = step(origin_type="payment_request", origin_id=UUID(int=9), **texts)
+    written = filled(made, actor=ALICE, amount=5, **texts)
+    assert written == responses.encode(resources.transaction(read, ALICE))
     made = templates.capture(UUID(int=7), UUID(int=8), ids.encode("acc", BOB))
     read = step(origin_type="hold", origin_id=UUID(int=8), **texts)
     written = filled(made, actor=BOB, amount=5, **texts)
@@ -143,8 +148,20 @@ def test_the_template_of_a_refusal_equals_the_encoding_of_the_problem(outcome: O
 
 
 def test_only_refusals_have_a_template() -> None:
-    templates = zip([*Outcome, *Outcome], problems.refusal_templates(), strict=True)
-    assert [outcome for outcome, template in templates if template] == [*REFUSALS, *REFUSALS]
+    outcomes = [*Outcome, *Outcome, *PAYMENT_REFUSALS]
+    templates = zip(outcomes, problems.refusal_templates(), strict=True)
+    refusals = [outcome for outcome, template in templates if template]
+    assert refusals == [*REFUSALS, *REFUSALS, *PAYMENT_REFUSALS]
+
+
+@pytest.mark.parametrize("outcome", PAYMENT_REFUSALS)
+def test_payments_of_requests_have_templates_of_their_own(outcome: Outcome) -> None:
+    code, detail = PAYMENT_REFUSALS[outcome]
+    template = problems.refusal_templates()[
+        2 * len(Outcome) + list(PAYMENT_REFUSALS).index(outcome)
+    ]
+    problem = problems.body(FinPayError(code, detail, extensions={"status_now": "paid"}), "req-1")
+    assert formatted(template, "req-1", 0, ',"status_now":"paid"').encode() == problem
 
 
 @pytest.mark.parametrize("outcome", REFUSALS)

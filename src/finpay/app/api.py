@@ -75,7 +75,13 @@ async def _open_services(
     services = Services(
         settings=read,
         database=database,
-        batcher=Batcher(ledger, refusal_templates(), notifier.notify, components.transfer_observer),
+        batcher=Batcher(
+            ledger,
+            refusal_templates(),
+            notifier.notify,
+            components.transfer_observer,
+            read.public_url,
+        ),
         reads=BatchedReads(database, components.read_observer),
         statements=StatementReads(database),
         pdf=PdfMaker(metrics_folder),

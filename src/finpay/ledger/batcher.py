@@ -48,6 +48,7 @@ class Batcher:
 
     `database` has CONNECTIONS connections with LOCK_TIMEOUT_MS. `refusals` are the bodies of
     refusals, see `posting`. `wake` is called after each commit that left webhooks to deliver.
+    `public_url` is where payment requests are shown.
     """
 
     def __init__(
@@ -56,10 +57,12 @@ class Batcher:
         refusals: Sequence[str],
         wake: Callable[[], None] = lambda: None,
         observer: BatchObserver = NO_OBSERVER,
+        public_url: str | None = None,
     ) -> None:
         self._database = database
         self._wake = wake
         self._observer = observer
+        self._public_url = public_url
         self._refusals = list(refusals)
         self._batches: MicroBatcher[Posting, PostingResult | _PostAlone] = MicroBatcher(
             self._process,
@@ -160,7 +163,9 @@ class Batcher:
 
     async def _post(self, requests: Sequence[Posting]) -> list[PostingResult]:
         with self._observer.batch(requests, sum(map(_weight, requests))):
-            results = await post(self._database, requests, self._refusals, self._wake)
+            results = await post(
+                self._database, requests, self._refusals, self._wake, self._public_url
+            )
         transfer_metrics.count(requests, results)
         return results
 

@@ -189,3 +189,13 @@ OPERATOR_REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
 }
 """The same for what operators do: their error code and detail."""
+
+# Of payments of requests, in the order of their templates in ledger.post_transfers.
+PAYMENT_REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
+    Outcome.NOT_FOUND: (Code.NOT_FOUND, "You have no payment request with this id."),
+    Outcome.FORBIDDEN: (Code.FORBIDDEN, "This payment request is your own."),
+    Outcome.REQUEST_NOT_OPEN: (
+        Code.REQUEST_NOT_OPEN,
+        "This payment request is not open any more. No money was moved.",
+    ),
+}

@@ -1,4 +1,5 @@
-"""Payment requests: made, canceled, declined and expired by SQL functions, and read back.
+"""Payment requests: made, canceled, declined and expired by SQL functions, and read back. They are
+paid by operations of the commit batch: see posting.
 
 A request has a side for its requester and one for its payer. Any user who has the id of
 one without a named payer may see a part of it while it is open, and pay it.
@@ -88,27 +89,6 @@ class NewRequest(Struct, frozen=True):
     is_split: bool
 
 
-class Payment(Struct, frozen=True):
-    """How a payment is answered: `reply` and `refusals` are the templates of a transfer,
-    `own_refusals` the bodies of not_found, forbidden and request_not_open."""
-
-    transaction_id: UUID
-    reply: str
-    refusals: Sequence[str]
-    own_refusals: Sequence[str]
-
-
-class PaymentResult(Struct, frozen=True):
-    """What became of a payment, committed. `receiver`: the requester's user, if money moved."""
-
-    outcome: str
-    http_status: int
-    answer: str
-    fingerprint: bytes
-    transaction_id: UUID | None
-    receiver: UUID | None
-
-
 async def create(
     database: Database,
     origin: ChangeOrigin,
@@ -146,28 +126,6 @@ async def end(
         _SQL.end_payment_request, *origin.arguments(), request_id, status, public_url
     )
     return change_result(row)
-
-
-async def pay(
-    database: Database,
-    origin: ChangeOrigin,
-    request_id: UUID,
-    payment: Payment,
-    public_url: str | None,
-) -> PaymentResult:
-    """Pays the request, in one commit with its end. Every outcome is stored with the key."""
-    row = await database.fetch_one(
-        _SQL.post_payment,
-        *origin.arguments(),
-        request_id,
-        payment.transaction_id,
-        payment.reply,
-        payment.refusals,
-        payment.own_refusals,
-        public_url,
-    )
-    assert row is not None, "a function with a composite result returns one row"  # noqa: S101
-    return PaymentResult(*row)
 
 
 async def expire(database: Database, public_url: str | None) -> int:

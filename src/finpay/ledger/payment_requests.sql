@@ -8,11 +8,6 @@ SELECT c.* FROM ledger.end_payment_request(
     ROW($1, $2, $3, $4, $5)::ledger.change_origin, $6, $7, $8
 ) c
 
--- name: post_payment
-SELECT p.* FROM ledger.pay_payment_request(
-    ROW($1, $2, $3, $4, $5)::ledger.change_origin, $6, $7, $8, $9, $10, $11
-) p
-
 -- name: expire_payment_requests
 SELECT ledger.expire_payment_requests($1, $2) AS ended
 

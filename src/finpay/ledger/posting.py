@@ -11,7 +11,16 @@ from finpay.db.pool import Database, Record
 from finpay.ledger.outcome import Outcome
 
 Mode = Literal[
-    "transfer", "independent", "atomic", "hold", "capture", "void", "refund", "withdrawal", "cancel"
+    "transfer",
+    "independent",
+    "atomic",
+    "hold",
+    "capture",
+    "void",
+    "refund",
+    "withdrawal",
+    "cancel",
+    "pay",
 ]
 
 _SQL = queries.load("finpay.ledger")
@@ -78,7 +87,8 @@ class Operation(Struct, frozen=True, gc=False):
     """A request of one item that is more than a plain transfer.
 
     `sender_id` is the account of who acts: of a capture, a void and a refund it is the receiver of
-    what they are about, the `target`. `amount` None: all that is left of it. `metadata` of a
+    what they are about, the `target`. `amount` None: all that is left of it, or what a payment
+    request asks for. `metadata` of a
     withdrawal is its destination. `if_version` and `if_balance_gte` are preconditions. `id` is that
     of the transaction, hold or withdrawal that it makes. For `reply` see ledger.compose_answers.
     """
@@ -139,11 +149,13 @@ async def post(
     requests: Sequence[Posting],
     refusals: Sequence[str],
     wake: Callable[[], None] = lambda: None,
+    public_url: str | None = None,
 ) -> list[PostingResult]:
     """Posts the batch in one statement and one commit. Results are in the order of `requests`.
 
-    `refusals` are two bodies per Outcome, for a transfer and for an item of a transfer batch.
-    `wake` is called after a commit that left webhooks to deliver.
+    `refusals` are two bodies per Outcome, for a transfer and for an item of a transfer batch, and
+    three of payments of requests: not_found, forbidden and request_not_open. `wake` is called after
+    a commit that left webhooks to deliver. `public_url` is where payment requests are shown.
     """
     items = [item for request in requests for item in request.items]
     emails = [item.receiver_email for item in items]
@@ -173,6 +185,7 @@ async def post(
         [item.metadata for item in items],
         [item.reply for item in items],
         refusals,
+        public_url,
     )
     assert row is not None, "a function with OUT parameters answers one row"  # noqa: S101
     if row["queued"]:

@@ -149,7 +149,7 @@ SELECT outcomes::text[], http_statuses, answers, stored_fingerprints, transactio
        item_outcomes::text[], receiver_users, receiver_sequences, queued
 FROM ledger.post_transfers(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-    $22
+    $22, $23
 )
 
 -- name: get_idempotency_key

@@ -18,7 +18,7 @@ _CURRENCY: Final = b'"currency":"'
 _LETTERS: Final = 3
 _AMOUNT: Final = re.compile(rb'"amount":(\d+)')
 _COMPLETED: Final = ["completed"]  # the usual outcome of a request of one item
-_MOVING: Final = frozenset({"transfer", "capture", "refund"})
+_MOVING: Final = frozenset({"transfer", "capture", "refund", "pay"})
 
 
 def count(requests: Sequence[Posting], results: Sequence[PostingResult]) -> None:

@@ -165,6 +165,29 @@ RETURN CASE
     ELSE 'completed'
 END;
 
+-- The outcome of a payment of a request: a transfer of its amount to its requester.
+CREATE FUNCTION ledger.payment_outcome(
+    amount bigint,               -- null: the caller may not know of such a request
+    is_requester boolean,
+    caller_refusal ledger.outcome,
+    is_open boolean,
+    caller_currency text,
+    caller_available bigint,
+    requester_frozen boolean,
+    requester_currency text,
+    requester_balance bigint,
+    within_limits boolean
+) RETURNS ledger.outcome
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN amount IS NULL THEN 'not_found'::ledger.outcome
+    WHEN is_requester THEN 'forbidden'
+    WHEN caller_refusal IS NULL AND NOT is_open THEN 'request_not_open'
+    ELSE ledger.transfer_outcome(
+        amount, NULL, false, caller_refusal, caller_currency, caller_available, requester_frozen,
+        requester_currency, requester_balance, true, within_limits)
+END;
+
 -- The outcome of a new withdrawal.
 CREATE FUNCTION ledger.withdrawal_outcome(
     amount bigint, refusal ledger.outcome, available bigint, within_limits boolean

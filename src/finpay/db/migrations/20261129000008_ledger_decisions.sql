@@ -29,15 +29,15 @@ CREATE TYPE ledger.decided_item AS (
     received_held     bigint
 );
 
--- What an operation is about, as it is stored: a hold, the transaction that a refund gives back, or
--- a withdrawal. `taken` is what was captured or refunded of it.
+-- What an operation is about, as it is stored: a hold, the transaction that a refund gives back, a
+-- withdrawal, or a payment request. `taken` is what was captured or refunded of it.
 CREATE TYPE ledger.operation_target AS (
     id          uuid,
-    sender      integer,     -- its position in the locked accounts
+    sender      integer,     -- its position in the locked accounts; of a request the requester
     amount      bigint,
     taken       bigint,
     status      text,
-    is_open     boolean,     -- may be captured, voided, refunded or canceled
+    is_open     boolean,     -- may be captured, voided, refunded, canceled or paid
     is_of_today boolean,     -- counted in what its sender sent on the day of the decision
     created_at  timestamptz,
     expires_at  timestamptz,
@@ -45,10 +45,10 @@ CREATE TYPE ledger.operation_target AS (
     metadata    text
 );
 
--- A hold, refund or withdrawal that an operation makes or changes. Sequences are those of the
--- events about it; null: no event for that side.
+-- A hold, refund, withdrawal or request that an operation makes or changes. Sequences are those of
+-- the events about it; null: no event for that side.
 CREATE TYPE ledger.decided_operation AS (
-    id                uuid,     -- of the hold, the refunded transaction or the withdrawal
+    id                uuid,     -- of the hold, refunded transaction, withdrawal or request
     amount            bigint,   -- of a new one
     request           integer,
     item              integer,
@@ -105,8 +105,9 @@ CREATE TYPE ledger.decisions AS (
     sents     bigint[]                  -- of the day of the decision
 );
 
--- Decides one operation: a hold, capture, void, refund, withdrawal or cancellation. The other party
--- is the receiver of a hold and the sender of a target; null for a withdrawal.
+-- Decides one operation: a hold, capture, void, refund, withdrawal, cancellation or payment of a
+-- request. The other party is the receiver of a hold and the sender of a target; null for a
+-- withdrawal.
 CREATE FUNCTION ledger.decide_operation(
     mode text,
     amount bigint,            -- null: all that is left
@@ -131,7 +132,7 @@ DECLARE
     effect    ledger.operation_effect;
 BEGIN
     effect.amount     := COALESCE(amount, remaining);
-    effect.is_moving  := mode IN ('capture', 'refund');
+    effect.is_moving  := mode IN ('capture', 'refund', 'pay');
     effect.is_paying  := mode NOT IN ('capture', 'void');
     effect.taken      := COALESCE(target.taken, 0);
     effect.released   := 0;
@@ -175,6 +176,12 @@ BEGIN
         effect.released   := remaining;
         effect.given_back := remaining;
         effect.status     := 'canceled';
+    WHEN 'pay' THEN
+        effect.outcome := ledger.payment_outcome(
+            effect.amount, is_same_account, caller_refusal, target.is_open, caller_currency,
+            caller_available, other_frozen, other_currency, other_balance, within_limits);
+        effect.given_back := -effect.amount;
+        effect.status     := 'paid';
     END CASE;
     RETURN effect;
 END
@@ -186,7 +193,7 @@ CREATE FUNCTION ledger.refusal_members(
 ) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN outcome IN ('hold_not_open', 'withdrawal_not_pending')
+    WHEN outcome IN ('hold_not_open', 'request_not_open', 'withdrawal_not_pending')
         THEN ',"status_now":"' || status_now || '"'
     WHEN outcome = 'amount_too_large' THEN ',"left":' || remaining
     WHEN outcome = 'limit_exceeded' THEN ',"limits":' || limits

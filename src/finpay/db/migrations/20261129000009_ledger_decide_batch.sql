@@ -109,7 +109,8 @@ BEGIN
                     frozen[o], own_currencies[o], balances[o],
                     COALESCE(versions[s] = if_versions[q], true)
                         AND COALESCE(balances[s] >= if_balances[q], true),
-                    ledger.is_within_limits(amount, sents[s], limit_singles[s], limit_dailies[s]));
+                    ledger.is_within_limits(COALESCE(amount, target.amount), sents[s],
+                                            limit_singles[s], limit_dailies[s]));
                 outcome := effect.outcome;
                 amount := effect.amount;
                 is_moving := effect.is_moving;

@@ -3,9 +3,10 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- What ledger.post_transfers reads and writes for operations alone: holds, captures, voids,
--- refunds, withdrawals and their cancellations. None of these functions is called where a commit
--- batch has transfers only. Accounts are locked by the caller; arguments are as there.
+-- What ledger.post_transfers writes for operations alone: holds, captures, voids, refunds,
+-- withdrawals and their cancellations, payments of requests. None of these functions is called
+-- where a commit batch has transfers only. Accounts are locked by the caller; arguments are as
+-- there.
 
 -- The event of an operation's own object, and the action of one that moves no money.
 CREATE FUNCTION ledger.operation_event(mode text) RETURNS text
@@ -17,6 +18,7 @@ RETURN CASE mode
     WHEN 'refund' THEN 'transaction.refunded'
     WHEN 'withdrawal' THEN 'withdrawal.created'
     WHEN 'cancel' THEN 'withdrawal.canceled'
+    WHEN 'pay' THEN 'payment_request.paid'
 END;
 
 -- Writes what is held of accounts from this moment on, where it changed. Per account.
@@ -30,83 +32,6 @@ AS $$
     SELECT a.id, moment, a.sequence, a.held
     FROM unnest(account_ids, former, helds, sequences) AS a (id, former, held, sequence)
     WHERE a.held <> a.former
-$$;
-
--- Per request the account of the sender of the hold or transaction that is its target; null where
--- there is none. Parties never change, so they are read before the locks.
-CREATE FUNCTION ledger.payers_of(
-    accounts uuid[], senders integer[], modes text[], targets uuid[]
-) RETURNS uuid[]
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT array_agg(p.sender_id)
-    FROM unnest(senders, modes, targets) AS q (sender, mode, target)
-    LEFT JOIN LATERAL (
-        SELECT h.sender_id FROM ledger.holds h
-        WHERE q.mode IN ('capture', 'void') AND h.account_id = accounts[q.sender]
-          AND h.id = q.target
-        UNION ALL
-        SELECT t.sender_id FROM ledger.transactions t
-        WHERE q.mode = 'refund' AND t.id = q.target AND t.receiver_id = accounts[q.sender]
-        OFFSET 0
-    ) p ON true
-$$;
-
--- The targets, per request, and the position of the first request with the same one; null where the
--- caller is no party of it. A hold is open while both parties' rows are and its time has not come.
--- `payers` are those of ledger.payers_of. OFFSET 0 keeps each row one probe of the whole key: a
--- plan that was made while holds was small would else read it by the second column of its key.
-CREATE FUNCTION ledger.load_targets(
-    account_ids uuid[], payers uuid[], senders integer[], modes text[], ids uuid[],
-    moment timestamptz, OUT targets ledger.operation_target[], OUT positions integer[]
-)
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
-DECLARE
-    today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
-BEGIN
-    SELECT array_agg(CASE WHEN f.id IS NOT NULL THEN
-               ROW(f.id, f.sender, f.amount, f.taken, f.status, f.is_open,
-                   (f.created_at AT TIME ZONE 'UTC')::date = today, f.created_at,
-                   f.expires_at, f.description, f.metadata)::ledger.operation_target END
-               ORDER BY f.n),
-           array_agg(CASE WHEN f.id IS NOT NULL THEN f.first::integer END ORDER BY f.n)
-    INTO targets, positions
-    FROM (
-        SELECT q.n, t.*, s.n AS sender,
-               min(q.n) OVER (PARTITION BY t.kind, t.sender_id, t.id) AS first
-        FROM unnest(payers, senders, modes, ids) WITH ORDINALITY AS q (payer, sender, mode, id, n)
-        LEFT JOIN LATERAL (
-            SELECT 'hold' AS kind, h.id, h.sender_id, h.amount, h.captured_amount AS taken,
-                   CASE WHEN h.status = 'open' AND (h.expires_at <= moment OR own.status <> 'open')
-                        THEN 'expired' ELSE h.status::text END AS status,
-                   h.status = 'open' AND own.status = 'open' AND h.expires_at > moment AS is_open,
-                   h.created_at, h.expires_at, h.description, h.metadata::text AS metadata
-            FROM (SELECT * FROM ledger.holds s
-                  WHERE s.account_id = q.payer AND s.id = q.id OFFSET 0) h,
-                 (SELECT r.status FROM ledger.holds r
-                  WHERE r.account_id = account_ids[q.sender] AND r.id = q.id OFFSET 0) own
-            WHERE q.mode IN ('capture', 'void')
-            UNION ALL
-            SELECT 'transaction', t.id, t.sender_id, t.amount,
-                   COALESCE(t.refunded_amount, 0), t.status::text, t.type = 'transfer',
-                   t.created_at, NULL, NULL, NULL
-            FROM ledger.transactions t
-            WHERE q.mode = 'refund' AND t.id = q.id AND t.status <> 'failed'
-              AND account_ids[q.sender] IN (t.sender_id, t.receiver_id)
-            UNION ALL
-            SELECT 'withdrawal', w.id, w.account_id, w.amount, 0, w.status::text,
-                   w.status = 'pending', w.created_at, NULL, w.description, NULL
-            FROM ledger.withdrawals w
-            WHERE q.mode = 'cancel' AND w.account_id = account_ids[q.sender] AND w.id = q.id
-            OFFSET 0
-        ) t ON true
-        LEFT JOIN unnest(account_ids) WITH ORDINALITY AS s (id, n) ON s.id = t.sender_id
-    ) f;
-END
 $$;
 
 -- Rows of holds by their keys, each once.
@@ -282,14 +207,16 @@ RETURN CASE mode
     WHEN 'refund' THEN json_build_object(
         'status', former_status, 'refunded_amount', former_taken)
     WHEN 'cancel' THEN json_build_object('status', former_status)
+    WHEN 'pay' THEN '{"status":"open","transaction_id":null}'::json
 END;
 
 -- Writes what the operations of a commit batch made and changed, with the events about it. Returns
 -- the number of webhook deliveries that were added.
 CREATE FUNCTION ledger.write_operations(
     operations ledger.decided_operation[], account_ids uuid[], users uuid[], own_currencies text[],
-    senders integer[], modes text[], keys text[], request_ids text[], expiries integer[],
-    descriptions text[], metadata text[], subscribed uuid[], moment timestamptz
+    senders integer[], modes text[], keys text[], request_ids text[], addresses text[],
+    expiries integer[], ids uuid[], descriptions text[], metadata text[], public_url text,
+    subscribed uuid[], moment timestamptz
 ) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -352,6 +279,10 @@ BEGIN
         FROM unnest(operations) AS o
         WHERE o.mode = 'cancel' AND w.account_id = account_ids[o.sender] AND w.id = o.id;
     END IF;
+    IF 'pay' = ANY (modes) THEN
+        PERFORM ledger.close_paid_requests(
+            operations, account_ids, users, request_ids, addresses, ids, moment);
+    END IF;
 
     INSERT INTO outbox.events (account_id, sequence, transaction_id, hold_id, actor_id, created_at,
                                type, request_id, idempotency_key, data, previous)
@@ -364,6 +295,11 @@ BEGIN
            CASE WHEN o.mode IN ('capture', 'void') THEN ledger.hold_state(o.status, o.taken)
                 WHEN o.mode = 'refund'
                     THEN json_build_object('status', o.status, 'refunded_amount', o.taken)
+                WHEN o.mode = 'pay' THEN (
+                    SELECT ledger.payment_request_object(r, u.name, public_url)::json
+                    FROM ledger.payment_requests r, identity.users u
+                    WHERE r.account_id = account_ids[side.account] AND r.id = o.id
+                      AND u.id = users[o.receiver])
                 WHEN o.mode <> 'hold' THEN (
                     SELECT ledger.withdrawal_object(w) FROM ledger.withdrawals w
                     WHERE w.account_id = account_ids[o.sender] AND w.id = o.id) END,

@@ -21,7 +21,7 @@ RETURN COALESCE(to_json(value)::text, 'null');
 -- 6 amount, 7 description, 8 metadata, 9 captured amount, 10 time when it was made, 11 when it
 -- expires; 3 and 5 are the caller's, those from 6 on are given to operations alone, 10 and 11 to
 -- those that move no money. The template of a refusal is filled with: 1 request id, 2 index of the
--- item, 3 further members.
+-- item, 3 further members. Payments of requests have three of their own, after those of items.
 CREATE FUNCTION ledger.compose_answers(
     decided     ledger.decisions,
     currencies  text[],          -- per account
@@ -76,8 +76,12 @@ BEGIN
                         THEN ',"transaction_id":null' || COALESCE(decided.members[i], '')
                     ELSE decided.members[i] END;
                 body := format(
-                    refusals[array_position(outcome_order, item.outcome)
-                             + CASE WHEN is_batch THEN cardinality(outcome_order) ELSE 0 END],
+                    refusals[COALESCE(
+                        CASE modes[q] WHEN 'pay' THEN 2 * cardinality(outcome_order)
+                            + array_position(ARRAY['not_found', 'forbidden', 'request_not_open'],
+                                             item.outcome::text) END,
+                        array_position(outcome_order, item.outcome)
+                            + CASE WHEN is_batch THEN cardinality(outcome_order) ELSE 0 END)],
                     request_ids[q], i - first, further);
                 IF modes[q] = 'independent' THEN
                     body := format('{"index":%s,"status":"failed","transaction":null,"error":%s}',

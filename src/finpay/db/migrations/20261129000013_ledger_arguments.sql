@@ -24,12 +24,13 @@ LANGUAGE plpgsql IMMUTABLE
 AS $$
 BEGIN
     RETURN CASE
-        WHEN (target IS NULL) <> (mode NOT IN ('capture', 'void', 'refund', 'cancel'))
-            THEN 'a capture, void, refund or cancellation needs a target, nothing else has one'
-        WHEN amount IS NULL AND mode NOT IN ('capture', 'void', 'refund', 'cancel')
+        WHEN (target IS NULL) <> (mode NOT IN ('capture', 'void', 'refund', 'cancel', 'pay'))
+            THEN 'a capture, void, refund, cancellation or payment of a request needs a target, '
+                 'nothing else has one'
+        WHEN amount IS NULL AND mode NOT IN ('capture', 'void', 'refund', 'cancel', 'pay')
             THEN 'the amount is null'
-        WHEN amount IS NOT NULL AND mode IN ('void', 'cancel')
-            THEN 'a void and a cancellation have no amount'
+        WHEN amount IS NOT NULL AND mode IN ('void', 'cancel', 'pay')
+            THEN 'a void, a cancellation and a payment of a request have no amount'
         WHEN (COALESCE(receiver::text, email) IS NOT NULL)
              <> (mode IN ('transfer', 'independent', 'atomic', 'hold'))
             THEN 'a transfer and a hold name a receiver, nothing else does'
@@ -69,14 +70,15 @@ CREATE FUNCTION ledger.argument_error(
     descriptions text[],
     metadata     text[],
     replies      text[],
-    refusals     text[]
+    refusals     text[],
+    public_url   text
 ) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     max_items    CONSTANT integer := 10000;  -- ten times the largest transfer batch of the API
     max_template CONSTANT integer := 16384;  -- bytes: description and metadata, escaped
-    two_per_outcome CONSTANT text := '[1:50]';
+    templates    CONSTANT text := '[1:53]';  -- two per outcome, three of payments of requests
     requests     CONSTANT integer := cardinality(keys);
     items        CONSTANT integer := cardinality(ids);
     per_request  CONSTANT text := format('[1:%s]', requests);
@@ -106,9 +108,11 @@ BEGIN
             THEN 'ids to replies need one element per item'
         WHEN (array_ndims(accounts) = 1 AND array_lower(accounts, 1) = 1) IS NOT TRUE
             THEN 'accounts need to be a list'
-        WHEN (array_dims(refusals) = two_per_outcome
+        WHEN (array_dims(refusals) = templates
               AND octet_length(array_to_string(refusals, '')) <= 8 * max_template) IS NOT TRUE
-            THEN 'refusals need two templates per outcome, of 128 KiB together'
+            THEN 'refusals need two templates per outcome and three more, of 128 KiB together'
+        WHEN octet_length(public_url) > 2048
+            THEN 'public_url has at most 2048 bytes'
         WHEN (1 <= ALL (senders) AND cardinality(accounts) >= ALL (senders)) IS NOT TRUE
             THEN 'a sender is not a position in accounts'
         WHEN (1 <= ALL (receivers) AND cardinality(accounts) >= ALL (receivers)) IS FALSE
@@ -120,7 +124,7 @@ BEGIN
         WHEN ('00000000-0000-0000-0000-000000000000' <> ALL (ids)) IS NOT TRUE
             THEN 'an id is null'
         WHEN NOT modes <@ ARRAY['transfer', 'independent', 'atomic', 'hold', 'capture', 'void',
-                                'refund', 'withdrawal', 'cancel']
+                                'refund', 'withdrawal', 'cancel', 'pay']
             THEN 'a mode is unknown'
         WHEN (items >= ALL (sizes)) IS NOT TRUE
             THEN 'a size is more than all items'

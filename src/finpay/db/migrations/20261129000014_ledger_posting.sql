@@ -21,15 +21,15 @@ CREATE TYPE ledger.posting_results AS (
 
 -- Posts a commit batch in one transaction and returns one outcome per request, in input order. A
 -- request is one transfer, a transfer batch under one key, or an operation: it makes, captures or
--- voids a hold, refunds a transaction, makes or cancels a withdrawal. A refused request changes
--- nothing for its neighbours. 22023 for arguments that ledger.argument_error refuses, before a row
--- is touched.
+-- voids a hold, refunds a transaction, makes or cancels a withdrawal, pays a payment request. A
+-- refused request changes nothing for its neighbours. 22023 for arguments that
+-- ledger.argument_error refuses, before a row is touched.
 --
--- Locks: the accounts of the batch in id order, nothing else. A hold, a transaction and a
--- withdrawal change only under the locks of their accounts. A user's keys need none, as every
--- request of a user locks that user's account first: a holder of the lock sees every key committed
--- before. Two requests of one batch never share a key: the batcher splits them, and otherwise the
--- primary key of idempotency_keys refuses the batch.
+-- Locks: the accounts of the batch in id order, nothing else. A hold, a transaction, a withdrawal
+-- and a payment request change only under the locks of their accounts. A user's keys need none, as
+-- every request of a user locks that user's account first: a holder of the lock sees every key
+-- committed before. Two requests of one batch never share a key: the batcher splits them, and
+-- otherwise the primary key of idempotency_keys refuses the batch.
 --
 -- The templates come from the caller, and with them the body that is stored with the caller's own
 -- key. Everything else that is written is decided here.
@@ -42,10 +42,10 @@ CREATE FUNCTION ledger.post_batch(
     request_ids  text[],
     addresses    text[],
     modes        text[],     -- transfer, independent or atomic (transfer batches), hold, capture,
-                             -- void, refund, withdrawal, cancel
+                             -- void, refund, withdrawal, cancel, pay
     sizes        integer[],  -- the number of its items
     -- Null instead of an array where no request uses it.
-    targets      uuid[],     -- what is captured, voided, refunded or canceled
+    targets      uuid[],     -- what is captured, voided, refunded, canceled or paid
     expiries     integer[],  -- seconds until a hold expires
     finals       boolean[],  -- whether a capture releases the rest; null: it does
     if_versions  bigint[],   -- preconditions
@@ -59,8 +59,10 @@ CREATE FUNCTION ledger.post_batch(
     descriptions text[],
     metadata     text[],     -- of a withdrawal the destination
     replies      text[],     -- the answer to a completed item, a template: see compose_answers
-    refusals     text[],     -- two templates per outcome: for a transfer, for an item of a batch
-    -- Null but for payments of requests and runs of schedules.
+    refusals     text[],     -- two templates per outcome: for a transfer, for an item of a batch;
+                             -- then three of payments of requests: see compose_answers
+    public_url   text,       -- where payment requests are shown; null: nowhere
+    -- Null but for runs of schedules.
     principals    uuid[],    -- per request: whose key it is; null: the sender's user
     origin_type   ledger.transaction_origin,
     origins       uuid[],    -- per item: what it comes of
@@ -75,7 +77,7 @@ DECLARE
     error CONSTANT text := ledger.argument_error(
         accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes,
         targets, expiries, finals, if_versions, if_balances, ids, receivers,
-        emails, amounts, currencies, descriptions, metadata, replies, refusals);
+        emails, amounts, currencies, descriptions, metadata, replies, refusals, public_url);
     has_operations CONSTANT boolean := NOT modes <@ ARRAY['transfer', 'independent', 'atomic'];
     moment timestamptz;
     today  date;  -- the day of the moment in UTC
@@ -101,7 +103,7 @@ DECLARE
     sender_positions   integer[] := senders;
     receiver_positions integer[] := receivers;
     email_account_ids  uuid[];  -- per item: the account of its e-mail
-    payer_ids          uuid[];  -- per request: the account of its target's sender
+    counterparty_ids   uuid[];  -- per request: the account of its target's other party
     -- Per request: what is stored with its key; null where the key is new.
     stored_outcomes        ledger.outcome[];
     stored_statuses        smallint[];
@@ -119,8 +121,8 @@ BEGIN
         RAISE EXCEPTION '%', error USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    -- Step 2: lock the accounts, the payers of targets among them. A system account is no party
-    -- here, so it is not even locked.
+    -- Step 2: lock the accounts, the other parties of targets among them. A system account is no
+    -- party here, so it is not even locked.
     IF emails IS NOT NULL THEN
         SELECT array_agg(a.id ORDER BY i.n) INTO email_account_ids
         FROM unnest(emails) WITH ORDINALITY AS i (email, n)
@@ -129,7 +131,7 @@ BEGIN
         LEFT JOIN ledger.accounts a ON a.user_id = u.id;
     END IF;
     IF targets IS NOT NULL THEN
-        payer_ids := ledger.payers_of(accounts, senders, modes, targets);
+        counterparty_ids := ledger.counterparties_of(accounts, senders, modes, targets);
     END IF;
     SELECT array_agg(a.id), array_agg(a.user_id), array_agg(a.balance), array_agg(a.held::bigint),
            array_agg(a.version), array_agg(a.sequence), array_agg(a.currency::text),
@@ -142,9 +144,10 @@ BEGIN
          refused, public_ids, limit_singles, limit_dailies, sents, sent_days, subscribed
     FROM (
         SELECT * FROM ledger.accounts l
-        WHERE l.id = ANY (accounts || email_account_ids || payer_ids) AND l.user_id IS NOT NULL
+        WHERE l.id = ANY (accounts || email_account_ids || counterparty_ids)
+          AND l.user_id IS NOT NULL
           -- A closed one receives nothing: it is as one that is not there.
-          AND (l.status <> 'closed' OR l.id = ANY (payer_ids)
+          AND (l.status <> 'closed' OR l.id = ANY (counterparty_ids)
                OR array_position(accounts, l.id) = ANY (senders))
         ORDER BY l.id
         FOR NO KEY UPDATE
@@ -197,7 +200,7 @@ BEGIN
     IF targets IS NOT NULL THEN
         SELECT l.* INTO found_targets, target_positions
         FROM ledger.load_targets(
-            account_ids, payer_ids, sender_positions, modes, targets, moment) l;
+            account_ids, counterparty_ids, sender_positions, modes, targets, moment) l;
     END IF;
     IF 0 < ANY (held_amounts) THEN
         SELECT l.* INTO held_amounts, sents, sequences, queued
@@ -241,7 +244,7 @@ BEGIN
            CASE i.outcome WHEN 'completed' THEN i.sent_version END, i.received_version,
            CASE i.outcome WHEN 'completed' THEN NULL ELSE i.sent_sequence END,
            COALESCE(i.origin_id, targets[i.request]), i.planned_time,
-           CASE modes[i.request] WHEN 'capture' THEN 'hold'
+           CASE modes[i.request] WHEN 'capture' THEN 'hold' WHEN 'pay' THEN 'payment_request'
                                  WHEN 'refund' THEN 'transaction' ELSE origin_type END,
            CASE modes[i.request] WHEN 'refund' THEN 'refund'::ledger.transaction_type
                                  ELSE 'transfer' END,
@@ -249,9 +252,9 @@ BEGIN
                           ELSE 'failed' END,
            own_currencies[i.sender],
            CASE i.outcome WHEN 'completed' THEN NULL ELSE i.outcome::text END,
-           CASE modes[i.request] WHEN 'capture'
+           CASE WHEN modes[i.request] IN ('capture', 'pay')
                 THEN found_targets[target_positions[i.request]].description ELSE i.description END,
-           CASE modes[i.request] WHEN 'capture'
+           CASE WHEN modes[i.request] IN ('capture', 'pay')
                 THEN found_targets[target_positions[i.request]].metadata ELSE i.metadata END::json
     FROM unnest(descriptions, metadata, origins, planned_times, decided.items)
              AS i (description, metadata, origin_id, planned_time, id, amount, outcome, request,
@@ -333,29 +336,35 @@ BEGIN
         WHERE side.sequence IS NOT NULL AND account_ids[side.account] = ANY (subscribed);
     END IF;
 
-    IF has_operations THEN
-        queued := queued + ledger.write_operations(
-            decided.operations, account_ids, users, own_currencies, sender_positions, modes, keys,
-            request_ids, expiries, descriptions, metadata, subscribed, moment);
-    END IF;
-
     INSERT INTO audit.log (created_at, actor_id, subject_id, action, request_id, address, detail)
     SELECT moment, users[sender_positions[i.request]],
            CASE WHEN i.sent_sequence IS NOT NULL THEN i.id
                 WHEN i.outcome = 'completed' THEN COALESCE(targets[i.request], i.id) END,
            CASE WHEN i.sent_sequence IS NULL
-                THEN CASE i.outcome WHEN 'completed' THEN ledger.operation_event(modes[i.request])
-                                    ELSE 'transaction.refused' END
+                THEN CASE WHEN i.outcome = 'completed'
+                              THEN ledger.operation_event(modes[i.request])
+                          WHEN modes[i.request] = 'pay' AND i.outcome IN (
+                              'not_found', 'forbidden', 'request_not_open')
+                              THEN 'payment_request.refused'
+                          ELSE 'transaction.refused' END
                 WHEN i.outcome = 'completed' THEN 'transaction.completed'
                 ELSE 'transaction.failed' END,
            request_ids[i.request], addresses[i.request],
            CASE WHEN i.sent_sequence IS NOT NULL OR i.outcome = 'completed' THEN NULL
-                WHEN modes[i.request] = 'transfer' THEN json_build_object('code', i.outcome)
+                WHEN modes[i.request] IN ('transfer', 'pay')
+                    THEN json_build_object('code', i.outcome)
                 WHEN modes[i.request] IN ('independent', 'atomic')
                     THEN json_build_object('code', i.outcome, 'index', i.index)
                 ELSE json_build_object('code', i.outcome, 'operation', modes[i.request]) END
     FROM unnest(decided.items) AS i
     WHERE i.outcome IS NOT NULL;
+
+    IF has_operations THEN
+        queued := queued + ledger.write_operations(
+            decided.operations, account_ids, users, own_currencies, sender_positions, modes, keys,
+            request_ids, addresses, expiries, ids, descriptions, metadata, public_url, subscribed,
+            moment);
+    END IF;
 
     RETURN ROW(decided.outcomes, answered.http_statuses, answered.bodies, stored_fingerprints,
                answered.transaction_ids, decided.sender_sequences, decided.item_outcomes,

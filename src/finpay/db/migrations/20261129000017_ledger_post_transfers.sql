@@ -3,7 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- What finpay_app may post: transfers and transfer batches of its users, under their own keys.
+-- What finpay_app may post: transfers, transfer batches and operations of its users, under their
+-- own keys.
 CREATE FUNCTION ledger.post_transfers(
     accounts     uuid[],
     senders      integer[],
@@ -26,7 +27,8 @@ CREATE FUNCTION ledger.post_transfers(
     descriptions text[],
     metadata     text[],
     replies      text[],
-    refusals     text[]
+    refusals     text[],
+    public_url   text
 ) RETURNS ledger.posting_results
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -34,7 +36,7 @@ AS $$
     SELECT ledger.post_batch(
         accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes, targets,
         expiries, finals, if_versions, if_balances, ids, receivers, emails, amounts, currencies,
-        descriptions, metadata, replies, refusals,
+        descriptions, metadata, replies, refusals, public_url,
         NULL, NULL, NULL, NULL)
 $$;
 

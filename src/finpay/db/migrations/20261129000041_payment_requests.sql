@@ -102,11 +102,11 @@ AS $$
     WHERE u.email = of_email AND identity.can_be_found(u.email_verified_at)
 $$;
 
--- The end of a request: both sides, their events and the audit row. The caller has locked both
--- accounts and found the request open. `payer` is null where no user is the payer.
+-- The end of a request without a payment: both sides, their events and the audit row. The caller
+-- has locked both accounts and found the request open. `payer` is null where no user is the payer.
 CREATE FUNCTION ledger.close_payment_request(
     request ledger.payment_requests, payer uuid, new_status ledger.payment_request_status,
-    of_transaction uuid, origin ledger.change_origin, public_url text, moment timestamptz
+    origin ledger.change_origin, public_url text, moment timestamptz
 ) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -114,12 +114,11 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     action   CONSTANT text := 'payment_request.' || new_status;
-    previous CONSTANT json := CASE WHEN of_transaction IS NULL THEN json '{"status":"open"}'
-                                   ELSE json '{"status":"open","transaction_id":null}' END;
+    previous CONSTANT json := '{"status":"open"}';
     name     CONSTANT text := ledger.owner_name(request.requester_id);
 BEGIN
     UPDATE ledger.payment_requests r
-    SET status = new_status, transaction_id = of_transaction, payer_id = payer
+    SET status = new_status, payer_id = payer
     WHERE r.account_id = request.requester_id AND r.id = request.id AND r.status = 'open'
     RETURNING * INTO STRICT request;
     PERFORM ledger.record_event(
@@ -128,8 +127,7 @@ BEGIN
     IF payer IS NOT NULL THEN
         request.account_id := payer;
         INSERT INTO ledger.payment_requests AS r SELECT request.*
-        ON CONFLICT (account_id, id) DO UPDATE
-            SET status = excluded.status, transaction_id = excluded.transaction_id;
+        ON CONFLICT (account_id, id) DO UPDATE SET status = excluded.status;
         PERFORM ledger.record_event(
             payer, action, ledger.payment_request_object(request, name, public_url), previous,
             origin, moment);

@@ -178,8 +178,7 @@ BEGIN
         RETURN result;
     END IF;
     PERFORM ledger.close_payment_request(
-        request, payer, new_status::ledger.payment_request_status, NULL, origin, public_url,
-        moment);
+        request, payer, new_status::ledger.payment_request_status, origin, public_url, moment);
     SELECT * INTO request FROM ledger.payment_requests r
     WHERE r.account_id = caller.id AND r.id = of_id;
     result.outcome := 'completed';
@@ -232,7 +231,7 @@ BEGIN
         PERFORM FROM ledger.payment_requests r
         WHERE r.account_id = request.requester_id AND r.id = request.id AND r.status = 'open';
         CONTINUE WHEN NOT FOUND;
-        PERFORM ledger.close_payment_request(request, payer, 'expired', NULL, worker, public_url,
+        PERFORM ledger.close_payment_request(request, payer, 'expired', worker, public_url,
                                              moment);
         ended := ended + 1;
     END LOOP;

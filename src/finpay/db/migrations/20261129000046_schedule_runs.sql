@@ -95,7 +95,7 @@ BEGIN
         array_agg(array_position(parties, s.receiver_id)), NULL,
         array_agg(s.amount), array_agg(s.currency), array_agg(s.description),
         array_agg(s.metadata::text), array_agg('{}'::text), refusals,
-        array_agg(s.id), 'schedule', array_agg(s.id), array_agg(s.next_at))
+        NULL, array_agg(s.id), 'schedule', array_agg(s.id), array_agg(s.next_at))
         FROM unnest(schedules) s);
     FOR i IN 1 .. cardinality(schedules) LOOP
         schedules[i] := ledger.advance_schedule(

@@ -137,7 +137,7 @@ BEGIN
         PERFORM ledger.close_payment_request(
             request, payer, (CASE WHEN request.expires_at <= moment THEN 'expired'
                                   ELSE 'canceled' END)::ledger.payment_request_status,
-            NULL, origin, public_url, moment);
+            origin, public_url, moment);
     END LOOP;
     FOR schedule IN
         SELECT * FROM ledger.schedules s

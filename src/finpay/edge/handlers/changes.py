@@ -14,7 +14,6 @@ from finpay.gate.gate import Completion
 from finpay.ledger.changes import COMPLETED, ChangeOrigin, ChangeResult
 from finpay.ledger.operator_actions import CommandResult
 from finpay.ledger.outcome import REFUSALS, Outcome
-from finpay.ledger.payment_requests import PaymentResult
 
 
 def origin_of(context: Context) -> ChangeOrigin:
@@ -54,18 +53,17 @@ def created(
 
 def stored(
     context: Context,
-    result: ChangeResult | PaymentResult | CommandResult,
+    result: ChangeResult | CommandResult,
     *,
-    first: bool = False,
     receivers: Sequence[UUID] = (),
 ) -> Response:
-    """The response that the ledger stored, if there is a key. `first`: this request made it."""
+    """The response that the ledger stored, if there is a key."""
     answer = (result.answer or "").encode()
     if result.outcome == Outcome.IDEMPOTENCY_KEY_REUSE:
         response = problems.response(transactions.key_reused(), context.request_id)
     else:
         response = transactions.stored_response(result.http_status or 0, answer)
-        if first or result.outcome != Outcome.DUPLICATE:
+        if result.outcome != Outcome.DUPLICATE:
             response.headers.clear()
     if result.fingerprint is not None:
         response.completion = Completion(

@@ -8,33 +8,29 @@ from uuid import UUID
 import segno
 
 from finpay import ids
-from finpay.edge.handlers import changes
+from finpay.edge.handlers import changes, operations
 from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
-from finpay.edge.schemas import problems, templates
+from finpay.edge.schemas import templates
 from finpay.edge.schemas.payment_requests import PaymentRequestCommand, PaymentRequestList
 from finpay.edge.schemas.responses import encode
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.ledger import payment_requests
-from finpay.ledger.outcome import Outcome
-from finpay.ledger.payment_requests import Payment, RequestRow, payment_url, resource
+from finpay.ledger.outcome import PAYMENT_REFUSALS, Outcome
+from finpay.ledger.payment_requests import RequestRow, payment_url, resource
 
 SVG: Final = b"image/svg+xml"
 FILES: Final = {SVG.decode(): "A QR code of the url."}
 _REFUSALS: Final = (Outcome.ACCOUNT_FROZEN, Outcome.CURRENCY_MISMATCH)
-_REFUSAL_TEMPLATES: Final = problems.refusal_templates()
 _END_REFUSALS: Final = {
     "forbidden": (
         Code.FORBIDDEN,
         "The requester cancels a payment request, its payer_email declines it.",
     ),
-    "request_not_open": (
-        Code.REQUEST_NOT_OPEN,
-        "This payment request is not open any more. No money was moved.",
-    ),
+    "request_not_open": PAYMENT_REFUSALS[Outcome.REQUEST_NOT_OPEN],
 }
 
 
@@ -98,33 +94,10 @@ async def qr(services: Services, context: Context) -> Response:
 
 async def pay(services: Services, context: Context) -> Response:
     """Posts the transfer that the request asks for. The response is what the ledger stored."""
+    target = request_id(context)
     transaction_id = ids.new_uuid()
-    row = await _row(services, context)
-    reply = ""
-    if row is not None:  # what is asked for never changes
-        reply = templates.transfer(
-            transaction_id,
-            row.amount,
-            context.caller.account,
-            row.description,
-            row.metadata.encode(),
-            origin=f'"{context.path_id}"',
-        )
-    payment = Payment(transaction_id, reply, _REFUSAL_TEMPLATES, _own_refusals(context))
-    result = await payment_requests.pay(
-        services.database,
-        changes.origin_of(context),
-        request_id(context),
-        payment,
-        services.settings.public_url,
-    )
-    services.notifier.notify()
-    return changes.stored(
-        context,
-        result,
-        first=result.transaction_id == transaction_id,
-        receivers=[] if result.receiver is None else [result.receiver],
-    )
+    reply = templates.payment(transaction_id, target, context.caller.account)
+    return await operations.post(services, context, "pay", transaction_id, reply, target=target)
 
 
 async def cancel(services: Services, context: Context) -> Response:
@@ -150,20 +123,6 @@ async def _end(
     return changes.changed(services, result, absent=no_request(), refusals=_END_REFUSALS)
 
 
-def _own_refusals(context: Context) -> list[str]:
-    """Of not_found, forbidden and request_not_open."""
-    return [
-        problems.body(no_request(), context.request_id).decode(),
-        problems.body(
-            FinPayError(Code.FORBIDDEN, "This payment request is your own."), context.request_id
-        ).decode(),
-        problems.body_template(
-            FinPayError(*_END_REFUSALS["request_not_open"], extensions={"status_now": "\x01"}),
-            context.request_id,
-        ),
-    ]
-
-
 async def _row(services: Services, context: Context) -> RequestRow | None:
     caller = context.caller
     return await payment_requests.get(
@@ -187,7 +146,7 @@ def request_id(context: Context) -> UUID:
 
 
 def no_request() -> FinPayError:
-    return FinPayError(Code.NOT_FOUND, "You have no payment request with this id.")
+    return FinPayError(*PAYMENT_REFUSALS[Outcome.NOT_FOUND])
 
 
 def _svg(url: str) -> bytes:

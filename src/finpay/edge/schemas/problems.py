@@ -8,7 +8,7 @@ import msgspec
 from finpay.edge.response import Response
 from finpay.errors import Code, FieldError, FinPayError
 from finpay.formats import MinorUnits
-from finpay.ledger.outcome import REFUSALS, Outcome
+from finpay.ledger.outcome import PAYMENT_REFUSALS, REFUSALS, Outcome
 from finpay.ledger.resources import Limits
 
 CONTENT_TYPE: Final = b"application/problem+json"
@@ -84,13 +84,17 @@ def response(error: FinPayError, request_id: str) -> Response:
 def refusal_templates() -> Sequence[str]:
     """The bodies of the ledger's refusals in the order of Outcome, for PostgreSQL's format().
 
-    First those of requests, then those of items of transfer batches. Each has places for request
-    id, index of the item, and further members. An outcome that is not a refusal has "".
+    First those of requests, then those of items of transfer batches, then the three of payments of
+    requests. Each has places for request id, index of the item, and further members. An outcome
+    that is not a refusal has "".
     """
     return [
-        _template(*REFUSALS[outcome], in_batch=in_batch) if outcome in REFUSALS else ""
-        for in_batch in (False, True)
-        for outcome in Outcome
+        *(
+            _template(*REFUSALS[outcome], in_batch=in_batch) if outcome in REFUSALS else ""
+            for in_batch in (False, True)
+            for outcome in Outcome
+        ),
+        *(_template(*refusal, in_batch=False) for refusal in PAYMENT_REFUSALS.values()),
     ]
 
 
@@ -100,11 +104,6 @@ def templates_of(refusals: Mapping[Outcome, tuple[Code, str]]) -> Sequence[str]:
         _template(*refusals[outcome], in_batch=False) if outcome in refusals else ""
         for outcome in Outcome
     ]
-
-
-def body_template(error: FinPayError, request_id: str) -> str:
-    """The problem with one place for PostgreSQL's format(), where the error has U+0001."""
-    return _with_placeholders(body(error, request_id))
 
 
 def _template(code: Code, detail: str, *, in_batch: bool) -> str:

@@ -59,6 +59,17 @@ def capture(transaction_id: UUID, hold_id: UUID, receiver: str) -> str:
     )
 
 
+def payment(transaction_id: UUID, request_id: UUID, sender: str) -> str:
+    """The transfer that paid a request, to its sender. Its texts are those of the request."""
+    return _transaction(
+        transaction_id,
+        'transfer","status":"completed","direction":"sent',
+        parties=(sender, _OTHER_PARTY),
+        texts=(_DESCRIPTION, _METADATA),
+        origin=ids.encode("prq", request_id),
+    )
+
+
 def refund(
     transaction_id: UUID, refunded_id: UUID, sender: str, description: str | None, metadata: bytes
 ) -> str:
