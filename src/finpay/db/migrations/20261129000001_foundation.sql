@@ -16,14 +16,19 @@ ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 -- The public form of a uuid: prefix, underscore, 26 symbols of Crockford's base32 (TypeID 0.3).
 -- The 128 bits are read as 130, so the first symbol is 0–7. finpay.ids does the same in Python.
 CREATE FUNCTION ledger.type_id(prefix text, id uuid) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT prefix || '_' || string_agg(
-        substr('0123456789abcdefghjkmnpqrstvwxyz',
-               substr(bits, position, 5)::bit(5)::integer + 1, 1), '' ORDER BY position)
-    FROM (SELECT '00' || right(('x' || replace(id::text, '-', ''))::bit(128)::text, 128) AS bits) b,
-         generate_series(1, 126, 5) AS position
+DECLARE
+    bits CONSTANT bit(130) := B'00' || ('x' || encode(uuid_send(id), 'hex'))::bit(128);
+    text_id text := prefix || '_';
+BEGIN
+    FOR n IN 0 .. 25 LOOP  -- a loop takes a seventh of the time of a query
+        text_id := text_id || substr('0123456789abcdefghjkmnpqrstvwxyz',
+                                     substring(bits FROM 5 * n + 1 FOR 5)::integer + 1, 1);
+    END LOOP;
+    RETURN text_id;
+END
 $$;
 
 -- A timestamp as the API writes it: RFC 3339, UTC, microseconds.

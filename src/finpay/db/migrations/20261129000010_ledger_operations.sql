@@ -295,17 +295,20 @@ BEGIN
            CASE WHEN o.mode IN ('capture', 'void') THEN ledger.hold_state(o.status, o.taken)
                 WHEN o.mode = 'refund'
                     THEN json_build_object('status', o.status, 'refunded_amount', o.taken)
-                WHEN o.mode = 'pay' THEN (
-                    SELECT ledger.payment_request_object(r, u.name, public_url)::json
-                    FROM ledger.payment_requests r, identity.users u
-                    WHERE r.account_id = account_ids[side.account] AND r.id = o.id
-                      AND u.id = users[o.receiver])
+                WHEN o.mode = 'pay'  -- the direction stands before all that users wrote
+                    THEN CASE side.account WHEN o.receiver THEN o.asked ELSE regexp_replace(
+                        o.asked, '"direction":"sent"', '"direction":"received"') END::json
                 WHEN o.mode <> 'hold' THEN (
                     SELECT ledger.withdrawal_object(w) FROM ledger.withdrawals w
                     WHERE w.account_id = account_ids[o.sender] AND w.id = o.id) END,
            ledger.former_members(
                o.mode, o.status, o.former_status, o.former_taken, o.former_remaining)
-    FROM (SELECT *, senders[request] AS caller FROM unnest(operations)) AS o
+    FROM (SELECT *, senders[request] AS caller, CASE mode WHEN 'pay' THEN (
+                     SELECT ledger.payment_request_object(r, u.name, public_url)
+                     FROM ledger.payment_requests r, identity.users u
+                     WHERE r.account_id = account_ids[p.receiver] AND r.id = p.id
+                       AND u.id = users[p.receiver]) END AS asked
+          FROM unnest(operations) AS p OFFSET 0) AS o  -- composed once for both sides
     CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence), (o.receiver, o.receiver_sequence))
         AS side (account, sequence)
     WHERE side.sequence IS NOT NULL;

@@ -80,7 +80,8 @@ RETURN format(
     request.amount, request.currency, ledger.type_id('acc', request.requester_id),
     ledger.json_string(requester_name), ledger.json_string(request.payer_email),
     ledger.json_string(request.description), request.metadata,
-    ledger.json_string(public_url || '/pay/' || ledger.type_id('prq', request.id)),
+    CASE WHEN public_url IS NULL THEN 'null'
+         ELSE ledger.json_string(public_url || '/pay/' || ledger.type_id('prq', request.id)) END,
     ledger.json_string(ledger.type_id('txn', request.transaction_id)),
     ledger.json_time(request.expires_at), ledger.json_time(request.created_at));
 
