@@ -10,6 +10,7 @@ _MIGRATIONS: Final = "src/finpay/db/migrations/20261129"
 OUTCOMES: Final = f"{_MIGRATIONS}000007_ledger_outcomes.sql"
 DECISIONS: Final = f"{_MIGRATIONS}000008_ledger_decisions.sql"
 OPERATIONS: Final = f"{_MIGRATIONS}000010_ledger_operations.sql"
+TARGETS: Final = f"{_MIGRATIONS}000018_ledger_targets.sql"
 DECIDE: Final = f"{_MIGRATIONS}000009_ledger_decide_batch.sql"
 ARGUMENTS: Final = f"{_MIGRATIONS}000013_ledger_arguments.sql"
 POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
@@ -111,7 +112,7 @@ MUTANTS: Final = (
     Mutant("the sender voids a hold", OUTCOMES,
            "WHEN is_sender THEN 'forbidden'\n    WHEN NOT is_open THEN 'hold_not_open'\n    ELSE",
            "WHEN NOT is_open THEN 'hold_not_open'\n    ELSE", SQL),
-    Mutant("an expired hold is captured", OPERATIONS, " AND h.expires_at > moment AS", " AS", SQL),
+    Mutant("an expired hold is captured", TARGETS, " AND h.expires_at > moment AS", " AS", SQL),
     Mutant("a final capture keeps the rest", DECISIONS,
            "CASE WHEN is_final IS FALSE THEN effect.amount ELSE remaining END", "effect.amount",
            SQL),

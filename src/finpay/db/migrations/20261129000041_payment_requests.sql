@@ -68,22 +68,27 @@ RETURN CASE WHEN request.status = 'open' AND request.expires_at <= moment THEN '
 CREATE FUNCTION ledger.payment_request_object(
     request ledger.payment_requests, requester_name text, public_url text
 ) RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
-RETURN format(
-    '{"id":"%s","object":"payment_request","status":"%s","direction":"%s","amount":%s,'
-    '"currency":"%s","requester":{"account_id":"%s","name":%s},"payer_email":%s,'
-    '"description":%s,"metadata":%s,"url":%s,"transaction_id":%s,"expires_at":%s,'
-    '"created_at":%s}',
-    ledger.type_id('prq', request.id), request.status,
-    CASE request.account_id WHEN request.requester_id THEN 'sent' ELSE 'received' END,
-    request.amount, request.currency, ledger.type_id('acc', request.requester_id),
-    ledger.json_string(requester_name), ledger.json_string(request.payer_email),
-    ledger.json_string(request.description), request.metadata,
-    CASE WHEN public_url IS NULL THEN 'null'
-         ELSE ledger.json_string(public_url || '/pay/' || ledger.type_id('prq', request.id)) END,
-    ledger.json_string(ledger.type_id('txn', request.transaction_id)),
-    ledger.json_time(request.expires_at), ledger.json_time(request.created_at));
+AS $$
+DECLARE
+    id CONSTANT text := ledger.type_id('prq', request.id);
+BEGIN
+    RETURN format(
+        '{"id":"%s","object":"payment_request","status":"%s","direction":"%s","amount":%s,'
+        '"currency":"%s","requester":{"account_id":"%s","name":%s},"payer_email":%s,'
+        '"description":%s,"metadata":%s,"url":%s,"transaction_id":%s,"expires_at":%s,'
+        '"created_at":%s}',
+        id, request.status,
+        CASE request.account_id WHEN request.requester_id THEN 'sent' ELSE 'received' END,
+        request.amount, request.currency, ledger.type_id('acc', request.requester_id),
+        ledger.json_string(requester_name), ledger.json_string(request.payer_email),
+        ledger.json_string(request.description), request.metadata,
+        ledger.json_string(public_url || '/pay/' || id),
+        ledger.json_string(ledger.type_id('txn', request.transaction_id)),
+        ledger.json_time(request.expires_at), ledger.json_time(request.created_at));
+END
+$$;
 
 -- The name of an account's owner.
 CREATE FUNCTION ledger.owner_name(of_account uuid) RETURNS text
