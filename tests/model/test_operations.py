@@ -33,7 +33,7 @@ def test_random_operations_of_wallets_have_the_results_of_the_model(
         assert set(environment.seen) >= {
             "hold completed", "capture completed", "capture hold_not_open", "void completed",
             "refund completed", "withdrawal completed", "cancel completed", "schedule run",
-            "request expired",
+            "request expired", "pay completed", "pay request_not_open",
         }  # fmt: skip
     finally:
         environment.close()
