@@ -2,7 +2,7 @@
 --
 -- FINPAY_BENCH_USERS is a file of users, a line "token account_id email" for each. Requests are put
 -- together from prepared pieces: the load generator shares the cores with the servers.
--- FINPAY_BENCH_TARGETS is a file of what captures, refunds and payments of requests are about, a line
+-- FINPAY_BENCH_TARGETS is a file of what captures, refunds and payments are about, a line
 -- "number_of_user id" for each: it is used up line by line.
 local HEAD = " HTTP/1.1\r\nHost: finpay.test\r\n"
 local REPLAYED_KEYS = 500   -- a warm-up of a second uses them all, also on a slow machine

@@ -75,13 +75,7 @@ async def _open_services(
     services = Services(
         settings=read,
         database=database,
-        batcher=Batcher(
-            ledger,
-            refusal_templates(),
-            notifier.notify,
-            components.transfer_observer,
-            read.public_url,
-        ),
+        batcher=_batcher(read, ledger, notifier, components),
         reads=BatchedReads(database, components.read_observer),
         statements=StatementReads(database),
         pdf=PdfMaker(metrics_folder),
@@ -111,6 +105,18 @@ async def _open_services(
         _tune_garbage_collection()
         yield services
         await _close(stack)
+
+
+def _batcher(
+    read: Settings, ledger: Database, notifier: Notifier, components: instrumentation.Components
+) -> Batcher:
+    return Batcher(
+        ledger,
+        refusal_templates(),
+        notifier.notify,
+        components.transfer_observer,
+        read.public_url,
+    )
 
 
 def _identity(read: Settings, database: Database) -> Identity:
