@@ -107,7 +107,7 @@ BEGIN
         WHEN (array_ndims(accounts) = 1 AND array_lower(accounts, 1) = 1) IS NOT TRUE
             THEN 'accounts need to be a list'
         WHEN (array_dims(refusals) = two_per_outcome
-              AND octet_length(array_to_string(refusals, '')) <= 8 * max_template) IS NOT TRUE
+              AND pg_column_size(refusals) <= 8 * max_template) IS NOT TRUE
             THEN 'refusals need two templates per outcome, of 128 KiB together'
         WHEN (1 <= ALL (senders) AND cardinality(accounts) >= ALL (senders)) IS NOT TRUE
             THEN 'a sender is not a position in accounts'

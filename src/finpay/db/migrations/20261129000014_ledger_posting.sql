@@ -70,6 +70,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan  -- planning was half the cost of a small batch
 SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
+SET enable_bitmapscan = off  -- index scans read the accounts in the order of their ids, unsorted
 AS $$
 DECLARE
     error CONSTANT text := ledger.argument_error(
@@ -210,7 +211,7 @@ BEGIN
     decided := ledger.decide_batch(
         users, balances, held_amounts, versions, sequences, own_currencies, frozen, refused,
         limit_singles, limit_dailies, sents, pending_limits,
-        ledger.format_timestamp((today + 1)::timestamp AT TIME ZONE 'UTC'),
+        to_char(today + 1, 'YYYY-MM-DD"T00:00:00.000000Z"'),
         sender_positions, modes, sizes, stored_outcomes, found_targets, target_positions, finals,
         if_versions, if_balances, ids, receiver_positions, amounts, currencies);
     answered := ledger.compose_answers(

@@ -28,14 +28,16 @@ CREATE FUNCTION ledger.post_transfers(
     replies      text[],
     refusals     text[]
 ) RETURNS ledger.posting_results
-LANGUAGE sql SECURITY DEFINER
+LANGUAGE plpgsql SECURITY DEFINER  -- PostgreSQL would plan a function in SQL anew in each call
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT ledger.post_batch(
+BEGIN
+    RETURN ledger.post_batch(
         accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes, targets,
         expiries, finals, if_versions, if_balances, ids, receivers, emails, amounts, currencies,
         descriptions, metadata, replies, refusals,
-        NULL, NULL, NULL, NULL)
+        NULL, NULL, NULL, NULL);
+END
 $$;
 
 -- migrate:down
