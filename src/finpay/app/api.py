@@ -37,6 +37,9 @@ GC_THRESHOLD: Final = 50_000  # requests make few reference cycles
 READ_POOL_SIZE: Final = 8  # connections for everything but the batches, per process
 OPERATOR_POOL_SIZE: Final = 2  # per process; people act seldom
 
+# Of the batches' connections: one call of a function needs no plan for each batch's arguments.
+_ONE_PLAN: Final = {"plan_cache_mode": "force_generic_plan"}
+
 Refused = Callable[[str], None]
 
 
@@ -63,7 +66,11 @@ async def _open_services(
 ) -> AsyncIterator[Services]:
     make = partial(components.database, read.database_url, session_settings=read.session_settings)
     database = make(size=READ_POOL_SIZE)
-    ledger = make(size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS)
+    ledger = make(
+        size=CONNECTIONS,
+        lock_timeout_ms=LOCK_TIMEOUT_MS,
+        session_settings=read.session_settings | _ONE_PLAN,
+    )
     health_pool = Database(read.database_url, size=1)
     background_pool = Database(read.database_url, size=1)
     notifier, operators = Notifier(background_pool), _operators(read)

@@ -218,7 +218,7 @@ DECLARE
     wanted bigint[] := array_fill(0::bigint, ARRAY[cardinality(account_ids)]);
     short  integer[];
     last   integer := 0;
-    s      integer;
+    sender integer;
     short_ids       uuid[];
     short_sequences bigint[];
     expired         record;
@@ -226,14 +226,15 @@ BEGIN
     queued := 0;
     FOR q IN 1 .. cardinality(senders) LOOP
         last := last + sizes[q];
-        s := senders[q];
-        CONTINUE WHEN helds[s] = 0 OR modes[q] IN ('capture', 'void', 'cancel');
+        sender := senders[q];
+        CONTINUE WHEN helds[sender] = 0 OR modes[q] IN ('capture', 'void', 'cancel');
         FOR i IN last - sizes[q] + 1 .. last LOOP
-            wanted[s] := LEAST(max_wanted, wanted[s] + COALESCE(
+            wanted[sender] := LEAST(max_wanted, wanted[sender] + COALESCE(
                 amounts[i], targets[q].amount - targets[q].taken, 0));
         END LOOP;
-        IF wanted[s] > balances[s] - helds[s] AND (s = ANY (short)) IS NOT TRUE THEN
-            short := short || s;
+        IF wanted[sender] > balances[sender] - helds[sender]
+            AND (sender = ANY (short)) IS NOT TRUE THEN
+            short := short || sender;
         END IF;
     END LOOP;
     IF short IS NULL THEN

@@ -167,10 +167,12 @@ BEGIN
         SELECT array_agg(l.n ORDER BY q.n) INTO sender_positions
         FROM unnest(senders) WITH ORDINALITY AS q (position, n)
         LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n) ON l.id = accounts[q.position];
-        SELECT array_agg(l.n ORDER BY i.n) INTO receiver_positions
-        FROM unnest(receivers) WITH ORDINALITY AS i (position, n)
-        LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n)
-            ON l.id = COALESCE(accounts[i.position], email_account_ids[i.n]);
+        IF array_remove(receivers, NULL) <> '{}' OR email_account_ids IS NOT NULL THEN
+            SELECT array_agg(l.n ORDER BY i.n) INTO receiver_positions
+            FROM unnest(receivers) WITH ORDINALITY AS i (position, n)
+            LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n)
+                ON l.id = COALESCE(accounts[i.position], email_account_ids[i.n]);
+        END IF;
         IF array_position(sender_positions, NULL) IS NOT NULL THEN
             RAISE EXCEPTION 'sender % is not a user account',
                 accounts[senders[array_position(sender_positions, NULL)]]
