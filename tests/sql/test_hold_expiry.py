@@ -14,7 +14,16 @@ from finpay.ledger.outcome import Outcome
 from finpay.outbox import events
 from finpay.outbox.resources import Event
 from tests.sql.hold_fixtures import end_holds, hold_many, hold_since_yesterday
-from tests.sql.ledger_fixtures import Bank, Holder, capture, transfer, void
+from tests.sql.ledger_fixtures import (
+    Bank,
+    Holder,
+    capture,
+    item,
+    refund,
+    transfer,
+    transfer_batch,
+    void,
+)
 
 
 def _no_wake() -> None:
@@ -143,6 +152,24 @@ async def test_money_of_expired_holds_is_spent_while_they_expire(bank: Bank) -> 
     assert set(outcomes) == {Outcome.COMPLETED}
     await expire(bank)
     assert (await bank.balance(a), await bank.held(a)) == (0, 0)
+
+
+@pytest.mark.contract("8.3.2")
+async def test_payments_that_need_an_expired_hold_together_spend_it(bank: Bank) -> None:
+    a, b = await bank.open(100), await bank.open(100)
+    await end_holds(bank, (await bank.hold(a, b, 50)).id)
+    payments = transfer(a, b, 40), transfer(a, b, 40)
+    assert set(await bank.outcomes(*payments)) == {Outcome.COMPLETED}
+    assert (await bank.balance(a), await bank.held(a)) == (20, 0)
+
+    await end_holds(bank, (await bank.hold(b, a, 100)).id)
+    items = transfer_batch(b, item(a, 60), item(a, 60), mode="atomic")
+    assert await bank.outcome(items) == Outcome.COMPLETED
+    assert (await bank.balance(b), await bank.held(b)) == (60, 0)
+
+    await end_holds(bank, (await bank.hold(b, a, 50)).id)
+    assert await bank.outcome(refund(b, payments[0].id)) == Outcome.COMPLETED
+    assert (await bank.balance(b), await bank.held(b)) == (20, 0)
 
 
 async def _end(bank: Bank, hold_id: UUID) -> int:

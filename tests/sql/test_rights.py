@@ -81,6 +81,7 @@ OTHER_STATEMENTS: Final = (
 )
 # Append-only for every role: a trigger refuses, not a missing right.
 FINAL: Final = (
+    "ledger.accounts SET public_id = 'acc_another'",
     "ledger.entries SET amount = 1",
     "ledger.entries SET balance_after = 1",
     "ledger.failed_transactions SET balance_after = 1",

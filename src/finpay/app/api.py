@@ -63,7 +63,7 @@ async def _open_services(
 ) -> AsyncIterator[Services]:
     make = partial(components.database, read.database_url, session_settings=read.session_settings)
     database = make(size=READ_POOL_SIZE)
-    ledger = make(size=CONNECTIONS, lock_timeout_ms=LOCK_TIMEOUT_MS)
+    ledger = _batch_pool(read, make)
     health_pool = Database(read.database_url, size=1)
     background_pool = Database(read.database_url, size=1)
     notifier, operators = Notifier(background_pool), _operators(read)
@@ -127,6 +127,16 @@ def _identity(read: Settings, database: Database) -> Identity:
         refresh_ttl_s=read.refresh_token_ttl_s,
         limits=read.limits_of,
         breached=BreachedPasswords(read.breached_passwords),
+    )
+
+
+def _batch_pool(read: Settings, make: Callable[..., Database]) -> Database:
+    """The batcher's connections: one plan for its one statement, whatever its arguments are."""
+    one_plan = {"plan_cache_mode": "force_generic_plan"}
+    return make(
+        size=CONNECTIONS,
+        lock_timeout_ms=LOCK_TIMEOUT_MS,
+        session_settings=read.session_settings | one_plan,
     )
 
 

@@ -11,6 +11,8 @@ SET LOCAL statement_timeout = '60s';
 -- be null. The sender is who acts: of a capture, a void and a refund the receiver of the target.
 --
 -- A completed item moves money from p to r, or changes what p has on hold, or both.
+--
+-- Each ROW is cast to its type: an assignment without a cast converts it to text and back.
 CREATE FUNCTION ledger.decide_batch(
     -- Per account.
     users      uuid[],
@@ -137,17 +139,20 @@ BEGIN
                 sequences[r] := sequences[r] + 1;
                 items[i] := ROW(ids[i], amount, outcome, q, i - first, p, r,
                                 sequences[p], versions[p], balances[p], helds[p],
-                                sequences[r], versions[r], balances[r], helds[r]);
+                                sequences[r], versions[r], balances[r], helds[r]
+                               )::ledger.decided_item;
                 receiver_users[i]     := users[r];
                 receiver_sequences[i] := sequences[r];
             ELSIF is_moving AND mode <> 'atomic' AND outcome = 'insufficient_funds' THEN
                 sequences[s] := sequences[s] + 1;  -- a failed transaction takes no version
                 items[i] := ROW(ids[i], amount, outcome, q, i - first, s, r,
                                 sequences[s], versions[s], balances[s], helds[s],
-                                NULL, NULL, NULL, NULL);
+                                NULL, NULL, NULL, NULL
+                               )::ledger.decided_item;
             ELSE
                 items[i] := ROW(ids[i], amount, outcome, q, i - first, p, r,
-                                NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+                                NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+                               )::ledger.decided_item;
                 IF outcome <> 'completed' THEN
                     members[i] := ledger.refusal_members(
                         outcome, target.status, target.amount - target.taken, format(
@@ -210,7 +215,7 @@ BEGIN
         END IF;
         IF mode IN ('independent', 'atomic') THEN
             ranges[q] := ROW(version_before + 1, versions[s] + 1,
-                             sequence_before + 1, sequences[s] + 1);
+                             sequence_before + 1, sequences[s] + 1)::ledger.history_range;
         END IF;
     END LOOP;
 

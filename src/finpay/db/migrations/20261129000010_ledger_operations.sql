@@ -138,25 +138,30 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    max_rows CONSTANT integer := 10000;  -- far more than are due while a worker runs
-    short           integer[];
+    max_rows   CONSTANT integer := 10000;  -- far more than are due while a worker runs
+    max_wanted CONSTANT bigint := 4611686018427387903;  -- far above every balance
+    wanted bigint[] := array_fill(0::bigint, ARRAY[cardinality(account_ids)]);
+    short  integer[];
+    last   integer := 0;
+    sender integer;
     short_ids       uuid[];
     short_sequences bigint[];
     expired         record;
 BEGIN
     queued := 0;
-    SELECT array_agg(w.sender) INTO short
-    FROM (
-        SELECT q.sender, sum((SELECT sum(COALESCE(a, q.remaining))
-                               FROM unnest(amounts[q.last - q.size + 1 : q.last]) a))
-                   AS wanted
-        FROM (SELECT r.sender, r.mode, r.size, sum(r.size) OVER (ORDER BY r.n)::integer AS last,
-                     targets[r.n].amount - targets[r.n].taken AS remaining
-              FROM unnest(senders, modes, sizes) WITH ORDINALITY AS r (sender, mode, size, n)) q
-        WHERE helds[q.sender] > 0 AND q.mode NOT IN ('capture', 'void', 'cancel')
-        GROUP BY q.sender
-    ) w
-    WHERE w.wanted > balances[w.sender] - helds[w.sender];
+    FOR q IN 1 .. cardinality(senders) LOOP
+        last := last + sizes[q];
+        sender := senders[q];
+        CONTINUE WHEN helds[sender] = 0 OR modes[q] IN ('capture', 'void', 'cancel');
+        FOR i IN last - sizes[q] + 1 .. last LOOP
+            wanted[sender] := LEAST(max_wanted, wanted[sender] + COALESCE(
+                amounts[i], targets[q].amount - targets[q].taken, 0));
+        END LOOP;
+        IF wanted[sender] > balances[sender] - helds[sender]
+            AND (sender = ANY (short)) IS NOT TRUE THEN
+            short := short || sender;
+        END IF;
+    END LOOP;
     IF short IS NULL THEN
         RETURN;
     END IF;
@@ -292,23 +297,29 @@ BEGIN
            ledger.operation_event(o.mode),
            CASE side.account WHEN o.caller THEN request_ids[o.request] END,
            CASE side.account WHEN o.caller THEN keys[o.request] END,
-           CASE WHEN o.mode IN ('capture', 'void') THEN ledger.hold_state(o.status, o.taken)
-                WHEN o.mode = 'refund'
-                    THEN json_build_object('status', o.status, 'refunded_amount', o.taken)
-                WHEN o.mode = 'pay'  -- the direction stands before all that users wrote
-                    THEN CASE side.account WHEN o.receiver THEN o.asked ELSE regexp_replace(
-                        o.asked, '"direction":"sent"', '"direction":"received"') END::json
-                WHEN o.mode <> 'hold' THEN (
-                    SELECT ledger.withdrawal_object(w) FROM ledger.withdrawals w
-                    WHERE w.account_id = account_ids[o.sender] AND w.id = o.id) END,
-           ledger.former_members(
-               o.mode, o.status, o.former_status, o.former_taken, o.former_remaining)
-    FROM (SELECT *, senders[request] AS caller, CASE mode WHEN 'pay' THEN (
-                     SELECT ledger.payment_request_object(r, u.name, public_url)
-                     FROM ledger.payment_requests r, identity.users u
-                     WHERE r.account_id = account_ids[p.receiver] AND r.id = p.id
-                       AND u.id = users[p.receiver]) END AS asked
-          FROM unnest(operations) AS p OFFSET 0) AS o  -- composed once for both sides
+           CASE WHEN o.mode = 'pay' AND side.account = o.sender
+                -- The payer's side; the direction stands before all that users wrote.
+                THEN regexp_replace(o.data::text, '"direction":"sent"',
+                                    '"direction":"received"')::json
+                ELSE o.data END,
+           o.previous
+    FROM (
+        SELECT *, senders[request] AS caller,
+               CASE WHEN mode IN ('capture', 'void') THEN ledger.hold_state(status, taken)
+                    WHEN mode = 'refund'
+                        THEN json_build_object('status', status, 'refunded_amount', taken)
+                    WHEN mode = 'pay' THEN (
+                        SELECT ledger.payment_request_object(r, u.name, public_url)::json
+                        FROM ledger.payment_requests r, identity.users u
+                        WHERE r.account_id = account_ids[c.receiver] AND r.id = c.id
+                          AND u.id = users[c.receiver])
+                    WHEN mode <> 'hold' THEN (
+                        SELECT ledger.withdrawal_object(w) FROM ledger.withdrawals w
+                        WHERE w.account_id = account_ids[sender] AND w.id = c.id) END AS data,
+               ledger.former_members(mode, status, former_status, former_taken, former_remaining)
+                   AS previous
+        FROM unnest(operations) AS c OFFSET 0  -- documents are made once, not once for each party
+    ) AS o
     CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence), (o.receiver, o.receiver_sequence))
         AS side (account, sequence)
     WHERE side.sequence IS NOT NULL;

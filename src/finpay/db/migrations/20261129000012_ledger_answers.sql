@@ -44,7 +44,7 @@ CREATE FUNCTION ledger.compose_answers(
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    outcome_order  CONSTANT ledger.outcome[] := enum_range(NULL::ledger.outcome);
+    outcome_order  ledger.outcome[];  -- read from the catalogue by the first refusal
     time_format    CONSTANT text := 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"';
     timestamp_text CONSTANT text := to_char(moment AT TIME ZONE 'UTC', time_format);
     outcomes ledger.outcome[]      := decided.outcomes;
@@ -69,6 +69,7 @@ BEGIN
             item := items[i];
             CONTINUE WHEN item.outcome IS NULL;
             IF item.outcome <> 'completed' THEN
+                outcome_order := COALESCE(outcome_order, enum_range(NULL::ledger.outcome));
                 further := CASE
                     WHEN item.sent_sequence IS NOT NULL
                         THEN ',"transaction_id":"' || ledger.type_id('txn', ids[i]) || '"'

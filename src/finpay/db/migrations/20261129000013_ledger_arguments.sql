@@ -109,7 +109,7 @@ BEGIN
         WHEN (array_ndims(accounts) = 1 AND array_lower(accounts, 1) = 1) IS NOT TRUE
             THEN 'accounts need to be a list'
         WHEN (array_dims(refusals) = templates
-              AND octet_length(array_to_string(refusals, '')) <= 8 * max_template) IS NOT TRUE
+              AND pg_column_size(refusals) <= 8 * max_template) IS NOT TRUE
             THEN 'refusals need two templates per outcome and three more, of 128 KiB together'
         WHEN octet_length(public_url) > 2048
             THEN 'public_url has at most 2048 bytes'

@@ -72,6 +72,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan  -- planning was half the cost of a small batch
 SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
+SET enable_bitmapscan = off  -- index scans read the accounts in the order of their ids, unsorted
 AS $$
 DECLARE
     error CONSTANT text := ledger.argument_error(
@@ -169,10 +170,12 @@ BEGIN
         SELECT array_agg(l.n ORDER BY q.n) INTO sender_positions
         FROM unnest(senders) WITH ORDINALITY AS q (position, n)
         LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n) ON l.id = accounts[q.position];
-        SELECT array_agg(l.n ORDER BY i.n) INTO receiver_positions
-        FROM unnest(receivers) WITH ORDINALITY AS i (position, n)
-        LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n)
-            ON l.id = COALESCE(accounts[i.position], email_account_ids[i.n]);
+        IF array_remove(receivers, NULL) <> '{}' OR email_account_ids IS NOT NULL THEN
+            SELECT array_agg(l.n ORDER BY i.n) INTO receiver_positions
+            FROM unnest(receivers) WITH ORDINALITY AS i (position, n)
+            LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n)
+                ON l.id = COALESCE(accounts[i.position], email_account_ids[i.n]);
+        END IF;
         IF array_position(sender_positions, NULL) IS NOT NULL THEN
             RAISE EXCEPTION 'sender % is not a user account',
                 accounts[senders[array_position(sender_positions, NULL)]]
@@ -213,7 +216,7 @@ BEGIN
     decided := ledger.decide_batch(
         users, balances, held_amounts, versions, sequences, own_currencies, frozen, refused,
         limit_singles, limit_dailies, sents, pending_limits,
-        ledger.format_timestamp((today + 1)::timestamp AT TIME ZONE 'UTC'),
+        to_char(today + 1, 'YYYY-MM-DD"T00:00:00.000000Z"'),
         sender_positions, modes, sizes, stored_outcomes, found_targets, target_positions, finals,
         if_versions, if_balances, ids, receiver_positions, amounts, currencies);
     answered := ledger.compose_answers(

@@ -30,14 +30,16 @@ CREATE FUNCTION ledger.post_transfers(
     refusals     text[],
     public_url   text
 ) RETURNS ledger.posting_results
-LANGUAGE sql SECURITY DEFINER
+LANGUAGE plpgsql SECURITY DEFINER  -- PostgreSQL would plan a function in SQL anew in each call
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT ledger.post_batch(
+BEGIN
+    RETURN ledger.post_batch(
         accounts, senders, keys, fingerprints, request_ids, addresses, modes, sizes, targets,
         expiries, finals, if_versions, if_balances, ids, receivers, emails, amounts, currencies,
         descriptions, metadata, replies, refusals, public_url,
-        NULL, NULL, NULL, NULL)
+        NULL, NULL, NULL, NULL);
+END
 $$;
 
 -- migrate:down
