@@ -41,13 +41,19 @@ class RequestParser:
         self._use(protocol)
 
     def feed_data(self, data: bytes) -> None:
-        rest = memoryview(data)  # not copied at each of many upgrades in one read
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_behind_upgrade(memoryview(data)[upgrade.args[0] :])
+
+    def _feed_behind_upgrade(self, rest: memoryview) -> None:
+        """A view, which is not copied at each of many upgrades in one read."""
         while True:
+            self._renew()
             try:
                 self._parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
-                self._renew()
             else:
                 return
 

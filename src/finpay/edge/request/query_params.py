@@ -97,7 +97,7 @@ def parse(
 
 def canonical(values: Mapping[str, str]) -> str:
     """Parameters in one order: equal queries share one cache entry."""
-    return urlencode(sorted(values.items()))
+    return urlencode(sorted(values.items())) if values else ""
 
 
 def parse_time(text: str) -> datetime:
