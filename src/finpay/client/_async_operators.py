@@ -76,7 +76,7 @@ class AsyncOperatorMethods:
         return await self._call(_operator_operations.approval(approval_id))
 
     async def approve(self, approval_id: str, *, idempotency_key: str | None = None) -> Moved:
-        """Do what another operator asked for."""
+        """Approve what another operator asked for: it is done at once."""
         key = self._key(idempotency_key)
         return await self._call(_operator_operations.approve(approval_id, key))
 

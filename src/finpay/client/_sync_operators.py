@@ -73,7 +73,7 @@ class OperatorMethods:
         return self._call(_operator_operations.approval(approval_id))
 
     def approve(self, approval_id: str, *, idempotency_key: str | None = None) -> Moved:
-        """Do what another operator asked for."""
+        """Approve what another operator asked for: it is done at once."""
         key = self._key(idempotency_key)
         return self._call(_operator_operations.approve(approval_id, key))
 

@@ -1,4 +1,4 @@
-"""What a process works on at a time, and what one user may have of it."""
+"""Limits of what one process works on at a time: requests in flight, and large bodies by user."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""What is erased of a person who leaves: address, name, password, devices, keys, mails, factor."""
+"""Erases what identity has of a person who closes the account.
+
+That is the e-mail address, name, password, devices, API keys, mails and the second factor.
+"""
 
 from dataclasses import dataclass
 from typing import Final

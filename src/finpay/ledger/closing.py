@@ -1,4 +1,4 @@
-"""The end of an account: what has to end first, and what is erased."""
+"""Closes an account: what has to be finished before, and what is erased after it."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What an operator commands that is about money: deposits, withdrawals, refunds, holds, limits.
+"""Operators' commands about money on the command line: deposits, refunds, withdrawals, limits.
 
 Each is one SQL function that finpay_app may not execute, idempotent by key, as in
 administration.py. On the command line the keys are those of the system account, and no second

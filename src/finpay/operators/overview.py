@@ -1,4 +1,4 @@
-"""What operators look at first: how much there is and what waits. And the last verification."""
+"""The overview of operators: how much there is, what waits for them, the last verification."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Schemas of sessions and API keys."""
+"""Schemas of sessions, second factor, verified e-mails, API keys and logged requests."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

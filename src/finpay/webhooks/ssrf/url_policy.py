@@ -132,7 +132,7 @@ def parse(url: str, policy: UrlPolicy) -> Target:
     if match is None or len(url) > MAX_URL_LENGTH:
         raise UrlRefused(
             "The URL has to be like https://example.com/path: ASCII, at most 2048 characters, "
-            "without user name, fragment or odd spellings."
+            "without user name, fragment, spaces and quotes."
         )
     scheme = match["scheme"].lower()
     if scheme != "https" and policy.production:
