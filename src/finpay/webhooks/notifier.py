@@ -32,6 +32,7 @@ class Notifier:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
+        """Drops a notification that is not sent yet: workers also poll."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -1,4 +1,7 @@
-"""Schemas of the routes of operators. `checked` returns the command."""
+"""Schemas of the routes of operators.
+
+`checked` of a body checks what types can't say, and returns the command for the handler.
+"""
 
 from typing import Annotated
 from uuid import UUID

@@ -1,6 +1,6 @@
 """Schemas of the request bodies of /auth and /users.
 
-`checked` checks what types can't say, and returns the command.
+`checked` of a body checks what types can't say, and returns the command for the handler.
 """
 
 from typing import Annotated

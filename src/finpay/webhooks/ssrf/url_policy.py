@@ -58,6 +58,7 @@ class UrlPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> "UrlPolicy":
+        """The policy of these settings; development also allows port 80."""
         ports = frozenset(settings.webhook_ports)
         if not settings.production:
             ports |= {80}
