@@ -39,7 +39,7 @@ Reference = Annotated[
     Meta(
         min_length=1,
         max_length=100,
-        description="Of the payment outside, such as a bank's. Each is used once for ever.",
+        description="The name of the payment outside, such as a bank's. Each is used only once.",
         examples=["EFT-20260131-0042"],
     ),
 ]
