@@ -195,6 +195,7 @@ def is_well_formed(text: str) -> bool:
 
 
 def hash_of(secret: str) -> bytes:
+    """The stored hash of a key. Any text has one, lone surrogates included."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -1,3 +1,5 @@
+-- Named queries of finpay.ledger.administration, run as finpay_owner.
+
 -- name: get_account_by_id
 SELECT id, public_id, currency FROM ledger.accounts WHERE id = $1 AND user_id IS NOT NULL
 

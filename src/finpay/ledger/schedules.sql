@@ -1,3 +1,5 @@
+-- Named queries of finpay.ledger.schedules and schedule_runner.
+
 -- name: create_schedule
 SELECT c.* FROM ledger.create_schedule(
     ROW($1, $2, $3, $4, $5)::ledger.change_origin,
