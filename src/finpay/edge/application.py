@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final
 
+from finpay.concurrency.shares import Shares
 from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.health_monitor import HealthMonitor
-from finpay.edge.load_limits import MAX_IN_FLIGHT, OVERLOADED, InFlight, Shares
+from finpay.edge.load_limits import MAX_IN_FLIGHT, OVERLOADED, InFlight
 from finpay.edge.parse import ClientDisconnected
 from finpay.edge.pipeline import Pipeline
 from finpay.edge.request.model import Message, Receive, Request, Send
@@ -92,7 +93,10 @@ class Application:
         assert response.stream is not None  # noqa: S101  the caller looked
         await response.stream.aclose()
         refusal = problems.response(
-            overloaded("Too many documents are being sent. Read one of yours first."), request.id
+            overloaded(
+                "Too many statements and exports are being sent. Finish reading one of yours first."
+            ),
+            request.id,
         )
         refusal.limits = response.limits
         await self._send(refusal, request, send)

@@ -1,4 +1,4 @@
-"""A transport that joins the head of a response with its body, and lets a response arrive."""
+"""A transport that joins the head of a response with its body, and closes without a reset."""
 
 import asyncio
 from collections.abc import Callable

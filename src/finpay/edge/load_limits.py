@@ -2,17 +2,7 @@
 
 from typing import Final
 
-from finpay.concurrency.shares import Shares
 from finpay.errors import overloaded
-
-__all__ = [
-    "MAX_IN_FLIGHT",
-    "MAX_LARGE_BODIES",
-    "MAX_LARGE_BODIES_PER_USER",
-    "OVERLOADED",
-    "InFlight",
-    "Shares",
-]
 
 # A fifth of a second of work of one process: beyond it a fast refusal is better than a late
 # response. What that costs is in docs/performance.md.

@@ -4,8 +4,9 @@ from typing import Final
 
 from finpay.edge.http_parser import MAX_HEAD_BYTES
 
-MAX_FRAMING_BYTES: Final = 512 * 1024  # sizes and extensions of chunks, and trailers …
-FRAMING_PER_BODY_BYTE: Final = 8  # … in addition to those of a body in chunks of one byte
+# Sizes and extensions of chunks, and trailers, beyond those of a body in chunks of one byte.
+MAX_FRAMING_BYTES: Final = 512 * 1024
+FRAMING_PER_BODY_BYTE: Final = 8
 
 
 class RequestSize:

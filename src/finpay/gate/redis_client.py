@@ -33,8 +33,9 @@ from finpay.gate import redis_keys
 from finpay.gate.circuit_breaker import CircuitBreaker
 from finpay.telemetry import logs, metrics
 
-CALL_TIMEOUT_S: Final = 0.08  # no request waits longer than 100 ms for Redis …
-RECHECK_S: Final = 0.01  # … this included
+# No request waits longer than 100 ms for Redis, the second look at the socket included.
+CALL_TIMEOUT_S: Final = 0.08
+RECHECK_S: Final = 0.01
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
 MAX_KEYS_PER_EVAL: Final = 60  # about twelve calls; Redis runs them while the next are prepared
 MAX_EVALS_IN_FLIGHT: Final = 4

@@ -1,7 +1,7 @@
 """Forgotten passwords: a mail with a link, and the new password that its token allows.
 
-The first proof that an address is the user's also ends all access that was set up before it: another
-person may have registered the address, and their API keys would outlive the password.
+The first proof that an address is the user's also ends all access that was set up before it:
+another person may have registered the address, and their API keys would outlive the password.
 
 A second factor stays: who can read the user's mails can't log in with that alone.
 
