@@ -159,6 +159,8 @@ class LedgerMonitor:
     impossible: list[str] = field(default_factory=list)
     deadlocks: int = 0
     _last: int = 0
+    _version: int = 0  # of the system account, up to which `_brought_in` was summed
+    _brought_in: int = 0
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -170,9 +172,11 @@ class LedgerMonitor:
             await asyncio.sleep(READ_EVERY_S)
 
     async def check(self) -> None:
-        row = await self.database.fetch_one(_SQL.sum_balances)
+        row = await self.database.fetch_one(_SQL.sum_balances, self._version)
         assert row is not None, "an aggregate answers one row"  # noqa: S101
-        self.check_totals(row["users"], row["everything"], row["lowest"], row["brought_in"])
+        self._version = row["version"]
+        self._brought_in += row["brought_in"]
+        self.check_totals(row["users"], row["everything"], row["lowest"], self._brought_in)
         statistics = await self.database.fetch_one(_SQL.get_deadlocks)
         deadlocks = statistics["deadlocks"] if statistics is not None else 0
         self.deadlocks += max(0, deadlocks - self._last)

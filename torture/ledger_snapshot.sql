@@ -2,14 +2,18 @@
 
 -- name: sum_balances
 -- All accounts in one statement: users, users and system accounts, the least that is available, and
--- what operators brought in, less what they paid out.
+-- what operators brought in, less what they paid out, after a version of the system account.
+WITH world AS (
+    SELECT id, version FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'
+)
 SELECT COALESCE(sum(balance) FILTER (WHERE user_id IS NOT NULL), 0)::bigint AS users,
        COALESCE(sum(balance), 0)::bigint AS everything,
        COALESCE(min(balance - held) FILTER (WHERE user_id IS NOT NULL), 0)::bigint AS lowest,
-       (SELECT COALESCE(-sum(e.amount), 0)::bigint
-        FROM ledger.entries e JOIN ledger.transactions t ON t.id = e.transaction_id
-        WHERE e.account_id = ANY (ARRAY(SELECT id FROM ledger.accounts WHERE user_id IS NULL))
-          AND t.type IN ('deposit', 'withdrawal', 'refund')) AS brought_in
+       (SELECT version FROM world) AS version,
+       (SELECT COALESCE(-sum(e.amount), 0)::bigint FROM ledger.entries e
+        WHERE e.account_id = (SELECT id FROM world) AND e.version > $1
+          AND (SELECT t.type IN ('deposit', 'withdrawal', 'refund')
+               FROM ledger.transactions t WHERE t.id = e.transaction_id)) AS brought_in
 FROM ledger.accounts
 
 -- name: get_deadlocks
