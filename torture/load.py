@@ -17,7 +17,7 @@ from torture.operator_workload import OperatorWorkload
 from torture.workload import Wallet, Workload
 
 CLIENTS: Final = 32
-OPERATOR_CLIENTS: Final = 4  # beside those of the wallets
+OPERATOR_CLIENTS: Final = 4  # in addition to those of the wallets
 # 32 clients make about 200 requests/s: faults hit requests in flight, and the figures are those of
 # the system and not of a queue before two busy cores.
 THINK_S: Final = 0.15

@@ -34,7 +34,7 @@ REFUSALS: Final[Mapping[Kind, frozenset[Code]]] = {
     "cancel_request": frozenset({Code.REQUEST_NOT_OPEN}),
     "decline": frozenset({Code.REQUEST_NOT_OPEN}),
     "schedule": frozenset({Code.VALIDATION_FAILED}),  # its start may pass before a retry arrives
-    "deposit": frozenset({Code.IDEMPOTENCY_KEY_REUSE}),  # some are sent again with another body
+    "deposit": frozenset({Code.IDEMPOTENCY_KEY_REUSE}),  # some are retried with another body
     "complete": frozenset({Code.WITHDRAWAL_NOT_PENDING}),
     "reject": frozenset({Code.WITHDRAWAL_NOT_PENDING}),
     "operator_refund": frozenset({Code.AMOUNT_TOO_LARGE, Code.INSUFFICIENT_FUNDS}),

@@ -10,9 +10,9 @@ from typing import Final
 
 from finpay import ids
 from torture.history import MoneyRequest
-from torture.ledger_snapshot import LedgerSnapshot, Transaction
+from torture.ledger_snapshot import Approval, LedgerSnapshot, Transaction
 from torture.operation_checks import answers, named_transaction
-from torture.operations import MAY_NEED_APPROVAL, Kind
+from torture.operations import MAY_NEED_APPROVAL, Kind, Operation
 
 # What ends an object or approval for good: one request alone can have done it.
 _ENDS: Final[dict[Kind, tuple[str, str]]] = {
@@ -59,13 +59,13 @@ def phantom(
     requests: Sequence[MoneyRequest], ledger: LedgerSnapshot, wallets: Sequence[str]
 ) -> Iterator[str]:
     """A deposit, an approval or an end of an object without a request, or not as requested."""
-    names = {account.id: account.public_id for account in ledger.accounts}
     asked = {
         request.operation.mark: request.operation
         for request in requests
         if request.operation is not None and request.operation.kind in MAY_NEED_APPROVAL
     }
     answered = {named_transaction(*answer) for answer in answers(requests)}
+    names = {account.id: account.public_id for account in ledger.accounts}
     for deposit in _deposits(ledger):
         wanted = asked.get(deposit.mark or "")
         received = (names.get(deposit.receiver), deposit.amount)
@@ -74,15 +74,16 @@ def phantom(
         elif ids.encode("txn", deposit.id) not in answered:
             yield f"{deposit} is in no answer"
     for approval in ledger.approvals:
-        wanted = asked.get(approval.mark)
-        if (
-            wanted is None
-            or not wanted.needs_approval
-            or (wanted.amount, wanted.target) != (approval.amount, approval.target)
-        ):
+        if not _is_asked(approval, asked.get(approval.mark)):
             yield f"{approval} was never requested"
     done = _ended_by(requests)
     yield from (f"{ended} by no request" for ended in _ended(ledger) if ended not in done)
+
+
+def _is_asked(approval: Approval, wanted: Operation | None) -> bool:
+    if wanted is None or not wanted.needs_approval:
+        return False
+    return (wanted.amount, wanted.target) == (approval.amount, approval.target)
 
 
 def refused_but_applied(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""An action that waits for a second operator, and the operators who ask and decide."""
+"""Approvals: what one operator asks for and another one decides."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final

@@ -94,9 +94,9 @@ class Attempt:
         await self.action.spoil(self.wrongs)
         if O.FORBIDDEN in self.wrongs:
             await self.operator.leave()
-        return await self.again()
+        return await self.retry()
 
-    async def again(self) -> CommandResult:
+    async def retry(self) -> CommandResult:
         above = APPROVAL_ABOVE if O.APPROVAL_REQUIRED in self.wrongs else None
         return await self.action.act(self.operators, self.operator.origin(above))
 
@@ -126,9 +126,9 @@ async def test_every_refusal_is_final_for_its_key(
         outcome,
         ERROR_SPECS[OPERATOR_REFUSALS[outcome][0]].status,
     )
-    again = await attempt.again()
-    assert again.outcome is O.DUPLICATE
-    assert (again.http_status, again.answer) == (first.http_status, first.answer)
+    retried = await attempt.retry()
+    assert retried.outcome is O.DUPLICATE
+    assert (retried.http_status, retried.answer) == (first.http_status, first.answer)
 
 
 @pytest.mark.contract("10.2.6")
@@ -144,10 +144,10 @@ async def test_every_action_is_done_once_for_its_key(
     bank: Bank, operators: Database, name: str, status: int
 ) -> None:
     attempt = Attempt(bank, operators, name)
-    first, again = await attempt.result(), await attempt.again()
+    first, retried = await attempt.result(), await attempt.retry()
     assert (first.outcome, first.http_status) == (O.COMPLETED, status)
-    assert (again.outcome, again.http_status) == (O.DUPLICATE, status)
-    assert again.answer == first.answer
+    assert (retried.outcome, retried.http_status) == (O.DUPLICATE, status)
+    assert retried.answer == first.answer
 
 
 @pytest.mark.contract("10.3.1")
@@ -156,7 +156,7 @@ async def test_an_approval_is_asked_for_once_for_its_key(
     bank: Bank, operators: Database, name: str
 ) -> None:
     attempt = Attempt(bank, operators, name, O.APPROVAL_REQUIRED)
-    first, again = await attempt.result(), await attempt.again()
+    first, retried = await attempt.result(), await attempt.retry()
     assert (first.outcome, first.http_status) == (O.APPROVAL_REQUIRED, 202)
-    assert (again.outcome, again.http_status) == (O.DUPLICATE, 202)
-    assert again.answer == first.answer
+    assert (retried.outcome, retried.http_status) == (O.DUPLICATE, 202)
+    assert retried.answer == first.answer
