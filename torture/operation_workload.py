@@ -40,6 +40,7 @@ _PATHS: Final[dict[Kind, str]] = {
     "decline": "/payment_requests/{}/decline",
     "schedule": "/schedules",
     "deposit": "/operator/deposits",
+    "deposit_taken": "/operator/deposits",
     "complete": "/operator/withdrawals/{}/complete",
     "reject": "/operator/withdrawals/{}/reject",
     "operator_refund": "/operator/transactions/{}/refunds",

@@ -17,7 +17,7 @@ from tests.support.raw_http import Response
 Kind = Literal[
     "hold", "capture", "void", "refund", "withdrawal", "cancel_withdrawal",
     "payment_request", "pay", "cancel_request", "decline", "schedule",
-    "deposit", "complete", "reject", "operator_refund", "operator_void",
+    "deposit", "deposit_taken", "complete", "reject", "operator_refund", "operator_void",
     "approve", "approve_own", "reject_approval",
 ]  # fmt: skip
 
@@ -35,6 +35,7 @@ REFUSALS: Final[Mapping[Kind, frozenset[Code]]] = {
     "decline": frozenset({Code.REQUEST_NOT_OPEN}),
     "schedule": frozenset({Code.VALIDATION_FAILED}),  # its start may pass before a retry arrives
     "deposit": frozenset({Code.IDEMPOTENCY_KEY_REUSE}),  # some are retried with another body
+    "deposit_taken": frozenset({Code.REFERENCE_TAKEN}),  # under the reference of another one
     "complete": frozenset({Code.WITHDRAWAL_NOT_PENDING}),
     "reject": frozenset({Code.WITHDRAWAL_NOT_PENDING}),
     "operator_refund": frozenset({Code.AMOUNT_TOO_LARGE, Code.INSUFFICIENT_FUNDS}),
@@ -46,7 +47,7 @@ REFUSALS: Final[Mapping[Kind, frozenset[Code]]] = {
     "approve_own": frozenset({Code.FORBIDDEN}),
     "reject_approval": frozenset({Code.APPROVAL_NOT_PENDING}),
 }  # fmt: skip
-NEVER_ALLOWED: Final[frozenset[Kind]] = frozenset({"approve_own"})
+NEVER_ALLOWED: Final[frozenset[Kind]] = frozenset({"approve_own", "deposit_taken"})
 _CHANGES_OBJECT: Final[tuple[Kind, ...]] = (
     "void", "cancel_withdrawal", "cancel_request", "decline", "reject", "operator_void",
     "reject_approval",
@@ -92,7 +93,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An object that an answer made."""
+    """An object that an answer made; of a deposit its reference."""
 
     id: str
     amount: int
@@ -121,7 +122,8 @@ class Targets:
             self._known.add(name)
         amount = made.get("amount") or made.get("parameters", {}).get("amount", 0)
         for kind, actor in actors:
-            self.of[kind, actor].append(Target(name, amount))
+            named = made["reference"] if kind == "deposit_taken" else name
+            self.of[kind, actor].append(Target(named, amount))
 
     def _actors(
         self, operation: Operation | None, caller: int, made: Mapping[str, Any]
@@ -141,7 +143,9 @@ class Targets:
         refundable = self._every_operator("operator_refund")
         if made["type"] == "transfer":
             return [("refund", self.wallets[made["receiver_id"]]), *refundable]
-        return refundable if made["type"] in {"deposit", "withdrawal"} else []
+        if made["type"] == "deposit":
+            return [*refundable, *self._every_operator("deposit_taken")]
+        return refundable if made["type"] == "withdrawal" else []
 
     def _of_object(self, operation: Operation | None, caller: int) -> list[tuple[Kind, int]]:
         if operation is None or operation.kind not in MAKES_OBJECT:

@@ -13,8 +13,8 @@ from torture.operations import RECENT, Kind, Operation, Targets
 _ACTION, _RESEND = 76, 16
 # In per cent of all actions.
 _SHARES: Final[dict[Kind, int]] = {
-    "deposit": 24, "complete": 26, "reject": 8, "operator_refund": 16, "operator_void": 6,
-    "approve": 14, "approve_own": 2, "reject_approval": 4,
+    "deposit": 22, "deposit_taken": 2, "complete": 26, "reject": 8, "operator_refund": 16,
+    "operator_void": 6, "approve": 14, "approve_own": 2, "reject_approval": 4,
 }  # fmt: skip
 _LISTS: Final = ("withdrawals", "approvals", "transactions")
 
@@ -52,23 +52,29 @@ class OperatorWorkload:
         self.sent.append(key)
         (kind,) = self.random.choices(list(_SHARES), list(_SHARES.values()))
         if kind == "deposit" or not self.targets.of[kind, self.own]:
-            receiver = self.random.randrange(len(self.accounts))
-            return self._deposit(key, key, receiver, self.random.randint(1, MAX_AMOUNT))
+            receiver, amount = self._receiver(), self.random.randint(1, MAX_AMOUNT)
+            return self._deposit(key, Operation("deposit", key, amount, receiver), key)
         return self._on_target(kind, key)
 
-    def _deposit(self, key: str, mark: str, receiver: int, amount: int) -> MoneyRequest:
+    def _receiver(self) -> int:
+        return self.random.randrange(len(self.accounts))
+
+    def _deposit(self, key: str, operation: Operation, reference: str) -> MoneyRequest:
         members = {
-            "account_id": self.accounts[receiver],
-            "amount": amount,
-            "reference": mark,
-            "description": mark,
+            "account_id": self.accounts[operation.other or 0],
+            "amount": operation.amount,
+            "reference": reference,
+            "description": operation.mark,
         }
-        return request_of(Operation("deposit", mark, amount, receiver), self.own, key, members)
+        return request_of(operation, self.own, key, members)
 
     def _on_target(self, kind: Kind, key: str) -> MoneyRequest:
         known = self.targets.of[kind, self.own]
         target = self.random.choice(known[-RECENT:] if self.random.random() < 0.8 else known)
         amount, members = None, dict[str, Any]()
+        if kind == "deposit_taken":
+            taken = Operation(kind, key, target.amount, self._receiver())
+            return self._deposit(key, taken, target.id)
         if kind == "complete":
             amount, members = target.amount, {"reference": key}
         elif kind == "reject":
@@ -88,5 +94,6 @@ class OperatorWorkload:
             return first
         if len(known) > 1:
             return known[1]
-        other, amount = made.other or 0, made.amount or 0
-        return self._deposit(first.key, f"{first.key}.changed", other, max(1, amount - 1))
+        mark, amount = f"{first.key}.changed", max(1, (made.amount or 0) - 1)
+        changed = Operation("deposit", mark, amount, made.other)
+        return self._deposit(first.key, changed, mark)

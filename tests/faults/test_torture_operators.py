@@ -157,6 +157,8 @@ def deposit(amount: int) -> MoneyRequest:
         (deposit(1_501), answer(202, id="apr_1"), True),
         (deposit(1_501), answer(201, id="txn_1"), False),
         (deposit(5), answer(409, code="reference_taken"), False),
+        (request("deposit_taken", "k", 2, "", 5), answer(409, code="reference_taken"), True),
+        (request("deposit_taken", "k", 2, "", 5), answer(201, id="txn_1"), False),
         (request("approve_own", "k", 2, ""), answer(403, code="forbidden"), True),
         (request("approve_own", "k", 2, ""), answer(201, id="txn_1"), False),
         (request("approve", "k", 2, ""), answer(403, code="forbidden"), False),
@@ -178,7 +180,7 @@ def learned() -> Targets:
         (
             Operation("deposit", "o", 10, 0), 2,
             {"object": "transaction", "id": "txn_1", "type": "deposit", "status": "completed",
-             "amount": 10, "receiver_id": NAMES[ALICE]},
+             "amount": 10, "receiver_id": NAMES[ALICE], "reference": "o"},
         ),
         (
             Operation("deposit", "p", 1_600, 0), 2,
@@ -200,6 +202,7 @@ def test_an_operator_approves_what_the_other_one_asked_for() -> None:
         ("complete", 2): [20], ("complete", 3): [20], ("reject", 2): [20], ("reject", 3): [20],
         ("operator_void", 2): [6], ("operator_void", 3): [6],
         ("operator_refund", 2): [10], ("operator_refund", 3): [10],
+        ("deposit_taken", 2): [10], ("deposit_taken", 3): [10],
         ("approve", 3): [1_600], ("approve_own", 2): [1_600],
         ("reject_approval", 2): [1_600], ("reject_approval", 3): [1_600],
     }  # fmt: skip
@@ -225,11 +228,13 @@ def test_operators_do_all_their_actions(history: History) -> None:
             history.add_request(asked)
     operations = [one.operation for one in history.requests if one.operation is not None]
     assert {one.kind for one in operations} == {
-        "deposit", "complete", "reject", "operator_refund", "operator_void", "approve_own",
-        "reject_approval",
+        "deposit", "deposit_taken", "complete", "reject", "operator_refund", "operator_void",
+        "approve_own", "reject_approval",
     }  # fmt: skip
     assert all(one.amount for one in operations if one.kind in MAY_NEED_APPROVAL)
     assert any(one.needs_approval for one in operations)
+    taken = [one.body for one in history.requests if "deposits" in one.path]
+    assert any(b'"reference": "o"' in body for body in taken)
     assert resent > 50
     changed_bodies = [known for known in history.by_key.values() if len(known) > 1]
     assert changed_bodies
