@@ -77,9 +77,7 @@ def _rounds(chosen: Options, options: argparse.Namespace) -> int:
             for connections in options.connections.split(","):
                 last = ready.round(workload, int(connections), batch_size=options.batch_size)
         results.print_memory(last)
-        verified = verify.verify(ready.stack)
-    print(f"ledger verify: {'clean' if verified.clean else verified.output}")
-    return 0 if verified.clean else 1
+        return 0 if verify.print_result(ready.stack) else 1
 
 
 def _expand(names: list[str]) -> list[str]:

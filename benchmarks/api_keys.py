@@ -8,18 +8,16 @@ in turns; the last one printed is the median. CPU is that of the API and of Post
 it hardly depends on what else the machine does.
 """
 
-import argparse
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
 from typing import Final
 
 import asyncpg
 
 from benchmarks import verify
 from benchmarks.bench import Bench, bench
-from benchmarks.operations import measure
+from benchmarks.operations import measure, medians, parser
 from benchmarks.stack import Tuning
 from benchmarks.users import User, write_users
 from finpay import ids
@@ -71,12 +69,9 @@ def compare(sessions: Bench, keys: Bench, *, keys_first: bool) -> tuple[float, f
 
 def main() -> None:
     """Prints each pair, the medians, and whether the ledger is clean."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.api_keys")
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--limits", default=HIGH, help=f"of each tier: {HIGH} or off")
-    options = parser.parse_args()
+    arguments = parser("api_keys", 5)
+    arguments.add_argument("--limits", default=HIGH, help=f"of each tier: {HIGH} or off")
+    options = arguments.parse_args()
     limits = {f"FINPAY_RATE_LIMIT_{tier}": options.limits for tier in TIERS}
     with bench(Tuning(options.workers, limits), USERS, options.seconds) as sessions:
         owners = asyncio.run(with_keys(sessions.stack.database_url, sessions.users))
@@ -87,10 +82,9 @@ def main() -> None:
             compare(sessions, keys, keys_first=bool(number % 2))
             for number in range(options.repetitions)
         ]
-        rate, cpu = (median(values) for values in zip(*ratios, strict=True))
+        rate, cpu = medians(ratios)
         print(f"keys: {rate:.3f} of transfers with sessions, {cpu:.3f} of their CPU per request")
-        verified = verify.verify(sessions.stack)
-    print(f"ledger verify: {'clean' if verified.clean else verified.output}")
+        verify.print_result(sessions.stack)
 
 
 if __name__ == "__main__":

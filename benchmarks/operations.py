@@ -143,21 +143,32 @@ def compare(ready: Bench, kind: str) -> tuple[float, float]:
     return rate, cpu
 
 
+def medians(ratios: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The median ratio of rates, and that of CPU."""
+    rates, cpus = zip(*ratios, strict=True)
+    return median(rates), median(cpus)
+
+
+def parser(name: str, repetitions: int) -> argparse.ArgumentParser:
+    """The options of a benchmark that compares loads in turns."""
+    found = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
+    found.add_argument("--seconds", type=float, default=5)
+    found.add_argument("--repetitions", type=int, default=repetitions)
+    found.add_argument("--workers", type=int, default=2)
+    return found
+
+
 def main() -> None:
     """Prints each pair, the medians, and whether the ledger is clean."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.operations")
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
-    options = parser.parse_args()
+    found = parser("operations", 3)
+    found.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    options = found.parse_args()
     with bench(Tuning(options.workers), USERS, options.seconds) as ready:
         for kind in options.kinds:
             ratios = [compare(ready, kind) for _ in range(options.repetitions)]
-            rate, cpu = (median(values) for values in zip(*ratios, strict=True))
+            rate, cpu = medians(ratios)
             print(f"{kind}: {rate:.2f} of transfers, {cpu:.2f} of their CPU per request")
-        verified = verify.verify(ready.stack)
-    print(f"ledger verify: {'clean' if verified.clean else verified.output}")
+        verify.print_result(ready.stack)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ class Verification:
     output: str
 
 
+def print_result(stack: BenchStack) -> bool:
+    """Verifies, prints whether the ledger is clean or what is not, and returns whether it is."""
+    found = verify(stack)
+    print(f"ledger verify: {'clean' if found.clean else found.output}")
+    return found.clean
+
+
 def verify(stack: BenchStack) -> Verification:
     """Runs the command to its end."""
     known = {process.pid for process in _backends(stack)}

@@ -112,3 +112,13 @@ def test_files_that_a_page_names_exist(page: str) -> None:
     assert named
     assert not [name for name in named if not (ROOT / "src/finpay" / name).exists()
                 and not (ROOT / name).exists()]  # fmt: skip
+
+
+def test_every_migration_has_a_row_in_the_architecture() -> None:
+    page = (DOCS / "ARCHITECTURE.md").read_text("utf-8")
+    table = page.partition("## Migrations")[2].partition("\n## ")[0]
+    names = {path.stem[12:] for path in (ROOT / "src/finpay/db/migrations").glob("*.sql")}
+    assert set(re.findall(r"`(\d\d_\w+)`", table)) <= names
+    ranges = re.findall(r"`(\d\d)_\w+`(?: to `(\d\d)_\w+`)?", table)
+    covered = {n for first, last in ranges for n in range(int(first), int(last or first) + 1)}
+    assert not [name for name in names if int(name[:2]) not in covered]

@@ -33,6 +33,7 @@ _VERBS: Final = (
     "revoke|rotate|save|set|try_lock|update|verify"
 )
 _QUERY: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_CODE_SPAN: Final = re.compile(r"`(\w+)`")
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error", "exception"})
 _LOGGERS: Final = frozenset({"_LOG", "logs.get()"})
 _BANNED_NAMES: Final = re.compile(r"(^|_)(utils?|helpers?|common|manager|misc)(_|$)")
@@ -131,24 +132,31 @@ def test_named_query_is_verb_and_noun(path: Path) -> None:
     assert not [name for name in names if re.match(rf"({_VERBS})_\w+$", name) is None]
 
 
-def _log_events() -> Iterator[str]:
-    """The events of `_LOG.warning("…")`. AssertionError for one that is no literal."""
+def _log_calls() -> Iterator[tuple[str, list[str]]]:
+    """Event and fields of each `_LOG.warning("…")`. AssertionError for one that is no literal."""
     for path in _files("src"):
         if path.suffix != ".py":
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             match node:
-                case ast.Call(func=ast.Attribute(value=logger, attr=level), args=[event, *_]):
+                case ast.Call(ast.Attribute(logger, level), [event, *_], fields):
                     if level in _LEVELS and ast.unparse(logger) in _LOGGERS:
                         assert isinstance(event, ast.Constant), f"{_name(path)}:{node.lineno}"
-                        yield str(event.value)
+                        yield str(event.value), [str(field.arg) for field in fields]
 
 
-def test_log_events_are_the_documented_list() -> None:
+def test_log_events_are_the_documented_list_with_their_fields() -> None:
     page = (ROOT / "docs/operations/observability.md").read_text("utf-8")
     table = page.partition("| event | meaning |\n")[2].partition("\n\n")[0]
-    documented = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
-    assert sorted(set(_log_events())) == sorted(documented)
+    rows = re.findall(r"^\| (.*?) \| (.*) \|$", table, re.MULTILINE)
+    documented = {
+        event: meaning for events, meaning in rows for event in _CODE_SPAN.findall(events)
+    }
+    calls = list(_log_calls())
+    assert {event for event, _ in calls} == set(documented)
+    for event, fields in calls:
+        absent = set(fields) - set(_CODE_SPAN.findall(documented[event]))
+        assert not absent, f"{event} has fields that no row names: {absent}"
 
 
 @pytest.mark.parametrize(

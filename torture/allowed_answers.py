@@ -6,7 +6,6 @@ from typing import Final
 from finpay.errors import ERROR_SPECS, Code
 from tests.support.raw_http import Response
 from torture.history import BATCHES, MoneyRequest, Read
-from torture.operations import SUCCESS
 
 # The outcome stays open with these: the request may be retried.
 _RETRY_LATER: Final = frozenset(
@@ -37,15 +36,15 @@ def read_violation(read: Read, response: Response) -> str:
     return _refusal_violation(f"GET {read.path}", response, frozenset())
 
 
-def impossible_balances(response: Response, total: int) -> Iterator[str]:
-    """Balances in the answer to a read that are negative or above the total of all wallets."""
+def impossible_balances(response: Response, most: int) -> Iterator[str]:
+    """Balances in the answer to a read that are negative or above the most of all wallets."""
     if response.status != 200:
         return
     found = response.json()
     balances = [one["balance_after"] for one in found.get("data", []) if "balance_after" in one]
     for balance in [*balances, found.get("balance", 0), found.get("available", 0)]:
-        if not 0 <= balance <= total:
-            yield f"a wallet was shown a balance of {balance}; all wallets have {total}"
+        if not 0 <= balance <= most:
+            yield f"a wallet was shown a balance of {balance}; all wallets have at most {most}"
 
 
 def acknowledged(request: MoneyRequest, response: Response) -> Iterator[tuple[str, str, str]]:
@@ -79,7 +78,7 @@ def refused(request: MoneyRequest, response: Response) -> Iterator[str]:
 
 def _success(request: MoneyRequest) -> int:
     if request.operation is not None:
-        return SUCCESS[request.operation.kind]
+        return request.operation.success
     return 200 if request.mode == "independent" else 201
 
 

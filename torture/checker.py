@@ -13,7 +13,7 @@ from uuid import UUID
 from finpay import ids
 from finpay.errors import Code
 from tests.support.raw_http import Response
-from torture import allowed_answers, operation_checks
+from torture import allowed_answers, operation_checks, operator_checks
 from torture.history import Item, MoneyRequest
 from torture.ledger_snapshot import LedgerSnapshot, Transaction
 from torture.reference_model import model_differences
@@ -73,6 +73,7 @@ def lost(run: RunData) -> Iterator[str]:
                 yield f"{mark} was answered {status} as {transaction}: {known.get(transaction)}"
     yield from operation_checks.lost(run.requests, run.ledger)
     yield from operation_checks.missing_runs(run.ledger)
+    yield from operator_checks.lost(run.requests, run.ledger)
 
 
 def duplicated(run: RunData) -> Iterator[str]:
@@ -91,6 +92,7 @@ def duplicated(run: RunData) -> Iterator[str]:
         if len(done) > 1
     )
     yield from operation_checks.duplicated(run.requests, run.ledger)
+    yield from operator_checks.duplicated(run.requests, run.ledger)
 
 
 def phantom(run: RunData) -> Iterator[str]:
@@ -106,6 +108,7 @@ def phantom(run: RunData) -> Iterator[str]:
         if requested != (accounts.get(one.sender), accounts.get(one.receiver), one.amount):
             yield f"{one.mark} was requested as {requested} and is {one}"
     yield from operation_checks.phantom(run.requests, run.ledger)
+    yield from operator_checks.phantom(run.requests, run.ledger, run.wallets)
 
 
 def refused_but_applied(run: RunData) -> Iterator[str]:
@@ -118,6 +121,7 @@ def refused_but_applied(run: RunData) -> Iterator[str]:
                     if mark in applied:
                         yield f"{mark} was refused: {response.status} {response.code}"
     yield from operation_checks.refused_but_applied(run.requests, run.ledger)
+    yield from operator_checks.refused_but_applied(run.requests, run.ledger)
 
 
 def divergent_replays(run: RunData) -> Iterator[str]:
@@ -136,15 +140,18 @@ def divergent_replays(run: RunData) -> Iterator[str]:
 
 
 def unbalanced(run: RunData) -> Iterator[str]:
-    """A transaction whose entries don't sum to zero, or accounts that don't sum to the total."""
+    """A transaction whose entries don't sum to zero, or accounts that don't sum to the total and
+    what operators brought in."""
     sums: Counter[UUID] = Counter()
     for entry in run.ledger.entries:
         sums[entry.transaction] += entry.amount
     yield from (f"the entries of {one} sum to {rest}" for one, rest in sums.items() if rest)
     everything = sum(account.balance for account in run.ledger.accounts)
     users = sum(account.balance for account in run.ledger.accounts if not account.is_system)
-    if (users, everything) != (run.total, 0):
-        yield f"the users have {users} of {run.total}, and all accounts sum to {everything}"
+    total = run.total + operator_checks.brought_in(run.ledger)
+    if (users, everything) != (total, 0):
+        yield f"the users have {users} of {total}, and all accounts sum to {everything}"
+    yield from operator_checks.unbalanced(run.ledger)
 
 
 def drifted(run: RunData) -> Iterator[str]:
@@ -167,6 +174,8 @@ def orphans(run: RunData) -> Iterator[str]:
     status = {one.id: "completed" if one.moved else one.status for one in run.ledger.transactions}
     expected_audit = {(one, f"transaction.{of_one}") for one, of_one in status.items()}
     yield from _unequal("audit row", expected_audit, run.ledger.audit)
+    of_objects = operator_checks.audited(run.ledger)
+    yield from _unequal("audit row", of_objects, run.ledger.audit_of_objects)
     users = [entry for entry in run.ledger.entries if not accounts[entry.account].is_system]
     expected = {
         (one.account, one.sequence, one.transaction, f"transaction.{status.get(one.transaction)}")

@@ -23,9 +23,10 @@ from tests.support.environment import LIMITS_OFF, LOOPBACK_WEBHOOKS, clean_envir
 from tests.support.processes import signal_tree
 from tests.support.tcp_proxy import TcpProxy, url_through
 from torture.fault_plan import API_COUNT
+from torture.operations import APPROVAL_ABOVE
 
 # The most connections of the pools of one API process and of the worker; a test compares them.
-API_CONNECTIONS: Final = 15
+API_CONNECTIONS: Final = 17
 WORKER_CONNECTIONS: Final = 16
 PAUSE_LIMIT_S: Final = 10  # longer than any fault pauses a process
 # $1 seconds, then the processes. A reused process ID gets a CONT, which is harmless.
@@ -39,6 +40,7 @@ _ENVIRONMENT: Final = {
     **LOOPBACK_WEBHOOKS,
     "FINPAY_WORKERS": "1",
     "FINPAY_ACCESS_TOKEN_TTL": "86400",  # no client has to log in again
+    "FINPAY_APPROVAL_ABOVE": f"ZAR:{APPROVAL_ABOVE}",
     # Deliveries are retried soon, and for longer than any fault lasts.
     "FINPAY_WEBHOOK_RETRY_SCHEDULE": ",".join(["1"] * 20 + ["5"] * 60),
     "FINPAY_LOG_LEVEL": "warning",
@@ -77,6 +79,7 @@ class Cluster:
             url_through(self.postgres_proxy, direct.database),
             direct.owner,
             url_through(self.valkey_proxy, direct.redis),
+            url_through(self.postgres_proxy, direct.operator),
         )
         environment = clean_environment(**_ENVIRONMENT)
         self.apis = [self._stack.start_api(environment, f"api-{n}") for n in range(API_COUNT)]

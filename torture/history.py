@@ -51,7 +51,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class MoneyRequest:
-    """One body under one key of one wallet, with all its attempts.
+    """One body under one key of one caller, a wallet or an operator, with all its attempts.
 
     `refusals` are the codes that the contract allows as an answer; `may_succeed` is False where
     the contract demands a refusal.
@@ -108,6 +108,7 @@ class History:
         self.undocumented_answers: list[str] = []
         self.impossible_reads: list[str] = []
         self.timeouts = 0
+        self.deposits = 0  # the sum of the amounts that operators wanted to bring in
         self._file = path.open("wb")
 
     def add_request(self, request: MoneyRequest) -> None:
@@ -115,6 +116,9 @@ class History:
         request.recorded = True
         self.requests.append(request)
         self.by_key[request.key].append(request)
+        made = request.operation
+        if made is not None and made.kind == "deposit":
+            self.deposits += made.amount or 0
         self._write(request=request.key, wallet=request.wallet, body=request.body.decode())
 
     def add_attempt(self, request: MoneyRequest, attempt: Attempt) -> None:

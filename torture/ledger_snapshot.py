@@ -41,6 +41,7 @@ class Transaction:
     origin_id: UUID | None = None
     scheduled_for: datetime | None = None
     refunded: int = 0
+    type: str = "transfer"
 
     @property
     def moved(self) -> bool:
@@ -88,6 +89,22 @@ class LedgerObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """What an operator asked for, and the transaction that another operator made of it.
+
+    `mark` is that of the request; `target` the id of the withdrawal or transaction, empty for a
+    deposit.
+    """
+
+    id: str
+    mark: str
+    amount: int
+    status: str
+    target: str = ""
+    transaction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerSnapshot:
     """All rows, at one moment."""
 
@@ -99,6 +116,8 @@ class LedgerSnapshot:
     other_events: Sequence[tuple[UUID, int, str]] = ()
     held_steps: Sequence[HeldStep] = ()
     objects: Sequence[LedgerObject] = ()
+    approvals: Sequence[Approval] = ()
+    audit_of_objects: Sequence[tuple[str, str]] = ()  # an object, the action that ended it
 
 
 async def read(database: Database) -> LedgerSnapshot:
@@ -113,6 +132,8 @@ async def read(database: Database) -> LedgerSnapshot:
             [tuple(row) for row in await view.fetch(_SQL.list_other_events)],
             [HeldStep(*row) for row in await view.fetch(_SQL.list_held_steps)],
             [LedgerObject(*row) for row in await view.fetch(_SQL.list_objects)],
+            [Approval(*row) for row in await view.fetch(_SQL.list_approvals)],
+            [tuple(row) for row in await view.fetch(_SQL.list_audit_rows_of_objects)],
         )
 
 
@@ -138,6 +159,8 @@ class LedgerMonitor:
     impossible: list[str] = field(default_factory=list)
     deadlocks: int = 0
     _last: int = 0
+    _version: int = 0  # of the system account, up to which `_brought_in` was summed
+    _brought_in: int = 0
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -149,19 +172,23 @@ class LedgerMonitor:
             await asyncio.sleep(READ_EVERY_S)
 
     async def check(self) -> None:
-        row = await self.database.fetch_one(_SQL.sum_balances)
+        row = await self.database.fetch_one(_SQL.sum_balances, self._version)
         assert row is not None, "an aggregate answers one row"  # noqa: S101
-        self.check_totals(row["users"], row["everything"], row["lowest"])
+        self._version = row["version"]
+        self._brought_in += row["brought_in"]
+        self.check_totals(row["users"], row["everything"], row["lowest"], self._brought_in)
         statistics = await self.database.fetch_one(_SQL.get_deadlocks)
         deadlocks = statistics["deadlocks"] if statistics is not None else 0
         self.deadlocks += max(0, deadlocks - self._last)
         self._last = deadlocks
 
-    def check_totals(self, users: int, everything: int, lowest: int) -> None:
-        """The users have the total, the system accounts owe it, none has less than 0 available."""
+    def check_totals(self, users: int, everything: int, lowest: int, brought_in: int) -> None:
+        """The users have the total and what was brought in, the system accounts owe it, none has
+        less than 0 available."""
         self.reads += 1
-        if (users, everything) != (self.total, 0) or lowest < 0:
+        total = self.total + brought_in
+        if (users, everything) != (total, 0) or lowest < 0:
             self.impossible.append(
-                f"read {self.reads}: the users have {users} of {self.total}, all accounts sum to "
+                f"read {self.reads}: the users have {users} of {total}, all accounts sum to "
                 f"{everything}, the least available is {lowest}"
             )

@@ -1,10 +1,19 @@
 -- What the harness reads from PostgreSQL, without the proxy and without the API.
 
 -- name: sum_balances
--- All accounts in one statement: users, users and system accounts, the least that is available.
+-- All accounts in one statement: users, users and system accounts, the least that is available, and
+-- what operators brought in, less what they paid out, after a version of the system account.
+WITH world AS (
+    SELECT id, version FROM ledger.accounts WHERE user_id IS NULL AND currency = 'ZAR'
+)
 SELECT COALESCE(sum(balance) FILTER (WHERE user_id IS NOT NULL), 0)::bigint AS users,
        COALESCE(sum(balance), 0)::bigint AS everything,
-       COALESCE(min(balance - held) FILTER (WHERE user_id IS NOT NULL), 0)::bigint AS lowest
+       COALESCE(min(balance - held) FILTER (WHERE user_id IS NOT NULL), 0)::bigint AS lowest,
+       (SELECT version FROM world) AS version,
+       (SELECT COALESCE(-sum(e.amount), 0)::bigint FROM ledger.entries e
+        WHERE e.account_id = (SELECT id FROM world) AND e.version > $1
+          AND (SELECT t.type IN ('deposit', 'withdrawal', 'refund')
+               FROM ledger.transactions t WHERE t.id = e.transaction_id)) AS brought_in
 FROM ledger.accounts
 
 -- name: get_deadlocks
@@ -15,7 +24,7 @@ SELECT id, public_id, user_id IS NULL AS is_system, balance, held::bigint FROM l
 
 -- name: list_transactions
 SELECT id, status, sender_id, receiver_id, amount, description, origin_type, origin_id,
-       scheduled_for, COALESCE(refunded_amount, 0)
+       scheduled_for, COALESCE(refunded_amount, 0), type::text
 FROM ledger.transactions
 
 -- name: list_history
@@ -30,6 +39,11 @@ ORDER BY account_id, sequence
 -- name: list_audit_rows
 SELECT subject_id, action FROM audit.log
 WHERE action LIKE 'transaction.%' AND subject_id IS NOT NULL
+
+-- name: list_audit_rows_of_objects
+SELECT ledger.type_id(CASE split_part(action, '.', 1) WHEN 'hold' THEN 'hld' ELSE 'wdr' END,
+                      subject_id), action
+FROM audit.log WHERE action IN ('hold.voided', 'withdrawal.canceled', 'withdrawal.rejected')
 
 -- name: list_events
 SELECT account_id, sequence, transaction_id, type FROM outbox.events
@@ -72,6 +86,13 @@ SELECT 'schedule', ledger.type_id('sch', id), account_id, receiver_id, amount, r
        description
 FROM ledger.schedules
 
+-- name: list_approvals
+SELECT ledger.type_id('apr', id), COALESCE(reference, description), amount, status,
+       COALESCE(ledger.type_id(CASE action WHEN 'withdrawal' THEN 'wdr' ELSE 'txn' END, target_id),
+                ''),
+       ledger.type_id('txn', transaction_id)
+FROM ledger.approvals
+
 -- name: count_overdue
 -- What a worker should have expired or run within five seconds.
 SELECT (SELECT count(*) FROM ledger.holds
@@ -87,4 +108,4 @@ SELECT count(*) AS open,
        count(*) FILTER (WHERE state LIKE 'idle in transaction%'
                           AND state_change < clock_timestamp() - interval '1 s') AS idle
 FROM pg_stat_activity
-WHERE usename = 'finpay_app' AND datname = current_database()
+WHERE usename IN ('finpay_app', 'finpay_operator') AND datname = current_database()

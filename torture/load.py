@@ -13,9 +13,11 @@ from torture import allowed_answers
 from torture.history import Attempt, History, MoneyRequest, Read
 from torture.http_client import Client
 from torture.operations import Targets
+from torture.operator_workload import OperatorWorkload
 from torture.workload import Wallet, Workload
 
 CLIENTS: Final = 32
+OPERATOR_CLIENTS: Final = 4  # in addition to those of the wallets
 # 32 clients make about 200 requests/s: faults hit requests in flight, and the figures are those of
 # the system and not of a queue before two busy cores.
 THINK_S: Final = 0.15
@@ -30,6 +32,7 @@ class LoadClients:
 
     seed: int
     wallets: tuple[Wallet, ...]
+    operators: tuple[Wallet, ...]
     ports: Sequence[int]
     history: History
     total: int
@@ -42,13 +45,19 @@ class LoadClients:
 
     def __post_init__(self) -> None:
         accounts = (wallet.account for wallet in self.wallets)
-        self.targets = Targets({account: n for n, account in enumerate(accounts)})
+        operators = range(len(self.wallets), len(self.wallets) + len(self.operators))
+        self.targets = Targets({account: n for n, account in enumerate(accounts)}, operators)
 
     async def run(self) -> None:
         """Until `stop`. Every request that was sent gets its response or fails."""
         async with asyncio.TaskGroup() as clients:
             for number in range(CLIENTS):
-                clients.create_task(self._loop(number))
+                first = number // len(self.wallets)
+                clients.create_task(self._loop(number, first, self._workload(number)))
+            for number in range(CLIENTS, CLIENTS + OPERATOR_CLIENTS):
+                first, operator = divmod(number, len(self.operators))
+                workload = self._operator_workload(number, len(self.wallets) + operator)
+                clients.create_task(self._loop(number, first, workload))
 
     def stop(self) -> None:
         self._stopping = True
@@ -86,13 +95,21 @@ class LoadClients:
         response = await self._send(client, request)
         return response is not None and allowed_answers.is_final(response)
 
-    async def _loop(self, number: int) -> None:
+    def _workload(self, number: int) -> Workload:
         own = number % len(self.wallets)
-        client = Client(self.ports, number // len(self.wallets) % len(self.ports))
-        random = Random(f"pace {self.seed} {number}")  # noqa: S311
-        workload = Workload(
+        return Workload(
             self.seed, number, own, self.wallets, self.history, self.targets, self._keys[own]
         )
+
+    def _operator_workload(self, number: int, own: int) -> OperatorWorkload:
+        accounts = [wallet.account for wallet in self.wallets]
+        keys = self._keys[own]
+        return OperatorWorkload(self.seed, number, own, accounts, self.history, self.targets, keys)
+
+    async def _loop(self, number: int, first: int, workload: Workload | OperatorWorkload) -> None:
+        """The requests of one client, whose first connection is to API `first`."""
+        client = Client(self.ports, first % len(self.ports))
+        random = Random(f"pace {self.seed} {number}")  # noqa: S311
         while not self._stopping:
             request = workload.next_request()
             if isinstance(request, Read):
@@ -127,12 +144,14 @@ class LoadClients:
         if response is not None:
             if found := allowed_answers.read_violation(read, response):
                 self.history.undocumented_answers.append(found)
-            impossible = allowed_answers.impossible_balances(response, self.total)
+            most = self.total + self.history.deposits
+            impossible = allowed_answers.impossible_balances(response, most)
             self.history.impossible_reads += impossible
         return response
 
-    def _headers(self, wallet: int) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.wallets[wallet].token}"}
+    def _headers(self, caller: int) -> dict[str, str]:
+        callers = (*self.wallets, *self.operators)
+        return {"Authorization": f"Bearer {callers[caller].token}"}
 
     def _take_cut(self) -> bool:
         if self.cuts_due <= 0:

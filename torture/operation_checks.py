@@ -1,11 +1,11 @@
 """What holds of operations at the end of a run: their answers against the ledger's objects.
 
 Every request has its final answer by then, so the transactions of captures, refunds and payments
-are those of the answers, and no others.
+are those of the answers, and no others. operator_checks has what holds of operators alone.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -13,40 +13,43 @@ from finpay import ids
 from tests.support.raw_http import Response
 from torture import allowed_answers
 from torture.history import MoneyRequest
-from torture.ledger_snapshot import LedgerObject, LedgerSnapshot, Transaction
+from torture.ledger_snapshot import Approval, LedgerObject, LedgerSnapshot, Transaction
 from torture.operations import MAKES_OBJECT, MOVES_MONEY, Kind
 
-_ORIGINS: Final[dict[Kind, str]] = {
-    "capture": "hold",
-    "refund": "transaction",
-    "pay": "payment_request",
-}
 _PREFIXES: Final[dict[str, ids.Prefix]] = {
     "hold": "hld",
     "transaction": "txn",
     "payment_request": "prq",
     "schedule": "sch",
+    "withdrawal": "wdr",
 }
 _ENDS: Final[dict[Kind, str]] = {
     "void": "voided",
     "cancel_withdrawal": "canceled",
     "cancel_request": "canceled",
     "decline": "declined",
+    "reject": "rejected",
+    "operator_void": "voided",
+    "reject_approval": "rejected",
 }
 
 
 def lost(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot) -> Iterator[str]:
     """An object or a transaction of an answer that the ledger does not have, or has otherwise."""
-    objects = {one.id: one for one in ledger.objects}
+    approvals = {one.id: one for one in ledger.approvals}
+    objects = {one.id: one for one in ledger.objects} | approvals
     transactions = {ids.encode("txn", one.id): one for one in ledger.transactions}
-    for request, response in _answers(requests):
+    for request, response in answers(requests):
         operation = request.operation
         if operation is None:
             continue
-        if (named := _transaction(request, response)) is not None:
+        if (named := named_transaction(request, response)) is not None:
             found = transactions.get(named)
             moved = response.status < 300
-            if found is None or found.moved != moved or _origin(found) != operation.target:
+            target = operation.target
+            if operation.kind == "approve":
+                target = approvals[target].target if target in approvals else target
+            if found is None or found.moved != moved or origin_id(found) != target:
                 yield f"{request.key} was answered {response.status} as {named}: {found}"
         elif response.status < 300:
             yield from _lost_object(request, response, objects)
@@ -57,8 +60,8 @@ def duplicated(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot) -> Iter
     marks = Counter((one.kind, one.mark) for one in ledger.objects)
     yield from (f"{mark} is in the ledger {n} times" for mark, n in marks.items() if n > 1)
     keys: defaultdict[str, set[str]] = defaultdict(set)
-    for request, response in _answers(requests):
-        if (named := _transaction(request, response)) is not None:
+    for request, response in answers(requests):
+        if (named := named_transaction(request, response)) is not None:
             keys[named].add(request.key)
     yield from (
         f"{named} is of the keys {found}" for named, found in keys.items() if len(found) > 1
@@ -66,7 +69,7 @@ def duplicated(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot) -> Iter
     moved = Counter[str]()
     for one in ledger.transactions:
         if one.origin is not None and one.moved:
-            moved[_origin(one)] += one.amount
+            moved[origin_id(one)] += one.amount
     for made in ledger.objects:
         yield from _used_twice(made, moved[made.id])
     for one in ledger.transactions:
@@ -74,7 +77,9 @@ def duplicated(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot) -> Iter
         if back > one.amount or back != one.refunded:
             yield f"of {one.mark} {back} of {one.amount} were refunded, it says {one.refunded}"
     runs = Counter(
-        (_origin(one), one.scheduled_for) for one in ledger.transactions if one.origin == "schedule"
+        (origin_id(one), one.scheduled_for)
+        for one in ledger.transactions
+        if one.origin == "schedule"
     )
     yield from (f"the run {run} was made {n} times" for run, n in runs.items() if n > 1)
 
@@ -90,11 +95,11 @@ def phantom(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot) -> Iterato
         request = made.get((_kind(one), one.mark or ""))
         if request is None or request.operation is None or request.operation.amount != one.amount:
             yield f"{one} was never requested"
-    answered = {_transaction(*answer) for answer in _answers(requests)}
+    answered = {named_transaction(*answer) for answer in answers(requests)}
     schedules = {one.id: one for one in ledger.objects if one.kind == "schedule"}
     for transaction in ledger.transactions:
         if transaction.origin == "schedule":
-            schedule = schedules.get(_origin(transaction))
+            schedule = schedules.get(origin_id(transaction))
             parties = (transaction.sender, transaction.receiver, transaction.amount)
             if schedule is None or (schedule.owner, schedule.other, schedule.amount) != parties:
                 yield f"{transaction} is of no such schedule"
@@ -105,7 +110,7 @@ def phantom(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot) -> Iterato
 def refused_but_applied(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot) -> Iterator[str]:
     """An object whose request was refused for good."""
     marks = {(one.kind, one.mark) for one in ledger.objects}
-    for request, response in _answers(requests):
+    for request, response in answers(requests):
         made = request.operation
         if made is not None and response.status >= 400 and (made.kind, made.mark) in marks:
             yield f"{request.key} was refused: {response.status} {response.code}"
@@ -113,14 +118,14 @@ def refused_but_applied(requests: Sequence[MoneyRequest], ledger: LedgerSnapshot
 
 def missing_runs(ledger: LedgerSnapshot) -> Iterator[str]:
     """A schedule whose counter differs from its transactions, or which ended without a run."""
-    runs = Counter(_origin(one) for one in ledger.transactions if one.origin == "schedule")
+    runs = Counter(origin_id(one) for one in ledger.transactions if one.origin == "schedule")
     for one in ledger.objects:
         if one.kind == "schedule" and (one.taken != runs[one.id] or one.taken == 0):
             yield f"{one} has {runs[one.id]} transactions"
 
 
 def _lost_object(
-    request: MoneyRequest, response: Response, objects: dict[str, LedgerObject]
+    request: MoneyRequest, response: Response, objects: Mapping[str, LedgerObject | Approval]
 ) -> Iterator[str]:
     operation = request.operation
     if operation is None:
@@ -140,9 +145,11 @@ def _used_twice(made: LedgerObject, moved: int) -> Iterator[str]:
         yield f"of {made} {moved} were captured"
     if made.kind == "payment_request" and moved != made.amount * (made.status == "paid"):
         yield f"for {made} {moved} were paid"
+    if made.kind == "withdrawal" and moved != made.amount * (made.status == "completed"):
+        yield f"for {made} {moved} were paid out"
 
 
-def _answers(requests: Sequence[MoneyRequest]) -> Iterator[tuple[MoneyRequest, Response]]:
+def answers(requests: Sequence[MoneyRequest]) -> Iterator[tuple[MoneyRequest, Response]]:
     """The final answers to operations; a success of one without a key comes before refusals."""
     for request in requests:
         if request.operation is not None:
@@ -151,15 +158,17 @@ def _answers(requests: Sequence[MoneyRequest]) -> Iterator[tuple[MoneyRequest, R
                     yield request, response
 
 
-def _transaction(request: MoneyRequest, response: Response) -> str | None:
+def named_transaction(request: MoneyRequest, response: Response) -> str | None:
     """The id of the transaction that an answer names."""
     if request.operation is None or request.operation.kind not in MOVES_MONEY:
         return None
+    if response.status in {202, 409}:  # an approval; the transaction of another request
+        return None
     named: str | None = response.json().get("id" if response.status < 300 else "transaction_id")
-    return named if response.status != 409 else None
+    return named
 
 
-def _origin(one: Transaction) -> str:
+def origin_id(one: Transaction) -> str:
     """The public id of what it came of."""
     if one.origin is None or one.origin_id is None:
         return ""

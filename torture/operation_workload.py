@@ -8,7 +8,15 @@ from random import Random
 from typing import Any, Final
 
 from torture.history import MoneyRequest
-from torture.operations import RECENT, REFUSALS, WITHOUT_KEY, Kind, Operation, Targets
+from torture.operations import (
+    NEVER_ALLOWED,
+    RECENT,
+    REFUSALS,
+    WITHOUT_KEY,
+    Kind,
+    Operation,
+    Targets,
+)
 
 MAX_AMOUNT: Final = 2_000
 MIN_EXPIRY_S: Final = 60  # the least that is allowed: such holds expire within the run
@@ -31,6 +39,15 @@ _PATHS: Final[dict[Kind, str]] = {
     "cancel_request": "/payment_requests/{}/cancel",
     "decline": "/payment_requests/{}/decline",
     "schedule": "/schedules",
+    "deposit": "/operator/deposits",
+    "deposit_taken": "/operator/deposits",
+    "complete": "/operator/withdrawals/{}/complete",
+    "reject": "/operator/withdrawals/{}/reject",
+    "operator_refund": "/operator/transactions/{}/refunds",
+    "operator_void": "/operator/holds/{}/void",
+    "approve": "/operator/approvals/{}/approve",
+    "approve_own": "/operator/approvals/{}/approve",
+    "reject_approval": "/operator/approvals/{}/reject",
 }
 
 
@@ -123,16 +140,17 @@ class OperationWorkload:
 
 
 def request_of(
-    operation: Operation, wallet: int, key: str, members: dict[str, Any]
+    operation: Operation, caller: int, key: str, members: dict[str, Any]
 ) -> MoneyRequest:
-    """The request of an operation, under a key of its own."""
+    """The request of an operation."""
     return MoneyRequest(
         key,
-        wallet,
+        caller,
         "/api/v1" + _PATHS[operation.kind].format(operation.target),
         (),
         json.dumps(members).encode() if members else b"",
         REFUSALS[operation.kind],
+        may_succeed=operation.kind not in NEVER_ALLOWED,
         operation=operation,
         has_key=operation.kind not in WITHOUT_KEY,
     )

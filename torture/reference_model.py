@@ -77,28 +77,31 @@ class _Model:
         self._left: dict[str, int] = {}  # of each hold and withdrawal
         self._refunded: Counter[UUID] = Counter()
         self._amounts = {one.id: one.amount for one in ledger.transactions if one.moved}
-        # The event of a capture comes right after its entry.
+        # The event of a capture or completed withdrawal comes right after its entry.
         self._captures = {
             (step.account, step.sequence - 1): step
             for step in ledger.held_steps
-            if step.type == "hold.captured"
+            if step.type in {"hold.captured", "withdrawal.completed"}
         }
 
     def change_held(self, step: HeldStep) -> Iterator[str]:
-        """Something is reserved, or the rest of it released. A capture was replayed before."""
+        """Something is reserved, or the rest of it released.
+
+        A capture and a completed withdrawal were replayed before.
+        """
         if step.type in {"hold.created", "withdrawal.created"}:
             self._left[step.object] = step.amount
             self.held[step.account] += step.amount
             if self.held[step.account] > self.balances[step.account]:
                 yield f"{step.object} of {step.amount} was made without the money"
-        elif step.type != "hold.captured":
+        elif step.type not in {"hold.captured", "withdrawal.completed"}:
             if not self._left.get(step.object):
                 yield f"{step.type} of {step.object}, of which nothing was left"
             self.held[step.account] -= self._left.pop(step.object, 0)
 
     def post(self, one: Transaction, entries: Sequence[Entry]) -> Iterator[str]:
         """A transaction: whether it was covered, what it moved, and the amounts of its entries."""
-        if one.origin == "hold":
+        if one.origin in {"hold", "withdrawal"}:
             yield from self._capture(one, entries)
         else:
             yield from self._spend(one)
@@ -125,7 +128,8 @@ class _Model:
                 yield f"{one.mark} refunds more than was paid"
 
     def _capture(self, one: Transaction, entries: Sequence[Entry]) -> Iterator[str]:
-        """Money that is on hold: the rest stays on hold, or is released with a final capture."""
+        """Money that is on hold: the rest stays on hold, or is released with a final capture or
+        a completed withdrawal."""
         sent = [entry.sequence for entry in entries if entry.account == one.sender]
         step = self._captures.get((one.sender, sent[0])) if sent else None
         left = self._left.get(step.object, 0) if step is not None else 0

@@ -132,8 +132,15 @@ async def _prepare(context: RunContext, options: Options) -> None:
     for number, wallet in enumerate(wallets):
         await setup.subscribe(ports, wallet, context.deliveries.url_of(number))
     await setup.fund(context.database, wallets)
+    operators = await setup.register_operators(context.database, ports)
     context.clients = LoadClients(
-        options.seed, wallets, ports, context.history, setup.TOTAL, think_s=options.think_s
+        options.seed,
+        wallets,
+        operators,
+        ports,
+        context.history,
+        setup.TOTAL,
+        think_s=options.think_s,
     )
     context.monitor = LedgerMonitor(context.database, setup.TOTAL)
 

@@ -1,4 +1,4 @@
-"""Signs and verifies Standard Webhooks 1.0. Pure.
+"""Signs and verifies Standard Webhooks 1.0. No I/O.
 
 HMAC-SHA256 signs `{webhook-id}.{webhook-timestamp}.{body}`; the header `webhook-signature` has one
 `v1,<base64>` for each valid secret, separated by spaces. A secret is `whsec_` and the base64 of 24

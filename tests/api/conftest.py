@@ -138,3 +138,10 @@ def seeded(serve: Callable[..., Api], fresh_database: Callable[[], str]) -> Api:
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, seed(url)).result()
     return serve(DATABASE_URL=url)
+
+
+@pytest.fixture
+def valkey(redis_url: str) -> Iterator[Redis]:
+    """The Valkey of `api`."""
+    with Redis.from_url(redis_url) as connection:
+        yield connection

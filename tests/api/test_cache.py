@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -18,12 +18,6 @@ from tests.api_process import Api, User
 
 ACCOUNT: Final = "/accounts"
 HISTORY: Final = "/transactions"
-
-
-@pytest.fixture
-def valkey(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as connection:
-        yield connection
 
 
 def cached_fields(valkey: Redis, user: User) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """One key, one effect, one answer: replays, reuse, and the format of a key."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from random import Random
 
 import httpx
@@ -20,12 +20,6 @@ def alice(api: Api) -> User:
 @pytest.fixture(scope="module")
 def bob(api: Api) -> User:
     return api.user()
-
-
-@pytest.fixture
-def valkey(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as connection:
-        yield connection
 
 
 def body(receiver: User, amount: int = 5) -> bytes:

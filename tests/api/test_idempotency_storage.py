@@ -4,7 +4,7 @@ DESIGN §3.3 step 3, requirements I5 and I6.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,12 +25,6 @@ def alice(api: Api) -> User:
 @pytest.fixture(scope="module")
 def bob(api: Api) -> User:
     return api.user()
-
-
-@pytest.fixture
-def valkey(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as connection:
-        yield connection
 
 
 def claim_name(user: User, key: str) -> str:

@@ -1,14 +1,15 @@
 """The routes of a forgotten password. The mail itself: tests/delivery/test_mail.py."""
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from tests.api.assertions import invalid, problem
 from tests.api.conftest import Strict
+from tests.api.matrix import ENDPOINT
 from tests.api.test_sessions import is_accepted
-from tests.api_process import Api, User
+from tests.api_process import PASSWORD, Api, User
 
 TOKEN = "t" * 43
 NEW = "a better horse battery"
@@ -66,3 +67,68 @@ def test_a_weak_password_is_named_and_leaves_the_token(api: Api) -> None:
     answer = reset(api, "x")
     problem(answer, 401, "token_invalid")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+SCHEDULE: Final[dict[str, Any]] = {
+    "amount": 5,
+    "start_at": "2031-01-01T00:00:00Z",
+    "every": {"unit": "month", "count": 1},
+}
+
+
+def set_up_access(user: User, receiver: User) -> str:
+    """An API key, an endpoint and a schedule; the key's secret."""
+    key = user.post("/api_keys", name="shop", scopes=["account:read"], password=PASSWORD)
+    endpoint = user.post("/webhook_endpoints", None, **ENDPOINT)
+    schedule = user.post("/schedules", "rent", receiver_id=receiver.account_id, **SCHEDULE)
+    assert {key.status, endpoint.status, schedule.status} == {201}
+    return str(key.json()["secret"])
+
+
+def what_is_left(api: Api, user: User) -> dict[str, int]:
+    """API keys, endpoints and schedules that still have an effect."""
+    login = {"email": user.email, "password": NEW}
+    token = api.client().request("POST", "/api/v1/auth/login", json=login).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+
+    def data(path: str) -> list[dict[str, Any]]:
+        answer = api.client().request("GET", f"/api/v1/{path}", headers=headers)
+        return list(answer.json()["data"])
+
+    schedules = [each for each in data("schedules") if each["status"] != "ended"]
+    return {
+        "api_keys": len(data("api_keys")),
+        "webhook_endpoints": len(data("webhook_endpoints")),
+        "schedules": len(schedules),
+    }
+
+
+@pytest.mark.contract("1.6.11")
+def test_first_proof_of_an_address_ends_what_was_set_up_before_it(api: Api) -> None:
+    """Who registered the address may not be its owner: their API key must not outlive the reset."""
+    squatter, receiver = api.user(), api.user()
+    secret = set_up_access(squatter, receiver)
+    assert is_accepted(api, secret)
+    give_token(api, squatter)
+    assert reset(api, TOKEN).status == 204
+    assert not is_accepted(api, secret)
+    assert set(what_is_left(api, squatter).values()) == {0}
+    actions = api.sql(
+        "SELECT action FROM audit.log WHERE request_id = (SELECT request_id FROM audit.log"
+        " WHERE action = 'password.reset' AND subject_id = $1) ORDER BY action",
+        squatter.uuid,
+    )
+    assert {"api_key.revoked", "schedule.ended"} < {row["action"] for row in actions}
+
+
+@pytest.mark.contract("1.6.11")
+def test_reset_with_a_verified_address_leaves_keys_endpoints_and_schedules(api: Api) -> None:
+    owner, receiver = api.user(), api.user()
+    secret = set_up_access(owner, receiver)
+    api.sql(
+        "UPDATE identity.users SET email_verified_at = clock_timestamp() WHERE id = $1", owner.uuid
+    )
+    give_token(api, owner)
+    assert reset(api, TOKEN).status == 204
+    assert is_accepted(api, secret)
+    assert set(what_is_left(api, owner).values()) == {1}

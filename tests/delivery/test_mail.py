@@ -10,7 +10,7 @@ from aiosmtpd.controller import Controller
 
 from finpay.errors import Code
 from finpay.identity.models import RequestOrigin
-from finpay.identity.password_reset import MAX_MAILS_PER_HOUR
+from finpay.identity.password_reset import MAX_MAILS_PER_HOUR, Ended
 from finpay.mail import retention, sender
 from finpay.mail.sender import RETRY_AFTER_S, Sender
 from tests.delivery.mailbox import (
@@ -57,8 +57,8 @@ async def test_a_link_sets_a_new_password_and_ends_all_sessions(
     html = mail.get_body(("html",))
     assert html is not None
     assert f'href="{PUBLIC_URL}/reset-password#token={mailbox.token()}"' in html.get_content()
-    user_id, ended = await redeem(people, mailbox.token())
-    assert (user_id, len(ended)) == (person.id, 2)
+    ended = await redeem(people, mailbox.token())
+    assert (ended.user_id, len(ended.sessions)) == (person.id, 2)
     assert not await people.is_active(person)
     assert not await people.is_active(second)
     await people.login(person, NEW_PASSWORD)
@@ -79,8 +79,8 @@ async def test_a_token_works_once_under_fifty_concurrent_tries(
     for _ in range(5):  # the hasher takes no more at once
         calls = (redeem(people, token) for _ in range(10))
         results += await asyncio.gather(*calls, return_exceptions=True)
-    assert len([result for result in results if isinstance(result, tuple)]) == 1
-    codes = {result.code for result in results if not isinstance(result, tuple)}
+    assert len([result for result in results if isinstance(result, Ended)]) == 1
+    codes = {result.code for result in results if not isinstance(result, Ended)}
     assert codes == {Code.TOKEN_INVALID}
 
 

@@ -35,8 +35,7 @@ def request(
     """An operation answered with what it made, as documented."""
     operation = Operation(kind, key, amount, **more)
     built = request_of(operation, wallet, key, {})
-    status = 200 if kind in {"void", "cancel_withdrawal"} else 201
-    built.attempts = attempts(answer(status, id=made))
+    built.attempts = attempts(answer(operation.success, id=made))
     return built
 
 
@@ -112,6 +111,7 @@ def honest() -> RunData:
         other_events=[(step.account, step.sequence, step.type) for step in _STEPS],
         held_steps=_STEPS,
         objects=_OBJECTS,
+        audit_of_objects=[(HOLD, "hold.voided"), (WITHDRAWAL, "withdrawal.canceled")],
     )
     return replace(
         run,

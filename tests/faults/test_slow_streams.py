@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from finpay.edge.http_protocol import CHECK_TIMEOUTS_S
+from finpay.edge.slow_clients import CHECK_TIMEOUTS_S
 from finpay.edge.streaming import MAX_STREAMS_PER_USER
 from tests.api.statement_accounts import WriteHistory
 from tests.api_process import Api, User

@@ -81,10 +81,13 @@ def test_balance_outside_of_the_total_is_impossible(balance: int, *, possible: b
 
 @pytest.mark.parametrize(
     ("read", "possible"),
-    [((10, 0, 0), True), ((9, 0, 0), False), ((10, 1, 0), False), ((10, 0, -1), False)],
-)
+    [
+        ((10, 0, 0, 0), True), ((9, 0, 0, 0), False), ((10, 1, 0, 0), False),
+        ((10, 0, -1, 0), False), ((12, 0, 0, 2), True), ((10, 0, 0, 2), False),
+    ],
+)  # fmt: skip
 def test_totals_that_are_not_conserved_are_impossible(
-    read: tuple[int, int, int], *, possible: bool
+    read: tuple[int, int, int, int], *, possible: bool
 ) -> None:
     monitor = LedgerMonitor(None, total=10)  # type: ignore[arg-type]  # not used here
     monitor.check_totals(*read)
@@ -110,7 +113,8 @@ def test_batch_answer_is_read_item_by_item() -> None:
 
 def test_allowed_connections_are_the_sizes_of_the_pools() -> None:
     health = notify = heartbeat = listener = runs = 1
-    assert api.READ_POOL_SIZE + batcher.CONNECTIONS + health + notify == cluster.API_CONNECTIONS
+    served = api.READ_POOL_SIZE + api.OPERATOR_POOL_SIZE + batcher.CONNECTIONS
+    assert served + health + notify == cluster.API_CONNECTIONS
     jobs = JOB_CONNECTIONS + runs
     expected = worker.CONNECTIONS + heartbeat + listener + jobs
     assert expected == cluster.WORKER_CONNECTIONS

@@ -41,17 +41,20 @@ def api(
 @contextmanager
 def stopped(postgres: OwnPostgres) -> Iterator[None]:
     postgres.stop()
-    try:
-        with pytest.raises(DevError):
-            postgres.server.sql("SELECT 1")
+    with _gone(postgres):
         yield
-    finally:
-        postgres.start()
 
 
 @contextmanager
 def killed(postgres: OwnPostgres) -> Iterator[None]:
     postgres.kill()
+    with _gone(postgres):
+        yield
+
+
+@contextmanager
+def _gone(postgres: OwnPostgres) -> Iterator[None]:
+    """Shows that it does not answer, and starts it after the block."""
     try:
         with pytest.raises(DevError):
             postgres.server.sql("SELECT 1")

@@ -5,7 +5,6 @@ tokens, and time passes. The model says for each exchange and each use what the 
 """
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,16 +12,15 @@ from typing import ClassVar, Final
 
 import jwt
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from finpay.errors import FinPayError
 from finpay.identity.models import RefreshTokenReuse, Tokens
+from tests.model import random_runs
 from tests.sql.identity_fixtures import REFRESH_TTL_S, People, Person, fresh_origin
 
-RUNS: Final = int(os.environ.get("MODEL_RUNS", "50"))
-STEPS: Final = 30
+RUNS: Final = 50
 DAY_S: Final = 86_400
 # Both sides of each limit by 10 s; a run takes less than that, and the real clock goes on.
 SHORT_PAUSES_S: Final = (1, 30, 50, 70)
@@ -150,15 +148,7 @@ def test_every_exchange_and_use_is_as_the_rule_says(fresh_database: Callable[[],
         Life.runner, Life.people = runner, runner.run(_people(fresh_database()))
         Life.owner = runner.run(Life.people.register())
         Life.seen.clear()
-        run_state_machine_as_test(
-            Life,
-            settings=settings(
-                max_examples=RUNS,
-                stateful_step_count=STEPS,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        random_runs.run(Life, RUNS)
         runner.run(Life.people.close())
     assert {"exchanged", "reused", "invalid", "accepted True", "accepted False"} <= set(Life.seen)
 

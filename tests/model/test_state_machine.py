@@ -7,21 +7,13 @@ verify` finds nothing.
 
 import asyncio
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final, TypeVar
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec import structs
 
 from finpay.errors import FinPayError
@@ -30,6 +22,7 @@ from finpay.ledger.batcher import Batcher
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import PostingResult, Transfer, TransferBatch
 from finpay.ledger.verify import verify
+from tests.model import random_runs
 from tests.model.ledger import LIMIT, Account, BatchRequest, Ledger, Request
 from tests.sql.ledger_fixtures import (
     REFUSALS,
@@ -41,9 +34,7 @@ from tests.sql.ledger_fixtures import (
     transfer_batch,
 )
 
-# Some ten seconds; MODEL_RUNS=2000 takes ten minutes or more.
-RUNS: Final = int(os.environ.get("MODEL_RUNS", "30"))
-STEPS: Final = 25
+RUNS: Final = 30  # some ten seconds
 
 T = TypeVar("T")
 
@@ -267,15 +258,8 @@ def test_random_operations_have_the_results_of_the_model(
 ) -> None:
     environment = Environment(fresh_database())
     try:
-        run_state_machine_as_test(
-            type("LedgerMachine", (LedgerMachine,), {"environment": environment}),
-            settings=settings(
-                max_examples=RUNS,
-                stateful_step_count=STEPS,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        machine = type("LedgerMachine", (LedgerMachine,), {"environment": environment})
+        random_runs.run(machine, RUNS)
         # The rarest outcomes may be missing, but runs without these would test too little.
         assert set(environment.seen) >= {
             Outcome.COMPLETED, Outcome.DUPLICATE, Outcome.IDEMPOTENCY_KEY_REUSE,

@@ -16,6 +16,7 @@ POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
 EXPIRY: Final = f"{_MIGRATIONS}000015_ledger_expiry.sql"
 DRY_RUN: Final = f"{_MIGRATIONS}000016_ledger_dry_run.sql"
 ACTIONS: Final = f"{_MIGRATIONS}000022_ledger_operator_actions.sql"
+COMMANDS: Final = f"{_MIGRATIONS}000023_ledger_operator_commands.sql"
 LIMIT_CHANGES: Final = f"{_MIGRATIONS}000024_ledger_limit_changes.sql"
 REQUEST_CHANGES: Final = f"{_MIGRATIONS}000042_payment_request_changes.sql"
 SCHEDULES: Final = f"{_MIGRATIONS}000043_schedules.sql"
@@ -42,6 +43,7 @@ PAYMENT_TESTS: Final = "tests/api/test_payments_of_requests.py"
 SCHEDULE_TESTS: Final = "tests/api/test_schedules.py"
 LIMIT_TESTS: Final = "tests/api/test_limits.py"
 OPERATOR_TESTS: Final = "tests/sql/test_operator_outcomes.py"
+ACTION_TESTS: Final = "tests/sql/test_operator_action_outcomes.py"
 
 OPERATION_MUTANTS: Final = (
     # Holds and refunds.
@@ -98,6 +100,18 @@ OPERATION_MUTANTS: Final = (
            "WHEN withdrawal.status <> 'pending' THEN", "WHEN false THEN", OPERATOR_TESTS),
     Mutant("an operator refunds more than was paid", ACTIONS,
            "WHEN amount > remaining OR remaining = 0 THEN", "WHEN false THEN", OPERATOR_TESTS),
+    Mutant("who is no operator sees that an account does not exist", ACTIONS,
+           "WHEN ledger.is_operator(origin.operator_id) THEN 'receiver_not_found'",
+           "WHEN true THEN 'receiver_not_found'", ACTION_TESTS),
+    Mutant("a deposit above the largest balance needs an approval", ACTIONS,
+           "AND receiver.balance > 9007199254740991 - amount",
+           "AND receiver.balance > 9007199254740991 - amount\n"
+           "            AND (approval.id IS NOT NULL OR origin.approval_above IS NULL)",
+           ACTION_TESTS),
+    Mutant("a decided approval is decided by its action", COMMANDS,
+           "WHEN status <> 'pending' THEN 'approval_not_pending' END",
+           "WHEN status <> 'pending' AND NOT is_approved THEN 'approval_not_pending' END",
+           ACTION_TESTS),
     Mutant("a reference is used twice", ACTIONS,
            "WHEN taken.transaction_id IS NOT NULL OR taken.approval_id <> approval.id",
            "WHEN taken.approval_id <> approval.id", OPERATOR_TESTS),

@@ -9,6 +9,9 @@ from torture.load import THINK_S
 _MIGRATIONS: Final = "src/finpay/db/migrations/20261129"
 DECIDE: Final = f"{_MIGRATIONS}000009_ledger_decide_batch.sql"
 POST: Final = f"{_MIGRATIONS}000014_ledger_posting.sql"
+OPERATORS: Final = f"{_MIGRATIONS}000021_ledger_operators.sql"
+OPERATE: Final = f"{_MIGRATIONS}000022_ledger_operator_actions.sql"
+COMMANDS: Final = f"{_MIGRATIONS}000023_ledger_operator_commands.sql"
 RIGHTS: Final = f"{_MIGRATIONS}000099_rights.sql"
 POSTING: Final = "src/finpay/ledger/posting.py"
 BATCHER: Final = "src/finpay/ledger/batcher.py"
@@ -148,6 +151,30 @@ PLANTS: Final = (
               "balances[r]  := balances[r] + amount + 1;"),),
         (Fault.KILL_API,),
         ("unbalanced", "drifted", "impossible_reads"),
+        minutes=0.1,
+    ),
+    Plant(
+        "a completed withdrawal stays on hold",
+        (Edit(OPERATE, "receiver.id, amount, COALESCE(withdrawal.amount, 0),",
+              "receiver.id, amount, 0,"),),
+        (Fault.KILL_API,),
+        ("drifted",),
+        minutes=0.1,
+    ),
+    Plant(
+        "operators' keys only in Redis",
+        (Edit(OPERATORS, "    result.fingerprint := origin.fingerprint;\n",
+              "    result.fingerprint := origin.fingerprint;\n    RETURN result;\n"),),
+        _EMPTY,
+        ("duplicated",),
+    ),
+    Plant(
+        "two operators end one withdrawal",
+        (Edit(COMMANDS, "WHEN withdrawal.status <> 'pending' THEN 'withdrawal_not_pending'",
+              "WHEN withdrawal.status NOT IN ('pending', 'rejected')\n"
+              "            THEN 'withdrawal_not_pending'"),),
+        (Fault.KILL_API,),
+        ("duplicated",),
         minutes=0.1,
     ),
     Plant(

@@ -1,9 +1,10 @@
-"""Fixtures for tests of the ledger's SQL."""
+"""Fixtures for tests of the SQL of the ledger and of identity."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.sql.identity_fixtures import People
 from tests.sql.ledger_fixtures import Bank
 
 
@@ -21,3 +22,11 @@ async def strict(database_url: str) -> AsyncIterator[Bank]:
     bank = Bank(database_url, session_settings={"finpay.require_verified_sender": "on"})
     yield bank
     await bank.close()
+
+
+@pytest.fixture
+async def people(database_url: str) -> AsyncIterator[People]:
+    """Identity on the worker's database; every test registers users of its own."""
+    people = People(database_url)
+    yield people
+    await people.close()

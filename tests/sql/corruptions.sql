@@ -33,7 +33,7 @@ WHERE account_id = :alice AND transaction_id = :early;
 UPDATE ledger.entries SET amount = amount + 1 WHERE account_id = :bob AND transaction_id = :late;
 
 -- name: an_entry_left_one_more
--- alice: running_balances, failures
+-- alice: running_balances, failed_transactions
 UPDATE ledger.entries SET balance_after = balance_after + 1
 WHERE account_id = :alice AND transaction_id = :early;
 
@@ -51,7 +51,7 @@ UPDATE ledger.entries SET amount = amount + sign(amount) WHERE transaction_id = 
 DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :late;
 
 -- name: an_entry_in_the_middle_is_gone
--- early: double_entry, balances, running_balances, versions, events, failures
+-- early: double_entry, balances, running_balances, versions, events, failed_transactions
 DELETE FROM ledger.entries WHERE account_id = :alice AND transaction_id = :early;
 
 -- name: an_entry_belongs_to_another_account
@@ -81,19 +81,19 @@ UPDATE ledger.transactions SET sender_version = sender_version + 1 WHERE id = :l
 UPDATE ledger.transactions SET receiver_version = receiver_version + 1 WHERE id = :late;
 
 -- name: a_transaction_names_an_entry_and_a_failure
--- late: failures
+-- late: failed_transactions
 UPDATE ledger.transactions SET failure_sequence = 1 WHERE id = :late;
 
 -- name: a_failed_transaction_names_an_entry_of_its_sender
--- failed: failures
+-- failed: failed_transactions
 UPDATE ledger.transactions SET sender_version = 1 WHERE id = :failed;
 
 -- name: a_failed_transaction_names_an_entry_of_its_receiver
--- failed: failures
+-- failed: failed_transactions
 UPDATE ledger.transactions SET receiver_version = 1 WHERE id = :failed;
 
 -- name: a_failed_transaction_calls_itself_completed
--- failed: double_entry, events, failures, limits, idempotency_keys, audit
+-- failed: double_entry, events, failed_transactions, limits, idempotency_keys, audit
 UPDATE ledger.transactions
 SET status = 'completed', failure_code = NULL, sender_version = 1, receiver_version = 1
 WHERE id = :failed;
@@ -146,7 +146,7 @@ UPDATE ledger.accounts SET currency = 'USD' WHERE id = :alice;
 UPDATE ledger.accounts SET version = version + 1 WHERE id = :alice;
 
 -- name: an_entry_is_numbered_after_all_others
--- alice: entries, balances, running_balances, versions, failures
+-- alice: entries, balances, running_balances, versions, failed_transactions
 UPDATE ledger.entries SET version = 99 WHERE account_id = :alice AND version = 2;
 
 -- name: an_account_counts_one_step_more
@@ -266,40 +266,40 @@ INSERT INTO outbox.events (account_id, sequence, created_at, type, data)
 VALUES (:system, 1, now(), 'account.updated', '{}');
 
 -- name: a_failure_left_one_more
--- failed: failures
+-- failed: failed_transactions
 UPDATE ledger.failed_transactions SET balance_after = balance_after + 1
 WHERE transaction_id = :failed;
 
 -- name: a_failure_stands_one_entry_later
--- failed: failures
+-- failed: failed_transactions
 UPDATE ledger.failed_transactions SET version = version + 1 WHERE transaction_id = :failed;
 
 -- name: a_failure_is_gone
--- failed: failures, events
+-- failed: failed_transactions, events
 DELETE FROM ledger.failed_transactions WHERE transaction_id = :failed;
 
 -- name: a_failure_is_of_another_moment
--- failed: failures
+-- failed: failed_transactions
 UPDATE ledger.failed_transactions SET created_at = created_at + interval '1 microsecond'
 WHERE transaction_id = :failed;
 
 -- name: a_failure_stands_before_the_entry_that_it_follows
--- failed: failures, events
+-- failed: failed_transactions, events
 UPDATE ledger.failed_transactions SET sequence = 2 WHERE transaction_id = :failed;
 UPDATE ledger.transactions SET failure_sequence = 2 WHERE id = :failed;
 
 -- name: a_failure_stands_after_the_next_entry
--- failed: failures, events
+-- failed: failed_transactions, events
 UPDATE ledger.failed_transactions SET sequence = 4 WHERE transaction_id = :failed;
 UPDATE ledger.transactions SET failure_sequence = 4 WHERE id = :failed;
 
 -- name: a_failure_follows_an_entry_that_is_not_there
--- failed: failures
+-- failed: failed_transactions
 UPDATE ledger.failed_transactions SET version = 99, balance_after = 0
 WHERE transaction_id = :failed;
 
 -- name: a_transaction_names_another_failure
--- failed: failures
+-- failed: failed_transactions
 UPDATE ledger.transactions SET failure_sequence = failure_sequence + 1 WHERE id = :failed;
 
 -- name: a_key_is_gone

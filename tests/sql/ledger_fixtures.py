@@ -1,7 +1,8 @@
 """A bank for tests: real accounts in a real database, and short words for what happens to them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -264,3 +265,22 @@ def payment(payer: Holder, target: UUID, **changes: Any) -> Operation:
 
 def fresh_key() -> str:
     return str(ids.new_uuid())
+
+
+@asynccontextmanager
+async def moving_money(url: str) -> AsyncIterator[tuple[Bank, Holder]]:
+    """Completed and refused transfers between two new accounts, until the end of the block."""
+    bank, stop = Bank(url), asyncio.Event()
+    a, b = await bank.open(10_000), await bank.open()
+
+    async def keep_moving() -> None:
+        while not stop.is_set():
+            await bank.post(transfer(a, b, 1), transfer(b, a, 1), transfer(b, a, 10_000))
+
+    moving = asyncio.create_task(keep_moving())
+    try:
+        yield bank, a
+    finally:
+        stop.set()
+        await moving
+        await bank.close()

@@ -50,6 +50,38 @@ async def _made(bank: Bank, alice: Holder, bob: Holder, kind: str) -> str:
     return ids.encode("txn", paid.id)
 
 
+async def _claimed(url: str) -> Holder:
+    bank = Bank(url)
+    try:
+        return await bank.open()
+    finally:
+        await bank.close()
+
+
+@pytest.mark.contract("12.6.2")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "deposit TARGET 5000 --reference TARGET",
+        "account fund TARGET 5000",
+        "account show TARGET",
+        "account freeze TARGET --reason fraud",
+    ],
+)
+def test_address_that_is_not_verified_names_no_account(finpay: Finpay, command: str) -> None:
+    """Where mails are sent: the account of who only claims it is named by its id."""
+    finpay.environ |= {
+        "FINPAY_SMTP_URL": "smtp://127.0.0.1:1",
+        "FINPAY_MAIL_FROM": "FinPay <no-reply@pay.example>",
+        "FINPAY_PUBLIC_URL": "https://pay.example",
+    }
+    claimed = asyncio.run(_claimed(finpay.environ["DATABASE_URL"]))
+    refused = finpay(*command.replace("TARGET", claimed.email).split(), code=1)
+    assert "There is no user account for" in refused.err
+    finpay(*command.replace("TARGET", ids.encode("acc", claimed.account_id)).split())
+    finpay(*command.replace("TARGET", ALICE).split())  # who has verified it
+
+
 @pytest.mark.contract("10.4.1", "10.4.8")
 def test_a_deposit_is_printed_for_people_and_for_programs(finpay: Finpay) -> None:
     words = ("deposit", ALICE, "5000", "--reference", "EFT 1", "--key", "one")

@@ -13,7 +13,7 @@ import pytest
 from finpay import ids
 from finpay.db.pool import Database
 from finpay.ledger.continuous_verification import State, read_state, run_round
-from tests.sql.ledger_fixtures import Bank, transfer
+from tests.sql.ledger_fixtures import Bank, moving_money, transfer
 from tests.sql.test_verify import (
     CORRUPTIONS,
     Traffic,
@@ -193,23 +193,12 @@ async def test_verification_that_stopped_is_unknown_after_two_minutes(
 
 
 async def test_money_may_move_meanwhile(copy: str) -> None:
-    bank = Bank(copy)
-    a, b = await bank.open(10_000), await bank.open()
-    stop = asyncio.Event()
-
-    async def keep_moving() -> None:
-        while not stop.is_set():
-            await bank.post(transfer(a, b, 1), transfer(b, a, 1), transfer(b, a, 10_000))
-
-    moving = asyncio.create_task(keep_moving())
     database = Database(copy, size=1)
     try:
-        for _ in range(10):
-            assert (await checked(database)).status == "ok", await messages(database)
+        async with moving_money(copy):
+            for _ in range(10):
+                assert (await checked(database)).status == "ok", await messages(database)
     finally:
-        stop.set()
-        await moving
-        await bank.close()
         await database.close()
 
 

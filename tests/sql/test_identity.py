@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 
 import pytest
@@ -23,13 +22,6 @@ from tests.sql.identity_fixtures import (
 
 NEW_PASSWORD = "a better horse battery"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="finpay"'}
-
-
-@pytest.fixture
-async def people(database_url: str) -> AsyncIterator[People]:
-    people = People(database_url)
-    yield people
-    await people.close()
 
 
 async def test_registration_creates_a_user_an_account_and_a_session(people: People) -> None:

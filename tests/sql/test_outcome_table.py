@@ -9,11 +9,9 @@ import pytest
 
 from finpay.errors import ERROR_SPECS
 from finpay.ledger.outcome import REFUSALS, Outcome
-from tests.sql import test_operation_outcomes, test_operator_outcomes, test_request_outcomes
+from tests.sql import operator_cases, test_operation_outcomes, test_request_outcomes
 
 CONTRACT: Final = Path(__file__).parents[2] / "docs/contract.md"
-# What operators do over HTTP can be forbidden, and this may need a second operator.
-APPROVED: Final = {"deposit", "complete", "refund"}
 NAMES: Final = {"refund": "operator's refund", "void": "operator's void"}
 
 _ROW: Final = re.compile(r"^\| (`?)(\w+)\1 \| (.+) \|$", re.MULTILINE)
@@ -26,7 +24,7 @@ def test_the_table_of_the_contract_is_the_one_that_is_tested() -> None:
     expected: dict[str, Collection[Outcome]] = {
         **{str(mode): each for mode, each in test_operation_outcomes.OUTCOMES.items()},
         **test_request_outcomes.OUTCOMES,
-        **_of_operators(),
+        **{NAMES.get(name, name): each for name, each in operator_cases.OUTCOMES.items()},
     }
     assert header == ["status", *expected]
     for column, outcomes in expected.items():
@@ -44,7 +42,11 @@ def test_the_table_has_the_status_of_each_refusal() -> None:
 @pytest.mark.contract("7.1.1")
 def test_the_outcomes_are_listed_in_their_order() -> None:
     order = list(Outcome)
-    for every in (test_operation_outcomes.OUTCOMES, test_request_outcomes.OUTCOMES):
+    for every in (
+        test_operation_outcomes.OUTCOMES,
+        test_request_outcomes.OUTCOMES,
+        operator_cases.OUTCOMES,
+    ):
         for name, outcomes in every.items():
             assert outcomes == sorted(outcomes, key=order.index), name
 
@@ -55,16 +57,3 @@ def _table() -> tuple[list[str], dict[str, list[str]]]:
     names = {"outcome", *Outcome}
     rows = {name: [cell.strip() for cell in each] for name, each in found.items() if name in names}
     return rows.pop("outcome"), rows
-
-
-def _of_operators() -> dict[str, Collection[Outcome]]:
-    return {
-        NAMES.get(name, name): {
-            Outcome.IDEMPOTENCY_KEY_REUSE,
-            Outcome.DUPLICATE,
-            Outcome.FORBIDDEN,
-            *(Outcome(str(code)) for code in codes),
-            *({Outcome.APPROVAL_REQUIRED} if name in APPROVED else ()),
-        }
-        for name, codes in test_operator_outcomes.REFUSALS.items()
-    }

@@ -1,7 +1,6 @@
 """Password change: needs the current password, refuses weak ones, revokes other sessions."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,13 +11,6 @@ from tests.sql.identity_fixtures import PASSWORD, People, fresh_origin, refusal
 
 NEW_PASSWORD = "a better horse battery"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="finpay"'}
-
-
-@pytest.fixture
-async def people(database_url: str) -> AsyncIterator[People]:
-    people = People(database_url)
-    yield people
-    await people.close()
 
 
 async def test_password_change_revokes_all_other_sessions(people: People) -> None:

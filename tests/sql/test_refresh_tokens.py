@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -23,13 +22,6 @@ from tests.sql.identity_fixtures import (
 
 DAY_S = 86_400
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="finpay"'}
-
-
-@pytest.fixture
-async def people(database_url: str) -> AsyncIterator[People]:
-    people = People(database_url)
-    yield people
-    await people.close()
 
 
 async def test_refresh_returns_a_new_pair_for_the_same_session(people: People) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -15,13 +14,6 @@ from finpay.identity.roles import RoleChange, set_role
 from finpay.ledger.verify import verify
 from tests.sql.finpay_command import Finpay
 from tests.sql.identity_fixtures import People, Person, fresh_origin, refusal
-
-
-@pytest.fixture
-async def people(database_url: str) -> AsyncIterator[People]:
-    people = People(database_url)
-    yield people
-    await people.close()
 
 
 async def change(people: People, url: str, person: Person, role: Role) -> RoleChange:

@@ -1,7 +1,6 @@
 """A session ends once and for good, whatever happens at the same moment."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,13 +17,6 @@ from tests.sql.identity_fixtures import (
 
 DAY_S = 86_400
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="finpay"'}
-
-
-@pytest.fixture
-async def people(database_url: str) -> AsyncIterator[People]:
-    people = People(database_url)
-    yield people
-    await people.close()
 
 
 async def test_refresh_that_waits_for_a_logout_is_refused(people: People) -> None:

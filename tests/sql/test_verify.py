@@ -29,6 +29,7 @@ from tests.sql.ledger_fixtures import (
     Bank,
     fresh_key,
     item,
+    moving_money,
     retry,
     retry_batch,
     transfer,
@@ -146,28 +147,15 @@ async def test_each_check_is_reported_when_it_is_done(copy: str) -> None:
 
 async def test_money_may_move_meanwhile(copy: str) -> None:
     """All checks see one moment."""
-    bank = Bank(copy)
-    a, b = await bank.open(10_000), await bank.open()
-    stop = asyncio.Event()
-
-    async def keep_moving() -> None:
-        while not stop.is_set():
-            await bank.post(transfer(a, b, 1), transfer(b, a, 1), transfer(b, a, 10_000))
-
-    moving = asyncio.create_task(keep_moving())
-    try:
-        seen = (await bank.account(a))["version"]
+    async with moving_money(copy) as (bank, account):
+        seen = (await bank.account(account))["version"]
         for _ in range(3):
             assert (await _verified(copy)).ok
             async with asyncio.timeout(MOVED_S):
-                while (version := (await bank.account(a))["version"]) == seen:
+                while (version := (await bank.account(account))["version"]) == seen:
                     await asyncio.sleep(0.01)
             assert version > seen
             seen = version
-    finally:
-        stop.set()
-        await moving
-        await bank.close()
 
 
 def _with_subjects(change: str, traffic: Traffic) -> str:

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
-from finpay import settings
 from finpay.app import instrumentation, preflight
 from finpay.db.pool import Database
 from finpay.edge import openapi
@@ -26,6 +25,7 @@ from finpay.ledger.batched_reads import BatchedReads
 from finpay.ledger.batcher import CONNECTIONS, LOCK_TIMEOUT_MS, Batcher
 from finpay.operators.overview import CachedOverview
 from finpay.settings import Settings
+from finpay.settings import read as read_settings
 from finpay.statements.pdf import PdfMaker
 from finpay.statements.reads import StatementReads
 from finpay.telemetry import logs, metrics, tracing
@@ -42,47 +42,49 @@ Refused = Callable[[str], None]
 
 def create_application() -> Application:
     """The ASGI application, configured by the environment. A factory for any ASGI server."""
-    read = settings.read()
-    logs.configure(read.log_level)
-    return application(read, _log_and_stop)
+    settings = read_settings()
+    logs.configure(settings.log_level)
+    return application(settings, _log_and_stop)
 
 
-def application(read: Settings, on_refused: Refused) -> Application:
+def application(settings: Settings, on_refused: Refused) -> Application:
     """`on_refused` is called with the reason when this release may not run on the database."""
     metrics.PROCESSES.labels("api").set(1)
     tracer = tracing.start("finpay-api")
     components = instrumentation.components(tracer)
     return Application(
-        partial(_open_services, read, components, on_refused), components.request_handler
+        partial(_open_services, settings, components, on_refused), components.request_handler
     )
 
 
 @asynccontextmanager
 async def _open_services(
-    read: Settings, components: instrumentation.Components, on_refused: Refused
+    settings: Settings, components: instrumentation.Components, on_refused: Refused
 ) -> AsyncIterator[Services]:
-    make = partial(components.database, read.database_url, session_settings=read.session_settings)
+    make = partial(
+        components.database, settings.database_url, session_settings=settings.session_settings
+    )
     database = make(size=READ_POOL_SIZE)
-    ledger = _batch_pool(read, make)
-    health_pool = Database(read.database_url, size=1)
-    background_pool = Database(read.database_url, size=1)
-    notifier, operators = Notifier(background_pool), _operators(read)
-    identity = _identity(read, database)
-    gate = components.gate(read, identity.confirm)
-    preflight_check = partial(_preflight, health_pool, operators, read, on_refused)
+    ledger = _batch_pool(settings, make)
+    health_pool = Database(settings.database_url, size=1)
+    background_pool = Database(settings.database_url, size=1)
+    notifier, operators = Notifier(background_pool), _operators(settings)
+    identity = _identity(settings, database)
+    gate = components.gate(settings, identity.confirm)
+    preflight_check = partial(_preflight, health_pool, operators, settings, on_refused)
     health = HealthMonitor(health_pool, gate, preflight_check)
     metrics_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     services = Services(
-        settings=read,
+        settings=settings,
         database=database,
-        batcher=_batcher(read, ledger, notifier, components),
+        batcher=_batcher(settings, ledger, notifier, components),
         reads=BatchedReads(database, components.read_observer),
         statements=StatementReads(database),
         pdf=PdfMaker(metrics_folder),
         operators=operators,
         overview=CachedOverview(database),
         notifier=notifier,
-        endpoint_urls=EndpointUrls(read),
+        endpoint_urls=EndpointUrls(settings),
         identity=identity,
         request_log=RequestLog(background_pool),
         gate=gate,
@@ -108,43 +110,46 @@ async def _open_services(
 
 
 def _batcher(
-    read: Settings, ledger: Database, notifier: Notifier, components: instrumentation.Components
+    settings: Settings,
+    ledger: Database,
+    notifier: Notifier,
+    components: instrumentation.Components,
 ) -> Batcher:
     return Batcher(
         ledger,
         refusal_templates(),
         notifier.notify,
         components.transfer_observer,
-        read.public_url,
+        settings.public_url,
     )
 
 
-def _identity(read: Settings, database: Database) -> Identity:
+def _identity(settings: Settings, database: Database) -> Identity:
     return Identity(
         database,
-        Hasher(max(1, (os.cpu_count() or 1) // read.workers)),
-        Signer(read.jwt_secrets, read.access_token_ttl_s),
-        refresh_ttl_s=read.refresh_token_ttl_s,
-        limits=read.limits_of,
-        breached=BreachedPasswords(read.breached_passwords),
+        Hasher(max(1, (os.cpu_count() or 1) // settings.workers)),
+        Signer(settings.jwt_secrets, settings.access_token_ttl_s),
+        refresh_ttl_s=settings.refresh_token_ttl_s,
+        limits=settings.limits_of,
+        breached=BreachedPasswords(settings.breached_passwords),
     )
 
 
-def _batch_pool(read: Settings, make: Callable[..., Database]) -> Database:
+def _batch_pool(settings: Settings, make: Callable[..., Database]) -> Database:
     """The batcher's connections: one plan for its one statement, whatever its arguments are."""
     one_plan = {"plan_cache_mode": "force_generic_plan"}
     return make(
         size=CONNECTIONS,
         lock_timeout_ms=LOCK_TIMEOUT_MS,
-        session_settings=read.session_settings | one_plan,
+        session_settings=settings.session_settings | one_plan,
     )
 
 
-def _operators(read: Settings) -> Database | None:
+def _operators(settings: Settings) -> Database | None:
     """Connections of the routes of operators, as the one role that may execute what they do."""
-    if read.operator_url is None:
+    if settings.operator_url is None:
         return None
-    return Database(read.operator_url, size=OPERATOR_POOL_SIZE, role="finpay_operator")
+    return Database(settings.operator_url, size=OPERATOR_POOL_SIZE, role="finpay_operator")
 
 
 async def _close(stack: AsyncExitStack) -> None:
@@ -163,10 +168,10 @@ def _tune_garbage_collection() -> None:
 
 
 async def _preflight(
-    database: Database, operators: Database | None, read: Settings, on_refused: Refused
+    database: Database, operators: Database | None, settings: Settings, on_refused: Refused
 ) -> None:
     try:
-        await preflight.check(database, read)
+        await preflight.check(database, settings)
         if operators is not None:
             await preflight.check_operators(operators)
     except preflight.StartupRefused as refused:

@@ -13,10 +13,10 @@ from typing import Final
 
 import uvicorn
 
-from finpay import settings
 from finpay.app.api import application
 from finpay.app.file_limit import raise_file_limit
 from finpay.edge.http_protocol import HttpProtocol
+from finpay.settings import read as read_settings
 from finpay.telemetry import logs
 
 DRAIN_S: Final = 1.0  # long enough for a load balancer to read 503 from /readyz
@@ -24,7 +24,7 @@ GRACE_S: Final = 20  # requests in flight have deadlines far below
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers close
 BACKLOG: Final = 2048
 # Of a response in the kernel: it would take 4 MB, and a slow reader of a stream would seem to have
-# stopped until much of that was read.
+# stopped until much of that was settings.
 MAX_UNSENT_BYTES: Final = 128 * 1024
 STARTUP_FAILED: Final = 3  # exit code of uvicorn when the lifespan did not start
 
@@ -72,8 +72,8 @@ def run_worker(
     host: str, port: int, shared: socket.socket | None, to_supervisor: "Connection[Refusal, None]"
 ) -> None:
     """Serves until SIGTERM. Sends the reason to the supervisor if this release may not run."""
-    read = settings.read()
-    logs.configure(read.log_level)
+    settings = read_settings()
+    logs.configure(settings.log_level)
     raise_file_limit()
     refusals: list[Refusal] = []
 
@@ -81,7 +81,7 @@ def run_worker(
         refusals.append(reason)
         server.should_exit = True
 
-    app = application(read, on_refused)
+    app = application(settings, on_refused)
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -1,8 +1,8 @@
-"""`finpay worker`: the composition root of the process that delivers webhooks.
+"""`finpay worker`: the composition root of the process that works without requests.
 
-It also runs schedules, expires payment requests, verifies the ledger continuously and deletes
-expired refresh tokens. Any number of workers
-may run, on any machines; they share only PostgreSQL.
+It delivers webhooks, sends mails, runs schedules, expires holds and payment requests, raises
+limits, verifies the ledger continuously and deletes expired rows. Any number of workers may run, on
+any machines; they share only PostgreSQL.
 """
 
 import asyncio

@@ -127,7 +127,7 @@ def limits(
 def entries(
     account: Account,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List the entries of an account, newest first."""

@@ -59,10 +59,10 @@ def worker(
         bool, typer.Option("--once", help="Deliver the due webhooks, then exit with 0.")
     ] = False,
 ) -> None:
-    """Deliver webhooks, run schedules, expire holds, check the ledger.
+    """Deliver webhooks and mails, run schedules, check the ledger.
 
-    It also expires payment requests, applies raised limits and sends mails. Several workers share
-    the work. SIGTERM and Ctrl-C stop a worker after its current deliveries.
+    It also expires holds and payment requests, and applies raised limits. Several workers share the
+    work. SIGTERM and Ctrl-C stop a worker after its current deliveries.
     """
     from finpay.app import worker
 

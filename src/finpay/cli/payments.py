@@ -29,7 +29,7 @@ _Reference = Annotated[
         help="The reference of the payment outside, such as a bank's. Each is used once for ever.",
     ),
 ]
-_Description = Annotated[str | None, typer.Option(metavar="TEXT", help="For the account's owner.")]
+_Description = Annotated[str | None, typer.Option(metavar="TEXT", help="A text for the owner.")]
 _PartAmount = Annotated[
     str | None,
     typer.Option("--amount", metavar="AMOUNT", help="Minor units. Default: all that is left."),
@@ -45,7 +45,7 @@ def deposit(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deposit money that has arrived outside FinPay into an account."""
+    """Deposit money that has arrived outside FinPay."""
     from finpay.ledger import operator_commands
 
     key = key or fresh_key()
@@ -64,7 +64,7 @@ def list_(
     status: Annotated[
         str, typer.Option(help=f"{', '.join(_STATUSES[:-1])}, or {_STATUSES[-1]}.")
     ] = "pending",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest first.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List withdrawals with their destinations, newest first."""
@@ -109,7 +109,7 @@ def complete(
 def reject(
     withdrawal: Annotated[str, typer.Argument(metavar="WITHDRAWAL", help="wdr_…")],
     *,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="For the owner, who reads it.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason: the owner reads it.")],
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:

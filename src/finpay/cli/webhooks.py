@@ -117,7 +117,7 @@ def trigger(
 
     read = _development()
     if event_type not in TRIGGERS:
-        raise DevError(f"{event_type} can't be triggered; these can: {', '.join(TRIGGERS)}")
+        raise DevError(f"{event_type} can't be triggered; these can: {', '.join(sorted(TRIGGERS))}")
     url = api or _local_api()
     try:
         with FinPay(url, **kept_login(_SESSION, url, email)) as client:

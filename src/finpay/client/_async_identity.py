@@ -20,7 +20,7 @@ from finpay.client._session import ClientSession
 
 
 class AsyncIdentityMethods:
-    """Part of the client, which has the session and the transport."""
+    """A part of AsyncFinPay, which has the session and the transport."""
 
     _session: ClientSession
     _transport: AsyncTransport
@@ -103,9 +103,9 @@ class AsyncIdentityMethods:
         return await self._transport.call(_identity_operations.logged_request(request_id))
 
     async def close_account(self, password: str, *, code: str | None = None) -> None:
-        """Close the account, which has to be empty, and erase the person."""
+        """Close the account, which has to be empty, and erase the personal data."""
         await self._transport.call(_identity_operations.close_account(password, code))
 
     async def export(self) -> dict[str, Any]:
-        """All data of the person."""
+        """All data that FinPay has of the user, as the members of a JSON object."""
         return await self._transport.call(_identity_operations.export())

@@ -21,7 +21,7 @@ from finpay.client._session import ClientSession
 
 
 class AsyncOperatorMethods:
-    """What moves money answers the transaction, or the approval that it waits for."""
+    """What moves money returns the transaction, or the approval that it waits for."""
 
     def __init__(self, session: ClientSession, transport: AsyncTransport) -> None:
         self._session = session
@@ -76,7 +76,7 @@ class AsyncOperatorMethods:
         return await self._call(_operator_operations.approval(approval_id))
 
     async def approve(self, approval_id: str, *, idempotency_key: str | None = None) -> Moved:
-        """Do what another operator asked for."""
+        """Approve what another operator asked for: it is done now."""
         key = self._key(idempotency_key)
         return await self._call(_operator_operations.approve(approval_id, key))
 

@@ -107,15 +107,15 @@ class AsyncPayments:
         )
 
     async def dry_run_send(self, **transfer: Unpack[SendParams]) -> DryRun:
-        """What would become of a transfer now. Nothing happens."""
+        """The outcome that a transfer would have now. No money moves."""
         return await self._call(_money_operations.dry_run("/transactions", transfer))
 
     async def dry_run_hold(self, **hold: Unpack[HoldParams]) -> DryRun:
-        """What would become of a hold now. Nothing happens."""
+        """The outcome that a hold would have now. No money is held."""
         return await self._call(_money_operations.dry_run("/holds", hold))
 
     async def dry_run_refund(self, transaction_id: str, **refund: Unpack[RefundParams]) -> DryRun:
-        """What would become of a refund now. Nothing happens."""
+        """The outcome that a refund would have now. No money moves."""
         return await self._call(_money_operations.dry_run_refund(transaction_id, refund))
 
     async def idempotency_key(self, key: str) -> StoredAnswer:

@@ -16,13 +16,13 @@ from finpay.client._session import ClientSession
 
 
 class AsyncRequestMethods:
-    """Part of the client, which has the session and the transport."""
+    """A part of AsyncFinPay, which has the session and the transport."""
 
     _session: ClientSession
     _transport: AsyncTransport
 
     async def request_payment(self, **request: Unpack[RequestParams]) -> PaymentRequest:
-        """Asks a payer for money, or, without one, any user who has the id."""
+        """Ask a payer for money, or, without one, any user who has the id."""
         key = self._session.new_idempotency_key()
         return await self._transport.call(_request_operations.create_request(request, key))
 

@@ -37,6 +37,7 @@ class AsyncTransport:
         self._refreshing = asyncio.Lock()
 
     async def close(self) -> None:
+        """Close the connections, unless `http` was given."""
         if self._owns_http:
             await self._http.aclose()
 

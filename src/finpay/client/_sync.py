@@ -43,6 +43,7 @@ from finpay.errors import Code, FinPayError
 class FinPay(Payments, RequestMethods, IdentityMethods):
     """FinPay at `base_url`, the server's root. Close it, or use it in a `with`.
 
+    Amounts are integers in minor units, times are aware datetimes, ids are text such as `txn_…`.
     Every method raises a FinPayError: ApiError for a refusal, ConnectionFailed without a response,
     UnexpectedResponse for one that is not FinPay's. What is safe to repeat is retried, with backoff
     and never before the server's Retry-After. `http` is your own httpx client; it stays open.

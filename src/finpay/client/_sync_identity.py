@@ -21,7 +21,7 @@ from finpay.client._sync_transport import Pager, Transport
 
 
 class IdentityMethods:
-    """Part of the client, which has the session and the transport."""
+    """A part of FinPay, which has the session and the transport."""
 
     _session: ClientSession
     _transport: Transport
@@ -104,9 +104,9 @@ class IdentityMethods:
         return self._transport.call(_identity_operations.logged_request(request_id))
 
     def close_account(self, password: str, *, code: str | None = None) -> None:
-        """Close the account, which has to be empty, and erase the person."""
+        """Close the account, which has to be empty, and erase the personal data."""
         self._transport.call(_identity_operations.close_account(password, code))
 
     def export(self) -> dict[str, Any]:
-        """All data of the person."""
+        """All data that FinPay has of the user, as the members of a JSON object."""
         return self._transport.call(_identity_operations.export())

@@ -22,7 +22,7 @@ from finpay.client._sync_transport import Pager, Transport
 
 
 class OperatorMethods:
-    """What moves money answers the transaction, or the approval that it waits for."""
+    """What moves money returns the transaction, or the approval that it waits for."""
 
     def __init__(self, session: ClientSession, transport: Transport) -> None:
         self._session = session
@@ -73,7 +73,7 @@ class OperatorMethods:
         return self._call(_operator_operations.approval(approval_id))
 
     def approve(self, approval_id: str, *, idempotency_key: str | None = None) -> Moved:
-        """Do what another operator asked for."""
+        """Approve what another operator asked for: it is done now."""
         key = self._key(idempotency_key)
         return self._call(_operator_operations.approve(approval_id, key))
 

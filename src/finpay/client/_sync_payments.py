@@ -106,15 +106,15 @@ class Payments:
         return self._call(_money_operations.cancel_withdrawal(withdrawal_id, idempotency_key, key))
 
     def dry_run_send(self, **transfer: Unpack[SendParams]) -> DryRun:
-        """What would become of a transfer now. Nothing happens."""
+        """The outcome that a transfer would have now. No money moves."""
         return self._call(_money_operations.dry_run("/transactions", transfer))
 
     def dry_run_hold(self, **hold: Unpack[HoldParams]) -> DryRun:
-        """What would become of a hold now. Nothing happens."""
+        """The outcome that a hold would have now. No money is held."""
         return self._call(_money_operations.dry_run("/holds", hold))
 
     def dry_run_refund(self, transaction_id: str, **refund: Unpack[RefundParams]) -> DryRun:
-        """What would become of a refund now. Nothing happens."""
+        """The outcome that a refund would have now. No money moves."""
         return self._call(_money_operations.dry_run_refund(transaction_id, refund))
 
     def idempotency_key(self, key: str) -> StoredAnswer:

@@ -17,13 +17,13 @@ from finpay.client._sync_transport import Pager, Transport
 
 
 class RequestMethods:
-    """Part of the client, which has the session and the transport."""
+    """A part of FinPay, which has the session and the transport."""
 
     _session: ClientSession
     _transport: Transport
 
     def request_payment(self, **request: Unpack[RequestParams]) -> PaymentRequest:
-        """Asks a payer for money, or, without one, any user who has the id."""
+        """Ask a payer for money, or, without one, any user who has the id."""
         key = self._session.new_idempotency_key()
         return self._transport.call(_request_operations.create_request(request, key))
 

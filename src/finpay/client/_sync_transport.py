@@ -38,6 +38,7 @@ class Transport:
         self._refreshing = threading.Lock()
 
     def close(self) -> None:
+        """Close the connections, unless `http` was given."""
         if self._owns_http:
             self._http.close()
 

@@ -1,1 +1,1 @@
-"""Batching of concurrent work, and deadlines for it."""
+"""Batching of concurrent work, and what one user may have of it."""

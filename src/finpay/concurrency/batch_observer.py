@@ -1,4 +1,4 @@
-"""What sees batches and their items, for tracing: nothing, unless an observer is given."""
+"""The interface by which tracing observes batches and their items; without tracing, no work."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

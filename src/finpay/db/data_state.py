@@ -1,4 +1,7 @@
-"""Which data a database has, and how far its commits have come: for what must not outlive it."""
+"""Which data a database has, and how far its commits have come.
+
+The gate compares it: keys in Redis must not outlive the data that they were made from.
+"""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,1 +1,1 @@
-"""What makes a laptop enough: PostgreSQL and Valkey from wheels, seed data, one command."""
+"""Development on one machine: PostgreSQL and Valkey from wheels, seed data, `finpay dev`."""

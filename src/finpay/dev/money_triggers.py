@@ -1,12 +1,11 @@
 """Triggers of events of holds, refunds, withdrawals, payment requests and schedules."""
 
-import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from finpay.client import FinPay, Schedule, Withdrawal
-from finpay.dev.trigger_context import AMOUNT, Trigger, TriggerContext
+from finpay.dev.trigger_context import AMOUNT, Trigger, TriggerContext, new_key
 from finpay.ledger import operator_commands
 from finpay.money import MAX_AMOUNT
 
@@ -100,7 +99,7 @@ async def withdrawal_canceled(context: TriggerContext) -> str:
 async def withdrawal_completed(context: TriggerContext) -> str:
     async with context.as_operator("Completing a withdrawal") as database:
         made = _withdraw(context)
-        key = f"trigger-{os.urandom(16).hex()}"
+        key = new_key()
         await operator_commands.complete_withdrawal(database, made.id, key, key=key)
     return f"{made.id} was completed"
 
@@ -108,7 +107,7 @@ async def withdrawal_completed(context: TriggerContext) -> str:
 async def withdrawal_rejected(context: TriggerContext) -> str:
     async with context.as_operator("Rejecting a withdrawal") as database:
         made = _withdraw(context)
-        key = f"trigger-{os.urandom(16).hex()}"
+        key = new_key()
         await operator_commands.reject_withdrawal(
             database, made.id, "finpay webhooks trigger", key=key
         )

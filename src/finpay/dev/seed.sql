@@ -1,3 +1,5 @@
+-- Named queries of finpay.dev.seed, run as finpay_owner.
+
 -- name: get_account_by_email
 SELECT a.id, a.balance
 FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id

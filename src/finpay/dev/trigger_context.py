@@ -1,5 +1,6 @@
 """What a trigger of `finpay webhooks trigger` acts on: the API, its user, and the owner's URL."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from finpay.errors import Code
 
 AMOUNT: Final = 100  # ZAR 1.00, of which alice can send ten thousand
 PARTNERS: Final = ("bob@finpay.dev", "alice@finpay.dev")
+
+
+def new_key() -> str:
+    """The idempotency key of one operator's command of a trigger."""
+    return f"trigger-{os.urandom(16).hex()}"
 
 
 class CannotTrigger(Exception):

@@ -18,7 +18,13 @@ import msgspec
 
 from finpay.client import ApiError, FinPay, Options
 from finpay.dev.money_triggers import MONEY_TRIGGERS
-from finpay.dev.trigger_context import AMOUNT, CannotTrigger, Trigger, TriggerContext
+from finpay.dev.trigger_context import (
+    AMOUNT,
+    CannotTrigger,
+    Trigger,
+    TriggerContext,
+    new_key,
+)
 from finpay.errors import Code
 from finpay.ledger import administration
 from finpay.money import MAX_AMOUNT
@@ -56,9 +62,8 @@ async def account_updated(context: TriggerContext) -> str:
     """Two events: frozen, then active."""
     async with context.as_operator("Freezing an account") as database:
         for status in _STATUSES:
-            key = f"trigger-{os.urandom(16).hex()}"
             await administration.set_status(
-                database, context.email, status, "finpay webhooks trigger", key
+                database, context.email, status, "finpay webhooks trigger", new_key()
             )
     return f"the account of {context.email} was frozen and unfrozen"
 

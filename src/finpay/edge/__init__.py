@@ -1,1 +1,1 @@
-"""HTTP: routes on one screen, the pipeline around them, handlers, shapes, problem+json."""
+"""HTTP: routes on one screen, the pipeline around them, handlers, schemas, problem+json."""

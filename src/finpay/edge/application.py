@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final
 
+from finpay.concurrency.shares import Shares
 from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.health_monitor import HealthMonitor
-from finpay.edge.load_limits import MAX_IN_FLIGHT, OVERLOADED, InFlight, Shares
+from finpay.edge.load_limits import MAX_IN_FLIGHT, OVERLOADED, InFlight
 from finpay.edge.parse import ClientDisconnected
 from finpay.edge.pipeline import Pipeline
 from finpay.edge.request.model import Message, Receive, Request, Send
@@ -16,11 +17,13 @@ from finpay.edge.router import API
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.edge.streaming import MAX_STREAMS, MAX_STREAMS_PER_USER, send_stream
+from finpay.edge.whole_response import SendWhole, offered
 from finpay.errors import overloaded
 from finpay.telemetry import logs
 
 Handle = Callable[[Request, RequestRecord], Awaitable[Response]]
 
+MAX_IGNORED_BODY_BYTES: Final = 64 * 1024  # unread, it leaves the connection open
 _HEALTH: Final = f"{API}/health"  # never refused
 _SHEDDABLE: Final = f"{API}/"
 
@@ -49,13 +52,13 @@ class Application:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._http(Request(scope, receive), send)
+            await self._http(Request(scope, receive), send, offered(scope))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
             raise ValueError(f"the scope {scope['type']} is not supported")
 
-    async def _http(self, request: Request, send: Send) -> None:
+    async def _http(self, request: Request, send: Send, send_whole: SendWhole | None) -> None:
         started_s = time.perf_counter()
         record = RequestRecord()
         if self._in_flight.count >= MAX_IN_FLIGHT and _is_sheddable(request.path):
@@ -73,10 +76,8 @@ class Application:
                 self._in_flight.count -= 1
         if response.stream is not None and request.method != "HEAD":
             response = await self._stream(response, request, record, send)
-        else:
-            await self._send_head(response, request, send)
-            body = b"" if request.method == "HEAD" else response.body
-            await send({"type": "http.response.body", "body": body})
+        elif send_whole is None or not self._sent_whole(response, request, send_whole):
+            await self._send(response, request, send)
         self._access_log.record(record, request, response, time.perf_counter() - started_s)
 
     async def _stream(
@@ -92,20 +93,37 @@ class Application:
         assert response.stream is not None  # noqa: S101  the caller looked
         await response.stream.aclose()
         refusal = problems.response(
-            overloaded("Too many documents are being sent. Read one of yours first."), request.id
+            overloaded(
+                "Too many statements and exports are being sent. Finish reading one of yours first."
+            ),
+            request.id,
         )
         refusal.limits = response.limits
-        await self._send_head(refusal, request, send)
-        await send({"type": "http.response.body", "body": refusal.body})
+        await self._send(refusal, request, send)
         return refusal
 
+    def _sent_whole(self, response: Response, request: Request, send_whole: SendWhole) -> bool:
+        """Whether it was: not where the connection has to be closed behind it."""
+        if self._closes(request):
+            return False
+        body = b"" if request.method == "HEAD" else response.body
+        return send_whole(self._headers.head(response, request), body)
+
+    async def _send(self, response: Response, request: Request, send: Send) -> None:
+        await self._send_head(response, request, send)
+        body = b"" if request.method == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body})
+
     async def _send_head(self, response: Response, request: Request, send: Send) -> None:
-        headers = self._headers.write(response, request, close=self._is_draining)
+        headers = self._headers.fields(response, request)
+        if self._closes(request):
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
 
-    @property
-    def _is_draining(self) -> bool:
-        return self._health is not None and self._health.draining
+    def _closes(self, request: Request) -> bool:
+        """Whether the response closes the connection: before a stop, or with a body unread."""
+        draining = self._health is not None and self._health.draining
+        return draining or request.leaves_unread(MAX_IGNORED_BODY_BYTES)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

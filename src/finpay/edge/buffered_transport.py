@@ -1,4 +1,4 @@
-"""A transport that joins the head of a response with its body, and lets a response arrive."""
+"""A transport that joins the head of a response with its body, and closes without a reset."""
 
 import asyncio
 from collections.abc import Callable
@@ -38,11 +38,17 @@ class BufferedTransport:
         if not self._head and data.startswith(_FINAL_HEAD):
             self._head = data
         else:
-            self._send(self._head + data)
+            self.send(self._head + data)
+
+    def send(self, data: bytes) -> None:
+        """At once. A head that waits is part of `data`."""
+        self._head = b""
+        self.flushed_bytes += len(data)
+        self._transport.write(data)
 
     def flush(self) -> None:
         if self._head:
-            self._send(self._head)
+            self.send(self._head)
 
     def is_closing(self) -> bool:
         return self._linger is not None or self._transport.is_closing()
@@ -65,11 +71,6 @@ class BufferedTransport:
     def on_connection_lost(self) -> None:
         if self._linger is not None:
             self._linger.cancel()
-
-    def _send(self, data: bytes) -> None:
-        self._head = b""
-        self.flushed_bytes += len(data)
-        self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

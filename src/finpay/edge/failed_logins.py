@@ -1,6 +1,6 @@
-"""Wrong passwords and codes outside of the login count as failed logins of the user's e-mail.
+"""Counts wrong passwords and codes outside of the login as failed logins of the user's e-mail.
 
-A right one neither counts nor clears: only a completed login clears.
+A right one neither counts nor sets the count back: only a completed login does.
 """
 
 from collections.abc import AsyncIterator

@@ -19,9 +19,9 @@ MAX_HEAD_BYTES: Final = 64 * 1024  # request line and header fields
 
 _MALFORMED: Final = FinPayError(
     Code.MALFORMED_JSON,
-    "The request is not valid HTTP/1.1: one Host, ASCII in path and query and no #, no control "
-    "characters in headers, no transfer coding but chunked, at most 64 KiB of head, all of it "
-    "within 15 s, at most 64 requests at a time.",
+    "The request is not valid HTTP/1.1. It needs one Host and ASCII in path and query. It may have "
+    "no # in the path, no control characters in headers, no transfer coding but chunked, a head of "
+    "at most 64 KiB, and 15 s to arrive. At most 64 requests may wait on one connection.",
 )
 _HOST: Final = re.compile(
     rb"([A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])(:[0-9]*)?"  # RFC 9110 §7.2
@@ -41,13 +41,19 @@ class RequestParser:
         self._use(protocol)
 
     def feed_data(self, data: bytes) -> None:
-        rest = memoryview(data)  # not copied at each of many upgrades in one read
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_behind_upgrade(memoryview(data)[upgrade.args[0] :])
+
+    def _feed_behind_upgrade(self, rest: memoryview) -> None:
+        """A view, which is not copied at each of many upgrades in one read."""
         while True:
+            self._renew()
             try:
                 self._parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
-                self._renew()
             else:
                 return
 

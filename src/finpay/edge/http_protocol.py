@@ -7,19 +7,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from finpay.edge.buffered_transport import BufferedTransport
 from finpay.edge.connection_limit import close_surplus
-from finpay.edge.http_parser import (
-    MAX_HEAD_BYTES,
-    RequestParser,
-    check_head,
-    malformed_request,
-)
+from finpay.edge.http_parser import RequestParser, check_head, malformed_request
+from finpay.edge.request_size import RequestSize
+from finpay.edge.slow_clients import SlowClientTimer
+from finpay.edge.whole_response import offer
 from finpay.telemetry import logs
 
-REQUEST_TIMEOUT_S: Final = 15.0  # from the first byte to the last: 64 KiB at 4 KiB/s (slowloris)
-CHECK_TIMEOUTS_S: Final = 5.0  # one timer per connection instead of one per request
-MIN_DRAINED_BYTES: Final = 8 * 1024  # of a response between two checks (slow readers)
-MAX_FRAMING_BYTES: Final = 512 * 1024  # sizes and extensions of chunks, and trailers …
-FRAMING_PER_BODY_BYTE: Final = 8  # … in addition to those of a body in chunks of one byte
 MAX_PIPELINED: Final = 64  # unanswered requests of one connection; the base class has no bound
 
 
@@ -29,25 +22,20 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.parser: Any = RequestParser(self)
-        self._in_head = False
-        self._head_bytes = 0
-        self._in_body = False
-        self._body_bytes = 0
-        self._received_bytes = 0  # behind the head
+        self._size = RequestSize()
         self._unanswered = 0  # requests whose head was read
         self._malformed = False
         self.since_s = self.loop.time()  # of the head that is read, or else of the last response
-        self._sent_bytes: int | None = None  # at the last check, if any were unsent then
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._buffered = BufferedTransport(transport, self.loop, self._expects_input)
-        super().connection_made(self._buffered)  # type: ignore[arg-type]
+        self.buffered = BufferedTransport(transport, self.loop, self._expects_input)
+        super().connection_made(self.buffered)  # type: ignore[arg-type]
         close_surplus(self.connections)  # type: ignore[arg-type]  # all are of this class
-        self._timer = self.loop.call_later(CHECK_TIMEOUTS_S, self._check_timeouts)
+        self._timer = SlowClientTimer(self, self.buffered, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
-        self._buffered.on_connection_lost()
+        self.buffered.on_connection_lost()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -59,25 +47,17 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Bounds an unfinished head, and what frames a body: the parser keeps fields and trailers
-        however long they are."""
-        if self._buffered.is_closing():
+        if self.buffered.is_closing():
             return
-        was_in_body = self._in_body
+        was_in_body = self._size.in_body
         super().data_received(data)
-        if was_in_body and self._in_body:
-            self._received_bytes += len(data)
-            framing = self._received_bytes - FRAMING_PER_BODY_BYTE * self._body_bytes
-            if framing > MAX_FRAMING_BYTES:
-                self.send_400_response("the chunks or trailers of the body are too long")
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.send_400_response("the head is too long")
+        fault = self._size.fault(len(data), was_in_body=was_in_body)
+        if fault is not None:
+            self.send_400_response(fault)
 
     def send_400_response(self, msg: str) -> None:
         """As problem+json, and never before the response of an earlier request."""
-        self._in_head = False
+        self._size.in_head = False
         if self._malformed or self.transport.is_closing():
             return
         logs.get().warning("malformed_request", reason=msg)
@@ -90,37 +70,36 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = 0
+        self._size.begin()
         self.since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """Checks the head, and drops trailers: the base class adds them to its headers."""
-        self._in_head = False
+        self._size.in_head = False
         check_head(self.parser.get_http_version(), self.url, self.headers)
         if self._unanswered >= MAX_PIPELINED:
             raise ValueError("too many requests are pipelined")
         super().on_headers_complete()  # raises for a target that is no URL
+        offer(self, self.cycle, self.scope)  # type: ignore[arg-type]  # a TypedDict
         self._unanswered += 1
         self.headers = []
-        self._in_body = True
-        self._body_bytes = self._received_bytes = 0
+        self._size.begin_body()
 
     def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
+        self._size.add_body(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Not at the head of a request with Upgrade: its body follows, see RequestParser."""
         if not self.parser.is_upgrade:
-            self._in_body = False
+            self._size.in_body = False
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Answers malformed bytes after the requests before them: the base class reads on."""
         self._unanswered -= 1
         self.since_s = self.loop.time()
-        self._buffered.flush()
+        self.buffered.flush()
         super().on_response_complete()
         if self._malformed and not self._unanswered and not self.transport.is_closing():
             self._end_with_400()
@@ -143,20 +122,13 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     @property
-    def _is_receiving(self) -> bool:
+    def is_receiving(self) -> bool:
         cycle: Any = self.cycle  # None before the first request
-        return self._in_head or cycle is None or bool(cycle.more_body)
+        return self._size.in_head or cycle is None or bool(cycle.more_body)
 
-    def _check_timeouts(self) -> None:
-        """Closes connections whose client sends a request or reads a response too slowly."""
-        self._timer = self.loop.call_later(CHECK_TIMEOUTS_S, self._check_timeouts)
-        unsent_bytes, before = self.transport.get_write_buffer_size(), self._sent_bytes
-        sent_bytes = self._buffered.flushed_bytes - unsent_bytes
-        if unsent_bytes and before is not None and sent_bytes < before + MIN_DRAINED_BYTES:
-            self.transport.abort()
-        elif self._is_receiving and self.loop.time() - self.since_s > REQUEST_TIMEOUT_S:
-            if self._in_head or self._unanswered:
-                self.send_400_response("the request did not arrive in time")
-            else:  # nothing was sent, or the rest of a body whose response was sent
-                self.transport.close()
-        self._sent_bytes = sent_bytes if unsent_bytes else None
+    def end_slow_request(self) -> None:
+        """With 400 if a response is due."""
+        if self._size.in_head or self._unanswered:
+            self.send_400_response("the request did not arrive in time")
+        else:  # nothing was sent, or the rest of a body whose response was sent
+            self.transport.close()

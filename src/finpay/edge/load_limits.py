@@ -1,8 +1,5 @@
-"""What a process works on at a time, and what one user may have of it."""
+"""Limits of what one process works on at a time: requests in flight, and large bodies by user."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from finpay.errors import overloaded
@@ -34,26 +31,3 @@ class InFlight:
         self.count += 1
         if error is None and self.count > MAX_IN_FLIGHT:
             raise overloaded(OVERLOADED)
-
-
-class Shares:
-    """Counts what each user has: at most `most_of_all`, and `most` of one."""
-
-    def __init__(self, most_of_all: int, most: int) -> None:
-        self._most_of_all = most_of_all
-        self._most = most
-        self._taken: Counter[str] = Counter()
-
-    @contextmanager
-    def share(self, user: str) -> Iterator[bool]:
-        """Whether the user may have one more, which counts until the end."""
-        if self._taken[user] >= self._most or self._taken.total() >= self._most_of_all:
-            yield False
-            return
-        self._taken[user] += 1
-        try:
-            yield True
-        finally:
-            self._taken[user] -= 1
-            if not self._taken[user]:
-                del self._taken[user]

@@ -45,7 +45,8 @@ _MOVE_ERRORS: Final = (
 
 OPERATOR_ROUTES: Final = (
     Route("GET", f"{_ROOT}/overview", reports.retrieve_overview, "retrieveOverview",
-          "Retrieve how much there is and what waits", {200: Overview}, roles=READERS),
+          "Retrieve numbers and balances, and what waits for an operator", {200: Overview},
+          roles=READERS),
     Route("GET", f"{_ROOT}/integrity", reports.retrieve_integrity, "retrieveIntegrity",
           "Retrieve the result of the continuous verification", {200: Integrity}, roles=READERS),
     Route("GET", f"{_ROOT}/audit", reports.list_audit, "listAuditEntries",
@@ -55,7 +56,7 @@ OPERATOR_ROUTES: Final = (
                       "request_id": p.REQUEST_ID},
           errors=_LIST, roles=READERS),
     Route("GET", f"{_ROOT}/reconciliation", reports.retrieve_reconciliation,
-          "retrieveReconciliation", "Retrieve what came in and went out on a day",
+          "retrieveReconciliation", "Retrieve what came in from outside and went out on a day",
           {200: Reconciliation}, files=reports.FILES,
           parameters={"date": p.DATE, "format": q.one_of("json", "csv")}, roles=READERS),
     Route("GET", f"{_ROOT}/users", reads.list_users, "listUsers", "List users, newest first",
@@ -144,7 +145,7 @@ OPERATOR_ROUTES: Final = (
     Route("GET", f"{_ROOT}/approvals/{{id}}", reads.retrieve_approval, "retrieveApproval",
           "Retrieve an approval", {200: Approval}, errors=(Code.NOT_FOUND,), roles=READERS),
     Route("POST", f"{_ROOT}/approvals/{{id}}/approve", actions.approve, "approveAction",
-          "Do what another operator asked for", {201: OperatorTransaction},
+          "Approve what another operator asked for: it is done at once", {201: OperatorTransaction},
           body=money_requests.NoMembers, body_optional=True, needs_key=True, id_prefix="apr",
           errors=(*_MOVE_ERRORS, Code.APPROVAL_NOT_PENDING), roles=OPERATORS, operates=True),
     Route("POST", f"{_ROOT}/approvals/{{id}}/reject", actions.reject_approval, "rejectApproval",

@@ -1,6 +1,6 @@
 """Everything behind the head of a request, read and checked in one pass before the gate.
 
-An invalid request is only counted, so its error is kept until the gate has answered.
+An invalid request counts in the rate limits too, so its error is kept until the gate has answered.
 """
 
 import hashlib

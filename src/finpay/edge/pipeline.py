@@ -17,17 +17,13 @@ from typing import Final
 
 import msgspec
 
+from finpay.concurrency.shares import Shares
 from finpay.db.pool import Unavailable
 from finpay.edge.access_log import RequestRecord
 from finpay.edge.authentication import Authenticator, authorise, is_operating, raise_for
 from finpay.edge.handlers import transactions
 from finpay.edge.handlers.operator_actions import no_operators
-from finpay.edge.load_limits import (
-    MAX_LARGE_BODIES,
-    MAX_LARGE_BODIES_PER_USER,
-    InFlight,
-    Shares,
-)
+from finpay.edge.load_limits import MAX_LARGE_BODIES, MAX_LARGE_BODIES_PER_USER, InFlight
 from finpay.edge.parse import ClientDisconnected, ParsedRequest, parse
 from finpay.edge.rate_limiting import RecentRefusals, rate_limited
 from finpay.edge.request import query_params

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from functools import cache
+from http import HTTPStatus
 from typing import Final
 
 from finpay.edge.request.model import Request
@@ -10,9 +11,6 @@ from finpay.gate.gate import Completion
 from finpay.gate.rate_limits import LimitState, format_headers
 
 JSON: Final = b"application/json"
-MAX_IGNORED_BODY_BYTES: Final = (
-    64 * 1024
-)  # an unread body up to this size leaves the connection open
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -55,17 +53,26 @@ class Response:
 
 
 class HeaderWriter:
-    """Makes the header list of ASGI. `origins` are those that CORS allows."""
+    """Makes the fields of a response but Date, which the server adds. ValueError for a line break
+    in a value. `origins` are those that CORS allows."""
 
     def __init__(self, origins: tuple[str, ...]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
 
-    def write(self, response: Response, request: Request, *, close: bool) -> Headers:
-        """All fields but Date, which the server adds. ValueError for a line break in a value."""
-        headers = [
-            *constant_headers(response.content_type, page=request.path.startswith(_PAGES)),
-            (b"x-request-id", request.id.encode()),
-        ]
+    def fields(self, response: Response, request: Request) -> Headers:
+        """As ASGI has them."""
+        constant = constant_headers(response.content_type, page=request.path.startswith(_PAGES))
+        return [*constant, *self._own(response, request)]
+
+    def head(self, response: Response, request: Request) -> bytes:
+        """As HTTP/1.1 has them, behind the status line."""
+        page = request.path.startswith(_PAGES)
+        first = _first_lines(response.status, response.content_type, page=page)
+        own = self._own(response, request)
+        return first + b"".join([b"%b: %b\r\n" % each for each in own])
+
+    def _own(self, response: Response, request: Request) -> Headers:
+        headers = [(b"x-request-id", request.id.encode())]
         if response.status != 204 and response.stream is None:
             headers.append((b"content-length", b"%d" % len(response.body)))
         if response.limits:
@@ -78,8 +85,6 @@ class HeaderWriter:
             headers.append((name.lower().encode(), _line(value)))
         if self._origins:
             headers += self._cors(response, request)
-        if close or request.leaves_unread(MAX_IGNORED_BODY_BYTES):
-            headers.append((b"connection", b"close"))
         return headers
 
     def _cors(self, response: Response, request: Request) -> Headers:
@@ -109,6 +114,14 @@ def constant_headers(content_type: bytes | None, *, page: bool) -> Headers:
     if content_type is not None:
         headers.append((b"content-type", content_type))
     return headers
+
+
+@cache
+def _first_lines(status: int, content_type: bytes | None, *, page: bool) -> bytes:
+    """The status line, and the headers that every such response has."""
+    status_line = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
+    headers = constant_headers(content_type, page=page)
+    return status_line + b"".join(b"%b: %b\r\n" % each for each in headers)
 
 
 def _line(value: str) -> bytes:

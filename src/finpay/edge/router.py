@@ -1,4 +1,4 @@
-"""Routes by path and method."""
+"""Finds the route of a path and a method, or refuses with 404 or 405."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field

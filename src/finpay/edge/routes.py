@@ -37,7 +37,7 @@ ROUTES: Final = (
           {200: responses.LoginResult}, "anonymous", requests.Login, tier="login",
           errors=(Code.INVALID_CREDENTIALS, Code.SECOND_FACTOR_REQUIRED)),
     Route("POST", f"{API}/auth/login/second_factor", second_factor.complete_login,
-          "completeLogin", "Log in with the code that a login asked for",
+          "completeLogin", "Finish a login with a code of the second factor",
           {200: responses.LoginResult}, "anonymous", identity.SecondFactorLogin, tier="auth",
           errors=(Code.CHALLENGE_INVALID, Code.SECOND_FACTOR_INVALID)),
     Route("POST", f"{API}/auth/second_factor", second_factor.create, "createSecondFactor",

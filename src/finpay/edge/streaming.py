@@ -1,4 +1,4 @@
-"""Bodies that are sent while they are made."""
+"""Response bodies that are sent piece by piece while they are made: statements."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -24,7 +24,7 @@ import msgspec
 
 from finpay import ids
 from finpay.db import queries
-from finpay.db.pool import Database, Record
+from finpay.db.pool import Database, Executor, Record
 from finpay.identity import user_lock
 from finpay.identity.access_tokens import Principal
 from finpay.identity.errors import unauthenticated
@@ -176,6 +176,12 @@ class ApiKeys:
         return row is not None
 
 
+async def revoke_all(transaction: Executor, user_id: UUID, origin: RequestOrigin) -> list[UUID]:
+    """Those of the user that were active, in the caller's transaction."""
+    rows = await transaction.fetch(_SQL.revoke_api_keys, user_id, origin.request_id, origin.address)
+    return [row["id"] for row in rows]
+
+
 def new_secret() -> str:
     """A new key."""
     text = "".join(choice(_ALPHABET) for _ in range(RANDOM_LENGTH))
@@ -189,6 +195,7 @@ def is_well_formed(text: str) -> bool:
 
 
 def hash_of(secret: str) -> bytes:
+    """The stored hash of a key. Any text has one, lone surrogates included."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -38,6 +38,13 @@ WITH revoked AS (
 )
 SELECT id, audit.record($2, 'api_key.revoked', id, $3, $4) FROM revoked
 
+-- name: revoke_api_keys
+WITH revoked AS (
+    UPDATE identity.api_keys SET revoked_at = clock_timestamp()
+    WHERE user_id = $1 AND revoked_at IS NULL RETURNING id
+)
+SELECT id, audit.record(NULL, 'api_key.revoked', id, $2, $3) FROM revoked
+
 -- name: record_api_key_creation
 -- With a mail to the user.
 WITH mailed AS (

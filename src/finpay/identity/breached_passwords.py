@@ -43,6 +43,7 @@ class BreachedPasswords:
             )
 
     def has(self, password: str) -> bool:
+        """Whether the file has a prefix of the password's SHA-1."""
         if not self._width:
             return False
         hashed = hashlib.sha1(password.encode("utf-8", "surrogatepass"), usedforsecurity=False)

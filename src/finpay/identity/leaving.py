@@ -1,4 +1,7 @@
-"""What is erased of a person who leaves: address, name, password, devices, keys, mails, factor."""
+"""Erases what identity has of a person who closes the account.
+
+That is the e-mail address, name, password, devices, API keys, mails and the second factor.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +23,10 @@ class Ended:
 
 
 async def erase(transaction: Executor, user_id: UUID) -> Ended:
-    """In the caller's transaction, which then closes the account. The row stays under its id."""
+    """Erases the user in the caller's transaction, which then closes the account.
+
+    The row of the user stays under its id. FinPayError `unauthenticated` for one who has left.
+    """
     user = await user_lock.require(transaction, user_id)
     await transaction.execute(_SQL.insert_closed_email, user["email"])
     sessions = await transaction.fetch(_SQL.end_sessions, user_id)
@@ -34,5 +40,5 @@ async def erase(transaction: Executor, user_id: UUID) -> Ended:
 
 
 async def forget_emails(database: Database) -> None:
-    """Addresses that are free again."""
+    """Deletes the hashes of addresses that others may register again."""
     await database.execute(_SQL.delete_free_emails)

@@ -1,11 +1,16 @@
 """Forgotten passwords: a mail with a link, and the new password that its token allows.
 
+The first proof that an address is the user's also ends all access that was set up before it:
+another person may have registered the address, and their API keys would outlive the password.
+
 A second factor stays: who can read the user's mails can't log in with that alone.
 
 Nothing reveals whether an e-mail address is registered: answer, work and time are the same.
 """
 
 import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +18,7 @@ from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Executor
 from finpay.errors import validation_failed
-from finpay.identity import passwords, user_lock
+from finpay.identity import api_keys, passwords, user_lock
 from finpay.identity.breached_passwords import BreachedPasswords
 from finpay.identity.errors import token_invalid
 from finpay.identity.models import RequestOrigin
@@ -23,6 +28,19 @@ from finpay.identity.sessions import revoke_all
 MAX_MAILS_PER_HOUR: Final = 3
 
 _SQL: Final = queries.load("finpay.identity", "password_reset.sql")
+
+
+# Ends what the user set up in other packages: in the transaction, before the account is locked.
+EndAccess = Callable[[Executor, UUID], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The sessions and API keys that a reset ended: the caller writes their tombstones."""
+
+    user_id: UUID
+    sessions: list[UUID]
+    keys: list[UUID]
 
 
 class PasswordReset:
@@ -47,9 +65,10 @@ class PasswordReset:
             )
 
     async def redeem(
-        self, token: str, new_password: str, origin: RequestOrigin
-    ) -> tuple[UUID, list[UUID]]:
-        """Sets the password and ends all sessions: the user and the ids of those.
+        self, token: str, new_password: str, origin: RequestOrigin, end_access: EndAccess
+    ) -> Ended:
+        """Sets the password and ends all sessions. If the address was not verified before, ends API
+        keys too, and calls `end_access`.
 
         FinPayError `token_invalid` for a token that is unknown, expired or used,
         `validation_failed` for a weak password, which does not use up the token.
@@ -73,11 +92,15 @@ class PasswordReset:
             await void_tokens(transaction, user_id)
             # Before the password: to verify the address locks the account, as the last of all.
             ended = await revoke_all(transaction, user_id, "password_reset", origin, actor_id=None)
+            keys = []
+            if not locked["email_verified"]:
+                keys = await api_keys.revoke_all(transaction, user_id, origin)
+                await end_access(transaction, user_id)
             await transaction.execute(_SQL.set_password_hash, user_id, password_hash)
             await transaction.execute(
                 _SQL.record_reset, user_id, origin.request_id, origin.address, ids.new_uuid()
             )
-        return user_id, ended
+        return Ended(user_id, ended, keys)
 
 
 async def void_tokens(transaction: Executor, user_id: UUID) -> None:

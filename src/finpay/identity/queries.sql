@@ -5,8 +5,8 @@
 
 -- name: lock_user
 -- No row: there is no such user, or they have left, and so have no hash of a password.
-SELECT id, email, password_hash, second_factor FROM identity.users
-WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
+SELECT id, email, password_hash, second_factor, email_verified_at IS NOT NULL AS email_verified
+FROM identity.users WHERE id = $1 AND password_hash IS NOT NULL FOR NO KEY UPDATE
 
 -- name: get_operator
 SELECT id FROM identity.users WHERE id = $1 AND role = 'operator'

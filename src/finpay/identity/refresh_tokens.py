@@ -24,10 +24,12 @@ class RefreshToken:
 
     @property
     def hash(self) -> bytes:
+        """The stored hash of the token."""
         return hash_of(self.text)
 
     @staticmethod
     def new(generation: int = 0) -> "RefreshToken":
+        """A random token: the first of a session, or one that no older token leads to."""
         return RefreshToken(token_urlsafe(REFRESH_TOKEN_BYTES), generation)
 
 

@@ -117,6 +117,7 @@ class RequestLog:
         return [_logged(row) for row in rows]
 
     async def get(self, user_id: UUID, request_id: str) -> LoggedRequest | None:
+        """One request of the user; None for others', and once it is older than KEPT_DAYS."""
         row = await self._database.fetch_one(_SQL.get_request, user_id, request_id, KEPT_DAYS)
         return None if row is None else _logged(row)
 

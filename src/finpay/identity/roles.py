@@ -18,8 +18,8 @@ from finpay.identity.sessions import revoke_all
 
 _SQL: Final = queries.load("finpay.identity", "roles.sql")
 _UNKNOWN: Final = (
-    "There is no user with the e-mail address {email}, or, with FINPAY_SMTP_URL, none who has "
-    "verified it."
+    "There is no user with the e-mail address {email}. Where FINPAY_SMTP_URL is set, the user also "
+    "has to have verified it."
 )
 
 

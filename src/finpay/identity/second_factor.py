@@ -181,6 +181,7 @@ class SecondFactor:
         return errors.second_factor_invalid()
 
     async def record_failure(self, user_id: UUID, origin: RequestOrigin) -> None:
+        """Writes a wrong code into the audit log, in a commit of its own."""
         await self._database.execute(
             _SQL.record_failed_code, user_id, origin.request_id, origin.address
         )

@@ -1,4 +1,4 @@
-"""What an operator may do to an account: fund it, freeze it, unfreeze it. Idempotent by key.
+"""`finpay account fund`, `freeze` and `unfreeze`: the command line alone. Idempotent by key.
 
 Each is one SQL function that finpay_app may not execute, so the database given here logs in with
 the owner URL and takes the role finpay_owner. The key belongs to the system account of the
@@ -156,7 +156,7 @@ def _refusal(outcome: str, account: _Account) -> FinPayError:
             limit = Money(MAX_AMOUNT, account.currency)
             return FinPayError(
                 Code.BALANCE_LIMIT,
-                f"The balance of {account.public_id} would pass {limit}. Nothing was done.",
+                f"The balance of {account.public_id} would exceed {limit}. Nothing was done.",
             )
         case _:
             return _not_found(account.public_id)

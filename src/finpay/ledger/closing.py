@@ -1,4 +1,4 @@
-"""The end of an account: what has to end first, and what is erased."""
+"""Closes an account: what has to be finished before, and what is erased after it."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ class ClosingResult(Struct, frozen=True):
 async def close_account(
     transaction: Executor, origin: ChangeOrigin, public_url: str | None
 ) -> ClosingResult:
-    """In the caller's transaction, which is rolled back for a fault. Conflict: try again."""
+    """Closes it in the caller's transaction, rolled back for a fault. Conflict: try again."""
     user_id, request_id, address, *_ = origin.arguments()
     row = await transaction.fetch_one(_SQL.end_account, user_id, request_id, address, public_url)
     assert row is not None, "a function with OUT parameters returns one row"  # noqa: S101
@@ -35,7 +35,7 @@ async def close_account(
 
 
 async def erase(database: Database) -> None:
-    """The bodies of the stored answers of closed accounts, and their events, in small commits."""
+    """Erases the stored answers and the events of closed accounts, in small commits."""
     while True:
         row = await database.fetch_one(_SQL.delete_answers, ERASED_AT_ONCE)
         if row is None or row["erased"] is None:

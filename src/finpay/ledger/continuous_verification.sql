@@ -1,3 +1,5 @@
+-- Named queries of finpay.ledger.continuous_verification.
+
 -- name: verify_slice
 SELECT is_done, violations, messages FROM ledger.verify_slice($1, $2, $3)
 

@@ -1,4 +1,4 @@
-"""What would become of a payment, by the rules of ledger.post_transfers. Nothing happens."""
+"""Dry runs: the outcome that a payment would have, by the rules of ledger.post_transfers."""
 
 from dataclasses import dataclass
 from typing import Final, Literal

@@ -1,3 +1,5 @@
+-- Named queries of finpay.ledger.holds.
+
 -- name: get_hold
 -- One hold as one of its parties sees it: expired from its time on, though no worker
 -- may have written that yet.

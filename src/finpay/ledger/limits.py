@@ -15,7 +15,7 @@ _SQL: Final = queries.load("finpay.ledger")
 
 
 class Change(Struct, frozen=True):
-    """New limits of a user's account; one without `has_…` stays, null is no limit."""
+    """New limits of a user's account; `has_…` is false: that limit stays. None: no limit."""
 
     user_id: UUID
     request_id: str

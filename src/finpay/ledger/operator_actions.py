@@ -2,7 +2,8 @@
 
 The database given here takes the role finpay_operator, or finpay_owner on the command line. A
 function decides under the locks of the accounts and commits the change with its key, events and
-audit; a refusal is stored with the key too.
+audit; a refusal is stored with the key too. Each function here returns what its command was
+answered, refusals too; amounts are in minor units. `Unavailable` if PostgreSQL is.
 """
 
 from collections.abc import Sequence
@@ -81,6 +82,7 @@ async def deposit(database: Database, origin: CommandOrigin, new: NewDeposit) ->
 async def complete_withdrawal(
     database: Database, origin: CommandOrigin, withdrawal_id: UUID, reference: str
 ) -> CommandResult:
+    """Records that a withdrawal was paid out, under the reference of that payment."""
     query = _SQL.end_withdrawal
     return await run(database, query, origin, ids.new_uuid(), withdrawal_id, reference)
 
@@ -88,6 +90,7 @@ async def complete_withdrawal(
 async def reject_withdrawal(
     database: Database, origin: CommandOrigin, withdrawal_id: UUID, reason: str
 ) -> CommandResult:
+    """Releases the money of a withdrawal, for a reason that its owner reads."""
     return await run(database, _SQL.cancel_withdrawal, origin, withdrawal_id, reason)
 
 
@@ -98,18 +101,20 @@ async def refund(
     amount: int | None,
     description: str | None,
 ) -> CommandResult:
-    """Without an amount all that is left."""
+    """Gives money back, by default all that is left of the transaction."""
     query = _SQL.create_refund
     return await run(database, query, origin, ids.new_uuid(), transaction_id, amount, description)
 
 
 async def void_hold(database: Database, origin: CommandOrigin, hold_id: UUID) -> CommandResult:
+    """Releases what is left of a hold."""
     return await run(database, _SQL.release_hold, origin, hold_id)
 
 
 async def set_limits(
     database: Database, origin: CommandOrigin, account_id: UUID, change: LimitsChange
 ) -> CommandResult:
+    """Sets limits of an account, and what its owner may raise them to."""
     return await run(
         database,
         _SQL.set_limits,
@@ -125,7 +130,7 @@ async def set_limits(
 async def set_status(
     database: Database, origin: CommandOrigin, account_id: UUID, status: str, reason: str
 ) -> CommandResult:
-    """`status` is active or frozen."""
+    """Freezes an account, or makes it active again: `status` is active or frozen."""
     return await run(database, _SQL.set_status, origin, account_id, status, reason)
 
 

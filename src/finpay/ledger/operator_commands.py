@@ -1,8 +1,11 @@
-"""What an operator commands that is about money: deposits, withdrawals, refunds, holds, limits.
+"""Operators' commands about money on the command line: deposits, refunds, withdrawals, limits.
 
 Each is one SQL function that finpay_app may not execute, idempotent by key, as in
 administration.py. On the command line the keys are those of the system account, and no second
 operator has to approve.
+
+FinPayError: validation_failed, idempotency_key_reuse, unavailable, and the code of a refusal (the
+keys of OPERATOR_REFUSALS), with its members as extensions.
 """
 
 import hashlib

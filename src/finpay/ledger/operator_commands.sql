@@ -58,4 +58,6 @@ SELECT a.id, a.balance, a.held, a.currency, a.status, a.version, a.sequence,
 FROM ledger.accounts a WHERE a.id = $1 AND a.user_id IS NOT NULL
 
 -- name: get_account_id_by_email
-SELECT a.id FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id WHERE u.email = $1
+-- Where FinPay sends mails, an address is that of the user who has verified it.
+SELECT a.id FROM identity.users u JOIN ledger.accounts a ON a.user_id = u.id
+WHERE u.email = $1 AND identity.can_be_found(u.email_verified_at)

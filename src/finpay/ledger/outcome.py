@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     Outcome.NOT_FOUND: (
         Code.NOT_FOUND,
-        "You are no party of anything with this id. Nothing was done.",
+        "Nothing of yours has this id. Nothing was done.",
     ),
     Outcome.FORBIDDEN: (
         Code.FORBIDDEN,
@@ -64,7 +64,7 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
         Code.RECEIVER_NOT_FOUND,
         (
             "No account can receive under that receiver_id or receiver_email. Check its spelling, "
-            "and use a new idempotency key: this refusal is final for its own."
+            "and use a new idempotency key: this one keeps its refusal."
         ),
     ),
     Outcome.HOLD_NOT_OPEN: (
@@ -89,7 +89,7 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
     Outcome.NOT_REFUNDABLE: (
         Code.NOT_REFUNDABLE,
-        "Only a transfer can be refunded by its receiver. Nothing was sent.",
+        "Only transfers can be refunded, by their receiver. Nothing was sent.",
     ),
     Outcome.REFERENCE_TAKEN: (
         Code.REFERENCE_TAKEN,
@@ -120,18 +120,18 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
     Outcome.LIMIT_EXCEEDED: (
         Code.LIMIT_EXCEEDED,
-        "The amount would pass a limit of your account; see limits. Nothing was done.",
+        "The amount would exceed a limit of your account; see the member limits. Nothing was done.",
     ),
     Outcome.INSUFFICIENT_FUNDS: (
         Code.INSUFFICIENT_FUNDS,
         (
             "The amount is more than your account has available. "
-            "To try again later, use a new idempotency key: this refusal is final for its own."
+            "To try again later, use a new idempotency key: this one keeps its refusal."
         ),
     ),
     Outcome.BALANCE_LIMIT: (
         Code.BALANCE_LIMIT,
-        "The receiver's balance would pass 9007199254740991 minor units. Nothing was sent.",
+        "The receiver's balance would exceed 9007199254740991 minor units. Nothing was sent.",
     ),
 }
 """Refusals that the ledger decides and stores: their error code and detail."""
@@ -185,7 +185,7 @@ OPERATOR_REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
     Outcome.BALANCE_LIMIT: (
         Code.BALANCE_LIMIT,
-        f"The balance would pass the largest one. {_NOTHING}",
+        f"The balance would exceed 9007199254740991 minor units. {_NOTHING}",
     ),
 }
 """The same for what operators do: their error code and detail."""

@@ -1,3 +1,6 @@
+-- Named queries of finpay.ledger: accounts, entries, transactions, keys, and the calls of the
+-- functions that post payments, try them and change limits. The other files have a module's name.
+
 -- name: list_accounts_of_users
 SELECT user_id, id, balance, held, currency, status, version, sequence,
        ledger.limits_object(a)::text AS limits, created_at

@@ -1,4 +1,7 @@
-"""What an account's owner can read: the account, its entries, its history. Keyset only."""
+"""What an account's owner can read: the account, its entries, its history.
+
+Pages begin after a position (keyset), never at an offset.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from finpay import ids
 from finpay.db import queries
-from finpay.db.pool import Database
+from finpay.db.pool import Database, Executor
 from finpay.formats import MinorUnits, Timestamp
 from finpay.ledger.changes import ChangeOrigin, ChangeResult, change_result
 
@@ -129,6 +129,12 @@ async def change(
         _SQL.set_schedule_status, *origin.arguments(), schedule_id, command
     )
     return change_result(row)
+
+
+async def cancel_all(transaction: Executor, origin: ChangeOrigin) -> None:
+    """Those of the origin's user that have not ended, in the caller's transaction."""
+    user_id, request_id, address, *_ = origin.arguments()
+    await transaction.fetch(_SQL.cancel_schedules, user_id, request_id, address)
 
 
 async def lease(database: Database, most: int) -> list[DueRun]:

@@ -1,3 +1,5 @@
+-- Named queries of finpay.ledger.schedules and schedule_runner.
+
 -- name: create_schedule
 SELECT c.* FROM ledger.create_schedule(
     ROW($1, $2, $3, $4, $5)::ledger.change_origin,
@@ -6,6 +8,11 @@ SELECT c.* FROM ledger.create_schedule(
 
 -- name: set_schedule_status
 SELECT c.* FROM ledger.change_schedule(ROW($1, $2, $3, $4, $5)::ledger.change_origin, $6, $7) c
+
+-- name: cancel_schedules
+SELECT ledger.change_schedule(ROW($1, $2, $3, NULL, NULL)::ledger.change_origin, s.id, 'cancel')
+FROM ledger.schedules s JOIN ledger.accounts a ON a.id = s.account_id
+WHERE a.user_id = $1 AND s.status <> 'ended'
 
 -- name: lease_schedules
 SELECT account_id, id, occurrence FROM ledger.lease_schedules($1, $2)

@@ -187,7 +187,7 @@ WHERE a.id IS NULL
    -- only the event of the user who caused it names the request
    OR (e.actor_id IS NULL AND COALESCE(e.request_id, e.idempotency_key) IS NOT NULL)
 
--- name: failures
+-- name: failed_transactions
 -- A failed transaction stands in its sender's history once, between the right two entries, with the
 -- balance of that moment.
 SELECT CASE WHEN t.id IS NULL

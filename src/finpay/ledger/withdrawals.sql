@@ -1,3 +1,5 @@
+-- Named queries of finpay.ledger.withdrawals.
+
 -- name: get_withdrawal
 SELECT id, account_id, status, amount, currency, destination::text, description, reference, reason,
        transaction_id, created_at

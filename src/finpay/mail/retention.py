@@ -1,4 +1,4 @@
-"""Deletes old mails and expired tokens, also where FinPay has no mail server and sends none."""
+"""Deletes old mails and the expired tokens of their links, also where FinPay sends no mails."""
 
 import asyncio
 from typing import Final

@@ -59,7 +59,7 @@ TEXTS: Final[dict[Kind, Text]] = {
     ),
     "second_factor_disabled": Text(
         "Your second factor was switched off",
-        ("Logins to your account need no code of an authenticator any more.", _SECURITY),
+        ("Logins to your account no longer need a code of an authenticator.", _SECURITY),
     ),
     "limits_raise_requested": Text(
         "Higher limits were asked for",

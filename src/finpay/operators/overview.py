@@ -1,4 +1,4 @@
-"""What operators look at first: how much there is and what waits. And the last verification."""
+"""The overview of operators: how much there is, what waits for them, the last verification."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ class CurrencyOverview(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """How much there is, and what waits for an operator. Up to a minute old: see `as_of`."""
+    """Numbers of users and balances, and what waits for an operator. As of up to a minute ago."""
 
     object: Literal["overview"]
     as_of: Timestamp
@@ -41,7 +41,7 @@ class Integrity(Struct, frozen=True):
     object: Literal["integrity"]
     status: Literal["ok", "failed", "unknown"]
     violations: int
-    messages: Annotated[list[str], Meta(description="Of the first violations.")]
+    messages: Annotated[list[str], Meta(description="What the first violations are.")]
     checked_through: Timestamp | None
     checked_at: Timestamp | None
     succeeded_at: Timestamp | None

@@ -1,4 +1,4 @@
-"""Transactions, withdrawals and approvals of all users. What they are shown as is made in SQL."""
+"""Transactions, withdrawals and approvals of all users. SQL builds their JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

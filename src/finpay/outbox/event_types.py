@@ -151,7 +151,7 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "hold.expired": EventType(
         Hold,
-        "The time of a hold came; what was left of it is released.",
+        "A hold expired; what was left of it is released.",
         {"status": {"const": "expired"}, "remaining": {"const": 0}},
         {"status": {"const": "open"}, "remaining": _AMOUNT},
     ),

@@ -1,3 +1,5 @@
+-- Named queries of finpay.outbox.events.
+
 -- name: list_events_before
 -- Newest first, between two sequences. $5: the types include the most frequent one; if not, the
 -- index of the other types is read instead of the whole history.

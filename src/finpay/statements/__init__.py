@@ -1,4 +1,4 @@
-"""What an account was: its balance at a moment, and its statements.
+"""The past of an account: its balance at a moment, and its statements.
 
 Reads only. The entries of a closed period never change, so neither does anything here.
 """

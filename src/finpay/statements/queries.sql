@@ -1,3 +1,5 @@
+-- Named queries of finpay.statements.reads.
+
 -- name: get_time
 SELECT clock_timestamp()
 

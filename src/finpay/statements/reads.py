@@ -124,7 +124,7 @@ class StatementReads:
         until_s = time.monotonic() + MAX_WAIT_S
         while writer is not None and await self._is_open(writer):
             if time.monotonic() > until_s:
-                raise unavailable("A transaction of this account takes long. Try again.")
+                raise unavailable("A transaction of this account is not finished yet. Try again.")
             await asyncio.sleep(POLL_S)
 
     async def _is_open(self, writer: str) -> bool:

@@ -39,7 +39,9 @@ REQUEST_DURATION: Final = Histogram(
     ["route"],
     buckets=_SECONDS,
 )
-GATE_DECISIONS: Final = Counter("finpay_gate_outcomes", "Decisions of the gate.", ["outcome"])
+GATE_DECISIONS: Final = Counter(
+    "finpay_gate_outcomes", "Requests by the gate's decision.", ["outcome"]
+)
 BREAKER_OPEN: Final = Gauge(
     "finpay_redis_breaker_open",
     "Processes that run without Redis: their circuit breaker is open.",

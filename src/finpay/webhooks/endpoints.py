@@ -148,7 +148,7 @@ async def delete(database: Database, owner: Owner, endpoint_id: UUID) -> bool:
 
 
 async def delete_all(transaction: Executor, user_id: UUID) -> None:
-    """All of a user who leaves, with their secrets and what they answered."""
+    """All of a user, with their secrets and what they answered."""
     await transaction.execute(_SQL.delete_endpoints_of_user, user_id)
     await transaction.execute(_SQL.delete_secrets_of_user, user_id)
     await transaction.execute(_SQL.delete_answers_of_user, user_id)

@@ -1,8 +1,8 @@
 """Notifies the workers after a commit that enqueued deliveries.
 
 NOTIFY inside the ledger's transactions would serialize their commits on one lock of PostgreSQL. So
-it is sent after the commit, over a connection of its own, at most once per PAUSE_S. Workers also
-poll every second.
+it is sent after the commit, over a connection that no request uses, at most once per PAUSE_S.
+Workers also poll every second.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _NOTIFY: Final = f"NOTIFY {CHANNEL}"
 
 
 class Notifier:
-    """`notify` may be called after every commit. `database` is a pool of one, for nothing else."""
+    """`notify` may be called after every commit. `database` is a pool that no request waits for."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -32,6 +32,7 @@ class Notifier:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
+        """Drops a notification that is not sent yet: workers also poll."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

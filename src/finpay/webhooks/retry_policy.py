@@ -1,4 +1,4 @@
-"""When a failed delivery is attempted again. Pure."""
+"""When a failed delivery is attempted again. No I/O."""
 
 import random
 import re

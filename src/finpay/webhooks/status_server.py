@@ -39,6 +39,7 @@ class StatusServer:
         await web.TCPSite(self._runner, self._settings.host, self._settings.worker_port).start()
 
     async def close(self) -> None:
+        """Stops listening."""
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -3,6 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- Users, their sessions, refresh tokens and API keys.
+
 -- A login. The e-mail is stored in its canonical form, so equal means equal.
 CREATE TABLE identity.users (
     id            uuid        NOT NULL,

@@ -3,6 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- The audit log: its closed list of actions, its rows, and the functions that write them.
+
 -- The closed list of actions: what each is about, and who records it, the ledger's own functions or
 -- the app through audit.record. `finpay ledger verify` finds rows of any other action.
 CREATE TABLE audit.actions (

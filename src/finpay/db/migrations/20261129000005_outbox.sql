@@ -3,6 +3,9 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- Events: the closed list of types, the table, the view that builds events from the ledger's rows,
+-- and the functions that record, find and delete them.
+
 -- The closed list of event types, and who records each: the ledger's own functions, or the app
 -- through outbox.record. `finpay ledger verify` finds events of any other type.
 CREATE TABLE outbox.event_types (

@@ -3,6 +3,9 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- Webhook endpoints with their secrets, deliveries, attempts and workers; the function that adds a
+-- delivery for each endpoint of an event.
+
 -- A UUIDv7: 48 bits of milliseconds, then random ones, so newer ids sort later. finpay.ids does the
 -- same in Python; PostgreSQL has it built in since 18.
 CREATE FUNCTION webhooks.new_id() RETURNS uuid

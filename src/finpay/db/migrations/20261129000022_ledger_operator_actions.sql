@@ -78,8 +78,10 @@ BEGIN
     END IF;
     parties := ledger.parties_of_action(action);
     IF parties.currency IS NULL THEN
-        RETURN ledger.unknown_result(origin, CASE action.action
-            WHEN 'deposit' THEN 'receiver_not_found'::ledger.outcome ELSE 'not_found' END);
+        RETURN ledger.unknown_result(origin, CASE
+            WHEN action.action <> 'deposit' THEN 'not_found'::ledger.outcome
+            WHEN ledger.is_operator(origin.operator_id) THEN 'receiver_not_found'
+            ELSE 'forbidden' END);
     END IF;
     system_id := ledger.system_account(parties.currency);
     PERFORM FROM ledger.accounts a

@@ -3,6 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- Schedules: the table, when each occurrence is due, and a schedule as events show it.
+
 CREATE TYPE ledger.schedule_status AS ENUM ('active', 'paused', 'ended');
 CREATE TYPE ledger.schedule_unit AS ENUM ('day', 'week', 'month');
 

@@ -3,6 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- How the owner makes, pauses, resumes and ends schedules.
+
 -- Makes a schedule of the user. `refusals` are the bodies of account_frozen, same_account,
 -- receiver_not_found and currency_mismatch. The outcome is validation_failed, and nothing is
 -- stored, where `invalid` names one of start_in_past, start_too_late, until_before_start and

@@ -3,6 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- How a worker runs the schedules that are due.
+
 -- Leases schedules that are due to one worker, the longest due first. A lease keeps other workers
 -- away and decides nothing: ledger.run_schedules does. It ends with the run, or after `lease_s`
 -- where the worker was killed.

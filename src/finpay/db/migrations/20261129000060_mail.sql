@@ -3,6 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- Mails to users, and the tokens of the links in them.
+
 CREATE SCHEMA mail;
 
 -- Mails to users. A row is written in the commit that causes the mail; a worker sends it, and tries

@@ -3,6 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- Reads of the audit log by time.
+
 -- An id of the audit log from which on the rows are of a moment or later; above every id if there
 -- are none. Found by bisection over the primary key, so that the log, to which each transfer
 -- writes, needs no index on its time. Ids are taken before their commits, so a row near the moment

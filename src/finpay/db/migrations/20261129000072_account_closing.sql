@@ -3,6 +3,8 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- How an account is closed, and how its stored answers and events are erased afterwards.
+
 -- The address of a person who left is kept from others for a while, so that no other user is
 -- taken for them: only a hash of it, which shows whether an address is the same.
 CREATE TABLE identity.closed_emails (

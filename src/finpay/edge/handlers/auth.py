@@ -1,9 +1,12 @@
 """Handlers of /auth: users, tokens, sessions."""
 
 import asyncio
+from functools import partial
 from typing import Final
+from uuid import UUID
 
 from finpay import ids
+from finpay.db.pool import Executor
 from finpay.edge import failed_logins
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response
@@ -12,6 +15,9 @@ from finpay.edge.services import Services
 from finpay.identity import resources
 from finpay.identity.errors import refresh_token_reused
 from finpay.identity.models import RefreshTokenReuse
+from finpay.ledger import schedules
+from finpay.ledger.changes import ChangeOrigin
+from finpay.webhooks import endpoints
 
 # Longer than the work for a registered address, which writes one row more than for another.
 FORGOT_ANSWER_S: Final = 0.1
@@ -72,11 +78,20 @@ async def forgot_password(services: Services, context: Context) -> Response:
 
 async def reset_password(services: Services, context: Context) -> Response:
     command = context.command
-    user_id, ended = await services.identity.password_reset.redeem(
-        command.token, command.new_password, context.origin
+    ended = await services.identity.password_reset.redeem(
+        command.token, command.new_password, context.origin, partial(_end_access, context)
     )
-    await services.gate.end_sessions(ids.encode("usr", user_id), responses.session_ids(ended))
+    keys = [ids.encode("key", key) for key in ended.keys]
+    user = ids.encode("usr", ended.user_id)
+    await services.gate.end_sessions(user, responses.session_ids(ended.sessions) + keys)
     return Response(204, content_type=None)
+
+
+async def _end_access(context: Context, transaction: Executor, user_id: UUID) -> None:
+    """Deletes webhook endpoints, then cancels schedules, which locks the account."""
+    await endpoints.delete_all(transaction, user_id)
+    origin = ChangeOrigin(user_id, context.request_id, context.client_ip)
+    await schedules.cancel_all(transaction, origin)
 
 
 async def update_user(services: Services, context: Context) -> Response:

@@ -1,4 +1,4 @@
-"""What would become of a payment: nothing is locked, done or promised."""
+"""Dry runs (`?dry_run=true`): the outcome that a payment would have now, and no effect."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Handlers of /auth/email: whether the user reads mails to the address."""
+"""Handlers of /auth/email: verification that the user reads mails to the address."""
 
 from finpay.edge.request.model import Context
 from finpay.edge.response import Response

@@ -22,7 +22,7 @@ async def retrieve(services: Services, context: Context) -> Response:
     if found is None:
         raise FinPayError(
             Code.NOT_FOUND,
-            "No request with this key has an answer. One that is on its way may still get one.",
+            "No answer is stored for this key. A request that is on its way may still get one.",
         )
     return Response(200, responses.encode(responses.stored_answer(found)))
 

@@ -1,4 +1,4 @@
-"""Handlers of /requests: what the user's requests of seven days came to."""
+"""Handlers of /requests: the log of the user's requests of the last seven days."""
 
 from finpay.edge.handlers.lists import limit_of, list_response
 from finpay.edge.request import pagination

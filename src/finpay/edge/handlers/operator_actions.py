@@ -1,4 +1,7 @@
-"""Handlers of what operators do. The ledger decides, and stores the response with the key."""
+"""Handlers of what operators do: deposits, withdrawals, refunds, freezing, limits, approvals.
+
+The ledger decides, and stores the response with the key.
+"""
 
 from collections.abc import Awaitable, Sequence
 from typing import Final
@@ -31,7 +34,8 @@ def no_operators() -> FinPayError:
     """404: this deployment has no routes that need the role finpay_operator."""
     return FinPayError(
         Code.NOT_FOUND,
-        "Operators use the command line here: FINPAY_DATABASE_OPERATOR_URL is not set.",
+        "This server has no operator routes, as FINPAY_DATABASE_OPERATOR_URL is not set. "
+        "Use the command line.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Handlers of /auth/sessions: where the user is logged in, and its end."""
+"""Handlers of /auth/sessions: list where the user is logged in, and end sessions."""
 
 from functools import partial
 

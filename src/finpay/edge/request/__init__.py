@@ -1,1 +1,1 @@
-"""Reading a request: headers, query, body, idempotency key, client address, rate limits."""
+"""Reading a request: its head, query parameters, JSON body, cursors and client address."""

@@ -96,8 +96,10 @@ class Request:
 
     def leaves_unread(self, max_bytes: int) -> bool:
         """Whether the body was not read and may be longer than `max_bytes`."""
+        if self.body_was_read:
+            return False
         length = self.content_length
-        return not self.body_was_read and (length is None or length > max_bytes)
+        return length is None or length > max_bytes
 
 
 class Context(Struct, frozen=True):

@@ -97,7 +97,7 @@ def parse(
 
 def canonical(values: Mapping[str, str]) -> str:
     """Parameters in one order: equal queries share one cache entry."""
-    return urlencode(sorted(values.items()))
+    return urlencode(sorted(values.items())) if values else ""
 
 
 def parse_time(text: str) -> datetime:
@@ -130,7 +130,7 @@ def one_of(*choices: str) -> Parameter:
 def _pair(name: str, key: str, text: str) -> tuple[str, str]:
     """422 for a NUL, which PostgreSQL can't take; no metadata has one."""
     if "\0" in key or "\0" in text:
-        raise invalid_parameter(name, "A key or a value with a NUL is in no metadata.")
+        raise invalid_parameter(name, "Metadata can't contain a NUL.")
     return key, text
 
 
@@ -239,7 +239,11 @@ METADATA: Final = Pair(
 )
 DRY_RUN: Final = Parameter(
     _dry_run,
-    {"type": "boolean", "default": False, "description": "Only say what would become of it."},
+    {
+        "type": "boolean",
+        "default": False,
+        "description": "Only answer with the outcome; nothing is done.",
+    },
 )
 EVENT_TYPE: Final = Parameter(
     _event_types,
@@ -263,7 +267,7 @@ TO_DATE: Final = Parameter(
 )
 TIMEZONE: Final = Parameter(
     periods.parse_zone,
-    {"type": "string", "default": "UTC", "description": "A time zone of IANA: where days begin."},
+    {"type": "string", "default": "UTC", "description": "An IANA time zone, in which days begin."},
 )
 AFTER_SEQUENCE: Final = Parameter(
     _sequence,

@@ -1,4 +1,4 @@
-"""Schemas of sessions and API keys."""
+"""Schemas of sessions, second factor, verified e-mails, API keys and logged requests."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -81,8 +81,8 @@ class SecondFactorCreate(Struct, frozen=True, forbid_unknown_fields=True):
 class SecondFactor(Struct, frozen=True):
     """What an authenticator needs. Logins ask for no code before the first one was confirmed."""
 
-    secret: Annotated[str, Meta(description="In base 32. Nothing shows it again.")]
-    otpauth_url: Annotated[str, Meta(description="The same for a QR code.")]
+    secret: Annotated[str, Meta(description="The secret in base 32. It is shown only here.")]
+    otpauth_url: Annotated[str, Meta(description="The secret as a URL, to be shown as a QR code.")]
 
 
 class SecondFactorConfirm(Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,7 +172,7 @@ class ApiKey(Struct, frozen=True):
     scopes: Sequence[str]
     allowed_cidrs: Sequence[str]
     prefix: Annotated[str, Meta(description="The first characters of the secret.")]
-    last_used_at: Annotated[Timestamp | None, Meta(description="Up to a minute old.")]
+    last_used_at: Annotated[Timestamp | None, Meta(description="Recorded once a minute.")]
     expires_at: Timestamp | None
     created_at: Timestamp
 
@@ -194,7 +194,7 @@ class LoggedRequest(Struct, frozen=True):
     method: str
     route: Annotated[str, Meta(examples=["/api/v1/transactions/{id}"])]
     status: int
-    code: Annotated[str | None, Meta(description="Of a problem.")]
+    code: Annotated[str | None, Meta(description="The error code; null for a success.")]
     duration_ms: float
     session_id: str | None
     api_key_id: str | None

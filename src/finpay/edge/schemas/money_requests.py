@@ -1,4 +1,7 @@
-"""Schemas of request bodies that move or reserve money. `checked` returns the command."""
+"""Schemas of request bodies that move or reserve money.
+
+`checked` of a body checks what types can't say, and returns the command for the handler.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal

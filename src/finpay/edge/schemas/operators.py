@@ -1,4 +1,7 @@
-"""Schemas of the routes of operators. `checked` returns the command."""
+"""Schemas of the routes of operators.
+
+`checked` of a body checks what types can't say, and returns the command for the handler.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -36,7 +39,7 @@ Reference = Annotated[
     Meta(
         min_length=1,
         max_length=100,
-        description="Of the payment outside, such as a bank's. Each is used once for ever.",
+        description="The name of the payment outside, such as a bank's. Each is used only once.",
         examples=["EFT-20260131-0042"],
     ),
 ]

@@ -1,4 +1,7 @@
-"""Schemas of request bodies. `checked` does what types can't say and returns the command."""
+"""Schemas of the request bodies of /auth and /users.
+
+`checked` of a body checks what types can't say, and returns the command for the handler.
+"""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Schemas of responses. Every field is always present."""
+"""Schemas of responses: tokens, entries, lists, batches, health. Every field is always present."""
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal

@@ -1,4 +1,7 @@
-"""Schemas of schedules. `checked` returns the command."""
+"""Schemas of schedules.
+
+`checked` of a body checks what types can't say, and returns the command for the handler.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -75,6 +75,7 @@ def is_within(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def is_public(address: Address) -> bool:
+    """Whether the address is in no refused network; of IPv6, whether it is a global one too."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in REFUSED_V4)
     return address in PUBLIC_V6 and not any(address in network for network in REFUSED_V6)

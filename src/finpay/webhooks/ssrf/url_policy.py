@@ -7,13 +7,13 @@ refused. A URL is checked when it is set and at each attempt, its addresses at e
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 from uuid import UUID
 
+from finpay.concurrency.shares import Shares
 from finpay.errors import validation_failed
 from finpay.settings import Settings
 from finpay.webhooks.ssrf import ip_policy
@@ -58,6 +58,7 @@ class UrlPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> "UrlPolicy":
+        """The policy of these settings; development also allows port 80."""
         ports = frozenset(settings.webhook_ports)
         if not settings.production:
             ports |= {80}
@@ -90,7 +91,7 @@ class EndpointUrls:
 
     def __init__(self, settings: Settings) -> None:
         self._policy = UrlPolicy.of(settings)
-        self._lookups: Counter[UUID] = Counter()
+        self._lookups = Shares(None, LOOKUPS_PER_OWNER)
 
     async def check(self, url: str, owner_id: UUID) -> None:
         """Returns if an endpoint may have this URL. FinPayError (422, `#/url`) says why not.
@@ -112,18 +113,15 @@ class EndpointUrls:
     async def _addresses(self, target: Target, owner_id: UUID) -> list[Address]:
         if target.literal is not None:
             return [target.literal]
-        if self._lookups[owner_id] >= LOOKUPS_PER_OWNER:
-            raise DnsLookupFailed(target.host)
-        self._lookups[owner_id] += 1
-        names = NameResolver()
-        try:
-            async with asyncio.timeout(CREATION_LOOKUP_LIMIT_S):
-                return await names.addresses(target.host, owner_id)
-        finally:
-            await names.close()
-            self._lookups[owner_id] -= 1
-            if not self._lookups[owner_id]:
-                del self._lookups[owner_id]
+        with self._lookups.share(owner_id) as may_look_up:
+            if not may_look_up:
+                raise DnsLookupFailed(target.host)
+            names = NameResolver()
+            try:
+                async with asyncio.timeout(CREATION_LOOKUP_LIMIT_S):
+                    return await names.addresses(target.host, owner_id)
+            finally:
+                await names.close()
 
 
 def parse(url: str, policy: UrlPolicy) -> Target:
@@ -132,7 +130,7 @@ def parse(url: str, policy: UrlPolicy) -> Target:
     if match is None or len(url) > MAX_URL_LENGTH:
         raise UrlRefused(
             "The URL has to be like https://example.com/path: ASCII, at most 2048 characters, "
-            "without user name, fragment or odd spellings."
+            "without user name, fragment, spaces and quotes."
         )
     scheme = match["scheme"].lower()
     if scheme != "https" and policy.production:
