@@ -205,9 +205,8 @@ CREATE FUNCTION ledger.former_members(
 ) RETURNS json
 LANGUAGE sql STABLE PARALLEL SAFE  -- as json_build_object, or PostgreSQL does not inline it
 RETURN CASE mode
-    WHEN 'capture' THEN json_strip_nulls(json_build_object(
-        'status', NULLIF(former_status, status), 'captured_amount', former_taken,
-        'remaining', former_remaining))
+    WHEN 'capture' THEN ('{' || COALESCE('"status":"' || NULLIF(former_status, status) || '",', '')
+        || '"captured_amount":' || former_taken || ',"remaining":' || former_remaining || '}')::json
     WHEN 'void' THEN json_build_object('status', former_status, 'remaining', former_remaining)
     WHEN 'refund' THEN json_build_object(
         'status', former_status, 'refunded_amount', former_taken)
