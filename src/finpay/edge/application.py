@@ -17,7 +17,7 @@ from finpay.edge.router import API
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.edge.streaming import MAX_STREAMS, MAX_STREAMS_PER_USER, send_stream
-from finpay.edge.whole_response import SendWhole, offered
+from finpay.edge.whole_response import SendWhole, take
 from finpay.errors import overloaded
 from finpay.telemetry import logs
 
@@ -52,7 +52,7 @@ class Application:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._http(Request(scope, receive), send, offered(scope))
+            await self._http(Request(scope, receive), send, take(scope))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
