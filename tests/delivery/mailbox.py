@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from finpay import settings
 from finpay.db.pool import Database
+from finpay.identity.password_reset import Ended
 from finpay.mail.sender import Sender
 from tests.sql.identity_fixtures import People, fresh_origin
 
@@ -56,7 +57,7 @@ async def forget(people: People, email: str) -> None:
     await people.identity.password_reset.request(email, fresh_origin())
 
 
-async def redeem(people: People, token: str, password: str = NEW_PASSWORD) -> Any:
+async def redeem(people: People, token: str, password: str = NEW_PASSWORD) -> Ended:
     return await people.identity.password_reset.redeem(token, password, fresh_origin(), _nothing)
 
 

@@ -152,7 +152,7 @@ async def test_a_link_and_the_end_of_a_session_do_not_deadlock(
         await transaction.execute(
             "SELECT outbox.record($1, 'session.revoked', '{}', NULL, NULL)", person.id
         )
-    assert (await used)[0] == person.id
+    assert (await used).user_id == person.id
 
 
 async def tokens_of(people: People, user_id: UUID) -> int:

@@ -234,6 +234,7 @@ def test_session_revoked_by_a_killed_process_is_refused_within_a_minute(
         marker = marker_of(user, token)
         assert client.get(marker) == b"0", "the killed workers lost their deferred tombstone"
         assert 0 < client.pttl(marker) <= 60_000
+        client.pexpire(marker, 60_000)  # a slow machine may have used most of it
         assert statuses(api, token) == {200}, "until its marker expires"
         client.pexpire(marker, 1)
         time.sleep(0.005)
