@@ -23,6 +23,7 @@ from finpay.ledger.posting import (
     TransferItem,
     post,
 )
+from finpay.ledger.verify import verify
 
 LIMIT: Final = 2**53 - 1
 REPLY: Final = (
@@ -283,4 +284,17 @@ async def moving_money(url: str) -> AsyncIterator[tuple[Bank, Holder]]:
     finally:
         stop.set()
         await moving
+        await bank.close()
+
+
+@asynccontextmanager
+async def verified_bank(url: str, limit_s: float) -> AsyncIterator[Bank]:
+    """Its ledger is verified at the end. TimeoutError after `limit_s`."""
+    bank = Bank(url, size=8)
+    try:
+        async with asyncio.timeout(limit_s):
+            yield bank
+        report = await verify(bank.owner)
+        assert report.ok, [check for check in report.checks if not check.ok]
+    finally:
         await bank.close()

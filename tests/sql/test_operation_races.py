@@ -12,9 +12,17 @@ import pytest
 from finpay.ledger import holds
 from finpay.ledger.outcome import Outcome
 from finpay.ledger.posting import Posting
-from finpay.ledger.verify import verify
 from tests.sql.hold_fixtures import end_holds
-from tests.sql.ledger_fixtures import Bank, Holder, capture, operation, refund, transfer, void
+from tests.sql.ledger_fixtures import (
+    Bank,
+    Holder,
+    capture,
+    operation,
+    refund,
+    transfer,
+    verified_bank,
+    void,
+)
 
 SLOWEST_S: Final = 20.0  # of one test: no race may end in a queue of locks
 
@@ -22,14 +30,8 @@ SLOWEST_S: Final = 20.0  # of one test: no race may end in a queue of locks
 @pytest.fixture
 async def bank(fresh_database: Callable[[], str]) -> AsyncIterator[Bank]:
     """A database of its own, verified after the test."""
-    bank = Bank(fresh_database(), size=8)
-    try:
-        async with asyncio.timeout(SLOWEST_S):
-            yield bank
-        report = await verify(bank.owner)
-        assert report.ok, [check for check in report.checks if not check.ok]
-    finally:
-        await bank.close()
+    async with verified_bank(fresh_database(), SLOWEST_S) as bank:
+        yield bank
 
 
 async def _race(bank: Bank, *requests: Posting) -> Counter[Outcome]:

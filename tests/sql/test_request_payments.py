@@ -13,8 +13,7 @@ import pytest
 from finpay import ids
 from finpay.ledger import payment_requests
 from finpay.ledger.posting import Posting, post
-from finpay.ledger.verify import verify
-from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder, hold, payment, transfer
+from tests.sql.ledger_fixtures import REFUSALS, Bank, Holder, hold, payment, transfer, verified_bank
 from tests.sql.schedule_fixtures import ask, end_requests, event_types, origin
 
 SLOWEST_S = 30.0  # of one test: no race may end in a queue of locks
@@ -24,14 +23,8 @@ PUBLIC_URL = "https://pay.example"
 @pytest.fixture
 async def bank(fresh_database: Callable[[], str]) -> AsyncIterator[Bank]:
     """A database of its own, verified after the test."""
-    bank = Bank(fresh_database(), size=8)
-    try:
-        async with asyncio.timeout(SLOWEST_S):
-            yield bank
-        report = await verify(bank.owner)
-        assert report.ok, [check for check in report.checks if not check.ok]
-    finally:
-        await bank.close()
+    async with verified_bank(fresh_database(), SLOWEST_S) as bank:
+        yield bank
 
 
 async def race(bank: Bank, *requests: Posting) -> Counter[str]:
