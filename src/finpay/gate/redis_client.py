@@ -33,9 +33,8 @@ from finpay.gate import redis_keys
 from finpay.gate.circuit_breaker import CircuitBreaker
 from finpay.telemetry import logs, metrics
 
-# No request waits longer than 100 ms for Redis, the second look at the socket included.
-CALL_TIMEOUT_S: Final = 0.08
-RECHECK_S: Final = 0.01
+CALL_TIMEOUT_S: Final = 0.08  # no request waits longer than 100 ms for Redis …
+RECHECK_S: Final = 0.01  # … this included
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
 MAX_KEYS_PER_EVAL: Final = 60  # about twelve calls; Redis runs them while the next are prepared
 MAX_EVALS_IN_FLIGHT: Final = 4
@@ -46,7 +45,7 @@ MAX_DEFERRED: Final = 10_000  # tombstones to write when Redis is back; each exp
 _PROBE_KEY_TTL_MS: Final = 1_000
 # Errors of a server that is reachable but unusable until a probe can write.
 _UNAVAILABLE: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, ClusterDownError)
-_CONNECTION_ERRORS: Final = (OSError, RuntimeError)  # uvloop: handler is closed
+_CONNECTION_ERRORS: Final = (OSError, TimeoutError, RuntimeError)  # uvloop: handler is closed
 _UNAVAILABLE_CODES: Final = ("MISCONF", "NOREPLICAS", "BUSY")  # redis-py has no class for these
 
 Argument = str | bytes | int
@@ -75,7 +74,6 @@ class RedisClient:
             url,
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=PROBE_TIMEOUT_S,
-            socket_timeout=None,  # `_guarded` has one for the whole call: each costs a task
             health_check_interval=0,
             max_connections=MAX_CONNECTIONS,
         )
@@ -167,8 +165,7 @@ class RedisClient:
         make: Callable[[], AbstractConnection] = pool.make_connection
         connection = self._idle.pop() if self._idle else make()
         try:
-            if not connection.is_connected:
-                await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.connect()  # type: ignore[no-untyped-call]
             await connection.send_packed_command(packed, check_health=False)
             reply: list[Any] = await connection.read_response()
         except BaseException:
@@ -181,11 +178,17 @@ class RedisClient:
         """The reply of a command. Opens the breaker if it fails or takes too long."""
         if self.is_open:
             raise RedisUnavailable
-        try:
-            return await _in_time(command)
-        except TimeoutError as error:
+        task = asyncio.ensure_future(command())
+        done, _ = await asyncio.wait({task}, timeout=CALL_TIMEOUT_S)
+        if not done:
+            # The reply may be in the socket, unread because this process was busy.
+            done, _ = await asyncio.wait({task}, timeout=RECHECK_S)
+        if not done:
+            task.cancel()
             self._breaker.open("slow")
-            raise RedisUnavailable from error
+            raise RedisUnavailable
+        try:
+            return task.result()
         except ResponseError as error:
             raise self._unavailable(error) from error
         except (*_CONNECTION_ERRORS, RedisError) as error:
@@ -229,18 +232,6 @@ class RedisClient:
         for connection in idle:
             await connection.disconnect(nowait=True)
         await self._redis.connection_pool.disconnect()
-
-
-async def _in_time(command: Callable[[], Awaitable[Result]]) -> Result:
-    """TimeoutError after CALL_TIMEOUT_S, or RECHECK_S later: the reply may be in the socket, unread
-    because this process was busy."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as timeout:
-        timer = loop.call_later(CALL_TIMEOUT_S, lambda: timeout.reschedule(loop.time() + RECHECK_S))
-        try:
-            return await command()
-        finally:
-            timer.cancel()
 
 
 def read_script(constants: Mapping[str, int]) -> str:
