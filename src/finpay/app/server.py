@@ -24,7 +24,7 @@ GRACE_S: Final = 20  # requests in flight have deadlines far below
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers close
 BACKLOG: Final = 2048
 # Of a response in the kernel: it would take 4 MB, and a slow reader of a stream would seem to have
-# stopped until much of that was settings.
+# stopped until much of that was read.
 MAX_UNSENT_BYTES: Final = 128 * 1024
 STARTUP_FAILED: Final = 3  # exit code of uvicorn when the lifespan did not start
 

@@ -88,9 +88,9 @@ class Operation(Struct, frozen=True, gc=False):
 
     `sender_id` is the account of who acts: of a capture, a void and a refund it is the receiver of
     what they are about, the `target`. `amount` None: all that is left of it, or what a payment
-    request asks for. `metadata` of a
-    withdrawal is its destination. `if_version` and `if_balance_gte` are preconditions. `id` is that
-    of the transaction, hold or withdrawal that it makes. For `reply` see ledger.compose_answers.
+    request asks for. `metadata` of a withdrawal is its destination. `if_version` and
+    `if_balance_gte` are preconditions. `id` is that of the transaction, hold or withdrawal that it
+    makes. For `reply` see ledger.compose_answers.
     """
 
     mode: Mode
