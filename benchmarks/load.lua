@@ -179,12 +179,19 @@ function init(args)
     bodies = {}
 end
 
--- A random pause before each request makes a rate that slow answers reduce only a little, unlike a
--- closed loop.
-local pause_ms = tonumber(os.getenv("FINPAY_BENCH_PAUSE_MS"))
-if pause_ms > 0 then
+-- With a rate, requests are sent at fixed times: slow answers do not slow down the load while
+-- enough connections are free, unlike in a closed loop.
+local rate = tonumber(os.getenv("FINPAY_BENCH_RATE"))
+if rate > 0 then
+    local ffi = require("ffi")
+    ffi.cdef("struct timeval { long s; long us; }; int gettimeofday(struct timeval *, void *);")
+    local now = ffi.new("struct timeval")
+    local next_ms = 0
     function delay()
-        return math.floor(pause_ms * (0.5 + math.random()))
+        ffi.C.gettimeofday(now, nil)
+        local now_ms = tonumber(now.s) * 1000 + tonumber(now.us) / 1000
+        next_ms = math.max(next_ms + 1000 / rate, now_ms)
+        return math.floor(next_ms - now_ms)
     end
 end
 

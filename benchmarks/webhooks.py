@@ -99,7 +99,7 @@ def _drain(stack: BenchStack, options: argparse.Namespace) -> None:
 def _latency(stack: BenchStack, options: argparse.Namespace) -> None:
     users = asyncio.run(make_users(stack.database_url, FEW))
     file = write_users(users, stack.folder / "users")
-    load = Load("transfers", 10, options.seconds, pause_ms=100)
+    load = Load("transfers", 10, options.seconds, rate=100)
     with _sink(stack) as sink:
         asyncio.run(_subscribe(stack.database_url, users, sink.port))
         worker = _start_worker(stack)

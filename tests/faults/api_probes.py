@@ -19,7 +19,7 @@ from tests.support.tcp_proxy import port_of
 from tests.support.waiting import wait_until
 
 RECOVERY_S: Final = 5.0
-ASKED: Final = 8  # new connections that reach both of two workers
+ASKED: Final = 16  # new connections that reach both of two workers
 _POLL_S: Final = 0.02
 
 

@@ -34,6 +34,7 @@ def test_request_above_the_limit_is_refused_at_once(serve: Callable[..., Api], a
             last = stack.enter_context(connected(served))
             assert refused(last, alice, "Connection: close\r\n")
             assert last.recv(1) == b"", "Connection: close is honoured"
+            check_other_requests_of_a_refused_connection(late, alice, bob)
             assert ask(served, "/readyz").status_code == 200
             assert ask(served, "/api/v1/health").status_code == 200
         answers = Counter(status_of(each) for each in connections)
@@ -43,7 +44,7 @@ def test_request_above_the_limit_is_refused_at_once(serve: Callable[..., Api], a
     api.verify()
 
 
-def refused(late: socket.socket, user: User, more: str = "") -> bool:
+def refused(late: socket.socket, user: User, more: str = "", request_id: str = "req_") -> bool:
     """Repeated on one connection: a refusal does not close it."""
     late.sendall(head(user, "GET /api/v1/accounts/entries", more))
     answer = HTTPResponse(late)
@@ -52,8 +53,28 @@ def refused(late: socket.socket, user: User, more: str = "") -> bool:
     if answer.status == 503:
         assert b'"code":"overloaded"' in body
         assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["X-Request-Id"].startswith(request_id)
         assert answer.headers["Content-Type"] == "application/problem+json"
     return answer.status == 503
+
+
+def check_other_requests_of_a_refused_connection(
+    late: socket.socket, alice: User, bob: User
+) -> None:
+    """Named by the client, in parts, two at once, to be answered all the same, malformed."""
+    assert refused(late, alice, "X-Request-Id: shop-7\r\n", request_id="shop-7")
+    first, second = head(alice, "GET /api/v1/accounts"), transfer(alice, bob, "late")
+    for part in (second[:40], second[40:-2], second[-2:]):
+        late.sendall(part)
+    assert status_of(late) == 503
+    late.sendall(first + second)
+    received = b""
+    while received.count(b"HTTP/1.1 503 ") < 2 or not received.endswith(b"}"):
+        received += late.recv(64 * 1024)
+    late.sendall(head(alice, "GET /api/v1/health"))
+    assert status_of(late) == 200
+    late.sendall(head(alice, "GET /api/v1/accounts", "Host: finpay\r\n"))
+    assert status_of(late) == 400
 
 
 def transfer(sender: User, receiver: User, key: str) -> bytes:

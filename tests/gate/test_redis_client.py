@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 import pytest
-import uvloop
 from redis import Redis
 
 from finpay.gate.gate import Completion, Gate
-from finpay.gate.redis_client import MAX_EVALS_IN_FLIGHT, MAX_KEYS_PER_EVAL
+from finpay.gate.redis_client import (
+    MAX_EVALS_IN_FLIGHT,
+    MAX_KEYS_PER_EVAL,
+    USUAL_KEYS_PER_EVAL,
+)
 from tests.gate.requests import FINGERPRINT, Caller, Sessions, left, open_gate, until
 from tests.servers import OwnValkey
 
@@ -118,7 +121,7 @@ class TestBatching:
         self, gate: Gate, redis: Redis
     ) -> None:
         keys_per_call = 3
-        callers = [Caller() for _ in range(2 * MAX_KEYS_PER_EVAL // keys_per_call + 1)]
+        callers = [Caller() for _ in range(2 * USUAL_KEYS_PER_EVAL // keys_per_call + 1)]
         for caller in callers:
             await gate.admit(caller.admission())
         calls = script_calls_of(redis)
@@ -258,28 +261,6 @@ class TestBreaker:
             await until(lambda: not gate.redis_down)
             decision = await gate.admit(caller.admission(tiers=tiers))
             assert (left(decision), decision.degraded) == ({"global": 99}, False)
-
-    @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
-    def test_does_not_open_because_this_process_was_busy(
-        self, redis_url: str, caller: Caller, new_loop: Callable[[], asyncio.AbstractEventLoop]
-    ) -> None:
-        """The reply was in the socket all the time. Event loops differ in whether they read sockets
-        before timers, so the computation starts at each step of the call."""
-
-        async def call_and_compute() -> None:
-            async with open_gate(redis_url) as gate:
-                await gate.admit(caller.admission())
-                for work in (lambda: gate.admit(caller.admission()), gate.ping):
-                    for steps in range(8):
-                        call = asyncio.ensure_future(work())
-                        for _ in range(steps):
-                            await asyncio.sleep(0)
-                        time.sleep(MAX_WAIT_S)  # as a long computation would
-                        await call
-                        assert not gate.redis_down, steps
-
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(call_and_compute())
 
     async def test_is_open_from_the_start_if_redis_is_unreachable(
         self, valkey: OwnValkey, caller: Caller

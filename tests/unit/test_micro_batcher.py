@@ -3,71 +3,13 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
 
 import pytest
 
 from finpay.concurrency import micro_batcher
 from finpay.concurrency.micro_batcher import MAX_LINGER_S, MicroBatcher
 from finpay.errors import Code, FinPayError
-
-Results: TypeAlias = Sequence[int | Exception]
-
-
-class ControlledBatches:
-    """Batches that end when the test says so; each result is ten times its item."""
-
-    def __init__(
-        self,
-        *,
-        max_in_flight: int = 1,
-        max_batch: int = 100,
-        max_queued: int = 100,
-        max_queued_weight: int | None = None,
-        linger_ticks: int = 1,
-    ) -> None:
-        self.started: list[list[int]] = []
-        self.max_seen = 0
-        self._endings: list[asyncio.Future[None]] = []
-        self._running = 0
-        weight: dict[str, Any] = {}
-        if max_queued_weight is not None:
-            weight = {"weight_of": lambda item: item, "max_queued_weight": max_queued_weight}
-        self.batcher: MicroBatcher[int, int] = MicroBatcher(
-            self._process,
-            max_in_flight=max_in_flight,
-            max_batch=max_batch,
-            max_queued=max_queued,
-            linger_ticks=linger_ticks,
-            **weight,
-        )
-
-    async def _process(self, items: Sequence[int]) -> Results:
-        self.started.append(list(items))
-        self._running += 1
-        self.max_seen = max(self.max_seen, self._running)
-        ending = asyncio.get_running_loop().create_future()
-        self._endings.append(ending)
-        await ending
-        self._running -= 1
-        return [item * 10 for item in items]
-
-    async def end_next(self) -> None:
-        self._endings.pop(0).set_result(None)
-        await run_ready()
-
-    async def end_all(self) -> None:
-        while self._endings:
-            await self.end_next()
-
-    def submit(self, *items: int) -> list[asyncio.Task[int]]:
-        return [asyncio.ensure_future(self.batcher.submit(item)) for item in items]
-
-
-async def run_ready() -> None:
-    """Runs the event loop until only the controlled batches are left."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+from tests.unit.controlled_batches import ControlledBatches, Results, run_ready
 
 
 def batcher_with(process: Callable[[Sequence[int]], Awaitable[Results]]) -> MicroBatcher[int, int]:
@@ -160,6 +102,16 @@ async def test_items_beyond_the_batch_size_start_another_batch_at_once() -> None
     assert batches.started == [[0, 1, 2], [3, 4, 5]]
     await batches.end_all()
     assert await asyncio.gather(*tasks) == [item * 10 for item in range(8)]
+
+
+@pytest.mark.parametrize(("items", "sizes"), [(8, [4, 4]), (9, [8, 1]), (20, [8, 8])])
+async def test_batches_of_a_long_queue_are_larger(items: int, sizes: list[int]) -> None:
+    batches = ControlledBatches(max_in_flight=2, max_batch=8, usual_batch=4, max_queued=20)
+    tasks = batches.submit(*range(items))
+    await run_ready()
+    assert [len(batch) for batch in batches.started] == sizes
+    await batches.end_all()
+    assert await asyncio.gather(*tasks) == [10 * item for item in range(items)]
 
 
 async def test_full_queue_refuses_and_processes_nothing() -> None:

@@ -25,7 +25,9 @@ class MicroBatcher(Generic[Item, Result]):
     At most `max_in_flight` batches run at once, with at most `max_batch` items each, and at most
     `max_queued` items wait; beyond that `submit` raises `overloaded` and nothing was done. With
     `weight_of` an item counts as many as it says towards `max_batch` and towards
-    `max_queued_weight`; one heavier than `max_batch` has a batch of its own. A batch starts after
+    `max_queued_weight`; one heavier than `max_batch` has a batch of its own. With `usual_batch` a
+    batch has at most that many, unless more are queued than `max_in_flight` such batches take. A
+    batch starts after
     `linger_ticks` event-loop ticks, or after MAX_LINGER_S. An item whose caller is cancelled
     leaves the queue; once its batch has started it is processed all the same.
     """
@@ -39,11 +41,13 @@ class MicroBatcher(Generic[Item, Result]):
         max_queued: int,
         weight_of: Callable[[Item], int] = lambda _: 1,
         max_queued_weight: int | None = None,
+        usual_batch: int | None = None,
         linger_ticks: int = 1,
     ) -> None:
         self._process = process
         self._max_in_flight = max_in_flight
         self._max_batch = max_batch
+        self._usual_batch = usual_batch or max_batch
         self._max_queued = max_queued
         self._max_queued_weight = max_queued_weight or max_queued
         self._weight_of = weight_of
@@ -116,7 +120,8 @@ class MicroBatcher(Generic[Item, Result]):
     def _take_batch(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         """In the order of the queue: the first item that does not fit ends the batch."""
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
-        free = self._max_batch
+        is_long = self._queued_weight > self._usual_batch * self._max_in_flight
+        free = self._max_batch if is_long else self._usual_batch
         while self._queue and free > 0:
             item, weight, future = self._queue[0]
             if batch and weight > free:

@@ -9,11 +9,11 @@ from finpay.concurrency.shares import Shares
 from finpay.edge.access_log import AccessLog, RequestRecord
 from finpay.edge.health_monitor import HealthMonitor
 from finpay.edge.load_limits import MAX_IN_FLIGHT, OVERLOADED, InFlight
+from finpay.edge.load_shedding import STATE, LoadShedder, is_sheddable
 from finpay.edge.parse import ClientDisconnected
 from finpay.edge.pipeline import Pipeline
 from finpay.edge.request.model import Message, Receive, Request, Send
 from finpay.edge.response import HeaderWriter, Response
-from finpay.edge.router import API
 from finpay.edge.schemas import problems
 from finpay.edge.services import Services
 from finpay.edge.streaming import MAX_STREAMS, MAX_STREAMS_PER_USER, send_stream
@@ -24,8 +24,6 @@ from finpay.telemetry import logs
 Handle = Callable[[Request, RequestRecord], Awaitable[Response]]
 
 MAX_IGNORED_BODY_BYTES: Final = 64 * 1024  # unread, it leaves the connection open
-_HEALTH: Final = f"{API}/health"  # never refused
-_SHEDDABLE: Final = f"{API}/"
 
 
 class Application:
@@ -54,14 +52,14 @@ class Application:
         if scope["type"] == "http":
             await self._http(Request(scope, receive), send, take(scope))
         elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await self._lifespan(scope, receive, send)
         else:
             raise ValueError(f"the scope {scope['type']} is not supported")
 
     async def _http(self, request: Request, send: Send, send_whole: SendWhole | None) -> None:
         started_s = time.perf_counter()
         record = RequestRecord()
-        if self._in_flight.count >= MAX_IN_FLIGHT and _is_sheddable(request.path):
+        if self._in_flight.count >= MAX_IN_FLIGHT and is_sheddable(request.path):
             response = problems.response(
                 overloaded(OVERLOADED),
                 request.id,
@@ -125,7 +123,7 @@ class Application:
         draining = self._health is not None and self._health.draining
         return draining or request.leaves_unread(MAX_IGNORED_BODY_BYTES)
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, scope: Message, receive: Receive, send: Send) -> None:
         await receive()
         async with AsyncExitStack() as stack:
             try:
@@ -134,17 +132,17 @@ class Application:
                 logs.get().error("startup_failed", reason=repr(error))
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
-            self._start(services)
+            self._start(services, scope)
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _start(self, services: Services) -> None:
+    def _start(self, services: Services, scope: Message) -> None:
         self._handle = self._instrument(Pipeline(services, self._in_flight).handle)
         self._headers = HeaderWriter(services.settings.cors_origins)
         self._access_log = AccessLog(services.request_log)
         self._health = services.health
-
-
-def _is_sheddable(path: str) -> bool:
-    return path.startswith(_SHEDDABLE) and not path.startswith(_HEALTH)
+        if "state" in scope:  # optional in ASGI
+            scope["state"][STATE] = LoadShedder(
+                self._in_flight, self._headers, self._access_log, services.health
+            )

@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from finpay.edge.buffered_transport import BufferedTransport
 from finpay.edge.connection_limit import close_surplus
 from finpay.edge.http_parser import RequestParser, check_head, malformed_request
+from finpay.edge.load_shedding import refuse
 from finpay.edge.request_size import RequestSize
 from finpay.edge.slow_clients import SlowClientTimer
 from finpay.edge.whole_response import offer
@@ -47,7 +48,7 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        if self.buffered.is_closing():
+        if self.buffered.is_closing() or refuse(self, data):
             return
         was_in_body = self._size.in_body
         super().data_received(data)

@@ -4,9 +4,9 @@ from typing import Final
 
 from finpay.errors import overloaded
 
-# A fifth of a second of work of one process: beyond it a fast refusal is better than a late
+# A quarter of a second of work of one process: beyond it a fast refusal is better than a late
 # response. What that costs is in docs/performance.md.
-MAX_IN_FLIGHT: Final = 320
+MAX_IN_FLIGHT: Final = 448
 OVERLOADED: Final = "The server is overloaded. Retry after the time in Retry-After."
 MAX_LARGE_BODIES: Final = 128  # that arrive at a time: each may be buffered twice
 MAX_LARGE_BODIES_PER_USER: Final = 16

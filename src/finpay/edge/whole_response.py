@@ -35,15 +35,18 @@ def offer(connection: Connection, cycle: Any, scope: Message) -> None:
         if cycle.disconnected or not cycle.keep_alive or connection.flow.write_paused:
             return False
         cycle.response_started = cycle.response_complete = True
-        fields = b"".join(
-            [b"%b: %b\r\n" % each for each in connection.server_state.default_headers]
-        )
-        connection.buffered.send(b"%b%b\r\n%b" % (head, fields, body))
+        write(connection, head, body)
         cycle.message_event.set()
         cycle.on_response()
         return True
 
     scope["extensions"] = {_EXTENSION: {"send": send}}
+
+
+def write(connection: Connection, head: bytes, body: bytes) -> None:
+    """With the fields of the server and the empty line."""
+    fields = b"".join([b"%b: %b\r\n" % each for each in connection.server_state.default_headers])
+    connection.buffered.send(b"%b%b\r\n%b" % (head, fields, body))
 
 
 def take(scope: Message) -> SendWhole | None:

@@ -36,7 +36,8 @@ from finpay.telemetry import logs, metrics
 CALL_TIMEOUT_S: Final = 0.08  # no request waits longer than 100 ms for Redis …
 RECHECK_S: Final = 0.01  # … this included
 PROBE_TIMEOUT_S: Final = 1.0  # a slow answer to the probe is no reason to give up on it
-MAX_KEYS_PER_EVAL: Final = 60  # about twelve calls; Redis runs them while the next are prepared
+USUAL_KEYS_PER_EVAL: Final = 60  # about twelve calls; Redis runs them while the next are prepared
+MAX_KEYS_PER_EVAL: Final = 300  # of a long queue: above, a script would stop Redis for 1 ms
 MAX_EVALS_IN_FLIGHT: Final = 4
 MAX_QUEUED_CALLS: Final = 10_000  # more than one process admits requests
 MAX_CONNECTIONS: Final = 16
@@ -83,6 +84,7 @@ class RedisClient:
             self._evaluate,
             max_in_flight=MAX_EVALS_IN_FLIGHT,
             max_batch=MAX_KEYS_PER_EVAL,
+            usual_batch=USUAL_KEYS_PER_EVAL,
             max_queued=MAX_QUEUED_CALLS,
             max_queued_weight=MAX_QUEUED_CALLS * MAX_KEYS_PER_EVAL,
             weight_of=lambda call: len(call.keys),
@@ -161,9 +163,7 @@ class RedisClient:
 
     async def _send(self, packed: bytes) -> list[Any]:
         """The reply to a command, by a connection: `Redis.evalsha` takes twice the CPU."""
-        pool = self._redis.connection_pool
-        make: Callable[[], AbstractConnection] = pool.make_connection
-        connection = self._idle.pop() if self._idle else make()
+        connection = self._idle.pop() if self._idle else self._new_connection()
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
             await connection.send_packed_command(packed, check_health=False)
@@ -173,6 +173,11 @@ class RedisClient:
             raise
         self._idle.append(connection)
         return reply
+
+    def _new_connection(self) -> AbstractConnection:
+        """Not connected yet."""
+        make: Callable[[], AbstractConnection] = self._redis.connection_pool.make_connection
+        return make()
 
     async def _guarded(self, command: Callable[[], Awaitable[Result]]) -> Result:
         """The reply of a command. Opens the breaker if it fails or takes too long."""
@@ -210,10 +215,19 @@ class RedisClient:
                 await self._redis.script_load(self._script)
                 await self._write_probe_key()
                 await self._write_deferred()
+                await self._connect()
         except Exception as error:  # noqa: BLE001  only this loop closes the breaker again
             _LOG.debug("redis_probe_failed", reason=repr(error))
+            await self._drop_connections()
             return False
         return True
+
+    async def _connect(self) -> None:
+        """Before a call needs it: under load connecting takes more ticks than a call may take."""
+        while len(self._idle) < MAX_EVALS_IN_FLIGHT:
+            connection = self._new_connection()
+            await connection.connect()  # type: ignore[no-untyped-call]
+            self._idle.append(connection)
 
     async def _write_probe_key(self) -> None:
         await self._redis.set(redis_keys.PROBE, "1", px=_PROBE_KEY_TTL_MS)
