@@ -61,7 +61,7 @@ class Connection:
         (POST + b"\r\n{}", None, None),
         (CHUNKED + b"\r\n2\r\n{}\r\n0\r\n\r\n", None, None),
         (CHUNKED + b"\r\n0\r\nX-Request-Id: trailer\r\n" + TRACE + b"\r\n", None, None),
-        (CHUNKED + b"X-Request-Id: shop-2\r\n\r\n0\r\nX-Request-Id: trailer\r\n\r\n", "shop-2", None),
+        (CHUNKED + b"X-Request-Id: shop-2\r\n\r\n0\r\nX-Request-Id: x\r\n\r\n", "shop-2", None),
         (POST + b"X-Request-ID: shop-1\r\n\r\n{}", "shop-1", None),
         (GET + b"X-Request-Id: " + 128 * b"a" + b"\r\n\r\n", 128 * "a", None),
         (GET + b"X-Request-Id: ~~\r\n\r\n", None, None),
