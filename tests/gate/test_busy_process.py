@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 import uvloop
 
-from finpay.gate.redis_client import USUAL_KEYS_PER_EVAL
+from finpay.gate.redis_client import PROBE_TIMEOUT_S, USUAL_KEYS_PER_EVAL
 from tests.gate.requests import Caller, open_gate
 
 MAX_WAIT_S: Final = 0.1  # of a request for Redis
@@ -62,3 +62,30 @@ def test_breaker_does_not_open_because_the_ticks_of_this_process_are_long(
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(call_meanwhile())
+
+
+@pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_probe_ends_in_time_although_the_ticks_of_this_process_are_long(
+    redis_url: str, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Else the breaker would stay open after an outage for as long as the overload lasts."""
+    ticks = 0
+
+    async def compute_in_each_tick() -> None:
+        nonlocal ticks
+        while True:
+            time.sleep(LONG_TICK_S)
+            ticks += 1
+            await asyncio.sleep(0)
+
+    async def start_meanwhile() -> None:
+        computing = asyncio.ensure_future(compute_in_each_tick())
+        try:
+            async with open_gate(redis_url) as gate:
+                assert ticks * LONG_TICK_S < PROBE_TIMEOUT_S
+                assert not gate.redis_down
+        finally:
+            computing.cancel()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(start_meanwhile())

@@ -16,6 +16,8 @@ POST = (
     b"POST /api/v1/transactions HTTP/1.1\r\nHost: finpay.test\r\nContent-Length: 2\r\n"
     b"Content-Type: application/json\r\n"
 )
+CHUNKED = POST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked")
+TRACE = b"traceparent: 00-" + 32 * b"1" + b"-" + 16 * b"2" + b"-01\r\n"
 KEEP_ALIVE_S = 65
 
 
@@ -57,12 +59,13 @@ class Connection:
     [
         (GET + b"\r\n", None, None),
         (POST + b"\r\n{}", None, None),
-        (POST.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked")
-         + b"\r\n2\r\n{}\r\n0\r\n\r\n", None, None),
+        (CHUNKED + b"\r\n2\r\n{}\r\n0\r\n\r\n", None, None),
+        (CHUNKED + b"\r\n0\r\nX-Request-Id: trailer\r\n" + TRACE + b"\r\n", None, None),
+        (CHUNKED + b"X-Request-Id: shop-2\r\n\r\n0\r\nX-Request-Id: x\r\n\r\n", "shop-2", None),
         (POST + b"X-Request-ID: shop-1\r\n\r\n{}", "shop-1", None),
         (GET + b"X-Request-Id: " + 128 * b"a" + b"\r\n\r\n", 128 * "a", None),
         (GET + b"X-Request-Id: ~~\r\n\r\n", None, None),
-        (GET + b"traceparent: 00-" + 32 * b"1" + b"-" + 16 * b"2" + b"-01\r\n\r\n", None, 32 * "1"),
+        (GET + TRACE + b"\r\n", None, 32 * "1"),
     ],
 )  # fmt: skip
 async def test_whole_request_is_refused(

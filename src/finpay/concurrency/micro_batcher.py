@@ -26,10 +26,9 @@ class MicroBatcher(Generic[Item, Result]):
     `max_queued` items wait; beyond that `submit` raises `overloaded` and nothing was done. With
     `weight_of` an item counts as many as it says towards `max_batch` and towards
     `max_queued_weight`; one heavier than `max_batch` has a batch of its own. With `usual_batch` a
-    batch has at most that many, unless more are queued than `max_in_flight` such batches take. A
-    batch starts after
-    `linger_ticks` event-loop ticks, or after MAX_LINGER_S. An item whose caller is cancelled
-    leaves the queue; once its batch has started it is processed all the same.
+    batch has at most that many, unless more are queued than `max_in_flight` such batches take.
+    A batch starts after `linger_ticks` event-loop ticks, or after MAX_LINGER_S. An item whose
+    caller is cancelled leaves the queue; once its batch has started it is processed all the same.
     """
 
     def __init__(

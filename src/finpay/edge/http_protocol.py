@@ -35,9 +35,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._timer = SlowClientTimer(self, self.buffered, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Without its timers: the base class keeps a reset connection until its keep-alive ends."""
         self._timer.cancel()
         self.buffered.on_connection_lost()
         super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A half-closed client gets its responses: the base class closes without them."""

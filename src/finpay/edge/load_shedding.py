@@ -136,7 +136,7 @@ class _RequestParser:
     def parse(self, data: bytes) -> Request | None:
         """None for anything else, malformed requests among it."""
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._fields: list[tuple[bytes, bytes]] = []  # of the head, then trailers
         self._begun = self._complete = 0
         try:
             self._parser.feed_data(data)
@@ -155,10 +155,11 @@ class _RequestParser:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        check_head(self._parser.get_http_version(), self._url, self._headers)
+        check_head(self._parser.get_http_version(), self._url, self._fields)
+        self._headers, self._fields = self._fields, []
 
     def on_message_complete(self) -> None:
         parser = self._parser

@@ -75,6 +75,8 @@ class RedisClient:
             url,
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=PROBE_TIMEOUT_S,
+            socket_timeout=None,  # each call has a deadline; with this one it takes a task more
+            driver_info=None,  # naming the library takes as many ticks as connecting
             health_check_interval=0,
             max_connections=MAX_CONNECTIONS,
         )
@@ -212,22 +214,33 @@ class RedisClient:
         """Whether Redis answers, takes writes, and has the script and the deferred keys."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self._redis.script_load(self._script)
-                await self._write_probe_key()
-                await self._write_deferred()
-                await self._connect()
+                async with asyncio.TaskGroup() as tasks:  # ends both if one fails
+                    tasks.create_task(self._prepare())
+                    tasks.create_task(self._connect())
         except Exception as error:  # noqa: BLE001  only this loop closes the breaker again
             _LOG.debug("redis_probe_failed", reason=repr(error))
             await self._drop_connections()
             return False
         return True
 
+    async def _prepare(self) -> None:
+        await self._redis.script_load(self._script)
+        await self._write_probe_key()
+        await self._write_deferred()
+
     async def _connect(self) -> None:
-        """Before a call needs it: under load connecting takes more ticks than a call may take."""
-        while len(self._idle) < MAX_EVALS_IN_FLIGHT:
-            connection = self._new_connection()
-            await connection.connect()  # type: ignore[no-untyped-call]
-            self._idle.append(connection)
+        """Before a call needs it: under load connecting takes more ticks than a call may take. All
+        at once: one by one it would be more than the probe may take."""
+        connections = [self._new_connection() for _ in range(MAX_EVALS_IN_FLIGHT)]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for each in connections:
+                    tasks.create_task(each.connect())  # type: ignore[no-untyped-call]
+        except BaseException:
+            await _disconnect(connections)
+            raise
+        older, self._idle = self._idle, connections
+        await _disconnect(older)
 
     async def _write_probe_key(self) -> None:
         await self._redis.set(redis_keys.PROBE, "1", px=_PROBE_KEY_TTL_MS)
@@ -243,9 +256,14 @@ class RedisClient:
     async def _drop_connections(self) -> None:
         """A late reply must not be read as the reply of another call."""
         idle, self._idle = self._idle, []
-        for connection in idle:
-            await connection.disconnect(nowait=True)
-        await self._redis.connection_pool.disconnect()
+        await _disconnect(idle)
+        with suppress(RedisError, *_CONNECTION_ERRORS):  # not closed in time, but dropped
+            await self._redis.connection_pool.disconnect()
+
+
+async def _disconnect(connections: Sequence[AbstractConnection]) -> None:
+    for each in connections:
+        await each.disconnect(nowait=True)
 
 
 def read_script(constants: Mapping[str, int]) -> str:
