@@ -105,6 +105,12 @@ CREATE TYPE ledger.decisions AS (
     sents     bigint[]                  -- of the day of the decision
 );
 
+-- The position of an account in a list of accounts in the order of their ids; null: it is not there.
+CREATE FUNCTION ledger.position_of(id uuid, account_ids uuid[]) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE account_ids[width_bucket(id, account_ids)] WHEN id
+    THEN width_bucket(id, account_ids) END;
+
 -- Decides one operation: a hold, capture, void, refund, withdrawal, cancellation or payment of a
 -- request. The other party is the receiver of a hold and the sender of a target; null for a
 -- withdrawal.

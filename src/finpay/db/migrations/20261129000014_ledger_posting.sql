@@ -80,6 +80,7 @@ DECLARE
         targets, expiries, finals, if_versions, if_balances, ids, receivers,
         emails, amounts, currencies, descriptions, metadata, replies, refusals, public_url);
     has_operations CONSTANT boolean := NOT modes <@ ARRAY['transfer', 'independent', 'atomic'];
+    has_targets    CONSTANT boolean := array_remove(targets, NULL) <> '{}';
     moment timestamptz;
     today  date;  -- the day of the moment in UTC
     -- The locked accounts, in id order.
@@ -131,7 +132,7 @@ BEGIN
             ON u.email = i.email AND identity.can_be_found(u.email_verified_at)
         LEFT JOIN ledger.accounts a ON a.user_id = u.id;
     END IF;
-    IF targets IS NOT NULL THEN
+    IF has_targets THEN
         counterparty_ids := ledger.counterparties_of(accounts, senders, modes, targets);
     END IF;
     SELECT array_agg(a.id), array_agg(a.user_id), array_agg(a.balance), array_agg(a.held::bigint),
@@ -167,14 +168,14 @@ BEGIN
     -- Mostly the positions are those of the input. Where an account is missing, or was found by its
     -- e-mail, they are looked up.
     IF email_account_ids IS NOT NULL OR account_ids IS DISTINCT FROM accounts THEN
-        SELECT array_agg(l.n ORDER BY q.n) INTO sender_positions
-        FROM unnest(senders) WITH ORDINALITY AS q (position, n)
-        LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n) ON l.id = accounts[q.position];
+        SELECT array_agg(ledger.position_of(accounts[q.position], account_ids))
+        INTO sender_positions
+        FROM unnest(senders) AS q (position);
         IF array_remove(receivers, NULL) <> '{}' OR email_account_ids IS NOT NULL THEN
-            SELECT array_agg(l.n ORDER BY i.n) INTO receiver_positions
-            FROM unnest(receivers) WITH ORDINALITY AS i (position, n)
-            LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n)
-                ON l.id = COALESCE(accounts[i.position], email_account_ids[i.n]);
+            SELECT array_agg(ledger.position_of(
+                COALESCE(accounts[i.position], email_account_ids[i.n]), account_ids) ORDER BY i.n)
+            INTO receiver_positions
+            FROM unnest(receivers) WITH ORDINALITY AS i (position, n);
         END IF;
         IF array_position(sender_positions, NULL) IS NOT NULL THEN
             RAISE EXCEPTION 'sender % is not a user account',
@@ -200,7 +201,7 @@ BEGIN
 
     -- Step 4: read what the operations are about, and release the expired holds of senders who are
     -- short of money.
-    IF targets IS NOT NULL THEN
+    IF has_targets THEN
         SELECT l.* INTO found_targets, target_positions
         FROM ledger.load_targets(
             account_ids, counterparty_ids, sender_positions, modes, targets, moment) l;
