@@ -113,7 +113,7 @@ DECLARE
     stored_transaction_ids uuid[];
     stored_fingerprints    bytea[];  -- the request's own where the key is new
     found_targets          ledger.operation_target[];
-    target_positions       integer[];  -- of the first request with the same target
+    target_positions       integer[];  -- see ledger.load_targets
     decided  ledger.decisions;
     answered ledger.answers;
     queued   integer := 0;
@@ -206,7 +206,7 @@ BEGIN
         FROM ledger.load_targets(
             account_ids, counterparty_ids, sender_positions, modes, targets, moment) l;
     END IF;
-    IF 0 < ANY (held_amounts) THEN
+    IF 0 < ANY (held_amounts) AND NOT modes <@ ARRAY['capture', 'void', 'cancel'] THEN
         SELECT l.* INTO held_amounts, sents, sequences, queued
         FROM ledger.release_expired(
             account_ids, balances, held_amounts, sents, sequences, sender_positions, modes, sizes,
@@ -222,7 +222,7 @@ BEGIN
         if_versions, if_balances, ids, receiver_positions, amounts, currencies);
     answered := ledger.compose_answers(
         decided, own_currencies, public_ids, sender_positions, modes, sizes, request_ids,
-        found_targets, target_positions, expiries,
+        found_targets, expiries,
         stored_bodies, stored_statuses, stored_transaction_ids, ids, replies, refusals, moment);
     IF pg_column_size(answered.bodies) > 67108864 THEN
         RAISE EXCEPTION 'the answers are too long' USING ERRCODE = 'invalid_parameter_value';
@@ -257,9 +257,9 @@ BEGIN
            own_currencies[i.sender],
            CASE i.outcome WHEN 'completed' THEN NULL ELSE i.outcome::text END,
            CASE WHEN modes[i.request] IN ('capture', 'pay')
-                THEN found_targets[target_positions[i.request]].description ELSE i.description END,
+                THEN found_targets[i.request].description ELSE i.description END,
            CASE WHEN modes[i.request] IN ('capture', 'pay')
-                THEN found_targets[target_positions[i.request]].metadata ELSE i.metadata END::json
+                THEN found_targets[i.request].metadata ELSE i.metadata END::json
     FROM unnest(descriptions, metadata, origins, planned_times, decided.items)
              AS i (description, metadata, origin_id, planned_time, id, amount, outcome, request,
                    index, sender, receiver, sent_sequence, sent_version, sent_balance, sent_held,
