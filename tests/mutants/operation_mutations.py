@@ -175,7 +175,7 @@ OPERATION_MUTANTS: Final = (
     Mutant("others pay a named request", TARGETS,
            "OR r.payer_email IS NULL\n", "OR r.payer_email IS NOT NULL\n", PAYMENT_TESTS),
     Mutant("a user who registered later does not find the request", TARGETS,
-           "COALESCE(\n                       r.payer_id, ledger.account_of_email(r.payer_email))",
+           "COALESCE(\n" + 27 * " " + "r.payer_id, ledger.account_of_email(r.payer_email))",
            "r.payer_id", PAID_REQUESTS),
     Mutant("the requester is not locked", TARGETS, "WHERE r.id = q.target AND",
            "WHERE false AND r.id = q.target AND", PAYMENT_TESTS),

@@ -53,6 +53,7 @@ AS $$
 DECLARE
     today CONSTANT date := (moment AT TIME ZONE 'UTC')::date;
 BEGIN
+    -- Two statements: each begins with opening all tables that it may read.
     SELECT array_agg(CASE
         WHEN q.mode IN ('capture', 'void') THEN (
             SELECT ROW(
@@ -75,28 +76,36 @@ BEGIN
             FROM ledger.transactions t
             WHERE t.id = q.id AND t.status <> 'failed'
               AND account_ids[q.sender] IN (t.sender_id, t.receiver_id))
-        WHEN q.mode = 'cancel' THEN (
-            SELECT ROW(
-                w.id, q.sender, w.amount, 0, w.status::text, w.status = 'pending',
-                (w.created_at AT TIME ZONE 'UTC')::date = today, w.created_at,
-                NULL, w.description, NULL)::ledger.operation_target
-            FROM ledger.withdrawals w
-            WHERE w.account_id = account_ids[q.sender] AND w.id = q.id)
-        WHEN q.mode = 'pay' THEN (
-            SELECT ROW(
-                r.id, ledger.position_of(r.requester_id, account_ids), r.amount, 0,
-                ledger.payment_request_status_at(r, moment)::text,
-                ledger.payment_request_status_at(r, moment) = 'open',
-                (r.created_at AT TIME ZONE 'UTC')::date = today, r.created_at, r.expires_at,
-                r.description, r.metadata::text)::ledger.operation_target
-            FROM ledger.payment_requests r
-            WHERE r.account_id = q.counterparty AND r.id = q.id
-              AND (r.requester_id = account_ids[q.sender] OR r.payer_email IS NULL
-                   OR account_ids[q.sender] = COALESCE(
-                       r.payer_id, ledger.account_of_email(r.payer_email))))
     END)
     INTO targets
     FROM unnest(counterparties, senders, modes, ids) AS q (counterparty, sender, mode, id);
+    IF modes && ARRAY['cancel', 'pay'] THEN
+        SELECT array_agg(CASE
+            WHEN q.mode = 'cancel' THEN (
+                SELECT ROW(
+                    w.id, q.sender, w.amount, 0, w.status::text, w.status = 'pending',
+                    (w.created_at AT TIME ZONE 'UTC')::date = today, w.created_at,
+                    NULL, w.description, NULL)::ledger.operation_target
+                FROM ledger.withdrawals w
+                WHERE w.account_id = account_ids[q.sender] AND w.id = q.id)
+            WHEN q.mode = 'pay' THEN (
+                SELECT ROW(
+                    r.id, ledger.position_of(r.requester_id, account_ids), r.amount, 0,
+                    ledger.payment_request_status_at(r, moment)::text,
+                    ledger.payment_request_status_at(r, moment) = 'open',
+                    (r.created_at AT TIME ZONE 'UTC')::date = today, r.created_at, r.expires_at,
+                    r.description, r.metadata::text)::ledger.operation_target
+                FROM ledger.payment_requests r
+                WHERE r.account_id = q.counterparty AND r.id = q.id
+                  AND (r.requester_id = account_ids[q.sender] OR r.payer_email IS NULL
+                       OR account_ids[q.sender] = COALESCE(
+                           r.payer_id, ledger.account_of_email(r.payer_email))))
+            ELSE targets[q.n]
+        END)
+        INTO targets
+        FROM unnest(counterparties, senders, modes, ids) WITH ORDINALITY
+                 AS q (counterparty, sender, mode, id, n);
+    END IF;
 
     IF (SELECT count(DISTINCT i.id) < count(i.id) FROM unnest(ids) AS i (id)) THEN
         SELECT array_agg(CASE WHEN f.id IS NOT NULL THEN f.first END ORDER BY f.n) INTO positions
