@@ -105,7 +105,7 @@ CREATE TYPE ledger.decisions AS (
     sents     bigint[]                  -- of the day of the decision
 );
 
--- The position of an account in a list of accounts in the order of their ids; null: it is not there.
+-- The position of an account in a list of accounts that is sorted by id; null: it is not there.
 CREATE FUNCTION ledger.position_of(id uuid, account_ids uuid[]) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE account_ids[width_bucket(id, account_ids)] WHEN id
@@ -138,8 +138,8 @@ DECLARE
     moved     CONSTANT bigint := COALESCE(amount, remaining);
     released  bigint;
 BEGIN
-    -- One expression for each: every further one is set up anew in each transaction. In the order of
-    -- the type: outcome, amount, is_moving, is_paying, released, given_back, taken, status.
+    -- One expression for each: every further one is set up anew in each transaction. The columns:
+    -- outcome, amount, is_moving, is_paying, released, given_back, taken, status.
     CASE mode
     WHEN 'hold' THEN
         RETURN ROW(

@@ -340,7 +340,8 @@ BEGIN
                     ELSE objects[c.ordinality] END AS data,
                ledger.former_members(mode, status, former_status, former_taken, former_remaining)
                    AS previous
-        FROM unnest(operations) WITH ORDINALITY AS c OFFSET 0  -- documents are made once, not once for each party
+        FROM unnest(operations) WITH ORDINALITY AS c
+        OFFSET 0  -- documents are made once, not once for each party
     ) AS o
     CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence), (o.receiver, o.receiver_sequence))
         AS side (account, sequence)

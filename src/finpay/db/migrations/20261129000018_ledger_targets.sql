@@ -39,8 +39,8 @@ $$;
 -- e-mail address, not the user who has it. If several requests have the same one, `positions` are
 -- those of the first request with it, per request, and null where there is no target.
 -- A hold is open while both parties' rows are and its time has not come. `counterparties` are those
--- of ledger.counterparties_of. Each target is read by a query of its own, which knows the whole key:
--- a join that was planned while holds was small would read it by the second column of its key.
+-- of ledger.counterparties_of. Each target is read by a subquery, which knows the whole key: a join
+-- that was planned while holds was small would read it by the second column of its key.
 CREATE FUNCTION ledger.load_targets(
     account_ids uuid[], counterparties uuid[], senders integer[], modes text[], ids uuid[],
     moment timestamptz, OUT targets ledger.operation_target[], OUT positions integer[]
