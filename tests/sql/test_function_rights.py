@@ -76,6 +76,7 @@ STEPS: Final = {
     "ledger.operation_event",
     "ledger.owner_refusal",
     "ledger.payment_outcome",
+    "ledger.position_of",
     "ledger.refund_outcome",
     "ledger.refusal_members",
     "ledger.transfer_outcome",

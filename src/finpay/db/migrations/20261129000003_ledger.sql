@@ -244,16 +244,17 @@ CREATE TRIGGER failed_transactions_append_only BEFORE UPDATE OR DELETE
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER failed_transactions_no_truncate BEFORE TRUNCATE ON ledger.failed_transactions
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
--- A later status may come (reversed); amounts and parties never change.
+-- A later status may come (reversed); amounts and parties never change. Columns are refused by
+-- triggers of the statement: with one of the row, each update locks the row before it changes it.
 CREATE TRIGGER transactions_fixed_columns BEFORE UPDATE OF
     id, sender_id, receiver_id, amount, currency, type, created_at, origin_id, origin_type
     ON ledger.transactions
-    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER holds_fixed_columns BEFORE UPDATE OF
     account_id, id, sender_id, receiver_id, amount, currency, opened_sequence, created_at,
     expires_at, description, metadata
     ON ledger.holds
-    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER holds_no_delete BEFORE DELETE ON ledger.holds
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER holds_no_truncate BEFORE TRUNCATE ON ledger.holds
@@ -261,7 +262,7 @@ CREATE TRIGGER holds_no_truncate BEFORE TRUNCATE ON ledger.holds
 CREATE TRIGGER withdrawals_fixed_columns BEFORE UPDATE OF
     account_id, id, amount, currency, opened_sequence, created_at
     ON ledger.withdrawals
-    FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 -- A destination is personal: it is erased when its owner leaves, and never replaced by another.
 CREATE TRIGGER withdrawals_destination BEFORE UPDATE OF destination ON ledger.withdrawals
     FOR EACH ROW WHEN (NEW.destination::text <> '{}')

@@ -105,6 +105,12 @@ CREATE TYPE ledger.decisions AS (
     sents     bigint[]                  -- of the day of the decision
 );
 
+-- The position of an account in a list of accounts that is sorted by id; null: it is not there.
+CREATE FUNCTION ledger.position_of(id uuid, account_ids uuid[]) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE account_ids[width_bucket(id, account_ids)] WHEN id
+    THEN width_bucket(id, account_ids) END;
+
 -- Decides one operation: a hold, capture, void, refund, withdrawal, cancellation or payment of a
 -- request. The other party is the receiver of a hold and the sender of a target; null for a
 -- withdrawal.
@@ -129,61 +135,57 @@ LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     remaining CONSTANT bigint := target.amount - target.taken;
-    effect    ledger.operation_effect;
+    moved     CONSTANT bigint := COALESCE(amount, remaining);
+    released  bigint;
 BEGIN
-    effect.amount     := COALESCE(amount, remaining);
-    effect.is_moving  := mode IN ('capture', 'refund', 'pay');
-    effect.is_paying  := mode NOT IN ('capture', 'void');
-    effect.taken      := COALESCE(target.taken, 0);
-    effect.released   := 0;
-    effect.given_back := 0;
+    -- One expression for each: every further one is set up anew in each transaction. The columns:
+    -- outcome, amount, is_moving, is_paying, released, given_back, taken, status.
     CASE mode
     WHEN 'hold' THEN
-        effect.outcome := ledger.transfer_outcome(
-            amount, currency, is_same_account, caller_refusal, caller_currency, caller_available,
-            other_frozen, other_currency, other_balance * 0, precondition_holds, within_limits);
-        effect.released   := -amount;
-        effect.given_back := -amount;
-        effect.status     := 'open';
-    WHEN 'withdrawal' THEN
-        effect.outcome := ledger.withdrawal_outcome(
-            amount, caller_refusal, caller_available, within_limits);
-        effect.released   := -amount;
-        effect.given_back := -amount;
-        effect.status     := 'pending';
+        RETURN ROW(
+            ledger.transfer_outcome(
+                amount, currency, is_same_account, caller_refusal, caller_currency,
+                caller_available, other_frozen, other_currency, other_balance * 0,
+                precondition_holds, within_limits),
+            amount, false, true, -amount, -amount, 0, 'open')::ledger.operation_effect;
     WHEN 'capture' THEN
-        effect.outcome := ledger.capture_outcome(
-            effect.amount, remaining, is_same_account, caller_refusal, target.is_open,
-            other_frozen, caller_balance);
-        effect.taken      := target.taken + effect.amount;
-        effect.released   := CASE WHEN is_final IS FALSE THEN effect.amount ELSE remaining END;
-        effect.given_back := effect.released - effect.amount;
-        effect.status     := CASE WHEN effect.released = remaining THEN 'captured' ELSE 'open' END;
-    WHEN 'void' THEN
-        effect.outcome    := ledger.void_outcome(remaining, is_same_account, target.is_open);
-        effect.released   := remaining;
-        effect.given_back := remaining;
-        effect.status     := 'voided';
+        released := CASE WHEN is_final IS FALSE THEN moved ELSE remaining END;
+        RETURN ROW(
+            ledger.capture_outcome(
+                moved, remaining, is_same_account, caller_refusal, target.is_open, other_frozen,
+                caller_balance),
+            moved, true, false, released, released - moved, target.taken + moved,
+            CASE WHEN released = remaining THEN 'captured' ELSE 'open' END
+            )::ledger.operation_effect;
     WHEN 'refund' THEN
-        effect.outcome := ledger.refund_outcome(
-            effect.amount, remaining, is_same_account, caller_refusal, target.is_open,
-            other_frozen, caller_available, other_balance);
-        effect.taken      := target.taken + effect.amount;
-        effect.status     := CASE WHEN effect.taken = target.amount
-                                  THEN 'reversed' ELSE 'completed' END;
+        RETURN ROW(
+            ledger.refund_outcome(
+                moved, remaining, is_same_account, caller_refusal, target.is_open, other_frozen,
+                caller_available, other_balance),
+            moved, true, true, 0, 0, target.taken + moved,
+            CASE WHEN moved = remaining THEN 'reversed' ELSE 'completed' END
+            )::ledger.operation_effect;
+    WHEN 'void' THEN
+        RETURN ROW(
+            ledger.void_outcome(remaining, is_same_account, target.is_open),
+            moved, false, false, remaining, remaining, target.taken, 'voided'
+            )::ledger.operation_effect;
+    WHEN 'withdrawal' THEN
+        RETURN ROW(
+            ledger.withdrawal_outcome(amount, caller_refusal, caller_available, within_limits),
+            amount, false, true, -amount, -amount, 0, 'pending')::ledger.operation_effect;
     WHEN 'cancel' THEN
-        effect.outcome    := ledger.cancel_outcome(remaining, target.is_open);
-        effect.released   := remaining;
-        effect.given_back := remaining;
-        effect.status     := 'canceled';
+        RETURN ROW(
+            ledger.cancel_outcome(remaining, target.is_open),
+            moved, false, true, remaining, remaining, target.taken, 'canceled'
+            )::ledger.operation_effect;
     WHEN 'pay' THEN
-        effect.outcome := ledger.payment_outcome(
-            effect.amount, is_same_account, caller_refusal, target.is_open, caller_currency,
-            caller_available, other_frozen, other_currency, other_balance, within_limits);
-        effect.given_back := -effect.amount;
-        effect.status     := 'paid';
+        RETURN ROW(
+            ledger.payment_outcome(
+                moved, is_same_account, caller_refusal, target.is_open, caller_currency,
+                caller_available, other_frozen, other_currency, other_balance, within_limits),
+            moved, true, true, 0, -moved, target.taken, 'paid')::ledger.operation_effect;
     END CASE;
-    RETURN effect;
 END
 $$;
 

@@ -33,8 +33,9 @@ CREATE FUNCTION ledger.decide_batch(
     modes      text[],
     sizes      integer[],
     stored     ledger.outcome[],
-    targets    ledger.operation_target[],  -- null, as the next: there is none
-    target_positions integer[],            -- of the first request with the same target
+    targets    ledger.operation_target[],  -- null: there is none
+    target_positions integer[],            -- of the first request with the same target; null
+                                           -- instead of an array where all targets differ
     finals     boolean[],
     if_versions bigint[],
     if_balances bigint[],
@@ -68,7 +69,7 @@ DECLARE
     p       integer;  -- whose money moves or is held
     r       integer;  -- whom it moves to or is held for
     o       integer;  -- the other party
-    t       integer;  -- the target
+    t       integer;  -- the first request with the same target
     target  ledger.operation_target;
     effect  ledger.operation_effect;
     mode    text;
@@ -103,7 +104,7 @@ BEGIN
                     ledger.is_within_limits(amount, sents[s], limit_singles[s], limit_dailies[s]));
             ELSE
                 t := target_positions[q];
-                target := targets[t];
+                target := targets[COALESCE(t, q)];
                 o := COALESCE(target.sender, r);
                 effect := ledger.decide_operation(
                     mode, amount, currencies[i], finals[q], target, s = o,
@@ -128,9 +129,6 @@ BEGIN
 
             item_outcomes[i] := outcome;
             IF outcome = 'completed' AND is_moving THEN
-                IF is_transfer THEN
-                    sents[s] := LEAST(sents[s] + amount, max_sent);
-                END IF;
                 balances[p]  := balances[p] - amount;
                 versions[p]  := versions[p] + 1;
                 sequences[p] := sequences[p] + 1;
@@ -141,8 +139,11 @@ BEGIN
                                 sequences[p], versions[p], balances[p], helds[p],
                                 sequences[r], versions[r], balances[r], helds[r]
                                )::ledger.decided_item;
-                receiver_users[i]     := users[r];
-                receiver_sequences[i] := sequences[r];
+                IF is_transfer THEN
+                    sents[s] := LEAST(sents[s] + amount, max_sent);
+                    receiver_users[i]     := users[r];
+                    receiver_sequences[i] := sequences[r];
+                END IF;
             ELSIF is_moving AND mode <> 'atomic' AND outcome = 'insufficient_funds' THEN
                 sequences[s] := sequences[s] + 1;  -- a failed transaction takes no version
                 items[i] := ROW(ids[i], amount, outcome, q, i - first, s, r,

@@ -214,6 +214,32 @@ RETURN CASE mode
     WHEN 'pay' THEN '{"status":"open","transaction_id":null}'::json
 END;
 
+-- The withdrawals and payment requests of operations as their events show them; null for others.
+CREATE FUNCTION ledger.operation_objects(
+    operations ledger.decided_operation[], account_ids uuid[], users uuid[], public_url text
+) RETURNS json[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN (
+        SELECT array_agg(CASE
+            WHEN o.mode = 'pay' THEN (
+                SELECT ledger.payment_request_object(r, u.name, public_url)::json
+                FROM ledger.payment_requests r, identity.users u
+                WHERE r.account_id = account_ids[o.receiver] AND r.id = o.id
+                  AND u.id = users[o.receiver])
+            WHEN o.mode IN ('withdrawal', 'cancel') THEN (
+                SELECT ledger.withdrawal_object(w) FROM ledger.withdrawals w
+                WHERE w.account_id = account_ids[o.sender] AND w.id = o.id)
+        END)
+        FROM unnest(operations) AS o
+    );
+END
+$$;
+
 -- Writes what the operations of a commit batch made and changed, with the events about it. Returns
 -- the number of webhook deliveries that were added.
 CREATE FUNCTION ledger.write_operations(
@@ -228,7 +254,8 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
-    queued integer := 0;
+    queued  integer := 0;
+    objects json[];  -- of withdrawals and payment requests, per operation
 BEGIN
     IF 'hold' = ANY (modes) THEN
         INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
@@ -287,6 +314,9 @@ BEGIN
         PERFORM ledger.close_paid_requests(
             operations, account_ids, users, request_ids, addresses, ids, moment);
     END IF;
+    IF modes && ARRAY['withdrawal', 'cancel', 'pay'] THEN
+        objects := ledger.operation_objects(operations, account_ids, users, public_url);
+    END IF;
 
     INSERT INTO outbox.events (account_id, sequence, transaction_id, hold_id, actor_id, created_at,
                                type, request_id, idempotency_key, data, previous)
@@ -307,17 +337,11 @@ BEGIN
                CASE WHEN mode IN ('capture', 'void') THEN ledger.hold_state(status, taken)
                     WHEN mode = 'refund'
                         THEN json_build_object('status', status, 'refunded_amount', taken)
-                    WHEN mode = 'pay' THEN (
-                        SELECT ledger.payment_request_object(r, u.name, public_url)::json
-                        FROM ledger.payment_requests r, identity.users u
-                        WHERE r.account_id = account_ids[c.receiver] AND r.id = c.id
-                          AND u.id = users[c.receiver])
-                    WHEN mode <> 'hold' THEN (
-                        SELECT ledger.withdrawal_object(w) FROM ledger.withdrawals w
-                        WHERE w.account_id = account_ids[sender] AND w.id = c.id) END AS data,
+                    ELSE objects[c.ordinality] END AS data,
                ledger.former_members(mode, status, former_status, former_taken, former_remaining)
                    AS previous
-        FROM unnest(operations) AS c OFFSET 0  -- documents are made once, not once for each party
+        FROM unnest(operations) WITH ORDINALITY AS c
+        OFFSET 0  -- documents are made once, not once for each party
     ) AS o
     CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence), (o.receiver, o.receiver_sequence))
         AS side (account, sequence)

@@ -31,7 +31,6 @@ CREATE FUNCTION ledger.compose_answers(
     sizes       integer[],
     request_ids text[],
     targets     ledger.operation_target[],
-    target_positions integer[],
     expiries    integer[],
     bodies          text[],      -- per request, as those of ledger.answers: the stored ones
     http_statuses   smallint[],
@@ -93,7 +92,7 @@ BEGIN
                                item.sent_balance, timestamp_text,
                                item.sent_balance - item.sent_held);
             ELSE
-                target := targets[target_positions[q]];
+                target := targets[q];
                 IF modes[q] = 'void' THEN  -- captures of the same batch may have come before
                     target.taken := (SELECT o.taken FROM unnest(decided.operations) AS o
                                      WHERE o.item = i);

@@ -80,6 +80,7 @@ DECLARE
         targets, expiries, finals, if_versions, if_balances, ids, receivers,
         emails, amounts, currencies, descriptions, metadata, replies, refusals, public_url);
     has_operations CONSTANT boolean := NOT modes <@ ARRAY['transfer', 'independent', 'atomic'];
+    has_targets    CONSTANT boolean := array_remove(targets, NULL) <> '{}';
     moment timestamptz;
     today  date;  -- the day of the moment in UTC
     -- The locked accounts, in id order.
@@ -112,7 +113,7 @@ DECLARE
     stored_transaction_ids uuid[];
     stored_fingerprints    bytea[];  -- the request's own where the key is new
     found_targets          ledger.operation_target[];
-    target_positions       integer[];  -- of the first request with the same target
+    target_positions       integer[];  -- see ledger.load_targets
     decided  ledger.decisions;
     answered ledger.answers;
     queued   integer := 0;
@@ -131,7 +132,7 @@ BEGIN
             ON u.email = i.email AND identity.can_be_found(u.email_verified_at)
         LEFT JOIN ledger.accounts a ON a.user_id = u.id;
     END IF;
-    IF targets IS NOT NULL THEN
+    IF has_targets THEN
         counterparty_ids := ledger.counterparties_of(accounts, senders, modes, targets);
     END IF;
     SELECT array_agg(a.id), array_agg(a.user_id), array_agg(a.balance), array_agg(a.held::bigint),
@@ -167,14 +168,14 @@ BEGIN
     -- Mostly the positions are those of the input. Where an account is missing, or was found by its
     -- e-mail, they are looked up.
     IF email_account_ids IS NOT NULL OR account_ids IS DISTINCT FROM accounts THEN
-        SELECT array_agg(l.n ORDER BY q.n) INTO sender_positions
-        FROM unnest(senders) WITH ORDINALITY AS q (position, n)
-        LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n) ON l.id = accounts[q.position];
+        SELECT array_agg(ledger.position_of(accounts[q.position], account_ids))
+        INTO sender_positions
+        FROM unnest(senders) AS q (position);
         IF array_remove(receivers, NULL) <> '{}' OR email_account_ids IS NOT NULL THEN
-            SELECT array_agg(l.n ORDER BY i.n) INTO receiver_positions
-            FROM unnest(receivers) WITH ORDINALITY AS i (position, n)
-            LEFT JOIN unnest(account_ids) WITH ORDINALITY AS l (id, n)
-                ON l.id = COALESCE(accounts[i.position], email_account_ids[i.n]);
+            SELECT array_agg(ledger.position_of(
+                COALESCE(accounts[i.position], email_account_ids[i.n]), account_ids) ORDER BY i.n)
+            INTO receiver_positions
+            FROM unnest(receivers) WITH ORDINALITY AS i (position, n);
         END IF;
         IF array_position(sender_positions, NULL) IS NOT NULL THEN
             RAISE EXCEPTION 'sender % is not a user account',
@@ -200,12 +201,12 @@ BEGIN
 
     -- Step 4: read what the operations are about, and release the expired holds of senders who are
     -- short of money.
-    IF targets IS NOT NULL THEN
+    IF has_targets THEN
         SELECT l.* INTO found_targets, target_positions
         FROM ledger.load_targets(
             account_ids, counterparty_ids, sender_positions, modes, targets, moment) l;
     END IF;
-    IF 0 < ANY (held_amounts) THEN
+    IF 0 < ANY (held_amounts) AND NOT modes <@ ARRAY['capture', 'void', 'cancel'] THEN
         SELECT l.* INTO held_amounts, sents, sequences, queued
         FROM ledger.release_expired(
             account_ids, balances, held_amounts, sents, sequences, sender_positions, modes, sizes,
@@ -221,7 +222,7 @@ BEGIN
         if_versions, if_balances, ids, receiver_positions, amounts, currencies);
     answered := ledger.compose_answers(
         decided, own_currencies, public_ids, sender_positions, modes, sizes, request_ids,
-        found_targets, target_positions, expiries,
+        found_targets, expiries,
         stored_bodies, stored_statuses, stored_transaction_ids, ids, replies, refusals, moment);
     IF pg_column_size(answered.bodies) > 67108864 THEN
         RAISE EXCEPTION 'the answers are too long' USING ERRCODE = 'invalid_parameter_value';
@@ -256,9 +257,9 @@ BEGIN
            own_currencies[i.sender],
            CASE i.outcome WHEN 'completed' THEN NULL ELSE i.outcome::text END,
            CASE WHEN modes[i.request] IN ('capture', 'pay')
-                THEN found_targets[target_positions[i.request]].description ELSE i.description END,
+                THEN found_targets[i.request].description ELSE i.description END,
            CASE WHEN modes[i.request] IN ('capture', 'pay')
-                THEN found_targets[target_positions[i.request]].metadata ELSE i.metadata END::json
+                THEN found_targets[i.request].metadata ELSE i.metadata END::json
     FROM unnest(descriptions, metadata, origins, planned_times, decided.items)
              AS i (description, metadata, origin_id, planned_time, id, amount, outcome, request,
                    index, sender, receiver, sent_sequence, sent_version, sent_balance, sent_held,
