@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from statistics import mean, median
 from typing import Final
 
@@ -79,7 +78,7 @@ class Overload:
 def overload(bench: Bench, repetitions: int) -> Overload:
     """Finds the peak and its connections, then offers about twice as much, `repetitions` times."""
     found = {connections: peak(bench, connections) for connections in PEAK_CONNECTIONS}
-    best, _ = max(found.items(), key=itemgetter(1))
+    best = max(found, key=found.__getitem__)
     measured: list[Repetition] = []
     before = peak(bench, best)
     for _ in range(repetitions):

@@ -13,6 +13,7 @@ from tests.mutants.mutations import MUTANTS
 AT_ONCE: Final = int(os.environ.get("WORKERS", "2"))
 LIMIT_S: Final = 600
 CAUGHT: Final = "caught"
+PYTEST: Final = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
 
 
 def result_of(mutant: Mutant) -> str:
@@ -21,16 +22,7 @@ def result_of(mutant: Mutant) -> str:
         replace_once(mutant.name, copy / mutant.path, mutant.old, mutant.new)
         try:
             done = subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "pytest",
-                    "-q",
-                    "-x",
-                    "-p",
-                    "no:cacheprovider",
-                    mutant.tests,
-                ],
+                [*PYTEST, mutant.tests],
                 cwd=copy,
                 env=os.environ | {"PYTHONPATH": f"{copy / 'src'}:{copy}"},
                 capture_output=True,
