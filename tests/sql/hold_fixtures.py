@@ -21,13 +21,22 @@ WITH senders AS (
            row_number() OVER (PARTITION BY s.id) AS number,
            row_number() OVER () AS place
     FROM senders s CROSS JOIN generate_series(1, $3)
+), made AS (
+    INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
+                              created_at, expires_at, status, currency, metadata)
+    SELECT side.account_id, h.id, h.sender_id, $1, 1, side.sequence, now() - interval '1 hour',
+           now() - place * interval '1 microsecond', 'open', 'ZAR', '{}'
+    FROM holds h
+    CROSS JOIN LATERAL (VALUES (h.sender_id, h.number), ($1, h.place))
+        AS side (account_id, sequence)
+    RETURNING expires_at, account_id, id
 )
-INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
-                          created_at, expires_at, status, currency, metadata)
-SELECT side.account_id, h.id, h.sender_id, $1, 1, side.sequence, now() - interval '1 hour',
-       now() - place * interval '1 microsecond', 'open', 'ZAR', '{}'
-FROM holds h
-CROSS JOIN LATERAL (VALUES (h.sender_id, h.number), ($1, h.place)) AS side (account_id, sequence)
+INSERT INTO ledger.hold_expiries (expires_at, account_id, hold_id) SELECT * FROM made
+"""
+
+_END: Final = """
+WITH expiries AS (UPDATE ledger.hold_expiries SET expires_at = now() WHERE hold_id = ANY ($1))
+UPDATE ledger.holds SET expires_at = now() WHERE id = ANY ($1)
 """
 
 _YESTERDAY: Final = """
@@ -42,9 +51,7 @@ FROM aged g WHERE a.id = g.sender_id AND g.account_id = g.sender_id
 
 async def end_holds(bank: Bank, *hold_ids: UUID) -> None:
     """Lets the time of these holds be over."""
-    await _change(
-        bank, "UPDATE ledger.holds SET expires_at = now() WHERE id = ANY ($1)", list(hold_ids)
-    )
+    await _change(bank, _END, list(hold_ids))
 
 
 async def hold_since_yesterday(bank: Bank, hold_id: UUID) -> None:
