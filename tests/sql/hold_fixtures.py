@@ -34,6 +34,20 @@ WITH senders AS (
 INSERT INTO ledger.hold_expiries (expires_at, account_id, hold_id) SELECT * FROM made
 """
 
+_CLOSE_OLDEST: Final = """
+WITH oldest AS (
+    SELECT id FROM ledger.holds WHERE account_id = sender_id ORDER BY expires_at LIMIT $1
+), closed AS (
+    UPDATE ledger.holds h SET status = 'voided', closed_at = h.created_at
+    FROM oldest o WHERE h.id = o.id
+    RETURNING h.account_id, h.amount, h.sender_id
+)
+UPDATE ledger.accounts a SET held = a.held - c.amount
+FROM (SELECT account_id, sum(amount) AS amount FROM closed
+      WHERE account_id = sender_id GROUP BY account_id) c
+WHERE a.id = c.account_id
+"""
+
 _END: Final = """
 WITH expiries AS (UPDATE ledger.hold_expiries SET expires_at = now() WHERE hold_id = ANY ($1))
 UPDATE ledger.holds SET expires_at = now() WHERE id = ANY ($1)
@@ -73,6 +87,11 @@ async def hold_many(bank: Bank, receiver: Holder, *, senders: int, of_each: int)
         receiver.account_id,
         senders * of_each,
     )
+
+
+async def close_oldest(bank: Bank, number: int) -> None:
+    """Voids so many of hold_many, the longest due first: their money and their rows alone."""
+    await _change(bank, _CLOSE_OLDEST, number)
 
 
 async def _change(bank: Bank, statement: str, *args: object) -> None:
