@@ -99,7 +99,7 @@ async def test_a_row_that_another_worker_deletes_is_left_to_it(bank: Bank) -> No
 
 
 async def test_a_worker_that_is_killed_loses_nothing(bank: Bank) -> None:
-    """Between the two calls, and within each."""
+    """Within each of the two calls, and between them."""
     a, b = await bank.open(100), await bank.open()
     due, voided = await bank.hold(a, b, 10), await bank.hold(a, b, 10)
     await bank.post(void(b, voided.id))
@@ -111,6 +111,8 @@ async def test_a_worker_that_is_killed_loses_nothing(bank: Bank) -> None:
         killed = await asyncpg.connect(bank.url)
         await killed.execute(f"BEGIN; {statement}")
         killed.terminate()
+    await bank.app.execute("SELECT ledger.find_due_holds(1000)")
+    assert await _expiries(bank, due.id, voided.id) == 2
     assert await bank.count("ledger.holds", "id = $1 AND status = 'open'", due.id) == 2
     assert await expire(bank) == 2
     assert await _expiries(bank, due.id, voided.id) == 0
