@@ -123,7 +123,7 @@ def expire_holds(rng: random.Random, world: World) -> list[Value]:
     return [[rng.choice(world.accounts) for _ in rows], [rng.choice(world.made) for _ in rows]]
 
 
-def find_due_holds(rng: random.Random, _: World) -> list[Value]:
+def list_due_holds(rng: random.Random, _: World) -> list[Value]:
     return [rng.choice([1, 1_000])]
 
 
@@ -181,7 +181,7 @@ CALLS: Final[dict[str, Callable[[random.Random, World], list[Value]]]] = {
     "ledger.change_limits": change_limits,
     "ledger.dry_run": dry_run,
     "ledger.expire_holds": expire_holds,
-    "ledger.find_due_holds": find_due_holds,
+    "ledger.list_due_holds": list_due_holds,
     "ledger.open_account": open_account,
     "ledger.post_transfers": transfers,
     "ledger.verify_slice": verify_slice,

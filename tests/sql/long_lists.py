@@ -32,7 +32,8 @@ CROSS JOIN LATERAL (
            CASE side WHEN '0' THEN $1
                      ELSE (ARRAY(SELECT id FROM others))[1 + n % 5000] END AS owner,
            CASE WHEN n % 100000 = 7 THEN $3 ELSE $2 END AS other,
-           n % 100 = 2 AND side = '1' AS is_waiting, n % 100000 = 7 AS is_rare, n % 2 = 0 AS is_sent,
+           n % 100 = 2 AND side = '1' AS is_waiting,
+           n % 100000 = 7 AS is_rare, n % 2 = 0 AS is_sent,
            timestamptz '2026-01-01' + n * interval '1 second' AS made_at
     FROM unnest(ARRAY['0', '1']) side
 ) r
@@ -49,7 +50,8 @@ INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, captur
                           status, currency, metadata)
 SELECT r.owner, r.id, CASE WHEN r.is_sent THEN r.owner ELSE r.other END,
        CASE WHEN r.is_sent THEN r.other ELSE r.owner END, 10, 10, n, n + 1, r.made_at, r.made_at,
-       r.made_at + interval '100 years', CASE WHEN r.is_rare THEN 'voided' ELSE 'captured' END::ledger.hold_status,
+       r.made_at + interval '100 years',
+       CASE WHEN r.is_rare THEN 'voided' ELSE 'captured' END::ledger.hold_status,
        'ZAR', '{{}}' {_FROM}
 """
 _EXPIRIES: Final = """

@@ -104,13 +104,13 @@ async def test_a_worker_that_is_killed_loses_nothing(bank: Bank) -> None:
     await bank.post(void(b, voided.id))
     await end_holds(bank, due.id, voided.id)
     for statement in (
-        "SELECT ledger.find_due_holds(1000)",
+        "SELECT ledger.list_due_holds(1000)",
         f"SELECT ledger.expire_holds('{{{a.account_id}}}', '{{{due.id}}}')",
     ):
         killed = await asyncpg.connect(bank.url)
         await killed.execute(f"BEGIN; {statement}")
         killed.terminate()
-    await bank.app.execute("SELECT ledger.find_due_holds(1000)")
+    await bank.app.execute("SELECT ledger.list_due_holds(1000)")
     assert await _expiries(bank, due.id, voided.id) == 2
     assert await bank.count("ledger.holds", "id = $1 AND status = 'open'", due.id) == 2
     assert await expire(bank) == 2
@@ -118,7 +118,7 @@ async def test_a_worker_that_is_killed_loses_nothing(bank: Bank) -> None:
     assert await bank.held(a) == 0
 
 
-async def test_workers_beside_each_other_delete_all_and_expire_each_once(
+async def test_workers_at_the_same_time_delete_all_and_expire_each_once(
     fresh_database: Callable[[], str],
 ) -> None:
     bank = Bank(fresh_database(), size=6)
@@ -160,7 +160,7 @@ async def test_no_more_rows_are_read_at_once_than_a_worker_wants(
     bank: Bank, most: int | None
 ) -> None:
     with pytest.raises(asyncpg.InvalidParameterValueError):
-        await bank.app.fetch("SELECT ledger.find_due_holds($1)", most)
+        await bank.app.fetch("SELECT ledger.list_due_holds($1)", most)
 
 
 async def test_captures_and_voids_write_no_index_entry_of_holds(

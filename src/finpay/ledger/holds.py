@@ -87,7 +87,7 @@ async def expire(database: Database, wake: Callable[[], None]) -> int:
     """
     total = 0
     while True:
-        keys, removed = await _find_due(database)
+        keys, removed = await _list_due(database)
         expired = 0
         for commit in commits_of(keys):
             expired += await _expire(database, commit, wake)
@@ -96,9 +96,9 @@ async def expire(database: Database, wake: Callable[[], None]) -> int:
         total += expired
 
 
-async def _find_due(database: Database) -> tuple[list[Key], int]:
+async def _list_due(database: Database) -> tuple[list[Key], int]:
     """Open rows whose time has come, and how many closed ones were among the next that are due."""
-    row = await database.fetch_one(_SQL.find_due_holds, AT_ONCE)
+    row = await database.fetch_one(_SQL.list_due_holds, AT_ONCE)
     assert row is not None, "a function with OUT parameters returns one row"  # noqa: S101
     return list(zip(row["account_ids"] or (), row["ids"] or (), strict=True)), row["removed"]
 

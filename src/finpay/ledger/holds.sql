@@ -32,8 +32,8 @@ LIMIT $8
 -- How far list_holds reads: null where it comes to the end.
 SELECT id FROM ledger.holds WHERE account_id = $1 AND id < $2 ORDER BY id DESC OFFSET 9999 LIMIT 1
 
--- name: find_due_holds
-SELECT account_ids, ids, removed FROM ledger.find_due_holds($1)
+-- name: list_due_holds
+SELECT account_ids, ids, removed FROM ledger.list_due_holds($1)
 
 -- name: expire_holds
 SELECT expired, queued FROM ledger.expire_holds($1, $2)

@@ -157,9 +157,9 @@ CREATE TABLE ledger.holds (
 -- Operators know a hold by its id alone.
 CREATE INDEX holds_of_senders ON ledger.holds (id) WHERE account_id = sender_id;
 
--- When each row of a hold expires, the longest due first: what workers read. Its row is written with
--- that of the hold and deleted after its time, whatever became of the hold. No index of holds has a
--- column that a capture or void changes, so that these are HOT updates.
+-- When each row of a hold expires, the longest due first: what workers read. Written with that row
+-- and deleted after its time, whatever became of the hold. No index of holds has a column that a
+-- capture or void changes, so that these are HOT updates.
 CREATE TABLE ledger.hold_expiries (
     expires_at timestamptz NOT NULL,
     account_id uuid        NOT NULL,

@@ -131,7 +131,7 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     due     ledger.account_limits;
-    moment  timestamptz := clock_timestamp();  -- a variable can be looked up in the index
+    moment  timestamptz := clock_timestamp();  -- the index is searched for a variable
     applied integer := 0;
     account ledger.accounts;
 BEGIN

@@ -200,7 +200,7 @@ SET enable_seqscan = off  -- a plan made while a table was small is kept while i
 AS $$
 DECLARE
     worker  CONSTANT ledger.change_origin := NULL;
-    moment  timestamptz := clock_timestamp();  -- a variable can be looked up in the index
+    moment  timestamptz := clock_timestamp();  -- the index is searched for a variable
     due     ledger.payment_requests[];
     parties uuid[];
     locked  uuid[];

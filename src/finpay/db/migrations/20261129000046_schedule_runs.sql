@@ -16,7 +16,7 @@ SET enable_seqscan = off  -- a plan made while a table was small is kept while i
 AS $$
 #variable_conflict use_column
 DECLARE
-    moment CONSTANT timestamptz := clock_timestamp();  -- a variable can be looked up in the index
+    moment CONSTANT timestamptz := clock_timestamp();  -- the index is searched for a variable
 BEGIN
     IF (most BETWEEN 1 AND 1000 AND lease_s BETWEEN 1 AND 60) IS NOT TRUE THEN
         RAISE EXCEPTION 'most is 1 to 1000, lease_s 1 to 60'
