@@ -12,6 +12,9 @@ _OVERDUE: Final = """
 UPDATE ledger.payment_requests SET expires_at = now() - interval '1 ms' WHERE id = $1
 """
 _HOLD_ENDS: Final = """
+WITH expiries AS (
+    UPDATE ledger.hold_expiries SET expires_at = now() + $2 * interval '1 ms' WHERE hold_id = $1
+)
 UPDATE ledger.holds SET expires_at = now() + $2 * interval '1 ms' WHERE id = $1
 """
 _EARLIER: Final = """

@@ -123,6 +123,10 @@ def expire_holds(rng: random.Random, world: World) -> list[Value]:
     return [[rng.choice(world.accounts) for _ in rows], [rng.choice(world.made) for _ in rows]]
 
 
+def list_due_holds(rng: random.Random, _: World) -> list[Value]:
+    return [rng.choice([1, 1_000])]
+
+
 def change_limits(rng: random.Random, world: World) -> list[Value]:
     limits = [rng.choice([None, 1, 10**6]), rng.choice([None, 1, 10**6])]
     owner = rng.choice(world.owners)
@@ -177,6 +181,7 @@ CALLS: Final[dict[str, Callable[[random.Random, World], list[Value]]]] = {
     "ledger.change_limits": change_limits,
     "ledger.dry_run": dry_run,
     "ledger.expire_holds": expire_holds,
+    "ledger.list_due_holds": list_due_holds,
     "ledger.open_account": open_account,
     "ledger.post_transfers": transfers,
     "ledger.verify_slice": verify_slice,

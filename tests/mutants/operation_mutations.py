@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant
 
 _MIGRATIONS: Final = "src/finpay/db/migrations/20261129"
+TABLES: Final = f"{_MIGRATIONS}000003_ledger.sql"
 OUTCOMES: Final = f"{_MIGRATIONS}000007_ledger_outcomes.sql"
 DECISIONS: Final = f"{_MIGRATIONS}000008_ledger_decisions.sql"
 DECIDE: Final = f"{_MIGRATIONS}000009_ledger_decide_batch.sql"
@@ -25,6 +26,7 @@ PAYMENTS: Final = f"{_MIGRATIONS}000045_payment_request_payments.sql"
 RUNS: Final = f"{_MIGRATIONS}000046_schedule_runs.sql"
 STATEMENTS: Final = f"{_MIGRATIONS}000050_ledger_statements.sql"
 CSV: Final = "src/finpay/statements/csv_rows.py"
+HOLDS: Final = "src/finpay/ledger/holds.py"
 RUNNER: Final = "src/finpay/ledger/schedule_runner.py"
 VERIFY: Final = "src/finpay/ledger/verify_operations.sql"
 
@@ -33,6 +35,8 @@ REFUND_TESTS: Final = "tests/api/test_refunds.py"
 WITHDRAWAL_TESTS: Final = "tests/sql/test_withdrawals.py"
 OUTCOME_TESTS: Final = "tests/sql/test_operation_outcomes.py"
 EXPIRY_TESTS: Final = "tests/sql/test_hold_expiry.py"
+EXPIRY_ROWS: Final = "tests/sql/test_hold_expiry_rows.py"
+PLAN_TESTS: Final = "tests/sql/test_list_plans.py"
 RACE_TESTS: Final = "tests/sql/test_operation_races.py"
 RUN_RACES: Final = "tests/sql/test_schedule_races.py"
 RUN_TESTS: Final = "tests/sql/test_schedule_runs.py"
@@ -150,6 +154,32 @@ OPERATION_MUTANTS: Final = (
            "THEN GREATEST(a.sent_today - c.given_back, 0)", "THEN a.sent_today", EXPIRY_TESTS),
     Mutant("expiry without locks", EXPIRY, "    ORDER BY a.id FOR NO KEY UPDATE;\n",
            "    ORDER BY a.id;\n", EXPIRY_TESTS),
+    Mutant("an index has the status of holds", TABLES,
+           "-- Operators know a hold by its id alone.\n",
+           "CREATE INDEX holds_due ON ledger.holds (expires_at) WHERE status = 'open';\n",
+           EXPIRY_ROWS),
+    Mutant("an expired hold keeps its expiry", OPERATIONS,
+           "DELETE FROM ledger.hold_expiries x WHERE x.ctid",
+           "DELETE FROM ledger.hold_expiries x WHERE false AND x.ctid", EXPIRY_ROWS),
+    Mutant("a closed hold keeps its expiry", EXPIRY, "WHERE NOT d.is_open))", "WHERE false))",
+           EXPIRY_ROWS),
+    Mutant("an open hold loses its expiry before it expires", EXPIRY, "WHERE NOT d.is_open))",
+           "))", EXPIRY_ROWS),
+    Mutant("closed holds are expired again", EXPIRY, "FROM due d WHERE d.is_open;", "FROM due d;",
+           EXPIRY_ROWS),
+    Mutant("a worker waits for another one", EXPIRY, "FOR UPDATE SKIP LOCKED", "FOR UPDATE",
+           EXPIRY_ROWS),
+    Mutant("a worker stops where only closed holds are due", HOLDS,
+           "if not expired + removed:", "if not expired:", EXPIRY_ROWS),
+    Mutant("a worker reads the holds that are not due", EXPIRY, "WHERE o.expires_at <= moment",
+           "WHERE o.expires_at <= clock_timestamp()", PLAN_TESTS),
+    Mutant("a dry run reads the holds that are not due", DRY_RUN,
+           "WHERE x.expires_at <= moment AND x.account_id",
+           "WHERE x.expires_at <= clock_timestamp() AND x.account_id", PLAN_TESTS),
+    Mutant("a worker reads the schedules that are not due", RUNS, "d.next_at <= moment",
+           "d.next_at <= clock_timestamp()", PLAN_TESTS),
+    Mutant("an open hold without an expiry is proved right", VERIFY,
+           " OR (h.status = 'open' AND x.hold_id IS NULL)", "", "tests/sql/test_verify.py"),
     Mutant("money of expired holds is not spent", POST, "IF 0 < ANY (held_amounts)",
            "IF false", HOLD_TESTS),
     Mutant("payments of a batch spend expired holds alone", OPERATIONS,
@@ -208,7 +238,7 @@ OPERATION_MUTANTS: Final = (
     Mutant("101 requests are open", REQUEST_CHANGES, "HAVING count(*) >= max_open",
            "HAVING count(*) > max_open", REQUEST_TESTS),
     Mutant("a request expires before its time", REQUEST_CHANGES,
-           "AND r.expires_at <= clock_timestamp()", "AND r.expires_at IS NOT NULL",
+           "AND r.expires_at <= moment\n          ORDER", "\n          ORDER",
            "tests/sql/test_payment_request_expiry.py"),
     # Schedules.
     Mutant("an occurrence is run twice", RUNS, "        AND s.next_occurrence = u.number\n", "\n",

@@ -22,15 +22,15 @@ UPDATE ledger.holds SET status = 'voided' WHERE id = :opened;
 UPDATE ledger.holds SET status = 'voided' WHERE id = :opened AND account_id = :bob;
 
 -- name: a_hold_has_no_row_for_its_receiver
--- opened: holds
+-- opened: holds, hold_expiries
 DELETE FROM ledger.holds WHERE id = :opened AND account_id = :bob;
 
 -- name: a_hold_has_no_row_for_its_sender
--- opened: holds, limits, held_history, audit
+-- opened: holds, hold_expiries, limits, held_history, audit
 DELETE FROM ledger.holds WHERE id = :opened AND account_id = :alice;
 
 -- name: a_hold_belongs_to_a_third_account
--- opened: holds, operation_events
+-- opened: holds, hold_expiries, operation_events
 UPDATE ledger.holds SET account_id = :unknown WHERE id = :opened AND account_id = :bob;
 
 -- name: one_more_was_captured_than_moved
@@ -46,9 +46,22 @@ UPDATE ledger.transactions SET origin_id = :opened WHERE origin_id = :part;
 UPDATE ledger.holds SET status = 'open' WHERE id = :captured;
 
 -- name: a_hold_expires_later_for_one_party
--- opened: holds
+-- opened: holds, hold_expiries
 UPDATE ledger.holds SET expires_at = expires_at + interval '1 second'
 WHERE id = :opened AND account_id = :bob;
+
+-- name: an_open_hold_has_no_expiry_for_its_receiver
+-- opened: hold_expiries
+DELETE FROM ledger.hold_expiries WHERE hold_id = :opened AND account_id = :bob;
+
+-- name: an_open_hold_has_its_expiry_later
+-- opened: hold_expiries
+UPDATE ledger.hold_expiries SET expires_at = expires_at + interval '1 second'
+WHERE hold_id = :opened AND account_id = :alice;
+
+-- name: an_expiry_has_no_hold
+-- unknown: hold_expiries
+INSERT INTO ledger.hold_expiries VALUES (now(), :alice, :unknown);
 
 -- name: one_more_was_refunded_than_moved
 -- purchase: refunds

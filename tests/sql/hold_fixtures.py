@@ -21,13 +21,36 @@ WITH senders AS (
            row_number() OVER (PARTITION BY s.id) AS number,
            row_number() OVER () AS place
     FROM senders s CROSS JOIN generate_series(1, $3)
+), made AS (
+    INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
+                              created_at, expires_at, status, currency, metadata)
+    SELECT side.account_id, h.id, h.sender_id, $1, 1, side.sequence, now() - interval '1 hour',
+           now() - place * interval '1 microsecond', 'open', 'ZAR', '{}'
+    FROM holds h
+    CROSS JOIN LATERAL (VALUES (h.sender_id, h.number), ($1, h.place))
+        AS side (account_id, sequence)
+    RETURNING expires_at, account_id, id
 )
-INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
-                          created_at, expires_at, status, currency, metadata)
-SELECT side.account_id, h.id, h.sender_id, $1, 1, side.sequence, now() - interval '1 hour',
-       now() - place * interval '1 microsecond', 'open', 'ZAR', '{}'
-FROM holds h
-CROSS JOIN LATERAL (VALUES (h.sender_id, h.number), ($1, h.place)) AS side (account_id, sequence)
+INSERT INTO ledger.hold_expiries (expires_at, account_id, hold_id) SELECT * FROM made
+"""
+
+_CLOSE_OLDEST: Final = """
+WITH oldest AS (
+    SELECT id FROM ledger.holds WHERE account_id = sender_id ORDER BY expires_at LIMIT $1
+), closed AS (
+    UPDATE ledger.holds h SET status = 'voided', closed_at = h.created_at
+    FROM oldest o WHERE h.id = o.id
+    RETURNING h.account_id, h.amount, h.sender_id
+)
+UPDATE ledger.accounts a SET held = a.held - c.amount
+FROM (SELECT account_id, sum(amount) AS amount FROM closed
+      WHERE account_id = sender_id GROUP BY account_id) c
+WHERE a.id = c.account_id
+"""
+
+_END: Final = """
+WITH expiries AS (UPDATE ledger.hold_expiries SET expires_at = now() WHERE hold_id = ANY ($1))
+UPDATE ledger.holds SET expires_at = now() WHERE id = ANY ($1)
 """
 
 _YESTERDAY: Final = """
@@ -42,9 +65,7 @@ FROM aged g WHERE a.id = g.sender_id AND g.account_id = g.sender_id
 
 async def end_holds(bank: Bank, *hold_ids: UUID) -> None:
     """Lets the time of these holds be over."""
-    await _change(
-        bank, "UPDATE ledger.holds SET expires_at = now() WHERE id = ANY ($1)", list(hold_ids)
-    )
+    await _change(bank, _END, list(hold_ids))
 
 
 async def hold_since_yesterday(bank: Bank, hold_id: UUID) -> None:
@@ -66,6 +87,11 @@ async def hold_many(bank: Bank, receiver: Holder, *, senders: int, of_each: int)
         receiver.account_id,
         senders * of_each,
     )
+
+
+async def close_oldest(bank: Bank, number: int) -> None:
+    """Voids so many of hold_many, the longest due first: their money and their rows alone."""
+    await _change(bank, _CLOSE_OLDEST, number)
 
 
 async def _change(bank: Bank, statement: str, *args: object) -> None:

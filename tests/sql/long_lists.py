@@ -1,4 +1,8 @@
-"""A million rows in each list, half of them of one account: no events, no keys."""
+"""A million rows in each list, half of them of one account: no events, no keys.
+
+Every row of a hold is due in a hundred years, and so are 5 000 schedules and payment requests of
+other accounts.
+"""
 
 from typing import Final
 
@@ -28,6 +32,7 @@ CROSS JOIN LATERAL (
            CASE side WHEN '0' THEN $1
                      ELSE (ARRAY(SELECT id FROM others))[1 + n % 5000] END AS owner,
            CASE WHEN n % 100000 = 7 THEN $3 ELSE $2 END AS other,
+           n % 100 = 2 AND side = '1' AS is_waiting,
            n % 100000 = 7 AS is_rare, n % 2 = 0 AS is_sent,
            timestamptz '2026-01-01' + n * interval '1 second' AS made_at
     FROM unnest(ARRAY['0', '1']) side
@@ -45,8 +50,13 @@ INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, captur
                           status, currency, metadata)
 SELECT r.owner, r.id, CASE WHEN r.is_sent THEN r.owner ELSE r.other END,
        CASE WHEN r.is_sent THEN r.other ELSE r.owner END, 10, 10, n, n + 1, r.made_at, r.made_at,
-       r.made_at, CASE WHEN r.is_rare THEN 'voided' ELSE 'captured' END::ledger.hold_status,
+       r.made_at + interval '100 years',
+       CASE WHEN r.is_rare THEN 'voided' ELSE 'captured' END::ledger.hold_status,
        'ZAR', '{{}}' {_FROM}
+"""
+_EXPIRIES: Final = """
+INSERT INTO ledger.hold_expiries (expires_at, account_id, hold_id)
+SELECT expires_at, account_id, id FROM ledger.holds
 """
 _WITHDRAWALS: Final = f"""
 {_WITH}
@@ -61,15 +71,20 @@ _REQUESTS: Final = f"""
 INSERT INTO ledger.payment_requests (account_id, id, requester_id, payer_id, amount, expires_at,
                                      created_at, status, currency, metadata)
 SELECT r.owner, r.id, CASE WHEN r.is_sent THEN r.owner ELSE r.other END,
-       CASE WHEN r.is_sent THEN r.other ELSE r.owner END, 10, r.made_at, r.made_at,
-       CASE WHEN r.is_rare THEN 'declined' ELSE 'canceled' END::ledger.payment_request_status,
+       CASE WHEN r.is_sent THEN r.other ELSE r.owner END, 10,
+       r.made_at + interval '100 years', r.made_at,
+       CASE WHEN r.is_waiting THEN 'open' WHEN r.is_rare THEN 'declined' ELSE 'canceled'
+       END::ledger.payment_request_status,
        'ZAR', '{{}}' {_FROM}
 """
 _SCHEDULES: Final = f"""
 {_WITH}
-INSERT INTO ledger.schedules (account_id, id, receiver_id, amount, start_at, created_at, status,
-                              currency, timezone, metadata)
-SELECT r.owner, r.id, r.other, 10, r.made_at, r.made_at, 'ended', 'ZAR', 'UTC', '{{}}' {_FROM}
+INSERT INTO ledger.schedules (account_id, id, receiver_id, amount, start_at, next_at, created_at,
+                              status, currency, timezone, metadata)
+SELECT r.owner, r.id, r.other, 10, r.made_at,
+       CASE WHEN r.is_waiting THEN r.made_at + interval '100 years' END, r.made_at,
+       CASE WHEN r.is_waiting THEN 'active' ELSE 'ended' END::ledger.schedule_status,
+       'ZAR', 'UTC', '{{}}' {_FROM}
 """
 
 
@@ -83,6 +98,7 @@ async def fill(bank: Bank, owner: Holder, usual: Holder, rare: Holder) -> None:
         accounts = owner.account_id, usual.account_id, rare.account_id
         for statement in (_HOLDS, _WITHDRAWALS, _REQUESTS, _SCHEDULES):
             await superuser.execute(statement, *accounts, OWN, timeout=240)
+        await superuser.execute(_EXPIRIES, timeout=240)
         await superuser.execute("ANALYZE")
     finally:
         await superuser.close()

@@ -47,6 +47,7 @@ async def test_the_app_may_execute_these_functions_and_no_other(bank: Bank) -> N
         "ledger.change_limits",
         "ledger.effective_limits",
         "ledger.expire_holds",
+        "ledger.list_due_holds",
         "ledger.limits_object",
         "audit.first_id_since",
         "audit.record",

@@ -26,6 +26,7 @@ from tests.sql.plans import plan_of, rows_read
 
 PAGE: Final = 21
 MOST: Final = 10_000  # rows read for one page
+BLOCKS: Final = 20  # of a table and its indexes: a descent, and what a new plan reads
 END: Final = datetime(9999, 1, 1, tzinfo=UTC)
 FEW: Final = OWN // RARE
 
@@ -139,18 +140,38 @@ async def test_schedules(connection: Transaction, long: Long) -> None:
     assert rows_read(plan) == {"schedules_pkey": PAGE}
 
 
-async def test_nothing_is_read_where_nothing_is_due(connection: Transaction) -> None:
-    """What the workers ask every second."""
-    plan = await plan_of(connection, _HOLDS.list_due_holds, holds.LISTED)
-    assert sum(rows_read(plan).values()) == 0
-    await connection.execute("DEALLOCATE hot")
-    plan = await plan_of(
-        connection,
-        "SELECT id FROM ledger.schedules WHERE status = 'active' "
-        "AND next_at <= clock_timestamp() ORDER BY next_at LIMIT $1::integer",
-        250,
+@pytest.mark.parametrize(("table", "asked"), [
+    ("hold_expiries", "ledger.list_due_holds(1000)"),
+    ("hold_expiries", "ledger.due_holds_of(ARRAY[{owner}], clock_timestamp(), 10000)"),
+    ("hold_expiries",
+     "ledger.dry_run('transfer', {owner}, 1, NULL, {rare}, NULL, NULL, NULL, NULL)"),
+    ("schedules", "ledger.lease_schedules(250, 30)"),
+    ("payment_requests", "ledger.expire_payment_requests(250, NULL)"),
+])  # fmt: skip
+async def test_what_is_not_due_is_not_read(
+    connection: Transaction, long: Long, table: str, asked: str
+) -> None:
+    """What workers ask every second, and payments and dry runs of who is short of money."""
+    owner, rare = (f"'{one.account_id}'::uuid" for one in (long.owner, long.rare))
+    await connection.execute("SET LOCAL ROLE finpay_owner")
+    await connection.execute(f"UPDATE ledger.accounts SET balance = 1, held = 1 WHERE id = {owner}")
+    before = await _blocks(connection)
+    await connection.execute(f"SELECT {asked.format(owner=owner, rare=rare)}")
+    after = await _blocks(connection)
+    read = {name: after[name] - before[name] for name in after if after[name] > before[name]}
+    assert table in read
+    assert max(read.values()) <= BLOCKS, read
+
+
+async def _blocks(connection: Transaction) -> dict[str, int]:
+    """Read of each table and its indexes by this transaction."""
+    rows = await connection.fetch(
+        "SELECT c.relname, pg_stat_get_xact_blocks_fetched(c.oid)"
+        " + sum(pg_stat_get_xact_blocks_fetched(i.indexrelid))::bigint AS blocks "
+        "FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid "
+        "WHERE c.relnamespace = 'ledger'::regnamespace GROUP BY c.oid"
     )
-    assert sum(rows_read(plan).values()) == 0
+    return {row["relname"]: row["blocks"] for row in rows}
 
 
 @pytest.mark.contract("1.3.4")

@@ -86,7 +86,7 @@ async def test_a_ledger_with_traffic_is_clean(copy: str) -> None:
         "ok": True,
         "checks": [{"name": check.name, "ok": True, "violations": []} for check in report.checks],
     }
-    assert len(report.checks) == 24
+    assert len(report.checks) == 25
 
 
 async def test_an_empty_ledger_is_clean(fresh_database: Callable[[], str]) -> None:

@@ -18,7 +18,7 @@ from finpay.ledger.scanned_pages import LAST_ID, ScannedPage, scanned_page
 # OF_ONE wait for a commit of so many of them alone; other accounts share a commit.
 OF_ONE: Final = 64
 TOGETHER: Final = 128
-LISTED: Final = 1_000  # rows read at once, of those that are due
+AT_ONCE: Final = 1_000  # rows that are due, read at once
 
 _SQL: Final = queries.load("finpay.ledger", "holds.sql")
 
@@ -86,14 +86,21 @@ async def expire(database: Database, wake: Callable[[], None]) -> int:
     `wake` is called after a commit that left webhooks to deliver.
     """
     total = 0
-    while due := await database.fetch(_SQL.list_due_holds, LISTED):
+    while True:
+        keys, removed = await _list_due(database)
         expired = 0
-        for keys in commits_of([tuple(row) for row in due]):
-            expired += await _expire(database, keys, wake)
-        if not expired:  # another worker was faster
-            break
+        for commit in commits_of(keys):
+            expired += await _expire(database, commit, wake)
+        if not expired + removed:  # nothing is due, or another worker was faster
+            return total
         total += expired
-    return total
+
+
+async def _list_due(database: Database) -> tuple[list[Key], int]:
+    """Open rows whose time has come, and how many closed ones were among the next that are due."""
+    row = await database.fetch_one(_SQL.list_due_holds, AT_ONCE)
+    assert row is not None, "a function with OUT parameters returns one row"  # noqa: S101
+    return list(zip(row["account_ids"] or (), row["ids"] or (), strict=True)), row["removed"]
 
 
 async def _expire(database: Database, keys: Sequence[Key], wake: Callable[[], None]) -> int:

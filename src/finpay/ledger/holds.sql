@@ -33,10 +33,7 @@ LIMIT $8
 SELECT id FROM ledger.holds WHERE account_id = $1 AND id < $2 ORDER BY id DESC OFFSET 9999 LIMIT 1
 
 -- name: list_due_holds
--- The rows of holds whose time has come, the longest due first.
-SELECT account_id, id FROM ledger.holds
-WHERE status = 'open' AND expires_at <= clock_timestamp()
-ORDER BY expires_at, account_id LIMIT $1
+SELECT account_ids, ids, removed FROM ledger.list_due_holds($1)
 
 -- name: expire_holds
 SELECT expired, queued FROM ledger.expire_holds($1, $2)

@@ -63,6 +63,20 @@ WHERE h.id IS NULL OR h.captured_amount::numeric <> COALESCE(t.total, 0)
    OR (h.status = 'open' AND h.captured_amount >= h.amount)
    OR (h.status = 'captured' AND h.captured_amount = 0)
 
+-- name: hold_expiries
+-- Every open row of a hold has its expiry, at the hold's own time, and no expiry is that of no row.
+-- Closed ones have it until its time.
+SELECT CASE WHEN h.id IS NULL
+            THEN format('The expiry of hld:%s of acc:%s at %s is that of no hold.',
+                        x.hold_id, x.account_id, x.expires_at)
+            ELSE format('The open hold hld:%s of acc:%s has no expiry at %s.',
+                        h.id, h.account_id, h.expires_at)
+       END AS sentence
+FROM ledger.holds h
+FULL JOIN ledger.hold_expiries x
+    ON x.account_id = h.account_id AND x.hold_id = h.id AND x.expires_at = h.expires_at
+WHERE h.id IS NULL OR (h.status = 'open' AND x.hold_id IS NULL)
+
 -- name: refunds
 -- What was refunded of a transaction is what its refunds moved; all of it is refunded in a reversed
 -- one, and in no other.

@@ -156,8 +156,16 @@ CREATE TABLE ledger.holds (
 ) WITH (fillfactor = 80);
 -- Operators know a hold by its id alone.
 CREATE INDEX holds_of_senders ON ledger.holds (id) WHERE account_id = sender_id;
--- The rows to expire, oldest first, of all accounts or of one.
-CREATE INDEX holds_due ON ledger.holds (expires_at, account_id) WHERE status = 'open';
+
+-- When each row of a hold expires, the longest due first: what workers read. Written with that row
+-- and deleted after its time, whatever became of the hold. No index of holds has a column that a
+-- capture or void changes, so that these are HOT updates.
+CREATE TABLE ledger.hold_expiries (
+    expires_at timestamptz NOT NULL,
+    account_id uuid        NOT NULL,
+    hold_id    uuid        NOT NULL,
+    CONSTRAINT hold_expiries_pkey PRIMARY KEY (expires_at, account_id, hold_id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
 
 -- What was held of an account after each commit that changed it: the past of accounts.held. Such a
 -- commit writes one row with its moment, which its entries have too; others write none.
@@ -258,6 +266,8 @@ CREATE TRIGGER holds_fixed_columns BEFORE UPDATE OF
 CREATE TRIGGER holds_no_delete BEFORE DELETE ON ledger.holds
     FOR EACH ROW EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER holds_no_truncate BEFORE TRUNCATE ON ledger.holds
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
+CREATE TRIGGER hold_expiries_no_update BEFORE UPDATE OR TRUNCATE ON ledger.hold_expiries
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER withdrawals_fixed_columns BEFORE UPDATE OF
     account_id, id, amount, currency, opened_sequence, created_at

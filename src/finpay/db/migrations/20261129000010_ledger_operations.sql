@@ -40,7 +40,7 @@ CREATE TYPE ledger.hold_keys AS (
     ids         uuid[]
 );
 
--- The rows of senders whose time has come, the longest due first, at most so many.
+-- The open rows of senders whose time has come, the longest due first, at most so many.
 CREATE FUNCTION ledger.due_holds_of(senders uuid[], moment timestamptz, most integer)
 RETURNS ledger.hold_keys
 LANGUAGE sql STABLE
@@ -48,10 +48,15 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
     SELECT ROW(array_agg(d.account_id), array_agg(d.id))::ledger.hold_keys
-    FROM (SELECT h.account_id, h.id FROM ledger.holds h
-          WHERE h.status = 'open' AND h.expires_at <= moment
-            AND h.account_id = ANY (senders) AND h.account_id = h.sender_id
-          ORDER BY h.expires_at, h.account_id LIMIT most) d
+    FROM (SELECT h.account_id, h.id
+          FROM ledger.hold_expiries x
+          CROSS JOIN LATERAL (
+              SELECT h.account_id, h.id FROM ledger.holds h
+              WHERE h.account_id = x.account_id AND h.id = x.hold_id
+                AND h.status = 'open' AND h.account_id = h.sender_id OFFSET 0
+          ) h
+          WHERE x.expires_at <= moment AND x.account_id = ANY (senders)
+          ORDER BY x.expires_at, x.account_id, x.hold_id LIMIT most) d
 $$;
 
 -- Expires those of the given rows of holds that are open and whose time has come, of accounts whose
@@ -87,9 +92,18 @@ BEGIN
         FROM due d
         JOIN unnest(account_ids, sequences) AS a (id, sequence) ON a.id = d.account_id
         WHERE h.account_id = d.account_id AND h.id = d.id
-        RETURNING h.account_id, h.id, h.closed_sequence, h.captured_amount,
+        RETURNING h.account_id, h.id, h.closed_sequence, h.captured_amount, h.expires_at,
                   h.amount - h.captured_amount AS remaining, h.account_id = h.sender_id AS is_sent,
                   (h.created_at AT TIME ZONE 'UTC')::date = today AS is_of_today
+    ), removed AS (
+        DELETE FROM ledger.hold_expiries x WHERE x.ctid = ANY (ARRAY(
+            SELECT o.ctid
+            FROM expired e
+            CROSS JOIN LATERAL (
+                SELECT o.ctid FROM ledger.hold_expiries o
+                WHERE o.expires_at = e.expires_at AND o.account_id = e.account_id
+                  AND o.hold_id = e.id OFFSET 0
+            ) o))
     ), recorded AS (
         INSERT INTO outbox.events (account_id, sequence, hold_id, created_at, type, data, previous)
         SELECT e.account_id, e.closed_sequence, e.id, moment, 'hold.expired',
@@ -258,16 +272,22 @@ DECLARE
     objects json[];  -- of withdrawals and payment requests, per operation
 BEGIN
     IF 'hold' = ANY (modes) THEN
-        INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount, opened_sequence,
-                                  created_at, expires_at, status, currency, description, metadata)
-        SELECT account_ids[side.account], o.id, account_ids[o.sender], account_ids[o.receiver],
-               o.amount, side.sequence, moment,
-               moment + make_interval(secs => expiries[o.request]), 'open',
-               own_currencies[o.sender], descriptions[o.item], metadata[o.item]::json
-        FROM unnest(operations) AS o
-        CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence),
-                                   (o.receiver, o.receiver_sequence)) AS side (account, sequence)
-        WHERE o.mode = 'hold';
+        WITH made AS (
+            INSERT INTO ledger.holds (account_id, id, sender_id, receiver_id, amount,
+                                      opened_sequence, created_at, expires_at, status, currency,
+                                      description, metadata)
+            SELECT account_ids[side.account], o.id, account_ids[o.sender], account_ids[o.receiver],
+                   o.amount, side.sequence, moment,
+                   moment + make_interval(secs => expiries[o.request]), 'open',
+                   own_currencies[o.sender], descriptions[o.item], metadata[o.item]::json
+            FROM unnest(operations) AS o
+            CROSS JOIN LATERAL (VALUES (o.sender, o.sender_sequence),
+                                       (o.receiver, o.receiver_sequence))
+                AS side (account, sequence)
+            WHERE o.mode = 'hold'
+            RETURNING expires_at, account_id, id
+        )
+        INSERT INTO ledger.hold_expiries (expires_at, account_id, hold_id) SELECT * FROM made;
     END IF;
     IF modes && ARRAY['capture', 'void'] THEN
         UPDATE ledger.holds h

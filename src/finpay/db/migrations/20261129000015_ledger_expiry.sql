@@ -45,6 +45,50 @@ BEGIN
 END
 $$;
 
+-- Of the next `most` rows of holds that are due, the longest due first, those that are open. The
+-- expiries of the closed ones are deleted, `removed` is their number: a closed hold never opens
+-- again, so no account is locked for it. Nothing is due where it is 0 and no row is returned. What
+-- another call deletes at the same time is left to it, so no call waits.
+CREATE FUNCTION ledger.list_due_holds(
+    most integer, OUT account_ids uuid[], OUT ids uuid[], OUT removed bigint
+)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
+AS $$
+DECLARE
+    moment CONSTANT timestamptz := clock_timestamp();  -- the index is searched for a variable
+BEGIN
+    IF (most BETWEEN 1 AND 1000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'most is 1 to 1000' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    WITH due AS MATERIALIZED (
+        SELECT x.*, COALESCE(h.is_open, false) AS is_open
+        FROM (SELECT o.ctid AS tid, o.* FROM ledger.hold_expiries o
+              WHERE o.expires_at <= moment
+              ORDER BY o.expires_at, o.account_id, o.hold_id LIMIT most) x
+        LEFT JOIN LATERAL (
+            SELECT s.status = 'open' AS is_open FROM ledger.holds s
+            WHERE s.account_id = x.account_id AND s.id = x.hold_id OFFSET 0
+        ) h ON true
+    ), locked AS MATERIALIZED (
+        SELECT o.ctid AS tid FROM ledger.hold_expiries o
+        WHERE o.ctid = ANY (ARRAY(SELECT d.tid FROM due d WHERE NOT d.is_open))
+        FOR UPDATE SKIP LOCKED
+    ), deleted AS (
+        DELETE FROM ledger.hold_expiries o
+        WHERE o.ctid = ANY (ARRAY(SELECT l.tid FROM locked l))
+        RETURNING o.hold_id
+    )
+    SELECT array_agg(d.account_id ORDER BY d.expires_at, d.account_id, d.hold_id),
+           array_agg(d.hold_id ORDER BY d.expires_at, d.account_id, d.hold_id),
+           (SELECT count(*) FROM deleted)
+    INTO account_ids, ids, removed
+    FROM due d WHERE d.is_open;
+END
+$$;
+
 -- Expires those of the given rows of holds whose time has come: each under the lock of its own
 -- account, so the two sides of a hold expire apart. Returns the number of rows, less than was given
 -- where another worker was faster; `queued` counts webhook deliveries. 22023 for arrays that don't

@@ -79,9 +79,13 @@ BEGIN
         INTO caller.held, caller.sent_today
         FROM (SELECT e.amount - e.captured_amount AS remaining,
                      (e.created_at AT TIME ZONE 'UTC')::date = today AS is_of_today
-              FROM ledger.holds e
-              WHERE e.account_id = caller.id AND e.sender_id = caller.id AND e.status = 'open'
-                AND e.expires_at <= moment) h;
+              FROM ledger.hold_expiries x
+              CROSS JOIN LATERAL (
+                  SELECT * FROM ledger.holds o
+                  WHERE o.account_id = caller.id AND o.id = x.hold_id
+                    AND o.sender_id = caller.id AND o.status = 'open' OFFSET 0
+              ) e
+              WHERE x.expires_at <= moment AND x.account_id = caller.id) h;
     END IF;
     SELECT l.singles[1], l.dailies[1] INTO single, daily
     FROM ledger.effective_limits(ARRAY[caller.id], ARRAY[caller.limit_single],

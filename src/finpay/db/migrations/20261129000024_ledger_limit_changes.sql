@@ -131,7 +131,7 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     due     ledger.account_limits;
-    moment  timestamptz;
+    moment  timestamptz := clock_timestamp();  -- the index is searched for a variable
     applied integer := 0;
     account ledger.accounts;
 BEGIN
@@ -142,7 +142,7 @@ BEGIN
         SELECT a.* FROM ledger.accounts a
         WHERE a.id = ANY (ARRAY(
             SELECT l.account_id FROM ledger.account_limits l
-            WHERE l.effective_at <= clock_timestamp() ORDER BY l.effective_at LIMIT most))
+            WHERE l.effective_at <= moment ORDER BY l.effective_at LIMIT most))
         ORDER BY a.id FOR NO KEY UPDATE
     LOOP
         moment := clock_timestamp();

@@ -200,7 +200,7 @@ SET enable_seqscan = off  -- a plan made while a table was small is kept while i
 AS $$
 DECLARE
     worker  CONSTANT ledger.change_origin := NULL;
-    moment  timestamptz;
+    moment  timestamptz := clock_timestamp();  -- the index is searched for a variable
     due     ledger.payment_requests[];
     parties uuid[];
     locked  uuid[];
@@ -216,7 +216,7 @@ BEGIN
     INTO due, parties
     FROM (SELECT * FROM ledger.payment_requests r
           WHERE r.status = 'open' AND r.account_id = r.requester_id
-            AND r.expires_at <= clock_timestamp()
+            AND r.expires_at <= moment
           ORDER BY r.expires_at LIMIT most) r;
     IF due IS NULL THEN
         RETURN 0;

@@ -15,6 +15,8 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
 #variable_conflict use_column
+DECLARE
+    moment CONSTANT timestamptz := clock_timestamp();  -- the index is searched for a variable
 BEGIN
     IF (most BETWEEN 1 AND 1000 AND lease_s BETWEEN 1 AND 60) IS NOT TRUE THEN
         RAISE EXCEPTION 'most is 1 to 1000, lease_s 1 to 60'
@@ -22,11 +24,11 @@ BEGIN
     END IF;
     RETURN QUERY
     UPDATE ledger.schedules s
-    SET leased_until = clock_timestamp() + make_interval(secs => lease_s)
+    SET leased_until = moment + make_interval(secs => lease_s)
     FROM (
         SELECT d.account_id, d.id FROM ledger.schedules d
-        WHERE d.status = 'active' AND d.next_at <= clock_timestamp()
-          AND (d.leased_until IS NULL OR d.leased_until < clock_timestamp())
+        WHERE d.status = 'active' AND d.next_at <= moment
+          AND (d.leased_until IS NULL OR d.leased_until < moment)
         ORDER BY d.next_at LIMIT most
         FOR NO KEY UPDATE SKIP LOCKED
     ) due

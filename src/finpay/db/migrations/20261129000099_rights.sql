@@ -19,6 +19,7 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA identity, ledger, audit, outbox, webho
 GRANT EXECUTE ON FUNCTION
     ledger.open_account,
     ledger.post_transfers,
+    ledger.list_due_holds,
     ledger.expire_holds,
     ledger.verify_slice,
     ledger.type_id,
