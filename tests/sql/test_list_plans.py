@@ -22,7 +22,7 @@ from finpay.ledger.scanned_pages import LAST_ID
 from tests.servers import clone_template, drop_database
 from tests.sql.ledger_fixtures import Bank, Holder
 from tests.sql.long_lists import OWN, RARE, fill
-from tests.sql.plans import plan_of, rows_read
+from tests.sql.plans import nodes, plan_of, rows_read
 
 PAGE: Final = 21
 MOST: Final = 10_000  # rows read for one page
@@ -161,6 +161,20 @@ async def test_what_is_not_due_is_not_read(
     read = {name: after[name] - before[name] for name in after if after[name] > before[name]}
     assert table in read
     assert max(read.values()) <= BLOCKS, read
+
+
+@pytest.mark.parametrize(("query", "arguments", "index"), [
+    (queries.load("finpay.webhooks").enqueue_due_retries, (10,), "deliveries_scheduled"),
+    (queries.load("finpay.mail").lease_due_messages, (10, 60), "messages_due"),
+])  # fmt: skip
+async def test_the_index_of_what_waits_is_searched_for_the_time(
+    connection: Transaction, query: str, arguments: tuple[int, ...], index: str
+) -> None:
+    """With clock_timestamp(), which may be different for each row, all of it would be read."""
+    await connection.execute("SET LOCAL enable_seqscan = off")
+    plan = await plan_of(connection, query, *arguments)
+    (searched,) = [node for node in nodes(plan) if node.get("Index Name") == index]
+    assert "Index Cond" in searched
 
 
 async def _blocks(connection: Transaction) -> dict[str, int]:

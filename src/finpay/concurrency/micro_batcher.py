@@ -13,7 +13,7 @@ from finpay.errors import overloaded
 # Callers are resumed in groups, so that the event loop reads sockets between two groups.
 RESULTS_PER_TICK: Final = 12
 MAX_RESULT_TICKS: Final = 3  # upper bound on the groups of one batch
-MAX_LINGER_S: Final = 0.004  # upper bound on the linger, however long a tick takes
+MAX_LINGER_S: Final = 0.008  # upper bound on the linger, however long a tick takes
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@
 -- next attempt is set by `retry_message`.
 WITH due AS (
     SELECT id FROM mail.messages
-    WHERE next_attempt_at <= clock_timestamp() AND sent_at IS NULL AND failed_at IS NULL
+    WHERE next_attempt_at <= statement_timestamp() AND sent_at IS NULL AND failed_at IS NULL
     ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE mail.messages m

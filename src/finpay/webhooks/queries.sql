@@ -67,7 +67,7 @@ WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
 -- Retries that are due, at most $1.
 UPDATE webhooks.deliveries SET status = 'pending'
 WHERE id = ANY (ARRAY(SELECT id FROM webhooks.deliveries
-                      WHERE status = 'scheduled' AND due_at <= clock_timestamp()
+                      WHERE status = 'scheduled' AND due_at <= statement_timestamp()
                       ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING id
 
