@@ -178,10 +178,10 @@ async def post(
         *_operation_arguments(requests),
         [item.id for item in items],
         [None if receiver is None else positions[receiver.int] for receiver in receivers],
-        emails if any(emails) else None,
+        _given(emails),
         [item.amount for item in items],
-        [item.currency for item in items],
-        [item.description for item in items],
+        _given([item.currency for item in items]),
+        _given([item.description for item in items]),
         [item.metadata for item in items],
         [item.reply for item in items],
         refusals,
@@ -202,11 +202,16 @@ def _operation_arguments(requests: Sequence[Posting]) -> Sequence[list[Any] | No
     ]
     return [
         [each.target for each in operations],
-        [each.expires_in_s for each in operations],
-        [each.final for each in operations],
-        [each.if_version for each in operations],
-        [each.if_balance_gte for each in operations],
+        _given([each.expires_in_s for each in operations]),
+        _given([each.final for each in operations]),
+        _given([each.if_version for each in operations]),
+        _given([each.if_balance_gte for each in operations]),
     ]
+
+
+def _given(values: list[Any]) -> list[Any] | None:
+    """None where no element is given: the driver takes half a microsecond for each."""
+    return None if values.count(None) == len(values) else values
 
 
 def _posted(requests: Sequence[Posting], row: Record) -> list[PostingResult]:

@@ -98,10 +98,12 @@ BEGIN
                   AND COALESCE(array_dims(if_balances) = per_request, if_balances IS NULL))
             THEN 'targets to if_balances are null or need one element per request'
         WHEN (per_item = ALL (ARRAY[
-                array_dims(ids), array_dims(receivers), array_dims(amounts),
-                array_dims(currencies), array_dims(descriptions), array_dims(metadata),
-                array_dims(replies), array_dims(COALESCE(emails, replies))])) IS NOT TRUE
-            THEN 'ids to replies need one element per item'
+                array_dims(ids), array_dims(receivers), array_dims(amounts), array_dims(metadata),
+                array_dims(replies), array_dims(COALESCE(emails, replies)),
+                array_dims(COALESCE(currencies, replies)),
+                array_dims(COALESCE(descriptions, replies))])) IS NOT TRUE
+            THEN 'ids to replies need one element per item; emails, currencies and descriptions '
+                 'may be null'
         WHEN (array_ndims(accounts) = 1 AND array_lower(accounts, 1) = 1) IS NOT TRUE
             THEN 'accounts need to be a list'
         WHEN (array_dims(refusals) = templates

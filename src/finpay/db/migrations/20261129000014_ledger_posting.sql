@@ -55,8 +55,8 @@ CREATE FUNCTION ledger.post_batch(
     receivers    integer[],  -- the receiver's position in accounts; null: see emails
     emails       text[],     -- null instead of an array where no item names an e-mail
     amounts      bigint[],   -- null: all that is left of the target
-    currencies   text[],     -- null: the sender's
-    descriptions text[],
+    currencies   text[],     -- null: the sender's; the array too if no item has one
+    descriptions text[],     -- as currencies
     metadata     text[],     -- of a withdrawal the destination
     replies      text[],     -- the answer to a completed item, a template: see compose_answers
     refusals     text[],     -- two templates per outcome: for a transfer, for an item of a batch;
