@@ -97,7 +97,9 @@ FROM ledger.approvals
 -- What a worker should have expired or run within five seconds; closed holds too, whose expiry it
 -- should have deleted.
 SELECT (SELECT count(*) FROM ledger.hold_expiries
-        WHERE expires_at < clock_timestamp() - interval '5 s') AS holds,
+        WHERE expires_at < clock_timestamp() - interval '5 s')
+       + (SELECT count(*) FROM ledger.holds
+          WHERE status = 'open' AND expires_at < clock_timestamp() - interval '5 s') AS holds,
        (SELECT count(*) FROM ledger.payment_requests
         WHERE status = 'open' AND expires_at < clock_timestamp() - interval '5 s') AS requests,
        (SELECT count(*) FROM ledger.schedules

@@ -123,8 +123,9 @@ def expire_holds(rng: random.Random, world: World) -> list[Value]:
     return [[rng.choice(world.accounts) for _ in rows], [rng.choice(world.made) for _ in rows]]
 
 
-def list_due_holds(rng: random.Random, _: World) -> list[Value]:
-    return [rng.choice([1, 1_000])]
+def list_due_holds(rng: random.Random, world: World) -> list[Value]:
+    after = f"(now,{rng.choice(world.accounts)},{ids.new_uuid()})"
+    return [rng.choice([1, 1_000]), rng.choice([None, after])]
 
 
 def change_limits(rng: random.Random, world: World) -> list[Value]:

@@ -101,6 +101,12 @@ _OPERATOR_ORIGINS: Final = (
     rf"""({UUID(int=1)},{"k" * 256},"\\x66",r,,,)""",
     rf"""({UUID(int=1)},k,"\\x66",r,,"[]","{{%1$2147483647s}}")""",
 )
+_EXPIRY_KEYS: Final = (
+    "(,,)",
+    f"(infinity,{UUID(int=0)},)",
+    f"(-infinity,,{UUID(int=1)})",
+    "(now,,)",
+)
 _UUIDS: Final = (UUID(int=0), UUID(int=1), UUID(int=2**128 - 1))
 
 # Per type of an element: makes one. A type without one is a failure of the test, on purpose.
@@ -114,6 +120,7 @@ _HOSTILE: Final[dict[str, Callable[[random.Random], Value]]] = {
     "json": lambda rng: rng.choice(_JSON),
     "timestamp with time zone": lambda rng: rng.choice(_TIMES),
     "ledger.change_origin": lambda rng: rng.choice(_ORIGINS),
+    "ledger.expiry_key": lambda rng: rng.choice(_EXPIRY_KEYS),
     "ledger.operator_origin": lambda rng: rng.choice(_OPERATOR_ORIGINS),
 }
 

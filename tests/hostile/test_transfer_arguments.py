@@ -144,6 +144,7 @@ CHEATS: Final[tuple[dict[str, Any], ...]] = (
     {"targets": [None] * 3, "receivers": [2, None, 2]},
     {"targets": [UUID(int=1)] * 3},
     {"targets": [None] * 3, "modes": ["independent"] * 3, "if_versions": [1] * 3},
+    {"targets": [[UUID(int=1)] * 3]},
     {"finals": [True]},
     {"if_balances": [[1, 1, 1]]},
     {"keys": ["k1", "k2", None]},
@@ -164,6 +165,7 @@ CHEATS: Final[tuple[dict[str, Any], ...]] = (
     {"replies": ["{}", "{}", "r" * 16_385]},
     {"replies": ["{}", "{}", "%1$70000000s"]},
     {"refusals": REFUSALS[:-1]},
+    {"refusals": [*REFUSALS[:-1], None]},
     {"public_url": "u" * 2_049},
     {"refusals": None},
 )

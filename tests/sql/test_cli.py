@@ -83,9 +83,9 @@ def test_importing_the_cli_loads_no_driver_and_no_server() -> None:
 
 def test_verify_prints_each_check(finpay: Finpay) -> None:
     lines = finpay("ledger", "verify").out.splitlines()
-    assert lines[-1] == "24 of 24 checks hold."
+    assert lines[-1] == "25 of 25 checks hold."
     assert lines[0] == "ok      totals"
-    assert len(lines) == 25
+    assert len(lines) == 26
 
 
 @pytest.mark.contract("2.4.2")
@@ -106,7 +106,7 @@ def test_verify_prints_a_violation_and_exits_with_1(
     said = finpay("ledger", "verify", code=1)
     assert "FAILED  totals  1 violations" in said.out
     assert "        The balances in ZAR sum to 1, not to 0." in said.out
-    assert said.out.endswith("22 of 24 checks hold.\n")
+    assert said.out.endswith("23 of 25 checks hold.\n")
     report = finpay("ledger", "verify", "--json", code=1).json
     failed = {check["name"] for check in report["checks"] if not check["ok"]}
     assert (report["ok"], failed) == (False, {"totals", "balances"})
@@ -127,7 +127,7 @@ def test_database_without_migrations_is_refused(postgres_server: Cluster, worker
         assert "run `finpay migrate` first" in finpay(*words.split(), code=2).err
     assert "applied  20" in finpay("migrate").out
     assert finpay("migrate").out == "The database is up to date.\n"
-    assert finpay("ledger", "verify").out.endswith("24 of 24 checks hold.\n")
+    assert finpay("ledger", "verify").out.endswith("25 of 25 checks hold.\n")
     drop_database(postgres_server, name)
 
 

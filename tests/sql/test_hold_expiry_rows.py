@@ -80,6 +80,39 @@ async def test_more_closed_rows_than_are_read_at_once_are_not_the_end(
     await bank.close()
 
 
+async def test_rows_that_another_transaction_keeps_hide_no_other(
+    fresh_database: Callable[[], str],
+) -> None:
+    """It may be an abandoned one: as many closed rows as are read at once, before an open one."""
+    bank = Bank(fresh_database())
+    receiver = await bank.open()
+    await hold_many(bank, receiver, senders=2, of_each=300)
+    await close_oldest(bank, 500)
+    async with bank.owner.transaction() as other:
+        await other.execute("SELECT ledger.list_due_holds(1000, NULL)")
+        async with asyncio.timeout(5):
+            assert await expire(bank) == 200
+        assert await bank.count("ledger.hold_expiries", "true") == 1_000
+    assert await bank.count("ledger.hold_expiries", "true") == 0
+    await bank.close()
+
+
+async def test_pages_follow_each_other_without_a_gap(bank: Bank) -> None:
+    a, b = await bank.open(100), await bank.open()
+    made = [await bank.hold(a, b, 10) for _ in range(3)]
+    await end_holds(bank, *(each.id for each in made))
+    found: list[tuple[UUID, UUID]] = []
+    last = None
+    while True:
+        row = await bank.app.fetch_one("SELECT * FROM ledger.list_due_holds(2, $1)", last)
+        assert row is not None
+        last = row["last"]
+        if last is None:
+            break
+        found += zip(row["account_ids"], row["ids"], strict=True)
+    assert len(found) == len(set(found)) == 6
+
+
 async def test_a_row_that_another_worker_deletes_is_left_to_it(bank: Bank) -> None:
     a, b = await bank.open(100), await bank.open()
     mine, theirs = await bank.hold(a, b, 10), await bank.hold(a, b, 10)
@@ -104,13 +137,13 @@ async def test_a_worker_that_is_killed_loses_nothing(bank: Bank) -> None:
     await bank.post(void(b, voided.id))
     await end_holds(bank, due.id, voided.id)
     for statement in (
-        "SELECT ledger.list_due_holds(1000)",
+        "SELECT ledger.list_due_holds(1000, NULL)",
         f"SELECT ledger.expire_holds('{{{a.account_id}}}', '{{{due.id}}}')",
     ):
         killed = await asyncpg.connect(bank.url)
         await killed.execute(f"BEGIN; {statement}")
         killed.terminate()
-    await bank.app.execute("SELECT ledger.list_due_holds(1000)")
+    await bank.app.execute("SELECT ledger.list_due_holds(1000, NULL)")
     assert await _expiries(bank, due.id, voided.id) == 2
     assert await bank.count("ledger.holds", "id = $1 AND status = 'open'", due.id) == 2
     assert await expire(bank) == 2
@@ -160,7 +193,7 @@ async def test_no_more_rows_are_read_at_once_than_a_worker_wants(
     bank: Bank, most: int | None
 ) -> None:
     with pytest.raises(asyncpg.InvalidParameterValueError):
-        await bank.app.fetch("SELECT ledger.list_due_holds($1)", most)
+        await bank.app.fetch("SELECT ledger.list_due_holds($1, NULL)", most)
 
 
 async def test_captures_and_voids_write_no_index_entry_of_holds(

@@ -141,7 +141,7 @@ async def test_schedules(connection: Transaction, long: Long) -> None:
 
 
 @pytest.mark.parametrize(("table", "asked"), [
-    ("hold_expiries", "ledger.list_due_holds(1000)"),
+    ("hold_expiries", "ledger.list_due_holds(1000, NULL)"),
     ("hold_expiries", "ledger.due_holds_of(ARRAY[{owner}], clock_timestamp(), 10000)"),
     ("hold_expiries",
      "ledger.dry_run('transfer', {owner}, 1, NULL, {rare}, NULL, NULL, NULL, NULL)"),

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from finpay.db import queries
-from finpay.db.pool import Database
+from finpay.db.pool import Database, Record
 from finpay.ledger.scanned_pages import LAST_ID, ScannedPage, scanned_page
 
 # Rows of one commit, which locks their accounts: the payments of an account with more rows than
@@ -86,21 +86,23 @@ async def expire(database: Database, wake: Callable[[], None]) -> int:
     `wake` is called after a commit that left webhooks to deliver.
     """
     total = 0
-    while True:
-        keys, removed = await _list_due(database)
+    keys, last = await _list_due(database, None)
+    while last is not None:
         expired = 0
         for commit in commits_of(keys):
             expired += await _expire(database, commit, wake)
-        if not expired + removed:  # nothing is due, or another worker was faster
-            return total
+        if keys and not expired:  # another worker is faster
+            break
         total += expired
+        keys, last = await _list_due(database, last)
+    return total
 
 
-async def _list_due(database: Database) -> tuple[list[Key], int]:
-    """Open rows whose time has come, and how many closed ones were among the next that are due."""
-    row = await database.fetch_one(_SQL.list_due_holds, AT_ONCE)
+async def _list_due(database: Database, after: Record | None) -> tuple[list[Key], Record | None]:
+    """Open rows among the next that are due after a key, and the key of the last; None: no row."""
+    row = await database.fetch_one(_SQL.list_due_holds, AT_ONCE, after)
     assert row is not None, "a function with OUT parameters returns one row"  # noqa: S101
-    return list(zip(row["account_ids"] or (), row["ids"] or (), strict=True)), row["removed"]
+    return list(zip(row["account_ids"] or (), row["ids"] or (), strict=True)), row["last"]
 
 
 async def _expire(database: Database, keys: Sequence[Key], wake: Callable[[], None]) -> int:

@@ -33,7 +33,7 @@ LIMIT $8
 SELECT id FROM ledger.holds WHERE account_id = $1 AND id < $2 ORDER BY id DESC OFFSET 9999 LIMIT 1
 
 -- name: list_due_holds
-SELECT account_ids, ids, removed FROM ledger.list_due_holds($1)
+SELECT account_ids, ids, last FROM ledger.list_due_holds($1, $2)
 
 -- name: expire_holds
 SELECT expired, queued FROM ledger.expire_holds($1, $2)

@@ -70,7 +70,9 @@ $$;
 CREATE TRIGGER accounts_public_id BEFORE INSERT ON ledger.accounts
     FOR EACH ROW EXECUTE FUNCTION ledger.set_public_id();
 ALTER TABLE ledger.accounts ENABLE ALWAYS TRIGGER accounts_public_id;
-CREATE TRIGGER accounts_fixed_columns BEFORE UPDATE OF id, public_id ON ledger.accounts
+CREATE TRIGGER accounts_fixed_columns BEFORE UPDATE OF
+    id, user_id, public_id, currency, created_at
+    ON ledger.accounts
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 
 -- Money that moved, or was refused for lack of funds. No foreign keys and no second index: the
@@ -155,7 +157,7 @@ CREATE TABLE ledger.holds (
     CONSTRAINT holds_captured CHECK (captured_amount BETWEEN 0 AND amount)
 ) WITH (fillfactor = 80);
 -- Operators know a hold by its id alone.
-CREATE INDEX holds_of_senders ON ledger.holds (id) WHERE account_id = sender_id;
+CREATE UNIQUE INDEX holds_of_senders ON ledger.holds (id) WHERE account_id = sender_id;
 
 -- When each row of a hold expires, the longest due first: what workers read. Written with that row
 -- and deleted after its time, whatever became of the hold. No index of holds has a column that a
@@ -197,7 +199,7 @@ CREATE TABLE ledger.withdrawals (
     CONSTRAINT withdrawals_pkey PRIMARY KEY (account_id, id)
 );
 -- Operators find a withdrawal by its id, and those that wait for them.
-CREATE INDEX withdrawals_id ON ledger.withdrawals (id);
+CREATE UNIQUE INDEX withdrawals_id ON ledger.withdrawals (id);
 CREATE INDEX withdrawals_pending ON ledger.withdrawals (id) WHERE status = 'pending';
 
 -- Every answer that the ledger gave, kept for ever. The principal is the user, or for operator
@@ -255,7 +257,9 @@ CREATE TRIGGER failed_transactions_no_truncate BEFORE TRUNCATE ON ledger.failed_
 -- A later status may come (reversed); amounts and parties never change. Columns are refused by
 -- triggers of the statement: with one of the row, each update locks the row before it changes it.
 CREATE TRIGGER transactions_fixed_columns BEFORE UPDATE OF
-    id, sender_id, receiver_id, amount, currency, type, created_at, origin_id, origin_type
+    id, sender_id, receiver_id, amount, currency, type, created_at, origin_id, origin_type,
+    sender_version, receiver_version, failure_sequence, failure_code, scheduled_for, description,
+    metadata
     ON ledger.transactions
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER holds_fixed_columns BEFORE UPDATE OF
@@ -270,7 +274,7 @@ CREATE TRIGGER holds_no_truncate BEFORE TRUNCATE ON ledger.holds
 CREATE TRIGGER hold_expiries_no_update BEFORE UPDATE OR TRUNCATE ON ledger.hold_expiries
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 CREATE TRIGGER withdrawals_fixed_columns BEFORE UPDATE OF
-    account_id, id, amount, currency, opened_sequence, created_at
+    account_id, id, amount, currency, opened_sequence, created_at, description
     ON ledger.withdrawals
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.reject_change();
 -- A destination is personal: it is erased when its owner leaves, and never replaced by another.

@@ -106,7 +106,7 @@ BEGIN
                  'may be null'
         WHEN (array_ndims(accounts) = 1 AND array_lower(accounts, 1) = 1) IS NOT TRUE
             THEN 'accounts need to be a list'
-        WHEN (array_dims(refusals) = templates
+        WHEN (array_dims(refusals) = templates AND array_position(refusals, NULL) IS NULL
               AND pg_column_size(refusals) <= 8 * max_template) IS NOT TRUE
             THEN 'refusals need two templates per outcome and three more, of 128 KiB together'
         WHEN octet_length(public_url) > 2048

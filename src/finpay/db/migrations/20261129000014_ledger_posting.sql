@@ -80,7 +80,7 @@ DECLARE
         targets, expiries, finals, if_versions, if_balances, ids, receivers,
         emails, amounts, currencies, descriptions, metadata, replies, refusals, public_url);
     has_operations CONSTANT boolean := NOT modes <@ ARRAY['transfer', 'independent', 'atomic'];
-    has_targets    CONSTANT boolean := array_remove(targets, NULL) <> '{}';
+    has_targets    boolean;
     moment timestamptz;
     today  date;  -- the day of the moment in UTC
     -- The locked accounts, in id order.
@@ -122,6 +122,7 @@ BEGIN
     IF error IS NOT NULL THEN
         RAISE EXCEPTION '%', error USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    has_targets := array_remove(targets, NULL) <> '{}';
 
     -- Step 2: lock the accounts, the other parties of targets among them. A system account is no
     -- party here, so it is not even locked.

@@ -45,12 +45,20 @@ BEGIN
 END
 $$;
 
--- Of the next `most` rows of holds that are due, the longest due first, those that are open. The
--- expiries of the closed ones are deleted, `removed` is their number: a closed hold never opens
--- again, so no account is locked for it. Nothing is due where it is 0 and no row is returned. What
--- another call deletes at the same time is left to it, so no call waits.
+-- A place in the order of ledger.hold_expiries.
+CREATE TYPE ledger.expiry_key AS (
+    expires_at timestamptz,
+    account_id uuid,
+    hold_id    uuid
+);
+
+-- Of the next `most` rows of holds that are due after a key (null: of all), the longest due first,
+-- those that are open, and the key of the last one; null where nothing is due after it. The expiries
+-- of the closed ones are deleted: a closed hold never opens again, so no account is locked for it.
+-- What another transaction has locked is left to it, so no call waits.
 CREATE FUNCTION ledger.list_due_holds(
-    most integer, OUT account_ids uuid[], OUT ids uuid[], OUT removed bigint
+    most integer, after ledger.expiry_key,
+    OUT account_ids uuid[], OUT ids uuid[], OUT last ledger.expiry_key
 )
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -58,7 +66,12 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
 DECLARE
-    moment CONSTANT timestamptz := clock_timestamp();  -- the index is searched for a variable
+    moment        CONSTANT timestamptz := clock_timestamp();  -- the index is searched for a variable
+    after_time    CONSTANT timestamptz := COALESCE(after.expires_at, '-infinity');
+    after_account CONSTANT uuid :=
+        COALESCE(after.account_id, '00000000-0000-0000-0000-000000000000');
+    after_hold    CONSTANT uuid := COALESCE(after.hold_id, '00000000-0000-0000-0000-000000000000');
+    listed        ledger.expiry_key[];
 BEGIN
     IF (most BETWEEN 1 AND 1000) IS NOT TRUE THEN
         RAISE EXCEPTION 'most is 1 to 1000' USING ERRCODE = 'invalid_parameter_value';
@@ -66,7 +79,8 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT x.*, COALESCE(h.is_open, false) AS is_open
         FROM (SELECT o.ctid AS tid, o.* FROM ledger.hold_expiries o
-              WHERE o.expires_at <= moment
+              WHERE o.expires_at <= moment AND (o.expires_at, o.account_id, o.hold_id)
+                  > (after_time, after_account, after_hold)
               ORDER BY o.expires_at, o.account_id, o.hold_id LIMIT most) x
         LEFT JOIN LATERAL (
             SELECT s.status = 'open' AS is_open FROM ledger.holds s
@@ -79,13 +93,16 @@ BEGIN
     ), deleted AS (
         DELETE FROM ledger.hold_expiries o
         WHERE o.ctid = ANY (ARRAY(SELECT l.tid FROM locked l))
-        RETURNING o.hold_id
     )
-    SELECT array_agg(d.account_id ORDER BY d.expires_at, d.account_id, d.hold_id),
-           array_agg(d.hold_id ORDER BY d.expires_at, d.account_id, d.hold_id),
-           (SELECT count(*) FROM deleted)
-    INTO account_ids, ids, removed
-    FROM due d WHERE d.is_open;
+    SELECT array_agg(d.account_id ORDER BY d.expires_at, d.account_id, d.hold_id)
+               FILTER (WHERE d.is_open),
+           array_agg(d.hold_id ORDER BY d.expires_at, d.account_id, d.hold_id)
+               FILTER (WHERE d.is_open),
+           array_agg(ROW(d.expires_at, d.account_id, d.hold_id)::ledger.expiry_key
+                     ORDER BY d.expires_at, d.account_id, d.hold_id)
+    INTO account_ids, ids, listed
+    FROM due d;
+    last := listed[cardinality(listed)];
 END
 $$;
 

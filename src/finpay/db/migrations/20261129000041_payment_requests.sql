@@ -32,7 +32,8 @@ CREATE TABLE ledger.payment_requests (
                                             AND (status <> 'paid' OR payer_id IS NOT NULL))
 );
 -- A request is found by its id alone; who may see it is decided on the row.
-CREATE INDEX payment_requests_id ON ledger.payment_requests (id);
+CREATE UNIQUE INDEX payment_requests_id ON ledger.payment_requests (id)
+    WHERE account_id = requester_id;
 -- The lists of a side, by direction and status, newest first.
 CREATE INDEX payment_requests_list ON ledger.payment_requests
     (account_id, (account_id = requester_id), status, created_at, id);
