@@ -53,9 +53,9 @@ CREATE TYPE ledger.expiry_key AS (
 );
 
 -- Of the next `most` rows of holds that are due after a key (null: of all), the longest due first,
--- those that are open, and the key of the last one; null where nothing is due after it. The expiries
--- of the closed ones are deleted: a closed hold never opens again, so no account is locked for it.
--- What another transaction has locked is left to it, so no call waits.
+-- those that are open, and the key of the last one; null where nothing is due after it. Expiries of
+-- closed holds are deleted: a closed hold never opens again, so no account is locked for it. What
+-- another transaction has locked is left to it, so no call waits.
 CREATE FUNCTION ledger.list_due_holds(
     most integer, after ledger.expiry_key,
     OUT account_ids uuid[], OUT ids uuid[], OUT last ledger.expiry_key
@@ -66,7 +66,7 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off  -- a plan made while a table was small is kept while it grows
 AS $$
 DECLARE
-    moment        CONSTANT timestamptz := clock_timestamp();  -- the index is searched for a variable
+    moment        CONSTANT timestamptz := clock_timestamp();  -- indexes are searched for variables
     after_time    CONSTANT timestamptz := COALESCE(after.expires_at, '-infinity');
     after_account CONSTANT uuid :=
         COALESCE(after.account_id, '00000000-0000-0000-0000-000000000000');
