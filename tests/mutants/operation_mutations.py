@@ -36,6 +36,7 @@ WITHDRAWAL_TESTS: Final = "tests/sql/test_withdrawals.py"
 OUTCOME_TESTS: Final = "tests/sql/test_operation_outcomes.py"
 EXPIRY_TESTS: Final = "tests/sql/test_hold_expiry.py"
 EXPIRY_ROWS: Final = "tests/sql/test_hold_expiry_rows.py"
+FIXED_ROWS: Final = "tests/sql/test_fixed_rows.py"
 PLAN_TESTS: Final = "tests/sql/test_list_plans.py"
 RACE_TESTS: Final = "tests/sql/test_operation_races.py"
 RUN_RACES: Final = "tests/sql/test_schedule_races.py"
@@ -165,12 +166,18 @@ OPERATION_MUTANTS: Final = (
            EXPIRY_ROWS),
     Mutant("an open hold loses its expiry before it expires", EXPIRY, "WHERE NOT d.is_open))",
            "))", EXPIRY_ROWS),
-    Mutant("closed holds are expired again", EXPIRY, "FROM due d WHERE d.is_open;", "FROM due d;",
-           EXPIRY_ROWS),
+    Mutant("a page of closed holds has no last key", EXPIRY, "INTO account_ids, ids, listed\n    FROM due d;",
+           "INTO account_ids, ids, listed\n    FROM due d WHERE d.is_open;", EXPIRY_ROWS),
+    Mutant("each page is the first one", EXPIRY, "> (after_time, after_account, after_hold)",
+           "> ('-infinity', after_account, after_hold)", EXPIRY_ROWS),
+    Mutant("ids of withdrawals are unique in their account alone", TABLES,
+           "CREATE UNIQUE INDEX withdrawals_id", "CREATE INDEX withdrawals_id", FIXED_ROWS),
+    Mutant("the description of a transaction may change", TABLES,
+           "failure_code, scheduled_for, description,", "failure_code, scheduled_for,", FIXED_ROWS),
     Mutant("a worker waits for another one", EXPIRY, "FOR UPDATE SKIP LOCKED", "FOR UPDATE",
            EXPIRY_ROWS),
     Mutant("a worker stops where only closed holds are due", HOLDS,
-           "if not expired + removed:", "if not expired:", EXPIRY_ROWS),
+           "if keys and not expired:", "if not expired:", EXPIRY_ROWS),
     Mutant("a worker reads the holds that are not due", EXPIRY, "WHERE o.expires_at <= moment",
            "WHERE o.expires_at <= clock_timestamp()", PLAN_TESTS),
     Mutant("a dry run reads the holds that are not due", DRY_RUN,
