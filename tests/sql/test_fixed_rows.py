@@ -27,6 +27,8 @@ async def test_an_id_of_another_account_is_refused(bank: Bank, mode: Mode) -> No
 
 @pytest.mark.contract("2.3.4")
 @pytest.mark.parametrize(("table", "changeable"), [
+    ("accounts", """balance email_verified held limit_daily limit_single sent_on sent_today
+                    sequence status subscribed version"""),
     ("transactions", "refunded_amount status"),
     ("holds", "captured_amount closed_at closed_sequence status"),
     ("withdrawals",
