@@ -123,6 +123,12 @@ def redis_url(valkey_server: Valkey) -> str:
     return valkey_server.url
 
 
+@pytest.fixture(scope="session")
+def other_redis_url(valkey_server: Valkey) -> str:
+    """For what has other data than `database_url`: two of them must not share keys."""
+    return f"{valkey_server.url.rpartition('/')[0]}/15"
+
+
 @pytest.fixture
 def own_postgres(run: Run, worker_id: str) -> Iterator[Callable[..., OwnPostgres]]:
     """Call it for a cluster that the test may stop, kill, hang, resume and start.
@@ -184,7 +190,7 @@ def serve(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callabl
     made: list[Api] = []
 
     def start(*, ready: bool = True, **settings: str) -> Api:
-        own_redis = f"{redis_url.rpartition('/')[0]}/{1 + next(_NUMBERS) % 15}"
+        own_redis = f"{redis_url.rpartition('/')[0]}/{1 + next(_NUMBERS) % 14}"
         redis = own_redis if "DATABASE_URL" in settings else redis_url
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis} | settings
         made.append(start_api(tmp_path, urls.pop("DATABASE_URL"), urls.pop("REDIS_URL"), **urls))

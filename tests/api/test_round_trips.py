@@ -19,7 +19,7 @@ from tests.round_trip_proxy import Recorder, recorder_before
 
 # Queries that belong to no request: of the health monitor and of the request log. They have
 # connections of their own.
-BACKGROUND: Final = (b"pg_is_in_recovery", b"INSERT INTO identity.requests")
+BACKGROUND: Final = (b"ledger.verification_state", b"INSERT INTO identity.requests")
 CALL: Final = b"EVALSHA"
 
 

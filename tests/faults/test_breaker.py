@@ -10,6 +10,7 @@ from redis import Redis
 from redis.asyncio.connection import AbstractConnection
 
 from finpay import settings
+from finpay.db.data_state import DataState
 from finpay.gate.gate import _script_constants
 from finpay.gate.redis_client import RedisClient, RedisUnavailable
 from tests.servers import OwnValkey
@@ -35,6 +36,7 @@ def run_scenario(own_valkey: Callable[..., OwnValkey]) -> Callable[[Scenario], N
             async def main() -> None:
                 channel = RedisClient(url, _script_constants(settings.read()))
                 await channel.start()
+                channel.data = DataState("history", 1)
                 assert not channel.is_open
                 try:
                     await scenario(channel, proxy, redis)

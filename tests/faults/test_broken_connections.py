@@ -34,6 +34,11 @@ _POSTING: Final = (
 
 
 @pytest.fixture(scope="module")
+def redis_url(other_redis_url: str) -> str:
+    return other_redis_url
+
+
+@pytest.fixture(scope="module")
 def api(
     postgres: OwnPostgres,
     postgres_proxy: tuple[TcpProxy, str],

@@ -25,6 +25,11 @@ Fault = Callable[[OwnPostgres], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
+def redis_url(other_redis_url: str) -> str:
+    return other_redis_url
+
+
+@pytest.fixture(scope="module")
 def api(
     postgres: OwnPostgres,
     postgres_proxy: tuple[TcpProxy, str],

@@ -15,6 +15,12 @@ def sessions() -> Sessions:
     return Sessions()
 
 
+@pytest.fixture(scope="session")
+def redis_url(other_redis_url: str) -> str:
+    """Not that of the fixture `api`, whose keys belong to its database."""
+    return other_redis_url
+
+
 @pytest.fixture
 async def gate(redis_url: str, sessions: Sessions) -> AsyncIterator[Gate]:
     """A gate on the worker's Valkey; `sessions` stands for PostgreSQL."""

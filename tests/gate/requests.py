@@ -11,11 +11,13 @@ from uuid import UUID
 import msgspec
 
 from finpay import ids, settings
+from finpay.db.data_state import DataState
 from finpay.gate import redis_keys
 from finpay.gate.gate import Admission, Decision, Gate, Mode
 from finpay.gate.rate_limits import Tier
 from finpay.settings import RateLimit
 
+DATA: Final = DataState("cluster.database.table.timeline", 1_000)
 FINGERPRINT: Final = b"sixteen bytes: 1"
 OTHER_FINGERPRINT: Final = b"sixteen bytes: 2"
 _NUMBERS: Final = count(1)
@@ -42,14 +44,25 @@ class Sessions:
         return active
 
 
+async def give_data(gate: Gate, state: DataState) -> bool:
+    """As a health check does that finds this state. False without Redis."""
+    known = await gate.known_database.read()
+    return await gate.known_database.check(known, state) or await gate.known_database.adopt(state)
+
+
 @asynccontextmanager
 async def open_gate(
-    redis_url: str, sessions: Sessions | None = None, **environment: str
+    redis_url: str,
+    sessions: Sessions | None = None,
+    data: DataState | None = DATA,
+    **environment: str,
 ) -> AsyncIterator[Gate]:
-    """A gate as the composition root builds it."""
+    """A gate as the composition root builds it, which knows `data`."""
     read = settings.read({"REDIS_URL": redis_url, **environment})
     gate = Gate(read, (sessions or Sessions()).is_active)
     await gate.start()
+    if data is not None:
+        await give_data(gate, data)
     try:
         yield gate
     finally:

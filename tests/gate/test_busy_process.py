@@ -81,7 +81,7 @@ def test_probe_ends_in_time_although_the_ticks_of_this_process_are_long(
     async def start_meanwhile() -> None:
         computing = asyncio.ensure_future(compute_in_each_tick())
         try:
-            async with open_gate(redis_url) as gate:
+            async with open_gate(redis_url, data=None) as gate:
                 assert ticks * LONG_TICK_S < PROBE_TIMEOUT_S
                 assert not gate.redis_down
         finally:

@@ -14,7 +14,16 @@ from finpay.gate.redis_client import (
     MAX_KEYS_PER_EVAL,
     USUAL_KEYS_PER_EVAL,
 )
-from tests.gate.requests import FINGERPRINT, Caller, Sessions, left, open_gate, until
+from tests.gate.requests import (
+    DATA,
+    FINGERPRINT,
+    Caller,
+    Sessions,
+    give_data,
+    left,
+    open_gate,
+    until,
+)
 from tests.servers import OwnValkey
 
 MAX_WAIT_S: Final = 0.1  # of a request for Redis
@@ -271,4 +280,5 @@ class TestBreaker:
             assert (await gate.admit(caller.admission())).degraded
             valkey.start()
             await until(lambda: not gate.redis_down)
+            await give_data(gate, DATA)
             assert not (await gate.admit(caller.admission())).degraded

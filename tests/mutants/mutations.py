@@ -24,6 +24,7 @@ BATCHER: Final = "src/finpay/ledger/batcher.py"
 READS: Final = "src/finpay/ledger/reads.py"
 BATCHED_READS: Final = "src/finpay/ledger/batched_reads.py"
 GATE_LUA: Final = "src/finpay/gate/gate.lua"
+KNOWN_DATABASE: Final = "src/finpay/gate/known_database.py"
 REDIS_CLIENT: Final = "src/finpay/gate/redis_client.py"
 MICRO_BATCHER: Final = "src/finpay/concurrency/micro_batcher.py"
 PIPELINE: Final = "src/finpay/edge/pipeline.py"
@@ -36,6 +37,7 @@ _RECEIVER_LIMIT: Final = (
 SQL: Final = "tests/sql"
 GATE: Final = "tests/gate"
 API: Final = "tests/api"
+RESTORED: Final = "tests/hostile/test_restored_database.py"
 
 
 MUTANTS: Final = (
@@ -214,6 +216,18 @@ MUTANTS: Final = (
            "and false then", GATE),
     Mutant("calls see values of before the batch", GATE_LUA, "    values[key] = value\n    redis",
            "    redis", GATE),
+    Mutant("keys of other data are used", GATE_LUA, "elseif data ~= ARGV[1] then",
+           "elseif false then", RESTORED),
+    Mutant("others use keys that are being deleted", KNOWN_DATABASE,
+           "redis.call('HSET', KEYS[1], 'history', '', 'position', 0)\n", "", RESTORED),
+    Mutant("keys of new data are deleted", KNOWN_DATABASE,
+           "if redis.call('HGET', KEYS[1], 'history') ~= '' then", "if false then", RESTORED),
+    Mutant("a position is compared with a later one", KNOWN_DATABASE,
+           "tonumber(position) < tonumber(ARGV[2])", "true", RESTORED),
+    Mutant("an earlier state is the same data", "src/finpay/db/data_state.py",
+           "and self.position >= earlier.position", "", RESTORED),
+    Mutant("new connections are not compared", "src/finpay/db/pool.py",
+           "if self._check is not None:", "if False:", RESTORED),
     Mutant("one failed call fails its batch", GATE_LUA,
            "pcall(operations[request[1]], request[2], request[3], request[4])",
            "true, operations[request[1]](request[2], request[3], request[4])", GATE),

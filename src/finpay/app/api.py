@@ -4,13 +4,13 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
 from finpay.app import instrumentation, preflight
-from finpay.db.pool import Database
+from finpay.db.pool import Check, Database, Executor
 from finpay.edge import openapi
 from finpay.edge.application import Application
 from finpay.edge.health_monitor import HealthMonitor, PreflightRefused
@@ -57,36 +57,64 @@ def application(settings: Settings, on_refused: Refused) -> Application:
     )
 
 
+class _Pools:
+    """The connections of a process, by their use. `check` runs on new ones that answer requests.
+
+    Those of the batcher have one plan for its one statement, whatever its arguments are. Those of
+    the routes of operators have the one role that may execute what they do.
+    """
+
+    def __init__(
+        self, settings: Settings, components: instrumentation.Components, check: Check
+    ) -> None:
+        url, session = settings.database_url, settings.session_settings
+        make = partial(components.database, url, check=check)
+        self.requests: Database = make(size=READ_POOL_SIZE, session_settings=session)
+        self.ledger: Database = make(
+            size=CONNECTIONS,
+            lock_timeout_ms=LOCK_TIMEOUT_MS,
+            session_settings=session | {"plan_cache_mode": "force_generic_plan"},
+        )
+        self.health = Database(url, size=1)
+        self.background = Database(url, size=1)
+        self.operators: Database | None = None
+        if settings.operator_url is not None:
+            self.operators = Database(
+                settings.operator_url, size=OPERATOR_POOL_SIZE, role="finpay_operator", check=check
+            )
+
+    def __iter__(self) -> Iterator[Database]:
+        pools = (self.requests, self.ledger, self.health, self.background, self.operators)
+        return filter(None, pools)
+
+
 @asynccontextmanager
 async def _open_services(
     settings: Settings, components: instrumentation.Components, on_refused: Refused
 ) -> AsyncIterator[Services]:
-    make = partial(
-        components.database, settings.database_url, session_settings=settings.session_settings
-    )
-    database = make(size=READ_POOL_SIZE)
-    ledger = _batch_pool(settings, make)
-    health_pool = Database(settings.database_url, size=1)
-    background_pool = Database(settings.database_url, size=1)
-    notifier, operators = Notifier(background_pool), _operators(settings)
+    async def check(connection: Executor) -> None:
+        await health.check_connection(connection)
+
+    pools = _Pools(settings, components, check)
+    database, notifier = pools.requests, Notifier(pools.background)
     identity = _identity(settings, database)
     gate = components.gate(settings, identity.confirm)
-    preflight_check = partial(_preflight, health_pool, operators, settings, on_refused)
-    health = HealthMonitor(health_pool, gate, preflight_check)
+    preflight_check = partial(_preflight, pools.health, pools.operators, settings, on_refused)
+    health = HealthMonitor(pools.health, gate, preflight_check)
     metrics_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     services = Services(
         settings=settings,
         database=database,
-        batcher=_batcher(settings, ledger, notifier, components),
+        batcher=_batcher(settings, pools.ledger, notifier, components),
         reads=BatchedReads(database, components.read_observer),
         statements=StatementReads(database),
         pdf=PdfMaker(metrics_folder),
-        operators=operators,
+        operators=pools.operators,
         overview=CachedOverview(database),
         notifier=notifier,
         endpoint_urls=EndpointUrls(settings),
         identity=identity,
-        request_log=RequestLog(background_pool),
+        request_log=RequestLog(pools.background),
         gate=gate,
         health=health,
         openapi=openapi.encoded(),
@@ -95,7 +123,7 @@ async def _open_services(
     async with AsyncExitStack() as stack:
         stack.callback(components.close)
         stack.callback(identity.close)
-        for pool in filter(None, (database, ledger, health_pool, background_pool, operators)):
+        for pool in pools:
             stack.push_async_callback(pool.close)
         await gate.start()
         stack.push_async_callback(gate.close)
@@ -133,23 +161,6 @@ def _identity(settings: Settings, database: Database) -> Identity:
         limits=settings.limits_of,
         breached=BreachedPasswords(settings.breached_passwords),
     )
-
-
-def _batch_pool(settings: Settings, make: Callable[..., Database]) -> Database:
-    """The batcher's connections: one plan for its one statement, whatever its arguments are."""
-    one_plan = {"plan_cache_mode": "force_generic_plan"}
-    return make(
-        size=CONNECTIONS,
-        lock_timeout_ms=LOCK_TIMEOUT_MS,
-        session_settings=settings.session_settings | one_plan,
-    )
-
-
-def _operators(settings: Settings) -> Database | None:
-    """Connections of the routes of operators, as the one role that may execute what they do."""
-    if settings.operator_url is None:
-        return None
-    return Database(settings.operator_url, size=OPERATOR_POOL_SIZE, role="finpay_operator")
 
 
 async def _close(stack: AsyncExitStack) -> None:

@@ -3,8 +3,9 @@
 The gate compares it: keys in Redis must not outlive the data that they were made from.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from finpay.db.pool import Executor
 
@@ -22,17 +23,24 @@ SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'o
 """
 
 
-@dataclass(frozen=True, slots=True)
-class DataState:
-    """`position` counts bytes of WAL and only grows within one `history`. None on a standby."""
+class DataState(Struct, frozen=True):
+    """One history of commits, and how far it has come: bytes of WAL. It only grows."""
 
-    writable: bool
-    history: str | None
-    position: int | None
+    history: str
+    position: int
+
+    def continues(self, earlier: "DataState | None") -> bool:
+        """Whether every commit of `earlier` is in it."""
+        return (
+            earlier is not None
+            and self.history == earlier.history
+            and self.position >= earlier.position
+        )
 
 
-async def read_data_state(database: Executor) -> DataState:
-    """Unavailable if PostgreSQL is."""
+async def read_data_state(database: Executor) -> DataState | None:
+    """None while it takes no writes, as a standby. Unavailable if PostgreSQL is."""
     row = await database.fetch_one(_QUERY)
     assert row is not None, "a query without FROM returns one row"  # noqa: S101
-    return DataState(*row)
+    writable, history, position = row
+    return DataState(history, position) if writable else None

@@ -7,7 +7,7 @@ taken effect: a transfer whose COMMIT got no answer is not a refusal.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -113,6 +113,9 @@ class Transaction:
             await self._connection.execute(query, *args)
 
 
+Check: TypeAlias = Callable[[Executor], Awaitable[None]]
+
+
 class Database:
     """A bounded pool of connections to one database. Built and closed by the composition root.
 
@@ -120,6 +123,7 @@ class Database:
     needed. It connects at its first use and after every loss: PostgreSQL may start later than this
     process. Without `durable` a commit does not wait for the disk: a power cut may undo the last
     commits, each of them whole. `session_settings` are what functions of the ledger read.
+    `check` runs on each new connection, before its first statement.
     """
 
     def __init__(
@@ -131,7 +135,9 @@ class Database:
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
         durable: bool = True,
         session_settings: Mapping[str, str] | None = None,
+        check: Check | None = None,
     ) -> None:
+        self._check = check
         settings = {
             "application_name": "finpay",
             "timezone": "UTC",
@@ -224,6 +230,8 @@ class Database:
 
     async def _prepare(self, connection: asyncpg.Connection) -> None:
         await connection.execute(self._settings)
+        if self._check is not None:
+            await self._check(Transaction(connection))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -255,7 +263,7 @@ class Database:
             if str(error.sqlstate).startswith(_ACCESS_DENIED):
                 raise AccessDenied(**_NO_ANSWER, may_have_run=False, reason=str(error)) from error
             raise _unavailable(may_have_run=False) from error
-        except (OSError, TimeoutError, *_BROKEN) as error:
+        except (OSError, TimeoutError, Unavailable, *_BROKEN) as error:  # Unavailable: of a check
             raise _unavailable(may_have_run=False) from error
         finally:
             metrics.POOL_WAIT.observe(time.perf_counter() - started_s)

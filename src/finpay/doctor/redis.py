@@ -5,7 +5,6 @@ from typing import Final
 from finpay.db.data_state import read_data_state
 from finpay.db.pool import Database, Unavailable
 from finpay.doctor.checks import CheckResult, failed, is_local_host, ok, warning
-from finpay.gate.known_database import DatabaseState
 from finpay.gate.server_info import RedisInfo, RedisUnusable, inspect
 from finpay.settings import Settings
 
@@ -34,14 +33,13 @@ async def _data(settings: Settings, facts: RedisInfo) -> list[CheckResult]:
     """Whether its keys belong to the data of this database. Nothing while that can't be read."""
     database = Database(settings.database_url, size=1)
     try:
-        data = await read_data_state(database)
+        state = await read_data_state(database)
     except Unavailable:
         return []
     finally:
         await database.close()
-    if not (data.writable and data.history and data.position):
+    if state is None:
         return []
-    state = DatabaseState(data.history, data.position)
     if facts.database is None or state.continues(facts.database):
         return [ok("redis data", "its keys belong to this database")]
     return [

@@ -6,10 +6,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from finpay.db.data_state import read_data_state
-from finpay.db.pool import Database, Unavailable
+from finpay.db.data_state import DataState, read_data_state
+from finpay.db.pool import Database, Executor, Unavailable
 from finpay.gate.gate import Gate
-from finpay.gate.known_database import DatabaseState
 from finpay.ledger import continuous_verification
 from finpay.telemetry import logs
 
@@ -48,12 +47,18 @@ class HealthMonitor:
         self.draining = False
         self.integrity: continuous_verification.VerificationStatus = "unknown"
         self._integrity_due_s = 0.0
-        self._state: DatabaseState | None = None  # whose keys are in Redis; None: not known yet
         self._record_due_s = 0.0
 
     @property
     def redis_ok(self) -> bool:
-        return not self._gate.redis_down
+        """Whether requests use Redis. Without PostgreSQL: whether they could."""
+        used = self._gate.known_database.is_known or not self.postgres_ok
+        return used and not self._gate.redis_down
+
+    async def check_connection(self, connection: Executor) -> None:
+        """Before the first statement of a new connection, which may lead to other data: no process
+        replays answers from Redis that are not in it."""
+        await self._check_data(connection)
 
     async def start(self) -> None:
         await self._check()
@@ -78,17 +83,16 @@ class HealthMonitor:
     async def _check(self) -> None:
         was_ok = self.postgres_ok
         await self._gate.ping()
-        reason = None
+        reason = state = None
+        belongs = True
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 if not self._accepted:
                     await self._preflight()
                     self._accepted = True
-                data = await read_data_state(self._database)
+                state, belongs = await self._check_data(self._database)
                 await self._check_integrity()
-            if data.writable and data.history and data.position:
-                await self._check_redis(DatabaseState(data.history, data.position))
-            self.postgres_ok = data.writable
+            self.postgres_ok = state is not None
             self.read_only = not self.postgres_ok
         except (Unavailable, TimeoutError) as error:
             self.postgres_ok = self.read_only = False
@@ -97,6 +101,8 @@ class HealthMonitor:
             self._closing = True
             return
         self._log(reason, was_ok=was_ok)
+        if state is not None:
+            await self._keep_redis(state, belongs=belongs)
 
     def _log(self, reason: str | None, *, was_ok: bool) -> None:
         """Logs each change, and every WARN_EVERY_S what is missing: also at the start."""
@@ -109,14 +115,17 @@ class HealthMonitor:
             _LOG.warning("postgres_unavailable", read_only=self.read_only, reason=reason)
             self._warn_due_s = now_s + WARN_EVERY_S
 
-    async def _check_redis(self, state: DatabaseState) -> None:
-        """Redis must not replay answers of transfers that are not in this data."""
-        if not state.continues(self._state):
-            self._state = state if await self._gate.adopt_database(state) else None
-            return
-        self._state = state
-        if time.monotonic() >= self._record_due_s:
-            await self._gate.record_position(state)
+    async def _check_data(self, database: Executor) -> tuple[DataState | None, bool]:
+        """The state of the data, and whether the keys in Redis belong to it."""
+        known = await self._gate.known_database.read()
+        state = await read_data_state(database)
+        return state, state is None or await self._gate.known_database.check(known, state)
+
+    async def _keep_redis(self, state: DataState, *, belongs: bool) -> None:
+        if not belongs:
+            await self._gate.known_database.adopt(state)
+        elif time.monotonic() >= self._record_due_s:
+            await self._gate.known_database.record(state)
             self._record_due_s = time.monotonic() + RECORD_EVERY_S
 
     async def _check_integrity(self) -> None:

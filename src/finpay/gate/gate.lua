@@ -2,10 +2,12 @@
 -- requests in one call. A command inside a script costs Redis two to three microseconds, so strings
 -- are read with one MGET for all of them.
 --
--- KEYS  the keys of each request in turn
--- ARGV  of each request in turn: operation, number of its keys, number of its arguments, arguments
+-- KEYS  1 what data the keys belong to  2… the keys of each request in turn
+-- ARGV  1 the data that the caller knows
+--       2… of each request in turn: operation, number of keys, number of arguments, arguments
 -- Returns the reply of each request in turn. An error in one request (a key of the wrong type) is
--- the reply of that request alone.
+-- the reply of that request alone. The error OTHERDATA: the keys belong to other data, nothing was
+-- done.
 --
 -- redis_client.py puts the constants before this text: SESSION_MARKER_TTL_MS, CLAIM_TTL_MS, …
 -- A function of an operation gets k and a: the keys of its request are KEYS[k + 1], KEYS[k + 2], …,
@@ -256,9 +258,15 @@ local prefetched = {
     store_read = function() end,
 }
 
+local data = redis.call('HGET', KEYS[1], 'history')
+if not data and redis.call('DBSIZE') < 2 then  -- empty, but for the key of a probe
+    redis.call('HSET', KEYS[1], 'history', ARGV[1], 'position', 0)
+elseif data ~= ARGV[1] then
+    return redis.error_reply('OTHERDATA the keys belong to other data')
+end
 local time = redis.call('TIME')
 now = time[1] * 1000 + math.floor(time[2] / 1000)
-local requests, names, k, a = {}, {}, 0, 0
+local requests, names, k, a = {}, {}, 1, 1
 while a < #ARGV do
     local operation, keys = ARGV[a + 1], tonumber(ARGV[a + 2])
     prefetched[operation](k, a + 3, keys, names)

@@ -1,7 +1,8 @@
 """Admission before the handler, completion after it: one Redis round trip each.
 
-While Redis is unavailable sessions are read from PostgreSQL, limits are counted per process, keys
-are decided by the ledger, and reads are not cached.
+While Redis is unavailable, or its keys belong to other data than PostgreSQL has, sessions are read
+from PostgreSQL, limits are counted per process, keys are decided by the ledger, and reads are not
+cached.
 """
 
 import time
@@ -12,8 +13,8 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from finpay.gate import known_database, redis_keys
-from finpay.gate.known_database import DatabaseState
+from finpay.gate import redis_keys
+from finpay.gate.known_database import KnownDatabase
 from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, parse_report, tier_arguments
 from finpay.gate.redis_client import Argument, RedisClient, RedisUnavailable
 from finpay.settings import Settings
@@ -88,6 +89,7 @@ class Gate:
         confirm: Callable[[UUID, UUID, int | None], Awaitable[bool]],
     ) -> None:
         self._redis = RedisClient(settings.redis_url, _script_constants(settings))
+        self.known_database = KnownDatabase(self._redis)
         self._local = LocalLimits(settings.workers)
         self._confirm = confirm
         self._tombstone_ttl_ms = settings.access_token_ttl_s * 1000
@@ -101,19 +103,6 @@ class Gate:
     async def ping(self) -> None:
         """Notices that Redis is unavailable while no request uses it."""
         await self._redis.ping()
-
-    async def adopt_database(self, state: DatabaseState) -> bool:
-        """Deletes what Redis has of other data. False while Redis is unavailable."""
-        try:
-            await known_database.adopt(self._redis, state)
-        except RedisUnavailable:
-            return False
-        return True
-
-    async def record_position(self, state: DatabaseState) -> None:
-        """Lets a later process notice that the data was restored to an earlier state."""
-        with suppress(RedisUnavailable):
-            await known_database.record(self._redis, state)
 
     @property
     def redis_down(self) -> bool:

@@ -1,16 +1,19 @@
 """Which PostgreSQL data the keys in Redis belong to.
 
 Redis may outlive the data: a restore, or a failover that lost commits, takes transfers back whose
-answers Redis still has. Then all keys are deleted; each can be restored from PostgreSQL.
+answers Redis still has. The first process that connects to other data empties `history` in Redis.
+From then on no process reads or writes keys until all of them are deleted; each can be restored
+from PostgreSQL.
 """
 
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
-from msgspec import Struct
 from redis.asyncio import Redis
 
+from finpay.db.data_state import DataState
+from finpay.gate.redis_client import RedisClient, RedisUnavailable
 from finpay.gate.redis_keys import DATABASE, PROBE
 from finpay.telemetry import logs
 
@@ -18,87 +21,117 @@ KEYS_PER_SCAN: Final = 1_000  # deleted in a millisecond or two
 
 _LOG: Final = logs.get()
 _OF_NO_DATA: Final = (DATABASE.encode(), PROBE.encode())
-_Result = TypeVar("_Result")
 
-# Whether Redis knows this data, as it is now or as it was. If so, its position is stored.
-_RECORD: Final = """
-local known = redis.call('HMGET', KEYS[1], 'history', 'position')
-if known[1] ~= ARGV[1] or tonumber(known[2]) > tonumber(ARGV[2]) then
-    return 0
+# 1: the keys belong to this data. 0: they did not, or to a later state of it, and now to none.
+_CLAIM: Final = """
+local history, position = unpack(redis.call('HMGET', KEYS[1], 'history', 'position'))
+if history == ARGV[1] and tonumber(position) <= tonumber(ARGV[2]) then
+    return 1
 end
-redis.call('HSET', KEYS[1], 'position', ARGV[2])
-return 1
+redis.call('HSET', KEYS[1], 'history', '', 'position', 0)
+return 0
+"""
+_RECORD: Final = """
+local history, position = unpack(redis.call('HMGET', KEYS[1], 'history', 'position'))
+if history == ARGV[1] and tonumber(position) < tonumber(ARGV[2]) then
+    redis.call('HSET', KEYS[1], 'position', ARGV[2])
+end
+"""
+# Only while the keys belong to no data: another process may have deleted them all meanwhile.
+_DELETE: Final = """
+if redis.call('HGET', KEYS[1], 'history') ~= '' then
+    return -1
+end
+return #ARGV > 0 and redis.call('UNLINK', unpack(ARGV)) or 0
+"""
+# The position is recorded later: another process may have read an earlier one of the same data.
+_STORE: Final = """
+if redis.call('HGET', KEYS[1], 'history') == '' then
+    redis.call('HSET', KEYS[1], 'history', ARGV[1])
+end
 """
 
 
-class DatabaseState(Struct, frozen=True):
-    """One history of commits, and how far it has come: bytes of WAL. It only grows."""
+class KnownDatabase:
+    """The data that this process knows, and whether the keys in Redis belong to it.
 
-    history: str
-    position: int
+    `read` comes before PostgreSQL is asked for its state: then an earlier position is one of data
+    that was restored, and not of another process that asked earlier.
+    """
 
-    def continues(self, earlier: "DatabaseState | None") -> bool:
-        """Whether every commit of `earlier` is in it."""
-        return (
-            earlier is not None
-            and self.history == earlier.history
-            and self.position >= earlier.position
-        )
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the keys belong to the data, as far as this process knows: it uses them."""
+        return self._redis.data is not None
+
+    async def read(self) -> DataState | None:
+        """What the keys belong to, as far as is known."""
+        if self._redis.data is None:
+            try:
+                return await self._redis.run(read)
+            except RedisUnavailable:
+                return None
+        return self._redis.data
+
+    async def check(self, known: DataState | None, state: DataState) -> bool:
+        """Whether the keys belong to this state. If not, no process uses them from now on."""
+        if not state.continues(known):
+            self._redis.data = None
+            try:
+                if not await self._run(_CLAIM, state.history, state.position):
+                    return False
+            except RedisUnavailable:
+                return False
+        self._redis.data = state
+        return True
+
+    async def adopt(self, state: DataState) -> bool:
+        """Deletes the keys of other data. False without Redis, or if another process does that."""
+        try:
+            deleted = await self._delete_all()
+            await self._run(_STORE, state.history)
+        except RedisUnavailable:
+            return False
+        if deleted:
+            _LOG.warning("redis_cleared", keys=deleted, reason="its keys belong to other data")
+        return await self.check(None, state)
+
+    async def record(self, state: DataState) -> None:
+        """Lets a later process notice that the data was restored to an earlier state."""
+        with suppress(RedisUnavailable):
+            await self._run(_RECORD, state.history, state.position)
+
+    async def _delete_all(self) -> int:
+        deleted = cursor = 0
+        while True:  # ends: a scan visits each key that exists throughout once
+            cursor, keys = await self._redis.run(partial(_scan, cursor))
+            count: int = await self._run(_DELETE, *keys)
+            if count < 0:
+                return deleted
+            deleted += count
+            if cursor == 0:
+                return deleted
+
+    async def _run(self, script: str, *arguments: Any) -> Any:
+        return await self._redis.run(partial(_evaluate, script, arguments))
 
 
-class Runner(Protocol):
-    """Runs a command with the deadline and the circuit breaker of the gate."""
-
-    async def run(self, command: Callable[[Redis], Awaitable[_Result]]) -> _Result: ...
-
-
-async def record(redis: Runner, state: DatabaseState) -> bool:
-    """Stores the position. False if the keys belong to other data, or to a later state of it."""
-    known = await redis.run(partial(_record, state))
-    return bool(known)
-
-
-async def adopt(redis: Runner, state: DatabaseState) -> None:
-    """From now on the keys belong to this data: those of any other are deleted first."""
-    if await record(redis, state):
-        return
-    deleted = await _delete_all(redis)
-    await redis.run(partial(_store, state))
-    if deleted:
-        _LOG.warning("redis_cleared", keys=deleted, reason="its keys belong to other data")
-
-
-async def read(redis: Redis) -> DatabaseState | None:
+async def read(redis: Redis) -> DataState | None:
     """The data that the keys belong to; None: not known."""
     history, position = await redis.hmget(DATABASE, ["history", "position"])
     if history is None or position is None:
         return None
     text = history.decode() if isinstance(history, bytes) else history
-    return DatabaseState(text, int(position))
+    return DataState(text, int(position))
 
 
-async def _delete_all(redis: Runner) -> int:
-    deleted = cursor = 0
-    while True:  # ends: a scan visits each key that exists throughout once
-        cursor, keys = await redis.run(partial(_scan, cursor))
-        if keys:
-            deleted += await redis.run(partial(_unlink, keys))
-        if cursor == 0:
-            return deleted
-
-
-async def _record(state: DatabaseState, redis: Redis) -> Any:
-    return await redis.eval(_RECORD, 1, DATABASE, state.history, str(state.position))
-
-
-async def _store(state: DatabaseState, redis: Redis) -> None:
-    await redis.hset(DATABASE, mapping={"history": state.history, "position": state.position})
+async def _evaluate(script: str, arguments: tuple[Any, ...], redis: Redis) -> Any:
+    return await redis.eval(script, 1, DATABASE, *arguments)
 
 
 async def _scan(cursor: int, redis: Redis) -> tuple[int, list[Any]]:
     cursor, keys = await redis.scan(cursor, match="fp:*", count=KEYS_PER_SCAN)
     return cursor, [key for key in keys if key not in _OF_NO_DATA]
-
-
-async def _unlink(keys: list[Any], redis: Redis) -> int:
-    return await redis.unlink(*keys)

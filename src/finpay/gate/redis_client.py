@@ -29,6 +29,7 @@ from redis.exceptions import (
 )
 
 from finpay.concurrency.micro_batcher import MicroBatcher
+from finpay.db.data_state import DataState
 from finpay.gate import redis_keys
 from finpay.gate.circuit_breaker import CircuitBreaker
 from finpay.telemetry import logs, metrics
@@ -43,6 +44,8 @@ LINGER_TICKS: Final = 3  # of the event loop: a third fewer scripts under load; 
 MAX_QUEUED_CALLS: Final = 10_000  # more than one process admits requests
 MAX_CONNECTIONS: Final = 16
 MAX_DEFERRED: Final = 10_000  # tombstones to write when Redis is back; each expires with its token
+
+OTHER_DATA: Final = "OTHERDATA"  # of gate.lua
 
 _PROBE_KEY_TTL_MS: Final = 1_000
 # Errors of a server that is reachable but unusable until a probe can write.
@@ -69,7 +72,11 @@ class Call(NamedTuple):
 
 
 class RedisClient:
-    """One per process. `constants` are the numbers that gate.lua is compiled with."""
+    """One per process. `constants` are the numbers that gate.lua is compiled with.
+
+    `data` is what the keys are made from, set by KnownDatabase. Without it, or when Redis has keys
+    of other data, `call` raises RedisUnavailable.
+    """
 
     def __init__(self, url: str, constants: Mapping[str, int]) -> None:
         self._redis: Redis = Redis.from_url(
@@ -96,6 +103,7 @@ class RedisClient:
         self._breaker = CircuitBreaker(self._probe, self._drop_connections)
         self._deferred: dict[str, tuple[str, float]] = {}
         self._idle: list[AbstractConnection] = []
+        self.data: DataState | None = None
 
     @property
     def is_open(self) -> bool:
@@ -114,7 +122,7 @@ class RedisClient:
         self, operation: str, keys: Sequence[str], arguments: Sequence[Argument]
     ) -> Awaitable[Any]:
         """The reply of one operation of gate.lua. RedisUnavailable without one."""
-        if self.is_open:
+        if self.is_open or self.data is None:
             raise RedisUnavailable
         return self._calls.submit_nowait(Call(operation, keys, arguments))
 
@@ -148,8 +156,10 @@ class RedisClient:
         return await self._guarded(partial(command, self._redis))
 
     async def _evaluate(self, calls: Sequence[Call]) -> list[Any]:
-        keys = [key for call in calls for key in call.keys]
-        arguments: list[Argument] = []
+        if self.data is None:
+            raise RedisUnavailable
+        keys = [redis_keys.DATABASE, *(key for call in calls for key in call.keys)]
+        arguments: list[Argument] = [self.data.history]
         for call in calls:
             arguments += (call.operation, len(call.keys), len(call.arguments), *call.arguments)
         metrics.PIPELINE_SIZE.observe(len(calls))
@@ -210,6 +220,8 @@ class RedisClient:
         reason = str(error)[:80]
         if isinstance(error, _UNAVAILABLE) or reason.startswith(_UNAVAILABLE_CODES):
             self._breaker.open(reason)
+        elif reason.startswith(OTHER_DATA):
+            self.data = None  # until a health check has read PostgreSQL
         else:
             _LOG.error("redis_error", reason=reason)
         return RedisUnavailable(reason)

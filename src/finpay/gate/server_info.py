@@ -10,8 +10,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from finpay.db.data_state import DataState
 from finpay.gate import known_database
-from finpay.gate.known_database import DatabaseState
 
 TIMEOUT_S: Final = 3.0  # a person waits
 _PROBE_KEY: Final = "fp:doctor"
@@ -35,7 +35,7 @@ class RedisInfo:
     encrypted: bool
     host: str
     round_trip_ms: float
-    database: DatabaseState | None  # whose keys it has; None: not known
+    database: DataState | None  # whose keys it has; None: not known
 
 
 async def inspect(url: str) -> RedisInfo:
@@ -63,7 +63,7 @@ async def inspect(url: str) -> RedisInfo:
 
 
 def _facts(
-    url: str, info: dict[str, Any], round_trip_ms: float, database: DatabaseState | None
+    url: str, info: dict[str, Any], round_trip_ms: float, database: DataState | None
 ) -> RedisInfo:
     parts = urlsplit(url)
     valkey = info.get("valkey_version")
