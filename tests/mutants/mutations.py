@@ -37,7 +37,7 @@ _RECEIVER_LIMIT: Final = (
 SQL: Final = "tests/sql"
 GATE: Final = "tests/gate"
 API: Final = "tests/api"
-RESTORED: Final = "tests/hostile/test_restored_database.py"
+KNOWN: Final = "tests/gate/test_known_database.py"
 
 
 MUTANTS: Final = (
@@ -217,17 +217,24 @@ MUTANTS: Final = (
     Mutant("calls see values of before the batch", GATE_LUA, "    values[key] = value\n    redis",
            "    redis", GATE),
     Mutant("keys of other data are used", GATE_LUA, "elseif data ~= ARGV[1] then",
-           "elseif false then", RESTORED),
+           "elseif false then", KNOWN),
     Mutant("others use keys that are being deleted", KNOWN_DATABASE,
-           "redis.call('HSET', KEYS[1], 'history', '', 'position', 0)\n", "", RESTORED),
+           "redis.call('HSET', KEYS[1], 'history', '', 'position', 0)\n", "", KNOWN),
     Mutant("keys of new data are deleted", KNOWN_DATABASE,
-           "if redis.call('HGET', KEYS[1], 'history') ~= '' then", "if false then", RESTORED),
+           "if redis.call('HGET', KEYS[1], 'history') ~= '' then", "if false then", KNOWN),
     Mutant("a position is compared with a later one", KNOWN_DATABASE,
-           "tonumber(position) < tonumber(ARGV[2])", "true", RESTORED),
+           "tonumber(position) < tonumber(ARGV[2])", "true", KNOWN),
+    Mutant("a later position of another process is a restore", KNOWN_DATABASE,
+           "ARGV[3] == '0' or ", "", KNOWN),
+    Mutant("marks of ended sessions are deleted", KNOWN_DATABASE,
+           "not string.find(key, '}:session:', 1, true)", "true", KNOWN),
+    Mutant("a write without Redis leaves what others cached", "src/finpay/gate/gate.py",
+           'await self._redis.end_generation(keys[1:], admission.token + "+")', "pass",
+           KNOWN),
     Mutant("an earlier state is the same data", "src/finpay/db/data_state.py",
-           "and self.position >= earlier.position", "", RESTORED),
+           "and self.position >= earlier.position", "", KNOWN),
     Mutant("new connections are not compared", "src/finpay/db/pool.py",
-           "if self._check is not None:", "if False:", RESTORED),
+           "if self._check is not None:", "if False:", "tests/hostile/test_restored_database.py"),
     Mutant("one failed call fails its batch", GATE_LUA,
            "pcall(operations[request[1]], request[2], request[3], request[4])",
            "true, operations[request[1]](request[2], request[3], request[4])", GATE),

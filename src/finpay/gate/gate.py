@@ -162,10 +162,11 @@ class Gate:
             redis_keys.cache(admission.user),
             *map(redis_keys.cache, completion.receivers),
         ]
-        with suppress(RedisUnavailable):
-            await self._redis.call(
-                "complete", keys, [admission.token, stored, int(completion.outcome_known)]
-            )
+        arguments: list[Argument] = [admission.token, stored, int(completion.outcome_known)]
+        try:
+            await self._redis.call("complete", keys, arguments)
+        except RedisUnavailable:  # another process may know the data, and use the caches
+            await self._redis.end_generation(keys[1:], admission.token + "+")
 
     async def is_claimed(self, user: str, key: str) -> bool:
         """Whether a request with this key is in progress. Without Redis: not that we know."""

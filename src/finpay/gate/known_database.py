@@ -6,6 +6,7 @@ From then on no process reads or writes keys until all of them are deleted; each
 from PostgreSQL.
 """
 
+import time
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -18,14 +19,17 @@ from finpay.gate.redis_keys import DATABASE, PROBE
 from finpay.telemetry import logs
 
 KEYS_PER_SCAN: Final = 1_000  # deleted in a millisecond or two
+ADOPT_S: Final = 0.5  # of deleting at once; the health check that does it has more to do
 
 _LOG: Final = logs.get()
+_NO_DATA: Final = DataState("", 0)
 _OF_NO_DATA: Final = (DATABASE.encode(), PROBE.encode())
 
 # 1: the keys belong to this data. 0: they did not, or to a later state of it, and now to none.
+# Positions are compared where the state was asked for after the known one.
 _CLAIM: Final = """
 local history, position = unpack(redis.call('HMGET', KEYS[1], 'history', 'position'))
-if history == ARGV[1] and tonumber(position) <= tonumber(ARGV[2]) then
+if history == ARGV[1] and (ARGV[3] == '0' or tonumber(position) <= tonumber(ARGV[2])) then
     return 1
 end
 redis.call('HSET', KEYS[1], 'history', '', 'position', 0)
@@ -37,12 +41,19 @@ if history == ARGV[1] and tonumber(position) < tonumber(ARGV[2]) then
     redis.call('HSET', KEYS[1], 'position', ARGV[2])
 end
 """
-# Only while the keys belong to no data: another process may have deleted them all meanwhile.
+# Only while the keys belong to no data: another process may have deleted them all meanwhile. Marks
+# of ended sessions stay until their tokens have expired.
 _DELETE: Final = """
 if redis.call('HGET', KEYS[1], 'history') ~= '' then
     return -1
 end
-return #ARGV > 0 and redis.call('UNLINK', unpack(ARGV)) or 0
+local deleted = {}
+for _, key in ipairs(ARGV) do
+    if not string.find(key, '}:session:', 1, true) or redis.call('GET', key) ~= 'revoked' then
+        deleted[#deleted + 1] = key
+    end
+end
+return #deleted > 0 and redis.call('UNLINK', unpack(deleted)) or 0
 """
 # The position is recorded later: another process may have read an earlier one of the same data.
 _STORE: Final = """
@@ -80,8 +91,9 @@ class KnownDatabase:
         """Whether the keys belong to this state. If not, no process uses them from now on."""
         if not state.continues(known):
             self._redis.data = None
+            compares = known is None or known.history == state.history
             try:
-                if not await self._run(_CLAIM, state.history, state.position):
+                if not await self._run(_CLAIM, state.history, state.position, int(compares)):
                     return False
             except RedisUnavailable:
                 return False
@@ -89,31 +101,31 @@ class KnownDatabase:
         return True
 
     async def adopt(self, state: DataState) -> bool:
-        """Deletes the keys of other data. False without Redis, or if another process does that."""
+        """Deletes the keys of other data. False without Redis, or as long as some are left."""
         try:
-            deleted = await self._delete_all()
+            if not await self._delete_all():
+                return False
             await self._run(_STORE, state.history)
         except RedisUnavailable:
             return False
-        if deleted:
-            _LOG.warning("redis_cleared", keys=deleted, reason="its keys belong to other data")
-        return await self.check(None, state)
+        return await self.check(_NO_DATA, state)
 
     async def record(self, state: DataState) -> None:
         """Lets a later process notice that the data was restored to an earlier state."""
         with suppress(RedisUnavailable):
             await self._run(_RECORD, state.history, state.position)
 
-    async def _delete_all(self) -> int:
-        deleted = cursor = 0
-        while True:  # ends: a scan visits each key that exists throughout once
+    async def _delete_all(self) -> bool:
+        """Whether none is left, or another process has deleted them."""
+        until_s, deleted, cursor, is_done = time.monotonic() + ADOPT_S, 0, 0, False
+        while not is_done and time.monotonic() < until_s:
             cursor, keys = await self._redis.run(partial(_scan, cursor))
             count: int = await self._run(_DELETE, *keys)
-            if count < 0:
-                return deleted
-            deleted += count
-            if cursor == 0:
-                return deleted
+            deleted += max(count, 0)
+            is_done = cursor == 0 or count < 0
+        if deleted:
+            _LOG.warning("redis_cleared", keys=deleted, reason="its keys belong to other data")
+        return is_done
 
     async def _run(self, script: str, *arguments: Any) -> Any:
         return await self._redis.run(partial(_evaluate, script, arguments))

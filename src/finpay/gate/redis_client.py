@@ -42,7 +42,7 @@ MAX_KEYS_PER_EVAL: Final = 300  # of a long queue: above, a script would stop Re
 MAX_EVALS_IN_FLIGHT: Final = 4
 LINGER_TICKS: Final = 3  # of the event loop: a third fewer scripts under load; decision 0010
 MAX_QUEUED_CALLS: Final = 10_000  # more than one process admits requests
-MAX_CONNECTIONS: Final = 16
+MAX_CONNECTIONS: Final = 32  # of which 16 if all PostgreSQL connections of a process are new
 MAX_DEFERRED: Final = 10_000  # tombstones to write when Redis is back; each expires with its token
 
 OTHER_DATA: Final = "OTHERDATA"  # of gate.lua
@@ -145,6 +145,15 @@ class RedisClient:
         except RedisUnavailable:
             for key in keys[: MAX_DEFERRED - len(self._deferred)]:
                 self._deferred[key] = (value, until_s)
+
+    async def end_generation(self, caches: Sequence[str], generation: str) -> None:
+        """Makes cached reads invalid, whatever data they are of. Not while the breaker is open."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for cache in caches:
+            pipeline.hset(cache, "gen", generation)
+            pipeline.pexpire(cache, redis_keys.CACHE_HASH_TTL_MS)
+        with suppress(RedisUnavailable):
+            await self._guarded(pipeline.execute)
 
     async def ping(self) -> None:
         """Opens the breaker if Redis is unreachable or takes no writes while no request uses it."""

@@ -112,6 +112,7 @@ DECLARE
     stored_bodies          text[];
     stored_transaction_ids uuid[];
     stored_fingerprints    bytea[];  -- the request's own where the key is new
+    loaded                 record;
     found_targets          ledger.operation_target[];
     target_positions       integer[];  -- see ledger.load_targets
     decided  ledger.decisions;
@@ -203,9 +204,10 @@ BEGIN
     -- Step 4: read what the operations are about, and release the expired holds of senders who are
     -- short of money.
     IF has_targets THEN
-        SELECT l.* INTO found_targets, target_positions
-        FROM ledger.load_targets(
-            account_ids, counterparty_ids, sender_positions, modes, targets, moment) l;
+        loaded := ledger.load_targets(
+            account_ids, counterparty_ids, sender_positions, modes, targets, moment);
+        found_targets    := loaded.targets;
+        target_positions := loaded.positions;
     END IF;
     IF 0 < ANY (held_amounts) AND NOT modes <@ ARRAY['capture', 'void', 'cancel'] THEN
         SELECT l.* INTO held_amounts, sents, sequences, queued

@@ -30,8 +30,12 @@ async def post(
         **members,
     )
     result = await services.batcher.post(operation)
-    own = f'"{ids.encode(_PREFIXES.get(mode, "txn"), operation_id)}"'.encode()
-    return response_to(result, context, first=own in result.answer)
+    prefix = _MAKES_NO_TRANSACTION.get(mode)
+    if prefix is None:
+        first = result.transaction_id == operation_id
+    else:
+        first = f'"{ids.encode(prefix, operation_id)}"'.encode() in result.answer
+    return response_to(result, context, first=first)
 
 
-_PREFIXES: dict[Mode, Prefix] = {"hold": "hld", "withdrawal": "wdr"}
+_MAKES_NO_TRANSACTION: dict[Mode, Prefix] = {"hold": "hld", "withdrawal": "wdr"}
