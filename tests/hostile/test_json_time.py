@@ -16,9 +16,8 @@ from finpay.edge.routes import ROUTES
 from tests.hostile.json_shapes import SHAPES
 
 SIZES: Final = (64 * 1024, 256 * 1024, 1024 * 1024)
-MAX_RATIO: Final = 3.0  # of the time per byte, from one size to the next; 4 if it is quadratic
-MAX_HOLD_S: Final = 0.060  # of the event loop, for 1 MiB, on a machine of the usual speed
-REFERENCE_S: Final = 0.012  # of 300 000 additions there
+MAX_RATIO: Final = 2.0  # of the time per byte, from one size to the next
+MAX_HOLD_S: Final = 0.060  # of the event loop, for 1 MiB
 RUNS: Final = 5  # the fastest counts: the others were interrupted
 TRIES: Final = 4  # a busy machine slows one size and not the other
 SMALL_S: Final = 0.002  # below this the time of a run is mostly noise
@@ -59,13 +58,6 @@ def fastest_s(body: bytes) -> float:
     return min(times)
 
 
-def slowness() -> float:
-    """How many times as long as usual this machine takes now; at least 1."""
-    started = time.thread_time()
-    sum(range(300_000), start=sum(n for n in range(300_000)))
-    return max(1.0, (time.thread_time() - started) / REFERENCE_S)
-
-
 def ratio(shape: str) -> float:
     """How much more a byte costs in a larger body; 1 where the larger one costs nearly nothing."""
     spent = [(size, fastest_s(SHAPES[shape](size))) for size in SIZES]
@@ -86,7 +78,7 @@ def test_time_per_byte_does_not_grow_with_the_body(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_1_mib_holds_the_event_loop_for_less_than_60_ms(shape: str) -> None:
     body = SHAPES[shape](SIZES[-1])
-    assert any(fastest_s(body) < MAX_HOLD_S * slowness() for _ in range(TRIES))
+    assert any(fastest_s(body) < MAX_HOLD_S for _ in range(TRIES))
 
 
 @pytest.mark.fault("D1")
