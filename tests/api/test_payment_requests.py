@@ -201,6 +201,17 @@ def test_the_other_side_may_not_and_others_do_not_find_it(api: Api, alice: User,
 
 @pytest.mark.contract("11.1.5")
 @pytest.mark.parametrize("verb", ["cancel", "decline"])
+def test_who_paid_is_the_other_side(api: Api, alice: User, bob: User, verb: str) -> None:
+    asked = ask(alice)
+    assert bob.post(f"/payment_requests/{asked['id']}/pay", key="pay").status == 201
+    answer = bob.post(f"/payment_requests/{asked['id']}/{verb}")
+    assert (answer.status, answer.json()["code"]) == (403, "forbidden")
+    others = api.user().post(f"/payment_requests/{asked['id']}/{verb}")
+    assert (others.status, others.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.contract("11.1.5")
+@pytest.mark.parametrize("verb", ["cancel", "decline"])
 def test_what_is_not_open_is_409_with_its_status(
     api: Api, alice: User, bob: User, verb: str
 ) -> None:

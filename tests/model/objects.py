@@ -62,6 +62,7 @@ class PaymentRequest:
     amount: int
     status: str = "open"
     is_overdue: bool = False
+    paid_by: str | None = None
 
 
 @dataclass

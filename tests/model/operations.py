@@ -213,15 +213,17 @@ class OperationsLedger(Ledger):
         currency = self.accounts[asked.requester].currency
         outcome = self._execute(Request(payer, "", asked.requester, asked.amount, currency))
         if outcome == "completed":
-            asked.status = "paid"
+            asked.status, asked.paid_by = "paid", payer
         return outcome
 
     def end_request(self, number: int, caller: str, status: str) -> str:
-        """A cancellation by the requester, or a decline by the named payer."""
+        """A cancellation by the requester, or a decline by the named payer. Who paid a request that
+        anyone may pay is its other side."""
         asked = self.requests[number]
-        if caller not in {asked.requester, asked.payer}:
+        if caller not in {asked.requester, asked.payer, asked.paid_by}:
             return "not_found"
-        if (caller == asked.requester) is not (status == "canceled"):
+        usual = asked.requester if status == "canceled" else asked.payer
+        if caller != usual:
             return "forbidden"
         if asked.status != "open":
             return "request_not_open"

@@ -209,6 +209,8 @@ class RedisClient:
         if self.is_open:
             raise RedisUnavailable
         task = asyncio.ensure_future(command())
+        # The caller may be gone, at the end of the process: asyncio would log an error.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         done, _ = await asyncio.wait({task}, timeout=CALL_TIMEOUT_S)
         if not done:
             # The reply may be in the socket, unread because this process was busy.

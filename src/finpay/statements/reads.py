@@ -102,6 +102,8 @@ class StatementReads:
                 reading = None
                 if following < bounds.closing:
                     reading = asyncio.create_task(self._page(bounds, following))
+                    # The reader may be gone by then: asyncio would log an error.
+                    reading.add_done_callback(lambda done: done.cancelled() or done.exception())
                 yield rows
         finally:
             if reading is not None:
