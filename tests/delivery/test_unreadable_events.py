@@ -89,11 +89,11 @@ async def test_unreadable_event_is_listed_with_an_empty_object(system: System) -
     found = await events.list_before(
         system.bank.app, holder.account_id, Filters(), before=None, limit=10
     )
-    listed: list[Any] = [msgspec.json.decode(events.encode_event(event)) for event in found]
+    listed: list[Any] = [msgspec.json.decode(events.encode_event(event)) for event in found.events]
     assert [event["sequence"] for event in listed] == [2, 1]
     assert listed[0]["type"] == "session.revoked"
     assert [event["data"]["object"] for event in listed] == [{}, {"id": "ses_1"}]
-    assert [events.is_readable(event) for event in found] == [False, True]
+    assert [events.is_readable(event) for event in found.events] == [False, True]
 
 
 async def test_unreadable_ping_is_canceled_and_listed(system: System, receiver: Receiver) -> None:

@@ -62,6 +62,8 @@ class OperationsMachine(LedgerMachine):
         dice = self.dice(seed)
         amount, owner = dice.amount(), dice.pair()[0]
         self.operate([Operate(owner, dice.key(), "withdrawal", amount=amount)])
+        if dice.chance(0.5):
+            self.cancel(seed + 1)
 
     @rule(seed=SEEDS)
     def change_holds(self, seed: int) -> None:
@@ -148,6 +150,16 @@ class OperationsMachine(LedgerMachine):
             assert account.held <= found["held"] <= account.held + overdue, name
             if not overdue:
                 assert (found["held"], found["sent_today"]) == (account.held, account.sent), name
+            assert self.environment.do(self.held_now(name)) == found["held"], "the last record"
+
+    async def held_now(self, name: str) -> int:
+        """As a balance at this moment has it, from what was recorded of the past."""
+        row = await self.environment.bank.row(
+            "SELECT ledger.held_at(id, clock_timestamp(), version) AS held "
+            "FROM ledger.accounts WHERE id = $1",
+            self.holders[name].account_id,
+        )
+        return int(row["held"])
 
     def teardown(self) -> None:
         self.expire()

@@ -47,6 +47,10 @@ class WalletMachine(OperationsMachine):
         made = self.environment.do(ask(bank, self.holders[requester], holder, amount=amount))
         self.request_ids.append(made)
         self.model.requests.append(PaymentRequest(requester, payer, amount))
+        if dice.chance(0.3):
+            self.pay(seed + 1)
+        elif dice.chance(0.3):
+            self.end_time_of_request(seed + 2)
 
     @rule(seed=SEEDS)
     def pay(self, seed: int) -> None:

@@ -24,11 +24,14 @@ SCHEDULES: Final = f"{_MIGRATIONS}000043_schedules.sql"
 SCHEDULE_CHANGES: Final = f"{_MIGRATIONS}000044_schedule_changes.sql"
 PAYMENTS: Final = f"{_MIGRATIONS}000045_payment_request_payments.sql"
 RUNS: Final = f"{_MIGRATIONS}000046_schedule_runs.sql"
+HELD_CHANGES: Final = f"{_MIGRATIONS}000025_ledger_held_changes.sql"
 STATEMENTS: Final = f"{_MIGRATIONS}000050_ledger_statements.sql"
 CSV: Final = "src/finpay/statements/csv_rows.py"
 HOLDS: Final = "src/finpay/ledger/holds.py"
 RUNNER: Final = "src/finpay/ledger/schedule_runner.py"
 VERIFY: Final = "src/finpay/ledger/verify_operations.sql"
+HISTORY: Final = "src/finpay/ledger/verify_history.sql"
+EVENT_PAGES: Final = "src/finpay/outbox/events.py"
 
 HOLD_TESTS: Final = "tests/sql/test_holds.py"
 REFUND_TESTS: Final = "tests/api/test_refunds.py"
@@ -273,7 +276,17 @@ OPERATION_MUTANTS: Final = (
     Mutant("the entry after the moment", STATEMENTS, "IF made_at <= moment THEN",
            "IF made_at < moment THEN", "tests/sql/test_past_balances.py"),
     Mutant("what is held is that of now", STATEMENTS, " AND h.created_at <= moment\n", "\n",
-           "tests/sql/test_past_balances.py"),
+           "tests/sql/test_past_holds.py"),
+    Mutant("what was held is that of the first record", STATEMENTS,
+           "ORDER BY s.sequence DESC LIMIT 1), 0)", "ORDER BY s.sequence LIMIT 1), 0)",
+           "tests/sql/test_past_holds.py"),
+    Mutant("an entry is the last word on what is held", HELD_CHANGES,
+           "former[item.sender] := NULL;", "NULL;", "tests/sql/test_past_holds.py"),
+    Mutant("the proof compares no last record", HISTORY, "WHERE is_end AND", "WHERE false AND",
+           "tests/sql/test_verify.py"),
+    Mutant("a page of events reads them all", EVENT_PAGES,
+           "before = bounds[1] if scanned is None else scanned + 1\n", "before = bounds[1]\n",
+           "tests/sql/test_event_lists.py"),
     Mutant("formulas in a CSV", CSV, "first in FORMULA_STARTS or", "False or",
            "tests/unit/test_statement_streams.py"),
     Mutant("the proof skips pending withdrawals", VERIFY,

@@ -23,7 +23,7 @@ UPDATE ledger.idempotency_keys SET principal_id = :alice_user WHERE transaction_
 DELETE FROM audit.log WHERE subject_id = :withdrawal;
 
 -- name: an_entry_left_more_on_hold
--- alice: held_history
+-- alice: held_history, holds
 UPDATE ledger.entries SET held_after = held_after + 1
 WHERE account_id = :alice AND version = (
     SELECT max(version) FROM ledger.entries WHERE account_id = :alice AND held_after IS NOT NULL);

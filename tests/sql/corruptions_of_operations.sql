@@ -10,7 +10,7 @@
 UPDATE ledger.accounts SET held = held + 1 WHERE id = :alice;
 
 -- name: a_change_of_what_is_held_is_missing
--- alice: holds
+-- alice: held_history
 DELETE FROM ledger.held_changes WHERE account_id = :alice;
 
 -- name: an_open_hold_calls_itself_voided

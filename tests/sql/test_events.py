@@ -195,7 +195,7 @@ async def test_times_narrow_a_page_as_comparing_each_event_does(bank: Bank) -> N
         ]
         assert await read(bank, a, filters) == expected
         newest = await events.list_before(bank.app, a.account_id, filters, before=None, limit=100)
-        assert newest == expected[::-1]
+        assert newest.events == expected[::-1]
 
 
 @pytest.mark.parametrize("kept", [set(), {2}, {1, 4}])
@@ -238,9 +238,10 @@ async def latest_event(bank: Bank, holder: Holder) -> Any:
 
 
 async def read(
-    bank: Bank, holder: Holder, filters: Filters = EVERYTHING, *, limit: int = 100
+    bank: Bank, holder: Holder, filters: Filters = EVERYTHING, *, after: int = 0, limit: int = 100
 ) -> list[Event]:
-    return await events.list_after(bank.app, holder.account_id, filters, after=0, limit=limit)
+    found = await events.list_after(bank.app, holder.account_id, filters, after=after, limit=limit)
+    return [*found.events]
 
 
 async def post_in(transaction: Transaction, item: Transfer) -> None:
@@ -254,9 +255,7 @@ async def _poll(bank: Bank, holder: Holder, done: asyncio.Event) -> list[Event]:
     while True:  # ends with the first empty page after the last commit
         last = seen[-1].sequence if seen else 0
         finished = done.is_set()
-        found = await events.list_after(
-            bank.app, holder.account_id, EVERYTHING, after=last, limit=7
-        )
+        found = await read(bank, holder, after=last, limit=7)
         seen += found
         if finished and not found:
             return seen

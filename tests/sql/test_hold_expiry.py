@@ -184,7 +184,8 @@ async def _events(bank: Bank, holder: Holder) -> list[Any]:
 
 async def _listed(bank: Bank, holder: Holder) -> list[Event]:
     filters = events.Filters(types=["hold.expired"])
-    return await events.list_after(bank.app, holder.account_id, filters, after=0, limit=1_000)
+    found = await events.list_after(bank.app, holder.account_id, filters, after=0, limit=1_000)
+    return [*found.events]
 
 
 async def test_an_account_with_many_rows_is_locked_alone_and_for_few_of_them(

@@ -233,6 +233,7 @@ async def _sent_today(bank: Bank, holder: Holder) -> int:
 
 async def _events(bank: Bank, holder: Holder) -> list[Event]:
     """Oldest first."""
-    return await events.list_after(
+    found = await events.list_after(
         bank.app, holder.account_id, events.Filters(), after=0, limit=100
     )
+    return [*found.events]

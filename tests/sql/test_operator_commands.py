@@ -155,4 +155,4 @@ async def _events(bank: Bank, holder: Holder) -> list[Any]:
     found = await events.list_after(
         bank.app, holder.account_id, events.Filters(), after=0, limit=100
     )
-    return [json.loads(events.encode_event(event)) for event in found]
+    return [json.loads(events.encode_event(event)) for event in found.events]

@@ -176,10 +176,13 @@ class DatabaseSource:
     async def after(self, sequence: int) -> list[bytes]:
         database = await self._connected()
         account = await self._account(database)
-        found = await events.list_after(
-            database, account["id"], self._filters, after=sequence, limit=PAGE
-        )
-        return [events.encode_event(event) for event in found]
+        reached: int | None = sequence
+        while reached is not None:  # a page may be empty before the end
+            found = await events.list_after(
+                database, account["id"], self._filters, after=reached, limit=PAGE
+            )
+            reached = None if found.events else found.scanned_to
+        return [events.encode_event(event) for event in found.events]
 
     async def close(self) -> None:
         if self._database is not None:
@@ -210,6 +213,7 @@ class _Page(msgspec.Struct):
     """The part of GET /events that is needed; the events stay raw bytes."""
 
     data: list[msgspec.Raw]
+    next_cursor: str | None = None
 
 
 class ApiSource:
@@ -223,13 +227,19 @@ class ApiSource:
         self._pattern = pattern
 
     async def latest(self) -> int:
-        newest = await self._ask({"limit": 1})
+        newest = (await self._ask({"limit": 1})).data
         return int(msgspec.json.decode(newest[0])["sequence"]) if newest else 0
 
     async def after(self, sequence: int) -> list[bytes]:
-        return await self._ask({"after_sequence": sequence, "limit": PAGE, "type": self._pattern})
+        asked: dict[str, str | int] = {
+            "after_sequence": sequence, "limit": PAGE, "type": self._pattern,
+        }  # fmt: skip
+        page = await self._ask(asked)
+        while not page.data and page.next_cursor is not None:  # empty before the end
+            page = await self._ask(asked | {"cursor": page.next_cursor})
+        return [bytes(event) for event in page.data]
 
-    async def _ask(self, parameters: dict[str, str | int]) -> list[bytes]:
+    async def _ask(self, parameters: dict[str, str | int]) -> _Page:
         """One page. The client's typed methods renew a login; this one keeps the raw bytes."""
         if self._client.access_token is None:
             await self._log_in()
@@ -243,7 +253,7 @@ class ApiSource:
             raise UnexpectedResponse(
                 f"GET /events was answered with {answer.status}.", response=answer
             )
-        return [bytes(event) for event in msgspec.json.decode(answer.body, type=_Page).data]
+        return msgspec.json.decode(answer.body, type=_Page)
 
     async def _log_in(self) -> None:
         if self._login is not None:

@@ -18,15 +18,19 @@ FULL JOIN (
 ) o ON o.account_id = a.id
 WHERE COALESCE(a.held, 0)::numeric <> COALESCE(o.total, 0)
 UNION ALL
--- The last change of what it holds led to that.
-SELECT format('acc:%s holds %s, but the last change led to %s.', a.id, a.held,
-              COALESCE(c.held, 0))
+-- The last change of what it holds led to that, or its last entry, whichever came later.
+SELECT format('acc:%s holds %s, but the last change led to %s.', a.id, a.held, c.held)
 FROM ledger.accounts a
 LEFT JOIN (
-    SELECT DISTINCT ON (account_id) account_id, held FROM ledger.held_changes
+    SELECT DISTINCT ON (account_id) account_id, sequence, held FROM ledger.held_changes
     ORDER BY account_id, created_at DESC, sequence DESC
-) c ON c.account_id = a.id
-WHERE a.held <> COALESCE(c.held, 0)
+) h ON h.account_id = a.id
+LEFT JOIN ledger.entries e ON e.account_id = a.id AND e.version = a.version
+CROSS JOIN LATERAL (
+    SELECT COALESCE(CASE WHEN h.sequence > e.sequence THEN h.held
+                         WHEN e.sequence IS NOT NULL THEN e.held_after ELSE h.held END, 0) AS held
+) c
+WHERE a.held <> c.held
 UNION ALL
 -- A hold has a row for each of its parties. They are the same, but for the expiry of one of them.
 SELECT format('The hold hld:%s of acc:%s is %s with %s captured, but acc:%s has %s with %s.',

@@ -16,8 +16,11 @@ from finpay.ledger.resources import Account, Hold, Transaction, Withdrawal
 from finpay.ledger.schedules import Schedule
 from finpay.outbox.resources import Session, WebhookEndpoint
 
-COMMON_TYPE: Final = "transaction.completed"
-"""The most frequent type. The others have an index of their own."""
+FREQUENT_TYPES: Final = frozenset({
+    "hold.captured", "hold.created", "hold.expired", "hold.voided", "transaction.completed",
+    "transaction.refunded",
+})  # fmt: skip
+"""The others have an index of their own: see outbox.events."""
 
 
 @dataclass(frozen=True, slots=True)

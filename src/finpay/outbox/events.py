@@ -22,7 +22,7 @@ from finpay.ledger.holds import Hold
 from finpay.ledger.reads import AccountTransaction
 from finpay.ledger.resources import hold, transaction
 from finpay.outbox import event_ids
-from finpay.outbox.event_types import COMMON_TYPE
+from finpay.outbox.event_types import FREQUENT_TYPES
 from finpay.outbox.resources import Event, EventData, EventRequest
 from finpay.telemetry import logs
 
@@ -50,24 +50,42 @@ class Filters:
     created_to: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """`scanned_to`: the page may be short because no more events were read than up to this one."""
+
+    events: Sequence[Event]
+    scanned_to: int | None = None
+
+
 async def list_before(
     database: Executor, account_id: UUID, filters: Filters, *, before: int | None, limit: int
-) -> list[Event]:
+) -> EventPage:
     """Newest first, at most `limit`, all before a sequence."""
-    bounds = 0, _END if before is None else before
-    return await _page(database, _SQL.list_events_before, account_id, bounds, filters, limit=limit)
+    bounds = await _bounds(database, account_id, filters, 0, _END if before is None else before)
+    scanned = await _scanned(database, _SQL.get_scanned_before, account_id, bounds, filters)
+    after = bounds[0] if scanned is None else scanned - 1
+    events = await _list(
+        database, _SQL.list_events_before, account_id, (after, bounds[1]), filters, limit=limit
+    )
+    return EventPage(events, scanned if len(events) < limit else None)
 
 
 async def list_after(
     database: Executor, account_id: UUID, filters: Filters, *, after: int, limit: int
-) -> list[Event]:
+) -> EventPage:
     """Oldest first, at most `limit`, all after a sequence.
 
     No event appears later with a lower sequence than one that was read: sequences are assigned
     under the account's lock, which is held until the commit.
     """
-    bounds = after, _END
-    return await _page(database, _SQL.list_events_after, account_id, bounds, filters, limit=limit)
+    bounds = await _bounds(database, account_id, filters, after, _END)
+    scanned = await _scanned(database, _SQL.get_scanned_after, account_id, bounds, filters)
+    before = bounds[1] if scanned is None else scanned + 1
+    events = await _list(
+        database, _SQL.list_events_after, account_id, (bounds[0], before), filters, limit=limit
+    )
+    return EventPage(events, scanned if len(events) < limit else None)
 
 
 async def get(database: Executor, account_id: UUID, event_id: UUID) -> Event | None:
@@ -97,7 +115,29 @@ def is_readable(event: Event) -> bool:
     return event.data is not _UNREADABLE
 
 
-async def _page(
+async def _bounds(
+    database: Executor, account_id: UUID, filters: Filters, after: int, before: int
+) -> tuple[int, int]:
+    """The sequences that the page is between, those of the filters' times among them."""
+    times = filters.created_from, filters.created_to
+    if times == (None, None):
+        return after, before
+    within = await database.fetch_one(_SQL.get_sequence_range, account_id, *times)
+    assert within is not None, "a function with OUT parameters returns one row"  # noqa: S101
+    return max(after, within["after"]), min(before, within["before"])
+
+
+async def _scanned(
+    database: Executor, query: str, account_id: UUID, bounds: tuple[int, int], filters: Filters
+) -> int | None:
+    """How far the page reads; None: to its end. Without types it reads what it shows."""
+    if filters.types is None:
+        return None
+    row = await database.fetch_one(query, account_id, *bounds, _is_frequent(filters))
+    return None if row is None else int(row["sequence"])
+
+
+async def _list(
     database: Executor,
     query: str,
     account_id: UUID,
@@ -106,16 +146,15 @@ async def _page(
     *,
     limit: int,
 ) -> list[Event]:
-    after, before = bounds
     times = filters.created_from, filters.created_to
-    if times != (None, None):
-        within = await database.fetch_one(_SQL.get_sequence_range, account_id, *times)
-        assert within is not None, "a function with OUT parameters returns one row"  # noqa: S101
-        after, before = max(after, within["after"]), min(before, within["before"])
-    types = filters.types
-    any_type = types is None or COMMON_TYPE in types
-    rows = await database.fetch(query, account_id, after, before, types, any_type, *times, limit)
+    rows = await database.fetch(
+        query, account_id, *bounds, filters.types, _is_frequent(filters), *times, limit
+    )
     return [_event(row) for row in rows]
+
+
+def _is_frequent(filters: Filters) -> bool:
+    return filters.types is None or not FREQUENT_TYPES.isdisjoint(filters.types)
 
 
 def _event(row: Record) -> Event:

@@ -1,12 +1,13 @@
 -- Named queries of finpay.outbox.events.
 
 -- name: list_events_before
--- Newest first, between two sequences. $5: the types include the most frequent one; if not, the
--- index of the other types is read instead of the whole history.
+-- Newest first, between two sequences. $5: the types include a frequent one; if not, the index of
+-- the other types is read instead of the whole history.
 SELECT * FROM outbox.event_details
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
   AND ($4::text[] IS NULL OR type = ANY ($4))
-  AND ($5 OR type <> 'transaction.completed')
+  AND ($5 OR type NOT IN ('hold.captured', 'hold.created', 'hold.expired', 'hold.voided',
+                          'transaction.completed', 'transaction.refunded'))
   AND ($6::timestamptz IS NULL OR created_at >= $6)
   AND ($7::timestamptz IS NULL OR created_at < $7)
 ORDER BY sequence DESC
@@ -17,11 +18,29 @@ LIMIT $8
 SELECT * FROM outbox.event_details
 WHERE account_id = $1 AND sequence > $2 AND sequence < $3
   AND ($4::text[] IS NULL OR type = ANY ($4))
-  AND ($5 OR type <> 'transaction.completed')
+  AND ($5 OR type NOT IN ('hold.captured', 'hold.created', 'hold.expired', 'hold.voided',
+                          'transaction.completed', 'transaction.refunded'))
   AND ($6::timestamptz IS NULL OR created_at >= $6)
   AND ($7::timestamptz IS NULL OR created_at < $7)
 ORDER BY sequence
 LIMIT $8
+
+-- name: get_scanned_before
+-- How far a page of some types reads, newest first: the 10 000th event, null where there are fewer.
+-- $4 as $5 of list_events_before.
+SELECT sequence FROM outbox.events
+WHERE account_id = $1 AND sequence > $2 AND sequence < $3
+  AND ($4 OR type NOT IN ('hold.captured', 'hold.created', 'hold.expired', 'hold.voided',
+                          'transaction.completed', 'transaction.refunded'))
+ORDER BY sequence DESC OFFSET 9999 LIMIT 1
+
+-- name: get_scanned_after
+-- As get_scanned_before, oldest first.
+SELECT sequence FROM outbox.events
+WHERE account_id = $1 AND sequence > $2 AND sequence < $3
+  AND ($4 OR type NOT IN ('hold.captured', 'hold.created', 'hold.expired', 'hold.voided',
+                          'transaction.completed', 'transaction.refunded'))
+ORDER BY sequence OFFSET 9999 LIMIT 1
 
 -- name: get_sequence_range
 -- Bounds of the sequences of a time range.

@@ -10,7 +10,8 @@ SELECT ledger.open_writer($1)
 SELECT NOT pg_visible_in_snapshot($1::text::xid8, pg_current_snapshot())
 
 -- name: get_balance_at
-SELECT v.version, COALESCE(e.balance_after, 0) AS balance, ledger.held_at($1, $2) AS held
+SELECT v.version, COALESCE(e.balance_after, 0) AS balance,
+       ledger.held_at($1, $2, v.version) AS held
 FROM (SELECT ledger.version_at($1, $2) AS version OFFSET 0) v
 LEFT JOIN ledger.entries e ON e.account_id = $1 AND e.version = v.version
 WHERE v.version IS NOT NULL

@@ -170,7 +170,8 @@ CREATE TABLE ledger.hold_expiries (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
 
 -- What was held of an account after each commit that changed it: the past of accounts.held. Such a
--- commit writes one row with its moment, which its entries have too; others write none.
+-- commit writes one row with its moment, which its entries have too. Others write none, and none is
+-- written where the last entry has it, as after captures.
 CREATE TABLE ledger.held_changes (
     account_id uuid        NOT NULL,
     created_at timestamptz NOT NULL,

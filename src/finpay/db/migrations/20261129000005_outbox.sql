@@ -61,10 +61,11 @@ CREATE TABLE outbox.events (
     previous        json,         -- its members that changed, with their former values
     CONSTRAINT events_pkey PRIMARY KEY (account_id, sequence)
 );
--- All but the frequent type, so that a list of uncommon types need not read a long history. A
--- completed transfer writes nothing to it.
-CREATE INDEX events_uncommon_type ON outbox.events (account_id, sequence)
-    WHERE type <> 'transaction.completed';
+-- All but the frequent types, so that a list of uncommon types need not read a long history.
+-- Transfers, holds, captures and refunds write nothing to it.
+CREATE INDEX events_uncommon_type ON outbox.events (account_id, sequence) WHERE type NOT IN (
+    'hold.captured', 'hold.created', 'hold.expired', 'hold.voided', 'transaction.completed',
+    'transaction.refunded');
 
 -- How far retention went: of an account's events up to this sequence some or all may be deleted,
 -- none beyond it. The statement that deletes events raises it, so that `finpay ledger verify` never

@@ -21,22 +21,6 @@ RETURN CASE mode
     WHEN 'pay' THEN 'payment_request.paid'
 END;
 
--- Writes what is held of accounts from this moment on, where it changed. Per account.
-CREATE FUNCTION ledger.record_held(
-    account_ids uuid[], former bigint[], helds bigint[], sequences bigint[], moment timestamptz
-) RETURNS void
-LANGUAGE plpgsql  -- a function in SQL is planned anew by each commit
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
-BEGIN
-    INSERT INTO ledger.held_changes (account_id, created_at, sequence, held)
-    SELECT a.id, moment, a.sequence, a.held
-    FROM unnest(account_ids, former, helds, sequences) AS a (id, former, held, sequence)
-    WHERE a.held <> a.former;
-END
-$$;
-
 -- Rows of holds by their keys, each once.
 CREATE TYPE ledger.hold_keys AS (
     account_ids uuid[],

@@ -238,9 +238,12 @@ BEGIN
     FROM unnest(account_ids, decided.balances, decided.helds, decided.versions, decided.sequences,
                 decided.sents) AS u (id, balance, held, version, sequence, sent)
     WHERE a.id = u.id AND a.id = ANY (account_ids) AND a.sequence <> u.sequence;
-    IF former_helds IS DISTINCT FROM decided.helds THEN
+    -- What a capture releases stands in its entry, but what changes later needs a row.
+    IF former_helds IS DISTINCT FROM held_amounts
+       OR modes && ARRAY['hold', 'void', 'withdrawal', 'cancel'] THEN
         PERFORM ledger.record_held(
-            account_ids, former_helds, decided.helds, decided.sequences, moment);
+            account_ids, ledger.superseded_helds(former_helds, decided.items, decided.helds),
+            decided.helds, decided.sequences, moment);
     END IF;
 
     INSERT INTO ledger.transactions (id, sender_id, receiver_id, amount, created_at,

@@ -32,14 +32,23 @@ BEGIN
 END
 $$;
 
--- What was held of an account at a moment: after its last change until then.
-CREATE FUNCTION ledger.held_at(of_account uuid, moment timestamptz) RETURNS bigint
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
+-- What was held of an account at a moment: after its last change or its last entry until then,
+-- whichever came later. `version` is that of ledger.version_at.
+CREATE FUNCTION ledger.held_at(of_account uuid, moment timestamptz, version bigint) RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT COALESCE((SELECT h.held FROM ledger.held_changes h
-                     WHERE h.account_id = of_account AND h.created_at <= moment
-                     ORDER BY h.created_at DESC, h.sequence DESC LIMIT 1), 0)
+    SELECT COALESCE((
+        SELECT s.held
+        FROM (
+            (SELECT h.sequence, h.held FROM ledger.held_changes h
+             WHERE h.account_id = of_account AND h.created_at <= moment
+             ORDER BY h.created_at DESC, h.sequence DESC LIMIT 1)
+            UNION ALL
+            SELECT e.sequence, COALESCE(e.held_after, 0) FROM ledger.entries e
+            WHERE e.account_id = of_account AND e.version = held_at.version
+        ) s
+        ORDER BY s.sequence DESC LIMIT 1), 0)
 $$;
 
 -- The transaction that holds the lock of an account and has not ended; null without one. It may

@@ -8,20 +8,21 @@ from finpay.edge.schemas import responses
 from finpay.edge.services import Services
 from finpay.errors import Code, FinPayError
 from finpay.outbox import events
-from finpay.outbox.events import Filters
-from finpay.outbox.resources import Event
+from finpay.outbox.events import EventPage, Filters
 
 
 async def list_(services: Services, context: Context) -> Response:
     """Newest first; with after_sequence oldest first, so that polling with it misses nothing."""
-    rows = await _events(services, context, limit_of(context) + 1)
+    found = await _events(services, context, limit_of(context) + 1)
+    direction = _direction(context)
     return list_response(
         context,
         responses.EventList,
-        rows,
+        found.events,
         resource=lambda event: event,
         codec=pagination.EVENTS,
-        position=lambda event: (_direction(context), event.sequence),
+        position=lambda event: (direction, event.sequence),
+        scanned_to=None if found.scanned_to is None else (direction, found.scanned_to),
     )
 
 
@@ -35,7 +36,7 @@ async def retrieve(services: Services, context: Context) -> Response:
     return Response(200, events.encode_event(found))
 
 
-async def _events(services: Services, context: Context, limit: int) -> list[Event]:
+async def _events(services: Services, context: Context, limit: int) -> EventPage:
     parameters = context.parameters
     filters = Filters(
         parameters.get("type"), parameters.get("created_from"), parameters.get("created_to")
