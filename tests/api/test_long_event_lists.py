@@ -7,10 +7,15 @@ import pytest
 from asyncpg import connect
 
 from finpay import ids
-from finpay.dev.event_forwarder import DatabaseSource
-from tests.api_process import Api, User
+from finpay.client import AsyncFinPay
+from finpay.dev.event_forwarder import ApiSource, DatabaseSource
+from tests.api_process import PASSWORD, Api, User
 
+MOST: Final = 10_000
 OTHERS: Final = 10_500
+VOIDED: Final = (
+    "UPDATE outbox.events SET type = 'hold.voided' WHERE account_id = $1 AND sequence = $2"
+)
 FILL: Final = """
 INSERT INTO outbox.events (account_id, sequence, created_at, type, data)
 SELECT $1, $2 + n, now(), 'hold.captured', '{}' FROM generate_series(1, $3::integer) n
@@ -47,10 +52,26 @@ def test_empty_pages_lead_to_the_event(alice: User, order: dict[str, int]) -> No
     assert (first["has_more"], second["has_more"]) == (True, False)
 
 
-async def test_webhooks_listen_finds_it(api: Api, alice: User) -> None:
-    source = DatabaseSource(lambda: api.database_url, alice.email, ["account.updated"])
-    assert await source.after(0) == []
-    source = DatabaseSource(lambda: api.database_url, alice.email, ["hold.captured"])
-    assert len(await source.after(0)) == 100
-    assert await source.after(await source.latest()) == []
-    await source.close()
+@pytest.mark.parametrize("kind", ["database", "api"])
+async def test_webhooks_listen_goes_on_behind_what_it_read(
+    api: Api, alice: User, kind: str
+) -> None:
+    """One page for each poll, as polls share the rate limit; an empty one is not read again."""
+    client = AsyncFinPay(api.url)
+    source: DatabaseSource | ApiSource = (
+        DatabaseSource(lambda: api.database_url, alice.email, ["hold.voided"])
+        if kind == "database"
+        else ApiSource(client, (alice.email, PASSWORD), "hold.voided")
+    )
+    superuser = await connect(api.database_url)
+    await superuser.execute("SET session_replication_role = replica")
+    account_id = ids.decode("acc", alice.account_id)
+    assert [await source.after(0), await source.after(0)] == [[], []]
+    await superuser.execute(VOIDED, account_id, MOST - 1)
+    assert await source.after(0) == [], "it was no such event when these were read"
+    await superuser.execute(VOIDED, account_id, MOST + 1)
+    assert len(await source.after(0)) == 1
+    await superuser.close()
+    await client.close()
+    if isinstance(source, DatabaseSource):
+        await source.close()

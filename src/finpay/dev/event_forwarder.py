@@ -169,6 +169,7 @@ class DatabaseSource:
         self._email = email
         self._filters = events.Filters(types)
         self._seen: tuple[UUID, int] | None = None  # the account's id and newest sequence
+        self._scanned: dict[int, int] = {}  # where to go on: a page may be empty before the end
 
     async def latest(self) -> int:
         return int((await self._account(await self._connected()))["sequence"])
@@ -176,12 +177,11 @@ class DatabaseSource:
     async def after(self, sequence: int) -> list[bytes]:
         database = await self._connected()
         account = await self._account(database)
-        reached: int | None = sequence
-        while reached is not None:  # a page may be empty before the end
-            found = await events.list_after(
-                database, account["id"], self._filters, after=reached, limit=PAGE
-            )
-            reached = None if found.events else found.scanned_to
+        start = self._scanned.get(sequence, sequence)
+        found = await events.list_after(
+            database, account["id"], self._filters, after=start, limit=PAGE
+        )
+        self._scanned = {} if found.events else {sequence: found.scanned_to or start}
         return [events.encode_event(event) for event in found.events]
 
     async def close(self) -> None:
@@ -205,6 +205,7 @@ class DatabaseSource:
             )
         seen, self._seen = self._seen, (account["id"], account["sequence"])
         if seen is not None and (seen[0] != account["id"] or seen[1] > account["sequence"]):
+            self._scanned = {}
             raise HistoryRestarted
         return account
 
@@ -225,6 +226,7 @@ class ApiSource:
         self._login = login
         self._account_id: str | None = None
         self._pattern = pattern
+        self._scanned: dict[int, str] = {}  # the cursor to go on with after empty pages
 
     async def latest(self) -> int:
         newest = (await self._ask({"limit": 1})).data
@@ -234,9 +236,13 @@ class ApiSource:
         asked: dict[str, str | int] = {
             "after_sequence": sequence, "limit": PAGE, "type": self._pattern,
         }  # fmt: skip
+        if sequence in self._scanned:
+            asked["cursor"] = self._scanned[sequence]
         page = await self._ask(asked)
-        while not page.data and page.next_cursor is not None:  # empty before the end
-            page = await self._ask(asked | {"cursor": page.next_cursor})
+        if page.data:
+            self._scanned = {}
+        elif page.next_cursor is not None:
+            self._scanned = {sequence: page.next_cursor}
         return [bytes(event) for event in page.data]
 
     async def _ask(self, parameters: dict[str, str | int]) -> _Page:
@@ -260,6 +266,7 @@ class ApiSource:
             login = await self._client.login(*self._login)
             known, self._account_id = self._account_id, login.account.id
             if known not in {None, login.account.id}:
+                self._scanned = {}
                 raise HistoryRestarted
 
 
