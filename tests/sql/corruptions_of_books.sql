@@ -34,12 +34,6 @@ UPDATE ledger.held_changes SET held = held + 1
 WHERE account_id = :alice AND sequence = (
     SELECT min(sequence) FROM ledger.held_changes WHERE account_id = :alice);
 
--- name: a_change_of_what_is_held_came_later
--- alice: held_history
-UPDATE ledger.held_changes SET created_at = created_at + interval '1 ms'
-WHERE account_id = :alice AND sequence = (
-    SELECT min(sequence) FROM ledger.held_changes WHERE account_id = :alice);
-
 -- name: a_pending_withdrawal_is_of_one_more
 -- bob: holds, limits, held_history
 UPDATE ledger.withdrawals SET amount = amount + 1 WHERE id = :withdrawal;
