@@ -6,6 +6,7 @@ KWD 1.500. Exponents: ISO 4217 list one (2026-01-01).
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 _DIGITS: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
@@ -41,20 +42,16 @@ class Money:
 
     def __str__(self) -> str:
         """`ZAR 10,000.00`: with thousands separators and the decimals of the currency."""
-        exponent = EXPONENTS[self.currency]
-        sign = "-" if self.amount < 0 else ""
-        whole, fraction = divmod(abs(self.amount), 10**exponent)
-        decimals = f".{fraction:0{exponent}d}" if exponent else ""
-        return f"{self.currency} {sign}{whole:,}{decimals}"
+        return f"{self.currency} {_major(self.amount, self.currency):,f}"
 
 
 def major_units(amount: int, currency: str) -> str:
     """`-10000.00`: the amount for programs, with a dot and without separators."""
-    exponent = EXPONENTS[currency]
-    if not exponent:
-        return str(amount)
-    digits = f"{abs(amount):0{exponent + 1}d}"
-    return f"{'-' if amount < 0 else ''}{digits[:-exponent]}.{digits[-exponent:]}"
+    return str(_major(amount, currency))
+
+
+def _major(amount: int, currency: str) -> Decimal:
+    return Decimal(amount).scaleb(-EXPONENTS[currency])
 
 
 def is_currency(code: str) -> bool:

@@ -106,9 +106,9 @@ class TracedGate(Gate):
         with self._tracer.span("gate.admit", "client", _REDIS) as span:
             return _annotated(span, await super().admit(admission))
 
-    async def admit_anonymous(self, tiers: Sequence[Tier]) -> Decision:
+    async def count(self, tiers: Sequence[Tier]) -> Decision:
         with self._tracer.span("gate.admit", "client", _REDIS) as span:
-            return _annotated(span, await super().admit_anonymous(tiers))
+            return _annotated(span, await super().count(tiers))
 
     async def complete(self, admission: Admission, completion: Completion) -> None:
         with self._tracer.span("gate.complete", "client", _REDIS):

@@ -17,6 +17,7 @@ from finpay.gate import redis_keys
 from finpay.gate.known_database import KnownDatabase
 from finpay.gate.rate_limits import LimitState, LocalLimits, Tier, parse_report, tier_arguments
 from finpay.gate.redis_client import Argument, RedisClient, RedisUnavailable
+from finpay.gate.used_up_windows import UsedUpWindows
 from finpay.settings import Settings
 
 Mode = Literal["count_only", "idempotent_write", "cached_read"]
@@ -91,6 +92,7 @@ class Gate:
         self._redis = RedisClient(settings.redis_url, _script_constants(settings))
         self.known_database = KnownDatabase(self._redis)
         self._local = LocalLimits(settings.workers)
+        self._used_up = UsedUpWindows()
         self._confirm = confirm
         self._tombstone_ttl_ms = settings.access_token_ttl_s * 1000
 
@@ -123,6 +125,26 @@ class Gate:
 
     async def admit_anonymous(self, tiers: Sequence[Tier]) -> Decision:
         """Admission of a route without a token: rate limits only."""
+        return self._recent_refusal(tiers) or self._remembered(await self.count(tiers))
+
+    async def peek(self, tiers: Sequence[Tier]) -> Decision:
+        """As admit_anonymous for tiers of cost 1, but the request is not counted."""
+        refusal = self._recent_refusal(tiers)
+        if refusal is not None:
+            return refusal
+        seen = await self.count([structs.replace(tier, cost=0) for tier in tiers])
+        limits = tuple(
+            structs.replace(state, tier=tier)
+            for state, tier in zip(seen.limits, tiers, strict=True)
+        )
+        return self._remembered(structs.replace(seen, limits=limits))
+
+    async def charge(self, tier: Tier, cost: int) -> Decision:
+        """Counts an admitted request once more in a tier, at what it turned out to cost."""
+        return await self.count([structs.replace(tier, cost=cost)])
+
+    async def count(self, tiers: Sequence[Tier]) -> Decision:
+        """Counts a request in all tiers or in none: one round trip."""
         keys = [tier.key for tier in tiers]
         exempt = 0
         if tiers and tiers[-1].exempt_key:
@@ -135,20 +157,6 @@ class Gate:
         except RedisUnavailable:
             return self._admit_locally(tiers)
         return Decision(kind.decode(), parse_report(tiers, report))
-
-    async def peek(self, tiers: Sequence[Tier]) -> Decision:
-        """As admit_anonymous for tiers of cost 1, but the request is not counted."""
-        looking = [structs.replace(tier, cost=0) for tier in tiers]
-        seen = await self.admit_anonymous(looking)
-        limits = tuple(
-            structs.replace(state, tier=tier)
-            for state, tier in zip(seen.limits, tiers, strict=True)
-        )
-        return structs.replace(seen, limits=limits)
-
-    async def charge(self, tier: Tier, cost: int) -> Decision:
-        """Counts an admitted request once more in a tier, at what it turned out to cost."""
-        return await self.admit_anonymous([structs.replace(tier, cost=cost)])
 
     async def complete(self, admission: Admission, completion: Completion) -> None:
         """Stores or releases the claim, removes the write marker, invalidates caches."""
@@ -228,6 +236,15 @@ class Gate:
             generation = rest[0].decode()
             return Decision(kind, limits, generation=None if generation == "-" else generation)
         return Decision(kind, limits, payload=rest[0] if rest else b"")
+
+    def _recent_refusal(self, tiers: Sequence[Tier]) -> Decision | None:
+        states = self._used_up.find(tiers)
+        return None if states is None else Decision("limited", states)
+
+    def _remembered(self, decision: Decision) -> Decision:
+        if decision.kind == "limited" and not decision.degraded:
+            self._used_up.add(decision.limits)
+        return decision
 
     def _admit_locally(self, tiers: Sequence[Tier]) -> Decision:
         fits, limits = self._local.count(tiers, time.monotonic())

@@ -20,6 +20,8 @@ Cells = Sequence[str]
 
 def text_cell(text: str) -> str:
     """The text, or with an apostrophe what a spreadsheet could read as a formula."""
+    if text[:1].isascii() and text[:1].isalnum():
+        return text
     first = next((each for each in text if not _is_skipped(each)), "")
     is_formula = first in FORMULA_STARTS or has_control(text[:1])
     return f"'{text}" if is_formula else text

@@ -28,10 +28,11 @@ async def stream(bounds: Bounds, period: Period, pages: Pages) -> AsyncGenerator
 
 
 def _cells(row: StatementRow, period: Period, currency: str) -> Cells:
-    local = row["created_at"].astimezone(period.zone).isoformat()
+    local = row["created_at"].astimezone(period.zone)
+    day, time = local.replace(tzinfo=None).isoformat(timespec="seconds").split("T")
     return (
-        local[:10],
-        local[11:19],
+        day,
+        time,
         row["type"],
         ids.encode("txn", row["transaction_id"]),
         text_cell(row["name"] or ids.encode("acc", row["counterparty_id"])),
