@@ -25,13 +25,16 @@ from benchmarks.users import OPENING_BALANCE, PASSWORD, TOKEN_LIFETIME_S, User, 
 from finpay import ids
 from finpay.dev.data_dir import remove_data_dir
 from finpay.dev.stack import DATABASE, Api, ServerUrls
-from tests.support.environment import LIMITS_OFF
 
 ROOT: Final = Path(__file__).parents[1]
 INSTALL_LIMIT_S: Final = 600
 COMMAND_LIMIT_S: Final = 300
 HASHES_AT_ONCE: Final = 4  # registrations: enough to keep two cores busy, too few to be refused
 HTTP_TIMEOUT_S: Final = 30
+# Of requests by users: an older release refuses settings that it does not know.
+USER_LIMITS_OFF: Final = {
+    f"FINPAY_RATE_LIMIT_{tier}": "off" for tier in ("GLOBAL", "AUTH", "TRANSACTION")
+}
 
 
 class TreeBench:
@@ -60,7 +63,7 @@ class TreeBench:
 
     def start_api(self, log: str) -> Api:
         """Another `finpay serve` on the same databases, ready."""
-        environment = self._environment() | LIMITS_OFF | dict(self._tuning.environment)
+        environment = self._environment() | USER_LIMITS_OFF | dict(self._tuning.environment)
         environment["FINPAY_WORKERS"] = str(self._tuning.workers)
         environment["FINPAY_ACCESS_TOKEN_TTL"] = str(TOKEN_LIFETIME_S)
         api = Api(environment, self._stack.folder / f"{log}.log")
