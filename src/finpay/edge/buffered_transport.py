@@ -69,6 +69,7 @@ class BufferedTransport:
         self._transport.abort()
 
     def on_connection_lost(self) -> None:
+        self._expects_input = bool  # False: what was given refers to the protocol
         if self._linger is not None:
             self._linger.cancel()
 

@@ -41,6 +41,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
+        del self._timer  # it refers to this object: both would wait for the garbage collector
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A half-closed client gets its responses: the base class closes without them."""
