@@ -61,8 +61,8 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
     Code.SECOND_FACTOR_REQUIRED: ErrorSpec(
         401,
         "A code of the second factor is required.",
-        "At a login, send the member challenge with a code to /auth/login/second_factor within 5 "
-        "minutes. Elsewhere, send the request again with the member code.",
+        "At a login, send the field `challenge` with a code to /auth/login/second_factor within 5 "
+        "minutes. Elsewhere, send the request again with the field `code`.",
     ),
     Code.SECOND_FACTOR_INVALID: ErrorSpec(
         401,
@@ -221,13 +221,13 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
     Code.AMOUNT_TOO_LARGE: ErrorSpec(
         422,
         "The amount is more than what is left.",
-        "The member left is what can still be captured or refunded. Send at most that amount, or "
+        "The field `left` is what can still be captured or refunded. Send at most that amount, or "
         "no amount for all of it.",
     ),
     Code.LIMIT_EXCEEDED: ErrorSpec(
         422,
         "A limit of the account would be exceeded.",
-        "The member limits has the limits, what was sent today, and when the next day begins. No "
+        "The field `limits` has the limits, what was sent today, and when the next day begins. No "
         "money was moved.",
     ),
     Code.BALANCE_LIMIT: ErrorSpec(

@@ -18,7 +18,7 @@ class StartupRefused(Exception):
 
 
 async def check(database: Database, settings: Settings) -> None:
-    """StartupRefused, or Unavailable if PostgreSQL can't be asked."""
+    """Raises StartupRefused, or Unavailable if PostgreSQL does not answer."""
     try:
         missing = await migrate.missing(database)
     except AccessDenied as denied:

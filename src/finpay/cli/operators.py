@@ -29,7 +29,7 @@ _Role = Annotated[
 def grant(email: _Email, *, role: _Role = "operator", as_json: AsJson = False) -> None:
     """Give a user a role, instead of the one that they have. Their sessions end."""
     if role not in {"operator", "auditor"}:
-        raise typer.BadParameter(f"{role!r} is not a role: operator or auditor")
+        raise typer.BadParameter(f"{role!r} is not a role; use operator or auditor")
     _set_role(email, "auditor" if role == "auditor" else "operator", as_json=as_json)
 
 

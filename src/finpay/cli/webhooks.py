@@ -27,7 +27,9 @@ _MAX_SHOWN_CHARACTERS: Final = 100  # of a receiver's response: the rest of a li
 _Api = Annotated[
     str | None,
     typer.Option(
-        "--api", metavar="URL", help="The API. Default: `finpay dev` in this folder, or PORT."
+        "--api",
+        metavar="URL",
+        help="URL of the API. Default: that of `finpay dev` in this folder, or of PORT.",
     ),
 ]
 _Email = Annotated[str, typer.Option(metavar="TEXT", help="E-mail address of a user.")]
@@ -60,7 +62,11 @@ def listen(
     ] = None,
     after_sequence: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Start after this sequence. Default: now."),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Start after the event with this sequence. Default: new events.",
+        ),
     ] = None,
     api: _Api = None,
     token: Annotated[

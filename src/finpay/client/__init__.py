@@ -16,7 +16,8 @@ with `async for`. `finpay.client.webhooks` verifies webhooks. docs/sdk.md is the
 
 Inside: `_operations` and `_requests` make requests, `_responses` and `_errors` read responses,
 `_retry` decides on retries, `_session` keeps the tokens, all without I/O. `_async_transport` and
-`_async` do the I/O; `_sync_transport` and `_sync` are generated from them.
+`_async` with its `_async_…` parts do the I/O; `_sync_transport` and `_sync…` are generated from
+them. `…_models` are the resources.
 """
 
 from finpay.client._async import AsyncFinPay

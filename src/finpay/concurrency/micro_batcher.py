@@ -1,6 +1,7 @@
 """Micro-batching: items submitted while a batch is in flight are processed together in the next.
 
-A lone item starts a batch at once; many concurrent items share the cost of one round trip.
+No batch waits for a number of items, only for a few ticks of the event loop: many concurrent items
+share the cost of one round trip, and a lone one hardly waits.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ class MicroBatcher(Generic[Item, Result]):
 
     At most `max_in_flight` batches run at once, with at most `max_batch` items each, and at most
     `max_queued` items wait; beyond that `submit` raises `overloaded` and nothing was done. With
-    `weight_of` an item counts as many as it says towards `max_batch` and towards
+    `weight_of` an item counts as that many items towards `max_batch` and towards
     `max_queued_weight`; one heavier than `max_batch` has a batch of its own. With `usual_batch` a
     batch has at most that many, unless more are queued than `max_in_flight` such batches take.
     A batch starts after `linger_ticks` event-loop ticks, or after MAX_LINGER_S. An item whose

@@ -46,7 +46,7 @@ class DevError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SystemUser:
     """The operating system's account that runs the servers when the parent is root."""
 
     name: str
@@ -150,7 +150,7 @@ class ChildProcess(ABC):
         self,
         command: Sequence[str | Path],
         *,
-        account: Account | None = None,
+        account: SystemUser | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path = Path("/"),
     ) -> None:
@@ -210,7 +210,7 @@ class PortServer(ChildProcess):
         raise failure
 
 
-def run(command: Sequence[str | Path], *, account: Account | None, failure: str) -> str:
+def run(command: Sequence[str | Path], *, account: SystemUser | None, failure: str) -> str:
     """Run a server's tool to its end and return its output. DevError: `failure` and the reason."""
     done = subprocess.run(
         command,
@@ -230,7 +230,7 @@ def run(command: Sequence[str | Path], *, account: Account | None, failure: str)
     return output
 
 
-def as_account(account: Account | None) -> dict[str, Any]:
+def as_account(account: SystemUser | None) -> dict[str, Any]:
     """The arguments of `subprocess` that run a program as `account`."""
     if account is None:
         return {}

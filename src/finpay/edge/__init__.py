@@ -1,1 +1,1 @@
-"""HTTP: routes on one screen, the pipeline around them, handlers, schemas, problem+json."""
+"""HTTP: tables of routes, the pipeline around them, handlers, schemas, problem+json."""

@@ -57,8 +57,8 @@ class Authenticator:
 def authorise(
     principal: Principal, route: Route, *, second_factor: bool = False, dry_run: bool = False
 ) -> FinPayError | None:
-    """Why this caller may not use this route: an API key lacks a scope or is no session, a user
-    lacks a role or, where `second_factor` is needed for one, that."""
+    """Why this caller may not use this route: an API key lacks a scope or is no session; a user
+    lacks a role, or the second factor that a role needs with `second_factor`."""
     if principal.scopes is None:
         return _role_refusal(principal, route, second_factor=second_factor)
     scope = DRY_RUN_SCOPE if dry_run else route.scope

@@ -49,8 +49,8 @@ class Connection(ResponseConnection, Protocol):
 
 
 def refuse(connection: Connection, data: bytes) -> bool:
-    """Whether these bytes were a request, and have their response now: 503, the connection stays
-    open. Not the first request of a connection, nor one whose parts arrive one by one."""
+    """True if these bytes were one whole request that was answered with 503; the connection stays
+    open. Application refuses the first request of a connection, and one that arrives in parts."""
     shedder: LoadShedder | None = connection.app_state.get(STATE)
     if shedder is None or connection.is_receiving or not connection.is_waiting:
         return False

@@ -135,7 +135,7 @@ def _check_number(transfers: int, most: int | None, pointer: str) -> None:
     """422 for a request with more transfers than a window of the transaction tier admits."""
     if most is not None and transfers > most:
         raise validation_failed(
-            f"The limit is {most} transfers at a time; the request has {transfers}.",
+            f"The rate limit allows {most} transfers in one request; this one has {transfers}.",
             pointer=pointer,
         )
 

@@ -259,7 +259,7 @@ class Pipeline:
         return response
 
     async def _write(self, route: Route, context: Context, admission: Admission) -> Response:
-        """A money POST: its claim and its write marker are completed whatever happens."""
+        """A write: its claim and its write marker are completed whatever happens."""
         completion = Completion(outcome_known=False)
         try:
             response = await route.handler(self._services, context)

@@ -26,21 +26,7 @@ Handler = Callable[[Services, Context], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path.
-
-    `access`: `authenticated` needs a token, `anonymous` and `page` have rate limits only,
-    `unlimited` neither.
-    `scope` is what an API key needs; with `any` every key will do, with None no key.
-    `body` is read and checked before the gate; where it is `body_optional`, no body equals `{}`.
-    `tier` names a further rate limit, `needs_key` routes change money under an idempotency key;
-    others may accept one, or count like them in the transaction tier; with `counts_transfers` false
-    they don't count there. `id_prefix` is the kind of the id in the path where a malformed one is
-    refused before the key. `cached` ones may be answered from the cache; those with `marks_cache`
-    change what is cached without a key. `roles` are those of users who may, none: all may; outside
-    development they need a second factor. With `operates` it needs the database of operators, and
-    is unknown without one. `responses`, `files`
-    (further media types of 200) and `errors` are for OpenAPI.
-    """
+    """One method of one path. `responses`, `files` and `errors` are for OpenAPI."""
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
@@ -48,24 +34,25 @@ class Route:
     operation_id: str
     summary: str
     responses: Mapping[int, type[Struct] | None]
+    # `anonymous` and `page` have rate limits only, `unlimited` has not even these.
     access: Access = "authenticated"
-    body: type[Any] | None = None
-    body_optional: bool = False
+    body: type[Any] | None = None  # read and checked before the gate
+    body_optional: bool = False  # no body equals {}
     parameters: Parameters = field(default_factory=dict)
     max_body_bytes: int = MAX_BODY_BYTES
     max_body_values: int = MAX_BODY_VALUES
-    tier: Literal["auth", "login"] | None = None
-    needs_key: bool = False
-    accepts_key: bool = False
-    in_transaction_tier: bool = False
-    counts_transfers: bool = True
-    id_prefix: Prefix | None = None
-    cached: bool = False
-    marks_cache: bool = False
-    roles: tuple[Role, ...] = ()
-    operates: bool = False
-    files: Mapping[str, str] = field(default_factory=dict)
-    scope: Scope | Literal["any"] | None = None
+    tier: Literal["auth", "login"] | None = None  # a further rate limit
+    needs_key: bool = False  # it changes money, under an idempotency key
+    accepts_key: bool = False  # an idempotency key is allowed, and not needed
+    in_transaction_tier: bool = False  # counts there although it needs no key
+    counts_transfers: bool = True  # where it needs a key: in the transaction tier
+    id_prefix: Prefix | None = None  # a malformed id in the path is refused before the key
+    cached: bool = False  # may be answered from the cache
+    marks_cache: bool = False  # changes what is cached, without a key
+    roles: tuple[Role, ...] = ()  # of users who may; none: all may
+    operates: bool = False  # needs the database of operators, and is unknown without one
+    files: Mapping[str, str] = field(default_factory=dict)  # further media types of 200
+    scope: Scope | Literal["any"] | None = None  # that an API key needs; None: no key will do
     errors: tuple[Code, ...] = ()
 
 

@@ -1,4 +1,7 @@
-"""The table of all routes: method, path, handler, access, body, parameters, responses, errors."""
+"""The table of routes: method, path, handler, access, body, parameters, responses, errors.
+
+Those of money are in money_routes.py, those of operators in operator_routes.py.
+"""
 
 from typing import Final
 

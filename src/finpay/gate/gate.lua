@@ -25,7 +25,8 @@ end
 -- "used end_ms". `tiers` keys are behind KEYS[k]; limit, window_ms and cost of each behind ARGV[a].
 -- Counts the request in all tiers, or in none if one is exhausted; tier number `exempt` counts but
 -- never refuses. Returns whether it was counted, and for each tier what is left and the ms
--- until its window ends. A cost of 0 counts nothing: would one more be counted?
+-- until its window ends. With a cost of 0 nothing is counted; the
+-- result says whether a request of cost 1 would be.
 local function count(k, a, tiers, exempt)
     local fits, report = true, {}
     local limit, cost, used, ends = {}, {}, {}, {}
@@ -111,8 +112,9 @@ end
 local operations = {}
 
 -- A request with a token. All keys carry the user's hash tag. The session marker is 'revoked' or
--- the highest generation that PostgreSQL has confirmed: a generation is confirmed before its
--- first use, and the use of an earlier one is known since the exchange of its refresh token.
+-- the highest generation that PostgreSQL has confirmed. PostgreSQL confirms each generation before
+-- its first use; earlier ones need no call, as their use was recorded when their refresh token was
+-- exchanged.
 --
 -- KEYS  1 session marker  2 idempotency key  3 cache hash  4… rate limit tiers
 -- ARGV  1 mode: count_only | idempotent_write | cached_read
@@ -168,7 +170,7 @@ local function invalidate(cache, generation)
     end
 end
 
--- The end of a money POST. A claim is released or overwritten only by the request that made it.
+-- The end of a write. A claim is released or overwritten only by the request that made it.
 --
 -- KEYS  1 idempotency key  2 cache hash  3… cache hashes of the other accounts that changed
 -- ARGV  1 token  2 response to store (fingerprint, status, body); empty: release the claim

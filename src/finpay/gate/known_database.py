@@ -25,9 +25,10 @@ _LOG: Final = logs.get()
 _NO_DATA: Final = DataState("", 0)
 _OF_NO_DATA: Final = (DATABASE.encode(), PROBE.encode())
 
-# 1: the keys belong to this data. 0: they did not, or to a later state of it, and now to none.
-# Positions are compared where the state was asked for after the known one.
-_CLAIM: Final = """
+# 1: the keys belong to this data. 0: they belonged to other data, or to a later state of this
+# data; now they are marked as belonging to none. ARGV[3] is 1 if PostgreSQL was asked after the
+# known state was read: only then can positions be compared.
+_CHECK_OWNER: Final = """
 local history, position = unpack(redis.call('HMGET', KEYS[1], 'history', 'position'))
 if history == ARGV[1] and (ARGV[3] == '0' or tonumber(position) <= tonumber(ARGV[2])) then
     return 1
@@ -66,8 +67,8 @@ end
 class KnownDatabase:
     """The data that this process knows, and whether the keys in Redis belong to it.
 
-    `read` comes before PostgreSQL is asked for its state: then an earlier position is one of data
-    that was restored, and not of another process that asked earlier.
+    Call `read` first, then ask PostgreSQL for its state: then an earlier position means that data
+    was restored, and not that another process asked earlier.
     """
 
     def __init__(self, redis: RedisClient) -> None:
@@ -93,7 +94,7 @@ class KnownDatabase:
             self._redis.data = None
             compares = known is None or known.history == state.history
             try:
-                if not await self._run(_CLAIM, state.history, state.position, int(compares)):
+                if not await self._run(_CHECK_OWNER, state.history, state.position, int(compares)):
                     return False
             except RedisUnavailable:
                 return False

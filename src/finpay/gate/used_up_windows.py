@@ -1,4 +1,4 @@
-"""Refusals that Redis gave a moment ago: asked again within it, it would say the same."""
+"""Rate limits that refused a moment ago: a repeated request is refused without a call to Redis."""
 
 import time
 from collections.abc import Sequence

@@ -74,7 +74,7 @@ def second_factor_required(challenge: str | None = None) -> FinPayError:
     if challenge is None:
         return _unauthorized(
             Code.SECOND_FACTOR_REQUIRED,
-            "Send a code of your authenticator, or a recovery code, in the member code.",
+            "Send a code of your authenticator app, or a recovery code, as the field `code`.",
         )
     return _unauthorized(
         Code.SECOND_FACTOR_REQUIRED,

@@ -3,7 +3,7 @@
 The first proof that an address is the user's also ends all access that was set up before it:
 another person may have registered the address, and their API keys would outlive the password.
 
-A second factor stays: who can read the user's mails can't log in with that alone.
+A second factor stays: access to the user's mails is not enough to log in.
 
 Nothing reveals whether an e-mail address is registered: answer, work and time are the same.
 """

@@ -3,7 +3,7 @@
 While a batch is processed, the next requests are queued. A batch that loses its connection is
 retried with the same transaction ids and keys, so a COMMIT whose answer was lost is found by its
 key and not done twice. A batch that meets a locked account or an invalid item is split: each of its
-requests is posted alone, on connections of their own, so that none of them fails its neighbours. A
+requests is posted alone, on connections of their own, so that one can't make the others fail. A
 transfer batch is one request, however many items it has: it shares commit batches where it fits,
 and is never divided.
 """
@@ -26,7 +26,9 @@ MAX_BATCH: Final = 500  # items; more gain little and keep locks longer. Larger 
 MAX_QUEUED: Final = 4_000  # more than a second of work: a longer queue only delays the refusal
 MAX_QUEUED_ITEMS: Final = 50_000  # a hundred transfer batches of 500: a few seconds of work
 MAX_IN_FLIGHT: Final = 1  # two made batches half as large and 27 % fewer transfers
-LINGER_TICKS: Final = 20  # of the event loop: short for one client, a larger batch for many; 0010
+LINGER_TICKS: Final = (
+    20  # of the event loop: short for one client, a larger batch for many: decision 0010
+)
 SINGLES_IN_FLIGHT: Final = 4  # one that waits for a lock leaves connections for the others
 CONNECTIONS: Final = MAX_IN_FLIGHT + SINGLES_IN_FLIGHT
 LOCK_TIMEOUT_MS: Final = 100  # a batch that waits longer for one account is better split
@@ -194,7 +196,7 @@ def _no_answer() -> Unavailable:
     return Unavailable(
         Code.UNAVAILABLE,
         "The ledger did not answer in time, so the outcome of this request is not known yet. "
-        "Try again with the same idempotency key: it is done once at most.",
+        "Try again with the same idempotency key: it is done at most once.",
         headers={"Retry-After": "1"},
         may_have_run=True,
     )

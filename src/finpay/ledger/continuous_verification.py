@@ -1,10 +1,10 @@
 """Continuous verification: new transactions are verified a slice at a time while money moves.
 
 `finpay ledger verify` reads everything. This reads each transaction once, soon after its commit,
-with the accounts that it touched; the next of all accounts, so that each is verified in turn; and
-the total of each currency. ledger.verify_slice chooses, verifies and records a slice in SQL, so
-that the app's role can't report a result of its own. Any number of workers may run it: a slice
-locks the one row of ledger.verification_state, and the others skip it.
+with the accounts that it touched; a few more accounts in id order, so that each is verified in
+turn; and the total of each currency. ledger.verify_slice chooses, verifies and records a slice in
+SQL, so that the app's role can't report a result of its own. Any number of workers may run it: a
+slice locks the one row of ledger.verification_state, and the others skip it.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class State:
 
     @property
     def status(self) -> VerificationStatus:
-        """A violation stands, also when no worker verifies any more."""
+        """`failed` while a violation is recorded, even if no worker verifies any more."""
         if self.violations:
             return "failed"
         return "ok" if self.checked_recently else "unknown"
@@ -69,7 +69,7 @@ async def run_round(
         if row["is_done"]:
             if row["violations"]:
                 _LOG.error(
-                    "integrity_violated", violations=row["violations"], first=row["messages"]
+                    "integrity_violated", violations=row["violations"], messages=row["messages"]
                 )
             break
         await asyncio.sleep(min(IDLE_FACTOR * (time.monotonic() - started_s), MAX_IDLE_S))

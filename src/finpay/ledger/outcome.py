@@ -116,11 +116,11 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
     Outcome.AMOUNT_TOO_LARGE: (
         Code.AMOUNT_TOO_LARGE,
-        "The amount is more than what is left; the member left says how much. Nothing was done.",
+        "The amount is more than what is left; the field `left` says how much. Nothing was done.",
     ),
     Outcome.LIMIT_EXCEEDED: (
         Code.LIMIT_EXCEEDED,
-        "The amount would exceed a limit of your account; see the member limits. Nothing was done.",
+        "The amount exceeds a limit of your account; see the field `limits`. Nothing was done.",
     ),
     Outcome.INSUFFICIENT_FUNDS: (
         Code.INSUFFICIENT_FUNDS,

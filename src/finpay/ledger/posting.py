@@ -210,7 +210,7 @@ def _operation_arguments(requests: Sequence[Posting]) -> Sequence[list[Any] | No
 
 
 def _given(values: list[Any]) -> list[Any] | None:
-    """None where no element is given: the driver takes half a microsecond for each."""
+    """None if each element is None, which costs the driver half a microsecond."""
     return None if values.count(None) == len(values) else values
 
 

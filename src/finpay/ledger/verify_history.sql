@@ -1,5 +1,5 @@
--- What has to be true of the past of holds and withdrawals. The words at the top of verify.sql are
--- true of these checks too.
+-- What has to be true of the past of holds and withdrawals. See the comment at the top of
+-- verify.sql.
 
 -- name: held_history
 -- What an account had on hold after each of its entries, and after each commit that changed it, is

@@ -1,5 +1,5 @@
--- What has to be true of holds, refunds, withdrawals and limits. The words at the top of verify.sql
--- are true of these checks too.
+-- What has to be true of holds, refunds, withdrawals and limits. See the comment at the top
+-- of verify.sql.
 
 -- name: holds
 -- What an account holds is what is left of its open holds and pending withdrawals.

@@ -1,5 +1,5 @@
--- The rules of the records of requests: their keys and the audit log. Checked after verify.sql,
--- whose comment at the top holds for these checks too.
+-- The rules of the records of requests: their keys and the audit log. See the comment at
+-- the top of verify.sql.
 
 -- name: idempotency_keys
 -- Every transaction has one key, of its sender, with the status that it ended in. The key of a

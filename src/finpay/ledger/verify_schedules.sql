@@ -1,5 +1,5 @@
--- What has to be true of payment requests and schedules. The comment at the top of
--- verify.sql is true of these checks too.
+-- What has to be true of payment requests and schedules. See the comment at the top of
+-- verify.sql.
 
 -- name: payment_requests
 -- Both sides of a request have the same values, its audit rows are those of its status, and a paid

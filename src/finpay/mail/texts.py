@@ -63,7 +63,10 @@ TEXTS: Final[dict[Kind, Text]] = {
     ),
     "limits_raise_requested": Text(
         "Higher limits were asked for",
-        ("Higher limits of your account were asked for. They take effect in 24 hours.", _SECURITY),
+        (
+            "Higher limits of your account were requested. They take effect in 24 hours.",
+            _SECURITY,
+        ),
     ),
     "limits_raised": Text(
         "Your limits were raised", ("The limits of your account were raised.", _SECURITY)

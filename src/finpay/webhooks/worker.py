@@ -220,7 +220,7 @@ class Worker:
     async def _prune(self) -> None:
         deliveries, events = await retention.prune(self._database, self._retention_s)
         if deliveries or events:
-            _LOG.info("pruned", deliveries=deliveries, events=events)
+            _LOG.info("webhook_rows_deleted", deliveries=deliveries, events=events)
 
     async def _every(self, pause_s: float, work: Callable[[], Awaitable[object]]) -> None:
         while True:

@@ -71,7 +71,7 @@ CREATE UNIQUE INDEX secrets_current ON webhooks.secrets (endpoint_id) WHERE expi
 --        └─────────┴─────  (released)      canceled: endpoint disabled or deleted
 --
 -- A lease outlives its transaction: it is valid while its worker sends heartbeats. No foreign keys:
--- rows are added in the ledger's own commits, and endpoints are never deleted.
+-- rows are added in the ledger's own commits, and the row of an endpoint stays when it is deleted.
 CREATE TABLE webhooks.deliveries (
     id          uuid        NOT NULL,
     endpoint_id uuid        NOT NULL,

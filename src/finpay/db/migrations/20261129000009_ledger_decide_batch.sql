@@ -8,9 +8,10 @@ SET LOCAL statement_timeout = '60s';
 -- its neighbours; a refused item of an atomic batch reverts the items of its batch before it, and
 -- those after it are not tried. `stored` are the outcomes of requests whose keys were answered
 -- before, null for the others. Senders and receivers are positions in the accounts; a receiver may
--- be null. The sender is who acts: of a capture, a void and a refund the receiver of the target.
+-- be null. The sender is who acts: for a capture, a void and a refund the receiver of the target.
 --
--- A completed item moves money from p to r, or changes what p has on hold, or both.
+-- A completed item moves money from the payer p to the receiver r, or changes what p has on hold,
+-- or both.
 --
 -- Each ROW is cast to its type: an assignment without a cast converts it to text and back.
 CREATE FUNCTION ledger.decide_batch(

@@ -128,7 +128,7 @@ $$;
 
 -- Releases the expired holds of senders who are short of money for this batch, so that no payment
 -- is refused for money that is theirs again: their own rows alone. The worker expires the others.
--- Who captures, voids or cancels spends nothing.
+-- Captures, voids and cancellations are skipped: their senders spend nothing.
 CREATE FUNCTION ledger.release_expired(
     account_ids uuid[], balances bigint[], INOUT helds bigint[], INOUT sents bigint[],
     INOUT sequences bigint[], senders integer[], modes text[], sizes integer[],

@@ -14,7 +14,7 @@ CREATE TYPE ledger.posting_results AS (
     sender_sequences    bigint[],   -- the sender's last; null: nothing changed
     -- Per item.
     item_outcomes       ledger.outcome[],  -- null: not tried, or reverted
-    receiver_users      uuid[],     -- null, as the next: not completed
+    receiver_users      uuid[],     -- these two: null where the item was not completed
     receiver_sequences  bigint[],
     queued              integer     -- the number of webhook deliveries that were added
 );
@@ -22,7 +22,7 @@ CREATE TYPE ledger.posting_results AS (
 -- Posts a commit batch in one transaction and returns one outcome per request, in input order. A
 -- request is one transfer, a transfer batch under one key, or an operation: it makes, captures or
 -- voids a hold, refunds a transaction, makes or cancels a withdrawal, pays a payment request. A
--- refused request changes nothing for its neighbours. 22023 for arguments that
+-- refused request changes nothing for its neighbours. Raises 22023 for arguments that
 -- ledger.argument_error refuses, before a row is touched.
 --
 -- Locks: the accounts of the batch in id order, nothing else. A hold, a transaction, a withdrawal
@@ -34,7 +34,7 @@ CREATE TYPE ledger.posting_results AS (
 -- The templates come from the caller, and with them the body that is stored with the caller's own
 -- key. Everything else that is written is decided here.
 CREATE FUNCTION ledger.post_batch(
-    accounts     uuid[],     -- the ids of all senders and receivers, each once, in order
+    accounts     uuid[],     -- the ids of all senders and receivers, each once, in id order
     -- Per request.
     senders      integer[],  -- the position in accounts of who acts
     keys         text[],

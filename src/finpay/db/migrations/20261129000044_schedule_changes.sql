@@ -79,8 +79,8 @@ BEGIN
     IF result.outcome IS NOT NULL THEN
         RETURN result;
     END IF;
-    -- The receiver may be another one's lock: its status does not count here, and its currency
-    -- never changes.
+    -- The receiver may be locked by another transaction, and is read without a lock: its status
+    -- does not count here, and its currency never changes.
     SELECT * INTO receiving FROM ledger.accounts a
     WHERE a.id = COALESCE(receiver, ledger.account_of_email(receiver_email))
       AND a.user_id IS NOT NULL AND a.status <> 'closed';

@@ -48,7 +48,9 @@ async def retrieve(_: Services, context: Context) -> Response:
 
 def _check_local(context: Context) -> None:
     if not context.is_local:
-        raise FinPayError(Code.NOT_FOUND, "Mails are shown to the machine of the server alone.")
+        raise FinPayError(
+            Code.NOT_FOUND, "Mails are shown only to a browser on the server's own machine."
+        )
 
 
 def _row(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Handlers of leaving: the end of an account, and the export of a person's data."""
+"""Closing an account, and the export of a person's data."""
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -121,7 +121,7 @@ def _refusal(result: ClosingResult) -> FinPayError:
         return accounts.no_account()
     return FinPayError(
         Code.ACCOUNT_NOT_CLOSABLE,
-        "The account is not empty; the member open says what is left. Nothing was done.",
+        "The account is not empty; the field `open` says what is left. Nothing was done.",
         extensions={
             "open": OpenItems(result.balance, result.holds, result.withdrawals, result.approvals)
         },

@@ -28,7 +28,7 @@ _REFUSALS: Final = (Outcome.ACCOUNT_FROZEN, Outcome.CURRENCY_MISMATCH)
 _END_REFUSALS: Final = {
     "forbidden": (
         Code.FORBIDDEN,
-        "The requester cancels a payment request, its payer_email declines it.",
+        "Only the requester can cancel a payment request; only its named payer can decline it.",
     ),
     "request_not_open": PAYMENT_REFUSALS[Outcome.REQUEST_NOT_OPEN],
 }
@@ -48,7 +48,7 @@ async def create(services: Services, context: Context) -> Response:
     invalid = {
         "own_email": ("You can't ask yourself for money.", pointer),
         "too_many_open": (
-            "You have 100 open payment requests to one of these payers, the most that is allowed.",
+            "At most 100 open payment requests may go to one payer. Cancel one, or wait.",
             pointer,
         ),
     }
@@ -88,7 +88,10 @@ async def qr(services: Services, context: Context) -> Response:
     row = await _visible(services, context)
     url = payment_url(services.settings.public_url, ids.encode("prq", row.id))
     if url is None:
-        raise FinPayError(Code.NOT_FOUND, "Payment requests of this server have no link.")
+        raise FinPayError(
+            Code.NOT_FOUND,
+            "This server has no public URL, so its payment requests have no link and no QR code.",
+        )
     return Response(200, _svg(url), SVG)
 
 

@@ -33,7 +33,7 @@ async def retrieve_balance(services: Services, context: Context) -> Response:
     """The balance of a moment, which is final, or of a version."""
     parameters = context.parameters
     if len(parameters) != 1:
-        raise invalid_parameter("at", "Give exactly one of at and version.")
+        raise invalid_parameter("at", "Send either `at` or `version`, and nothing else.")
     if "at" in parameters:
         found = await _balance_at(services, context, parameters["at"])
     else:

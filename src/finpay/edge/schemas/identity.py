@@ -248,7 +248,7 @@ def _expiry(text: str | None) -> datetime | None:
     except ValueError as error:
         raise validation_failed(str(error), pointer="#/expires_at") from None
     if moment <= datetime.now(UTC):
-        raise validation_failed("A key expires in the future.", pointer="#/expires_at")
+        raise validation_failed("expires_at has to be in the future.", pointer="#/expires_at")
     return moment
 
 
@@ -261,5 +261,7 @@ def _network(index: int, text: str) -> str:
             "Expected a network such as 203.0.113.0/24.", pointer=pointer
         ) from None
     if isinstance(network, IPv6Network) and network.prefixlen > MAX_IPV6_PREFIX:
-        raise validation_failed("An IPv6 network has at most 64 bits.", pointer=pointer)
+        raise validation_failed(
+            "The prefix of an IPv6 network has at most 64 bits.", pointer=pointer
+        )
     return str(network)
