@@ -59,6 +59,8 @@ def busy(
     copy = f"busy_{name}"
     postgres_server.sql(f"CREATE DATABASE {copy} TEMPLATE {name}")
     if getattr(request, "param", ANALYZED) == ANALYZED:
+        # A bitmap scan of an index also counts the entries of rows that are gone.
+        postgres_server.sql("VACUUM ledger.accounts", copy)
         postgres_server.sql("ANALYZE", copy)
     yield replace(busy, url=postgres_server.url(copy))
     drop_database(postgres_server, copy)
