@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -69,6 +70,14 @@ def test_start_without_a_migration_names_it(
     said = refused_start(DATABASE_URL=postgres.server.url("older"), FINPAY_WORKERS="2")
     assert last in said
     assert "finpay migrate" in said
+
+
+def test_start_with_metrics_in_a_folder_that_is_missing_names_it(
+    refused_start: Callable[..., str], tmp_path: Path
+) -> None:
+    """The first workers can't load the API: to replace them would never end."""
+    missing = tmp_path / "missing"
+    assert str(missing) in refused_start(PROMETHEUS_MULTIPROC_DIR=str(missing), FINPAY_WORKERS="2")
 
 
 def test_start_on_an_empty_database_says_to_migrate(

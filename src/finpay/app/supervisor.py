@@ -71,7 +71,7 @@ class _Supervisor:
             environment=self._settings.env,
         )
         for _ in range(self._settings.workers):
-            self._start_worker()
+            self._start_worker(is_first=True)
         while not self._stopping:
             self._wait(None)
         self._stop()
@@ -90,10 +90,12 @@ class _Supervisor:
         with suppress(OSError):
             self._wake.send(bytes([number]))
 
-    def _start_worker(self) -> None:
+    def _start_worker(self, *, is_first: bool = False) -> None:
+        """One of the `first` may refuse to load; a later one, which the others outlive, may not."""
         worker = _SPAWN.Process(
             target=_run_worker,
             args=(self._settings.host, self._port.number, self._port.shared, self._refuse),
+            kwargs={"is_first": is_first},
         )
         worker.start()
         self._workers[worker.sentinel] = (worker, time.monotonic())
@@ -141,8 +143,20 @@ class _Supervisor:
         logs.get().info("server_stopped")
 
 
-def _run_worker(*args: Any) -> None:
+def _run_worker(
+    host: str,
+    port: int,
+    shared: socket.socket | None,
+    to_supervisor: "connection.Connection[str, None]",
+    *,
+    is_first: bool,
+) -> None:
     """The supervisor does without the modules of the API: it starts workers in half the time."""
-    from finpay.app.server import run_worker
-
-    run_worker(*args)
+    try:
+        from finpay.app.server import run_worker
+    except Exception as error:
+        if not is_first:
+            raise
+        to_supervisor.send(f"the API can't be loaded: {error}")
+        return
+    run_worker(host, port, shared, to_supervisor)

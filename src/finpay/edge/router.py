@@ -44,8 +44,8 @@ class Route:
     tier: Literal["auth", "login"] | None = None  # a further rate limit
     needs_key: bool = False  # it changes money, under an idempotency key
     accepts_key: bool = False  # an idempotency key is allowed, and not needed
-    in_transaction_tier: bool = False  # counts there although it needs no key
-    counts_transfers: bool = True  # where it needs a key: in the transaction tier
+    in_transaction_tier: bool = False  # counts in the transaction tier although it needs no key
+    counts_transfers: bool = True  # false: it needs a key and does not count there
     id_prefix: Prefix | None = None  # a malformed id in the path is refused before the key
     cached: bool = False  # may be answered from the cache
     marks_cache: bool = False  # changes what is cached, without a key

@@ -70,7 +70,7 @@ class Decision(Struct, frozen=True):
 
 
 class Completion(Struct, frozen=True):
-    """What a money POST leaves in Redis.
+    """What a write leaves in Redis.
 
     `answer` (fingerprint, status, body) replaces the claim; None releases it. `receivers` are the
     other users whose accounts changed. With an unknown outcome the write marker stays.

@@ -26,9 +26,7 @@ MAX_BATCH: Final = 500  # items; more gain little and keep locks longer. Larger 
 MAX_QUEUED: Final = 4_000  # more than a second of work: a longer queue only delays the refusal
 MAX_QUEUED_ITEMS: Final = 50_000  # a hundred transfer batches of 500: a few seconds of work
 MAX_IN_FLIGHT: Final = 1  # two made batches half as large and 27 % fewer transfers
-LINGER_TICKS: Final = (
-    20  # of the event loop: short for one client, a larger batch for many: decision 0010
-)
+LINGER_TICKS: Final = 20  # of the event loop: little for one client; decision 0010
 SINGLES_IN_FLIGHT: Final = 4  # one that waits for a lock leaves connections for the others
 CONNECTIONS: Final = MAX_IN_FLIGHT + SINGLES_IN_FLIGHT
 LOCK_TIMEOUT_MS: Final = 100  # a batch that waits longer for one account is better split

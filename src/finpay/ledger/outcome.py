@@ -120,7 +120,7 @@ REFUSALS: Final[dict[Outcome, tuple[Code, str]]] = {
     ),
     Outcome.LIMIT_EXCEEDED: (
         Code.LIMIT_EXCEEDED,
-        "The amount exceeds a limit of your account; see the field `limits`. Nothing was done.",
+        "A limit of your account would be exceeded; see the field `limits`. Nothing was done.",
     ),
     Outcome.INSUFFICIENT_FUNDS: (
         Code.INSUFFICIENT_FUNDS,

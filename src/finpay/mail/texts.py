@@ -62,7 +62,7 @@ TEXTS: Final[dict[Kind, Text]] = {
         ("Logins to your account no longer need a code of an authenticator.", _SECURITY),
     ),
     "limits_raise_requested": Text(
-        "Higher limits were asked for",
+        "Higher limits were requested",
         (
             "Higher limits of your account were requested. They take effect in 24 hours.",
             _SECURITY,

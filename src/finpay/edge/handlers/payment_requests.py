@@ -48,7 +48,7 @@ async def create(services: Services, context: Context) -> Response:
     invalid = {
         "own_email": ("You can't ask yourself for money.", pointer),
         "too_many_open": (
-            "At most 100 open payment requests may go to one payer. Cancel one, or wait.",
+            "At most 100 of your payment requests to one payer may be open. Cancel one.",
             pointer,
         ),
     }
