@@ -80,7 +80,9 @@ def decode(prefix: Prefix, text: str) -> UUID:
     head, _, suffix = text.partition("_")
     # 26 symbols have 130 bits, a UUID has 128: the first symbol is at most 7.
     if head != prefix or len(suffix) != SUFFIX_LENGTH or suffix[0] > "7":
-        raise MalformedId(f"expected an id like {prefix}_… with {SUFFIX_LENGTH} characters")
+        raise MalformedId(
+            f"expected an id like {prefix}_… with {SUFFIX_LENGTH} characters after the _"
+        )
     try:
         # Three times faster than a loop over the symbols.
         return UUID(int=int(suffix.encode("ascii", "replace").translate(_DIGITS), 32))

@@ -20,7 +20,8 @@ def verify(*, as_json: AsJson = False) -> None:
     Balances, entries, totals per currency, idempotency keys, events and the audit log are compared
     in one snapshot. Payments are not blocked.
 
-    Exit code 0: all rules hold. 1: violations, each of them printed. 2: it could not run.
+    Exit code 0: all rules hold. 1: violations; up to 100 of each check are printed. 2: it
+    could not run.
     """
     from finpay.ledger import verify as verification
 

@@ -26,7 +26,7 @@ _Reference = Annotated[
     str,
     typer.Option(
         metavar="TEXT",
-        help="The reference of the payment outside, such as a bank's. Each is used once for ever.",
+        help="Reference of the payment outside FinPay, such as the bank's. Each is used once.",
     ),
 ]
 _Description = Annotated[str | None, typer.Option(metavar="TEXT", help="A text for the owner.")]

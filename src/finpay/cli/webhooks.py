@@ -29,7 +29,7 @@ _Api = Annotated[
     typer.Option(
         "--api",
         metavar="URL",
-        help="URL of the API. Default: that of `finpay dev` in this folder, or of PORT.",
+        help="URL of the API. Default: this machine at PORT, or else `finpay dev` here.",
     ),
 ]
 _Email = Annotated[str, typer.Option(metavar="TEXT", help="E-mail address of a user.")]
@@ -65,7 +65,7 @@ def listen(
         typer.Option(
             min=0,
             metavar="N",
-            help="Start after the event with this sequence. Default: new events.",
+            help="Start after the event with this sequence. Default: only new events.",
         ),
     ] = None,
     api: _Api = None,

@@ -1,4 +1,7 @@
-"""Holds and withdrawals as the client reads them: see _models.py."""
+"""Holds, withdrawals, dry runs and the stored answer of a key, as the client reads them.
+
+Transactions, batches, payment requests and schedules are in _models.py.
+"""
 
 from datetime import datetime
 

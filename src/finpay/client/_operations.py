@@ -249,7 +249,10 @@ def page_after(operation: Operation[Page[T]], page: Page[T]) -> Operation[Page[T
         return None
     # A cursor that leads to itself would be read without end.
     if page.next_cursor == operation.params.get("cursor"):
-        raise FinPayError(Code.CURSOR_INVALID, "The server returned the same cursor twice.")
+        raise FinPayError(
+            Code.CURSOR_INVALID,
+            "The server returned the same cursor twice: the list was not read to its end.",
+        )
     return page_at(operation, page.next_cursor)
 
 

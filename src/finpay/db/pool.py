@@ -1,4 +1,4 @@
-"""PostgreSQL connections: pooled, bounded in number and time, as the role finpay_app.
+"""PostgreSQL connections: pooled, bounded in number and time, as finpay_app or another given role.
 
 A statement without an answer in time raises `Unavailable`; no call waits longer than DEADLINE_S,
 except in `unbounded_transaction`. `Unavailable.may_have_run` is whether a lost statement may have

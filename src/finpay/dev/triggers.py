@@ -1,7 +1,7 @@
 """`finpay webhooks trigger`: causes an event on a development system.
 
-Each trigger makes the API's own requests: sends a small amount, logs out, registers. None writes
-into the tables of events.
+Each trigger does what causes the event in production: requests to the API (it sends a small amount,
+logs out, registers), or what only an operator may do. None writes into the tables of events.
 """
 
 import asyncio

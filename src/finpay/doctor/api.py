@@ -1,4 +1,6 @@
-"""The running API: is it ready, which version is it, and how many processes does it have?"""
+"""The running API: is it ready, which version is it, and how many processes does it have,
+and did a worker find the ledger in order?
+"""
 
 import asyncio
 from importlib.metadata import version

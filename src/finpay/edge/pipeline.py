@@ -292,5 +292,5 @@ def _without_handler(decision: Decision) -> Response:
 def _internal_error() -> FinPayError:
     return FinPayError(
         Code.INTERNAL_ERROR,
-        "The error was logged under the request_id. Try again with the same key.",
+        "The error was logged under the request_id. Try again, with the same idempotency key.",
     )

@@ -47,7 +47,9 @@ def normalise(text: str) -> str:
     if not local or not domain or "@" in domain:
         raise ValueError("An e-mail address has one @, with a name before it and a domain after.")
     if "" in local.split("."):
-        raise ValueError("A dot in an e-mail address stands between two other characters.")
+        raise ValueError(
+            "An e-mail address can't have a dot at its start, before its @, or two in a row."
+        )
     email = local + at + _unicode_domain(domain)
     _check_characters(email)  # once more: a decoded domain is longer and has other characters
     return email

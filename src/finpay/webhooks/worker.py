@@ -7,6 +7,7 @@ over those of workers that are gone, and makes due retries pending.
 
 import asyncio
 import time
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -185,7 +186,12 @@ class Worker:
             del self._in_flight[lease.owner_id]
         metrics.LEASES.set(len(self._tasks))
         if not task.cancelled() and (error := task.exception()) is not None:
-            _LOG.error("delivery_task_error", reason=repr(error))
+            _LOG.error(
+                "delivery_task_error",
+                delivery=ids.encode("whd", lease.id),
+                endpoint=ids.encode("whe", lease.endpoint_id),
+                exception="".join(traceback.format_exception(error)),
+            )
             self._leases_unknown = True
         if self._more or (self._once and not self._tasks):
             self._woken.set()
@@ -220,7 +226,7 @@ class Worker:
     async def _prune(self) -> None:
         deliveries, events = await retention.prune(self._database, self._retention_s)
         if deliveries or events:
-            _LOG.info("webhook_rows_deleted", deliveries=deliveries, events=events)
+            _LOG.info("old_rows_deleted", deliveries=deliveries, events=events)
 
     async def _every(self, pause_s: float, work: Callable[[], Awaitable[object]]) -> None:
         while True:

@@ -207,7 +207,7 @@ BEGIN
     invalid := CASE
         WHEN array_dims(data) IS DISTINCT FROM format('[1:%s]', cardinality(data))
             OR cardinality(data) > 100000 OR pg_column_size(data) > 67108864
-            THEN 'data is not an array of 1 to 100000 documents of 64 MiB'
+            THEN 'data is not an array of 1 to 100000 documents, 64 MiB together'
         WHEN EXISTS (SELECT FROM unnest(data) AS d (document) WHERE d.document IS NULL)
             THEN 'data has a null'
         WHEN octet_length(request_id) > 128 THEN 'request_id has more than 128 bytes'

@@ -146,7 +146,9 @@ async def _done(
     try:
         result = await command
     except UniqueViolation:  # another request of the operator took the key in the same moment
-        raise unavailable("The key is in use by another request. Retry the request.") from None
+        raise unavailable(
+            "Another request is using this idempotency key. Retry with the same key."
+        ) from None
     if result.outcome is Outcome.COMPLETED:
         services.notifier.notify()
     response = changes.stored(context, result, receivers=result.users)

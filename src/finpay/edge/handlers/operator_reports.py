@@ -50,7 +50,10 @@ def _audit_filters(parameters: dict[str, Any], now: datetime) -> audit.Filters:
     if created_from is None:
         created_from = max(created_to or now, _FIRST) - audit.DEFAULT_RANGE
     if (created_to or now) - created_from > audit.MAX_RANGE:
-        raise invalid_parameter("created_from", "The range is at most 31 days.")
+        raise invalid_parameter(
+            "created_from",
+            "It has to be at most 31 days before created_to, which is now if left out.",
+        )
     return audit.Filters(created_from, created_to or now + _CLOCK_SLACK, **parameters)
 
 
