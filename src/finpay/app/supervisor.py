@@ -21,7 +21,6 @@ from finpay.telemetry import logs
 
 STOP_LIMIT_S: Final = 35.0  # longer than a worker's drain, requests in flight and shutdown
 MIN_UPTIME_S: Final = 1.0  # a worker that exits sooner is replaced after this pause
-
 STARTUP_FAILED: Final = 3  # exit code of uvicorn when the lifespan did not start
 
 _SPAWN: Final = get_context("spawn")
@@ -91,7 +90,7 @@ class _Supervisor:
             self._wake.send(bytes([number]))
 
     def _start_worker(self, *, is_first: bool = False) -> None:
-        """One of the `first` may refuse to load; a later one, which the others outlive, may not."""
+        """An API that can't be loaded ends the supervisor if `is_first`, later its process."""
         worker = _SPAWN.Process(
             target=_run_worker,
             args=(self._settings.host, self._port.number, self._port.shared, self._refuse),

@@ -34,7 +34,7 @@ _Limit = Annotated[
 
 @group.command()
 def fund(account: Account, amount: Amount, *, key: Key = None, as_json: AsJson = False) -> None:
-    """Fund an account, without the reference of a payment: for tests and the first start.
+    """Fund an account. A payment that has a reference of its own is a `finpay deposit`.
 
     The account receives AMOUNT minor units of its currency from the system account of that
     currency, which stands for money outside FinPay.

@@ -1,5 +1,4 @@
-"""Operators' commands about money on the command line: deposits, refunds,
-withdrawals, holds, limits, and reads of accounts.
+"""Operators' commands on the command line: deposits, refunds, withdrawals, holds, limits, accounts.
 
 Each is one SQL function that finpay_app may not execute, idempotent by key, as in
 administration.py. On the command line the keys are those of the system account, and no second
