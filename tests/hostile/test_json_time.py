@@ -47,7 +47,11 @@ def parsed(body: bytes, route: Route = BATCH) -> ParsedRequest:
     scope: Message = {
         "method": "POST", "path": route.path, "query_string": b"", "headers": headers,
     }  # fmt: skip
-    return asyncio.run(parse(Request(scope, receive), route, None, 1_000))
+    loop = asyncio.new_event_loop()  # asyncio.run would also format the result, for Ctrl-C
+    try:
+        return loop.run_until_complete(parse(Request(scope, receive), route, None, 1_000))
+    finally:
+        loop.close()
 
 
 def fastest_s(body: bytes, clock: Callable[[], float] = time.process_time) -> float:

@@ -32,7 +32,8 @@ _NO_DOMAIN: Final = "Expected a domain such as example.com after the @."
 _FORBIDDEN: Final = re.compile(r'[()<>\[\]\\,;:"]')  # RFC 5322 §3.2.3, specials
 _ENCODED_WORD: Final = "=?"
 # RFC 1123 §2.1: letters, digits and inner hyphens. Not an A-label (xn--…), which is decoded.
-_ASCII_LABEL: Final = re.compile(r"(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_ASCII_LABEL: Final = r"(?!xn--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ASCII_DOMAIN: Final = re.compile(rf"{_ASCII_LABEL}(?:\.{_ASCII_LABEL})*", re.ASCII)
 
 
 def normalise(text: str) -> str:
@@ -50,8 +51,11 @@ def normalise(text: str) -> str:
         raise ValueError(
             "An e-mail address can't have a dot at its start, before its @, or two in a row."
         )
-    email = local + at + _unicode_domain(domain)
-    _check_characters(email)  # once more: a decoded domain is longer and has other characters
+    decoded = _unicode_domain(domain)
+    if decoded == domain:
+        return email
+    email = local + at + decoded
+    _check_characters(email)  # a decoded domain is longer and has other characters
     return email
 
 
@@ -85,7 +89,7 @@ def _unicode_domain(domain: str) -> str:
     labels = domain.split(".")
     if len(labels) == 1 or labels[-1].isdigit():
         raise ValueError(_NO_DOMAIN)
-    if all(map(_ASCII_LABEL.fullmatch, labels)):
+    if _ASCII_DOMAIN.fullmatch(domain):
         return domain
     if len(labels) > MAX_LABELS:
         raise ValueError(f"A domain that is not ASCII has at most {MAX_LABELS} labels.")

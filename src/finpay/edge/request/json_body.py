@@ -8,6 +8,7 @@ MAX_MEMBERS, a NUL or a lone surrogate in any text is 422.
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -114,23 +115,29 @@ def _is_too_deep(outside: bytes) -> bool:
 def _find_unstorable(value: Any) -> list[str] | None:
     """The way to the first text that can't be stored, innermost step first; built only for one."""
     if isinstance(value, str):
-        return None if "\x00" not in value and _is_unicode(value) else []
+        return None if _is_storable(value) else []
     if isinstance(value, dict):
-        for name, member in value.items():
-            if _find_unstorable(name) is not None:
-                return []
-            path = _find_unstorable(member)
-            if path is not None:
-                return [*path, name]
+        if not all(map(_is_storable, value)):
+            return []
+        children: Iterable[tuple[Any, Any]] = value.items()
     elif isinstance(value, list):
-        for index, item in enumerate(value):
-            path = _find_unstorable(item)
-            if path is not None:
-                return [*path, str(index)]
+        children = enumerate(value)
+    else:
+        return None
+    for step, child in children:
+        if isinstance(child, str) and _is_storable(child):
+            continue  # most values are such texts: this saves a call
+        path = _find_unstorable(child)
+        if path is not None:
+            return [*path, str(step)]
     return None
 
 
-def _is_unicode(text: str) -> bool:
+def _is_storable(text: str) -> bool:
+    if "\x00" in text:
+        return False
+    if text.isascii():
+        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -172,13 +179,13 @@ def _quoted(text: str, length: int = MAX_QUOTED) -> str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs) <= MAX_MEMBERS:
+        return members
     if len(pairs) > MAX_MEMBERS:
         raise validation_failed(f"An object has more than {MAX_MEMBERS} members.")
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise _DuplicateMember(json.dumps(_quoted(twice), ensure_ascii=False))
-    return members
+    ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+    raise _DuplicateMember(json.dumps(_quoted(twice), ensure_ascii=False))
 
 
 def _integer(digits: str) -> int:
