@@ -5,18 +5,19 @@ import csv
 import io
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
+from finpay.db.pool import Database
 from finpay.edge.request.accept import preferred
 from finpay.money import major_units
 from finpay.statements import csv_stream, json_stream
 from finpay.statements.periods import Period
-from finpay.statements.reads import Bounds
+from finpay.statements.reads import PAGE_ENTRIES, Bounds, StatementReads
 from finpay.statements.resources import Statement, Totals
 
 PERIOD = Period(date(2026, 1, 1), date(2026, 1, 31), ZoneInfo("Asia/Kathmandu"))
@@ -74,6 +75,28 @@ def test_json_is_the_schema_whatever_its_pages(count: int) -> None:
     assert parsed.totals_by_type == [{}, {"transfer": Totals(1, 5, 0)}, {}, by_type][count]
 
 
+class _Database:
+    """Answers each page with as many rows as it has versions."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    async def fetch(self, _query: str, _account: UUID, after: int, through: int) -> list[object]:
+        self.asked.append(after)
+        return [row()] * (through - after)
+
+
+def test_next_page_is_read_while_a_page_is_used() -> None:
+    database = _Database()
+    whole = Bounds(UUID(int=1), "ZAR", "Alice", "a@b.c", 0, 2 * PAGE_ENTRIES + 1, 0, 0)
+
+    async def read() -> list[tuple[int, int]]:
+        reading = StatementReads(cast(Database, database)).pages(whole)
+        return [(len(rows), len(database.asked)) async for rows in reading]
+
+    assert asyncio.run(read()) == [(PAGE_ENTRIES, 2), (PAGE_ENTRIES, 3), (1, 3)]
+
+
 @pytest.mark.contract("11.4.4")
 def test_csv_has_local_times_and_the_balances_around() -> None:
     later = datetime(2026, 1, 31, 18, 14, 59, tzinfo=UTC) - timedelta(days=1)
@@ -92,6 +115,17 @@ def test_csv_is_rfc_4180() -> None:
     assert parsed.count(b"\r\n") == 5
     assert b'"Zo\xc3\xab, ""x""\r\ny"' in parsed
     assert not parsed.startswith(b"\xef\xbb\xbf")
+
+
+@pytest.mark.contract("11.4.4")
+@pytest.mark.parametrize(
+    "text", ["a,b", 'a"b', "a\rb", "a\nb", ",", '"', "a b", "a;b", "a\u2028b", ""]
+)
+@pytest.mark.parametrize("column", ["name", "description"])
+def test_text_is_the_same_once_read(column: str, text: str) -> None:
+    parsed = cells(row(-5, **{column: text}), row())
+    assert parsed[2][5 if column == "description" else 4] == text or text == ""
+    assert [len(each) for each in parsed] == [len(csv_stream.COLUMNS)] * 5
 
 
 @pytest.mark.contract("11.4.5")

@@ -1,18 +1,23 @@
 """A statement as CSV (RFC 4180), in pieces."""
 
 from collections.abc import AsyncGenerator
+from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from finpay import ids
 from finpay.money import major_units
 from finpay.statements.csv_rows import Cells, encode, text_cell
-from finpay.statements.periods import Period
+from finpay.statements.periods import MAX_DAYS, Period
 from finpay.statements.reads import Bounds, Pages, StatementRow
 
 COLUMNS: Final = (
     "date", "time", "type", "transaction_id", "counterparty", "description", "amount", "currency",
     "balance",
 )  # fmt: skip
+# Half the time of datetime.isoformat, which was a tenth of a statement's.
+_TWO: Final = tuple(f"{number:02d}" for number in range(60))
+_day: Final = lru_cache(MAX_DAYS)(date.isoformat)
 
 
 async def stream(bounds: Bounds, period: Period, pages: Pages) -> AsyncGenerator[bytes, None]:
@@ -29,10 +34,9 @@ async def stream(bounds: Bounds, period: Period, pages: Pages) -> AsyncGenerator
 
 def _cells(row: StatementRow, period: Period, currency: str) -> Cells:
     local = row["created_at"].astimezone(period.zone)
-    day, time = local.replace(tzinfo=None).isoformat(timespec="seconds").split("T")
     return (
-        day,
-        time,
+        _day(local.date()),
+        f"{_TWO[local.hour]}:{_TWO[local.minute]}:{_TWO[local.second]}",
         row["type"],
         ids.encode("txn", row["transaction_id"]),
         text_cell(row["name"] or ids.encode("acc", row["counterparty_id"])),
