@@ -86,6 +86,12 @@ class TestReading:
             content = f'{{"amount":{sign}{"9" * digits},"receiver_id":"{RECEIVER_ID}"}}'.encode()
             assert refusal(content) == (Code.VALIDATION_FAILED, "#/amount")
 
+    @pytest.mark.parametrize("digits", [19, 20, 60])
+    def test_of_a_long_integer_in_a_text_is_a_text(self, digits: int) -> None:
+        content = f'{{"amount":5,"receiver_id":"{RECEIVER_ID}","description":"{"9" * digits}"}}'
+        command = read(content.encode(), TransactionCreate)
+        assert (command.amount, command.description) == (5, "9" * digits)
+
     @pytest.mark.parametrize("number", ["1.0", "1e0", "1E+2", "0.0", "1e400", "-0.0", "1e-400"])
     def test_of_a_float_fits_no_integer(self, number: str) -> None:
         content = f'{{"amount":{number},"receiver_id":"{RECEIVER_ID}"}}'.encode()

@@ -8,7 +8,7 @@ MAX_MEMBERS, a NUL or a lone surrogate in any text is 422.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -33,6 +33,10 @@ _MEMBER_ERRORS: Final = {
     "Object missing required field `": "missing",
 }
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_INTEGER: Final = b"0" * (MAX_INTEGER_DIGITS + 1)
+# The escapes that can spell a NUL or a lone surrogate.
+_SUSPECT: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class _DuplicateMember(ValueError):
@@ -42,8 +46,9 @@ class _DuplicateMember(ValueError):
 def decode(raw: bytes, max_values: int) -> Any:
     """The JSON value of a body. 400 if it is not JSON, or deeper or larger than the bounds."""
     _check_size(raw, max_values)
+    decoder = _LONG_DECODER if _LONG_INTEGER in raw.translate(_ZEROS) else _DECODER
     try:
-        return _DECODER.decode(raw.decode("utf-8"))
+        return decoder.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise _malformed(f"it is not UTF-8 (byte {error.start})") from None
     except _DuplicateMember as error:
@@ -56,7 +61,7 @@ def decode(raw: bytes, max_values: int) -> Any:
 
 def check_storable(raw: bytes, value: Any) -> None:
     """422 for a text that PostgreSQL can't store; `value` was decoded from `raw`."""
-    if b"\\u" not in raw:  # only an escape can spell a NUL or a lone surrogate
+    if _SUSPECT.search(raw) is None:
         return
     path = _find_unstorable(value)
     if path is not None:
@@ -179,6 +184,9 @@ def _quoted(text: str, length: int = MAX_QUOTED) -> str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) == 1:
+        ((name, value),) = pairs
+        return {name: value}  # in two thirds of the time of dict()
     members = dict(pairs)
     if len(members) == len(pairs) <= MAX_MEMBERS:
         return members
@@ -188,7 +196,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     raise _DuplicateMember(json.dumps(_quoted(twice), ensure_ascii=False))
 
 
-def _integer(digits: str) -> int:
+def _bounded_integer(digits: str) -> int:
     if len(digits) <= MAX_INTEGER_DIGITS:
         return int(digits)
     return -(10**MAX_INTEGER_DIGITS) if digits[0] == "-" else 10**MAX_INTEGER_DIGITS
@@ -203,6 +211,15 @@ def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+def _decoder(parse_int: Callable[[str], int]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_object,
+        parse_int=parse_int,
+        parse_float=_float,
+        parse_constant=_constant,
+    )
+
+
+# int() is called without a step of Python, which takes a third of the time of many numbers.
+_DECODER: Final = _decoder(int)
+_LONG_DECODER: Final = _decoder(_bounded_integer)
