@@ -29,6 +29,7 @@ try:
 except ZeroDivisionError:
     logs.get().exception("unhandled_exception")
     logging.getLogger("library").warning("from a library", exc_info=True)
+logs.get().error("task_failed", exc_info=LookupError("of a task"))
 logs.write_records([Record(logs.timestamp(), "info", "request") for _ in range(2)])
 """
 
@@ -45,15 +46,19 @@ def written() -> list[dict[str, Any]]:
 def test_every_line_has_the_same_format_of_time() -> None:
     lines = written()
     assert [line["event"] for line in lines] == [
-        "started", "unhandled_exception", "from a library", "request", "request",
+        "started", "unhandled_exception", "from a library", "task_failed", "request", "request",
     ]  # fmt: skip
     for line in lines:
         assert TIME.fullmatch(line["time"]), line
         assert list(line)[:3] == ["time", "level", "event"]
-    assert [line["level"] for line in lines] == ["info", "error", "warning", "info", "info"]
+    assert [line["level"] for line in lines] == [
+        "info", "error", "warning", "error", "info", "info",
+    ]  # fmt: skip
     assert lines[0]["text"] == "a\nb\rc"
     assert "ZeroDivisionError" in lines[1]["exception"]
     assert (lines[2]["source"], "Traceback" in lines[2]["exception"]) == ("library", True)
+    assert "of a task" in lines[3]["exception"]
+    assert not any("exc_info" in line for line in lines)
 
 
 def test_timestamps_have_microseconds_also_when_they_are_zero() -> None:

@@ -52,10 +52,8 @@ class _StdlibBridge(logging.Handler):
     """Writes what libraries log with the standard library's logging as lines of our format."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields: dict[str, str] = {"source": record.name}
-        if record.exc_info:
-            fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        get().log(record.levelno, record.getMessage(), **fields)
+        error = record.exc_info[1] if record.exc_info else None
+        get().log(record.levelno, record.getMessage(), source=record.name, exc_info=error)
 
 
 def get() -> FilteringBoundLogger:
@@ -66,6 +64,7 @@ def get() -> FilteringBoundLogger:
 def _render(_: object, method: str, event: EventDict) -> bytes:
     """One processor instead of structlog's usual four, which take longer."""
     line = {"time": timestamp(), "level": method, "event": event.pop("event"), **event}
-    if line.pop("exc_info", None):
-        line["exception"] = traceback.format_exc()
+    if exc_info := line.pop("exc_info", None):  # an exception, or True for the current one
+        error = sys.exception() if exc_info is True else exc_info
+        line["exception"] = "".join(traceback.format_exception(error))
     return _ENCODER.encode(line)

@@ -7,7 +7,6 @@ over those of workers that are gone, and makes due retries pending.
 
 import asyncio
 import time
-import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -190,7 +189,7 @@ class Worker:
                 "delivery_task_error",
                 delivery=ids.encode("whd", lease.id),
                 endpoint=ids.encode("whe", lease.endpoint_id),
-                exception="".join(traceback.format_exception(error)),
+                exc_info=error,
             )
             self._leases_unknown = True
         if self._more or (self._once and not self._tasks):
