@@ -68,7 +68,7 @@ async def test_missing_postgres_is_logged_with_the_reason_every_few_seconds(syst
 
 class _BrokenSender(Sender):
     async def send(self, message: Message) -> NoReturn:
-        raise LookupError("planted")
+        raise LookupError("planted", message.url)
 
 
 @pytest.mark.fault("O1")
