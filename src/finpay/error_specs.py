@@ -11,8 +11,9 @@ from finpay.error_codes import Code, ErrorSpec
 ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
     Code.MALFORMED_JSON: ErrorSpec(
         400,
-        "The body is not valid JSON.",
-        "Send one JSON object in UTF-8, without duplicate members, NaN, or text after its end.",
+        "The request can't be read.",
+        "Send valid HTTP/1.1 and, as the body, one JSON object in UTF-8, without duplicate "
+        "members, NaN, or text after its end.",
     ),
     Code.IDEMPOTENCY_KEY_MISSING: ErrorSpec(
         400,
@@ -194,8 +195,8 @@ ERROR_SPECS: Final[Mapping[Code, ErrorSpec]] = {
     Code.NOT_REFUNDABLE: ErrorSpec(
         422,
         "The transaction can't be refunded.",
-        "Its receiver can refund a transfer. Fundings, deposits, withdrawals and refunds can't be"
-        " refunded.",
+        "Its receiver can refund a transfer; only an operator a deposit or a withdrawal. Fundings "
+        "and refunds can't be refunded.",
     ),
     Code.REFERENCE_TAKEN: ErrorSpec(
         409,

@@ -95,3 +95,9 @@ def unavailable(detail: str, *, retry_after_s: int = 1) -> FinPayError:
 def overloaded(detail: str, *, retry_after_s: int = 1) -> FinPayError:
     """503: a bounded queue is full; nothing was done."""
     return FinPayError(Code.OVERLOADED, detail, headers={"Retry-After": str(retry_after_s)})
+
+
+def cause_of(error: BaseException) -> str:
+    """What is behind an error, for the log and operators: a driver's text before the client's."""
+    cause = error.__cause__ or error
+    return str(cause) or type(cause).__name__

@@ -146,6 +146,24 @@ def test_no_line_can_be_forged(seen: Api) -> None:
     assert "forged" not in log.text.lower()
 
 
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ("GET / HTTP/1.1\r\n", "Host is missing or repeated"),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n", "Host is not valid"),
+        ("GET /#a HTTP/1.1\r\nHost: a\r\n", "the target has a fragment"),
+        ("FORGED / HTTP/1.1\r\n", "Invalid HTTP request received."),
+    ],
+)
+def test_a_malformed_request_is_logged_with_what_was_wrong(
+    seen: Api, head: str, reason: str
+) -> None:
+    log = Log(seen)
+    assert response_to(seen, f"{head}\r\n").startswith(b"HTTP/1.1 400 ")
+    (line,) = log.lines()
+    assert (line["event"], line["reason"]) == ("malformed_request", reason)
+
+
 def test_no_secret_and_no_email_is_written_anywhere(seen: Api) -> None:
     email = f"{CANARY}-{secrets.token_hex(4)}@example.com"
     client = seen.client()

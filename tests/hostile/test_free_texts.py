@@ -80,6 +80,23 @@ def test_every_kind_of_text_is_in_the_table() -> None:
     assert {name for _, name in TAKEN} == set(REFUSED)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rent of May", "rent of May"),
+        ("rent  status=completed", '"rent  status=completed"'),
+        ("rent, name: Bob", '"rent, name: Bob"'),
+        ('a "b"', '"a \\"b\\""'),
+        ("2026-05-01T12:00", "2026-05-01T12:00"),
+    ],
+)
+def test_a_text_on_the_command_line_passes_for_no_other_member(text: str, shown: str) -> None:
+    assert for_people({"description": text, "destination": {"bank": text}}) == {
+        "description": shown,
+        "destination": f"bank: {shown}",
+    }
+
+
 def test_the_command_line_shows_no_escape_of_a_terminal() -> None:
     shown = for_people({"description": "a\x1b[2Jb\nc\u202e", "destination": {"k\n": "\x9bv"}})
     assert shown == {

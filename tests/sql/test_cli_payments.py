@@ -160,7 +160,7 @@ def test_an_account_is_shown_with_its_limits_and_entries(finpay: Finpay) -> None
     changed = finpay(*limits, "--json").json
     assert (changed["limits"]["single"], changed["limits"]["daily"]) == (500_000, None)
     missing = finpay("account", "limits", ALICE, "--single", "1", code=2)
-    assert "give both --single and --daily: an amount, or none" in missing.err
+    assert "give both --single and --daily, each as minor units or as the word none" in missing.err
     (line,) = finpay("account", "entries", ALICE).out.splitlines()
     assert "amount=ZAR 10,000.00  balance_after=ZAR 10,000.00  version=1" in line
     (entry,) = finpay("account", "entries", ALICE, "--json").json

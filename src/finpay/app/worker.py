@@ -22,6 +22,7 @@ from finpay.app.file_limit import raise_file_limit
 from finpay.db.listener import Listener
 from finpay.db.pool import Database, Unavailable
 from finpay.edge.schemas.problems import refusal_templates
+from finpay.errors import cause_of
 from finpay.identity import cleanup, leaving
 from finpay.ledger import (
     closing,
@@ -164,7 +165,7 @@ async def _every(pause_s: float, work: Callable[[], Awaitable[object]]) -> None:
         try:
             await work()
         except Unavailable as error:
-            _LOG.warning("postgres_unavailable", reason=_reason(error))
+            _LOG.warning("postgres_unavailable", reason=cause_of(error))
         except Exception:  # noqa: BLE001  the deliveries go on
             _LOG.exception("unhandled_exception")
         await asyncio.sleep(pause_s)
@@ -190,16 +191,10 @@ async def _wait_for_postgres(
         except Unavailable as error:
             if once:
                 raise
-            reason = _reason(error)
+            reason = cause_of(error)
             if reason != logged_reason or time.monotonic() >= logged_s + LOG_PAUSE_S:
                 logged_s, logged_reason = time.monotonic(), reason
                 _LOG.warning("waiting_for_postgres", reason=reason)
             await asyncio.sleep(RETRY_PAUSE_S)
         else:
             return
-
-
-def _reason(error: Unavailable) -> str:
-    """The driver's error; the message of `error` itself is for clients."""
-    cause = error.__cause__
-    return (str(cause) or type(cause).__name__) if cause is not None else str(error)

@@ -110,7 +110,9 @@ def limits(
     from finpay.ledger import operator_commands
 
     if single is None or daily is None:
-        raise typer.BadParameter("give both --single and --daily: an amount, or none")
+        raise typer.BadParameter(
+            "give both --single and --daily, each as minor units or as the word none for no limit"
+        )
     key = key or fresh_key()
     result = run_as_owner(
         lambda db: operator_commands.set_limits(

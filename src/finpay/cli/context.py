@@ -169,10 +169,11 @@ def _sentence(error: Exception) -> str:
     from finpay.db.migrate import MigrationError
     from finpay.db.pool import Unavailable
     from finpay.dev.child_process import DevError
+    from finpay.errors import cause_of
     from finpay.settings import SettingsError
 
     if isinstance(error, Unavailable):
-        return "\n".join([f"can't use PostgreSQL: {error.__cause__ or error.detail}", *hints()])
+        return "\n".join([f"can't use PostgreSQL: {cause_of(error)}", *hints()])
     if isinstance(error, (DevError, StartupRefused, MigrationError, SettingsError)):
         return str(error)
     return f"unexpected error: {error!r}; set FINPAY_LOG_LEVEL=debug to see the traceback"

@@ -29,7 +29,10 @@ _Reference = Annotated[
         help="Reference of the payment outside FinPay, such as the bank's. Each is used once.",
     ),
 ]
-_Description = Annotated[str | None, typer.Option(metavar="TEXT", help="A text for the owner.")]
+_Description = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="A text that the account's owner reads in the history."),
+]
 _PartAmount = Annotated[
     str | None,
     typer.Option("--amount", metavar="AMOUNT", help="Minor units. Default: all that is left."),
@@ -109,7 +112,10 @@ def complete(
 def reject(
     withdrawal: Annotated[str, typer.Argument(metavar="WITHDRAWAL", help="wdr_…")],
     *,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason: the owner reads it.")],
+    reason: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="Why it is rejected. The account's owner reads this."),
+    ],
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:

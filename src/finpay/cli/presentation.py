@@ -1,5 +1,6 @@
 """Results of operators' commands as text for people: amounts in major units, no empty members."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ _AMOUNTS: Final = frozenset(
      "balance_after"}
 )  # fmt: skip
 
+_MARKS: Final = ('"', "=", ", ", ": ", "  ")  # between the members of a line, and around them
 _LEFT_OUT: Final = frozenset({"object", "currency"})  # amounts are shown with their currency
 
 
@@ -26,8 +28,16 @@ def _text(name: str, value: Any, currency: str | None) -> object:
     if name in _AMOUNTS and currency is not None:
         return _money(value, currency)
     if isinstance(value, Mapping):
-        return ", ".join(f"{_line(key)}: {_line(each)}" for key, each in value.items())
-    return _line(value) if isinstance(value, str) else value
+        return ", ".join(f"{_cell(key)}: {_cell(each)}" for key, each in value.items())
+    return _cell(value) if isinstance(value, str) else value
+
+
+def _cell(text: str) -> str:
+    """In quotes where it could be read as several members of a line: users write it."""
+    line = _line(text)
+    if any(mark in line for mark in _MARKS):
+        return json.dumps(line, ensure_ascii=False)
+    return line
 
 
 def _line(text: str) -> str:

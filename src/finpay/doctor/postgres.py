@@ -10,6 +10,7 @@ from finpay.db import migrate
 from finpay.db.pool import AccessDenied, Database, Record, Unavailable
 from finpay.doctor import postgres_rights
 from finpay.doctor.checks import CheckResult, failed, is_local_host, ok, production_error, warning
+from finpay.errors import cause_of
 from finpay.ledger.batcher import CONNECTIONS
 from finpay.settings import Settings
 
@@ -72,7 +73,7 @@ async def _connect(database: Database, settings: Settings) -> CheckResult:
     except Unavailable as error:
         return failed(
             "postgres",
-            f"{host} can't be reached: {error.__cause__ or error.detail}",
+            f"{host} can't be reached: {cause_of(error)}",
             "Check DATABASE_URL, whether the server is running, and firewalls in between.",
         )
     took_ms = min(round_trips_ms)

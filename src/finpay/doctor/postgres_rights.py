@@ -4,6 +4,7 @@ from typing import Final
 
 from finpay.db.pool import AccessDenied, Database, Unavailable
 from finpay.doctor.checks import CheckResult, failed, ok, production_error
+from finpay.errors import cause_of
 from finpay.settings import Settings
 
 # Tables of the ledger that finpay_app may write without a function. There must be none.
@@ -124,7 +125,7 @@ async def _refused(url: str, role: str) -> str | None:
     except AccessDenied as denied:
         return denied.reason
     except Unavailable as error:
-        return str(error.__cause__ or error.detail)
+        return cause_of(error)
     finally:
         await database.close()
     return None

@@ -86,7 +86,7 @@ class Application:
         with self._streams.share(user) as granted:
             if granted:
                 await self._send_head(response, request, send)
-                await send_stream(response, request, send)
+                await send_stream(response, request, record.route, send)
                 return response
         assert response.stream is not None  # noqa: S101  the caller looked
         await response.stream.aclose()

@@ -8,6 +8,7 @@ from typing import Final
 
 from finpay.db.data_state import DataState, read_data_state
 from finpay.db.pool import Database, Executor, Unavailable
+from finpay.errors import cause_of
 from finpay.gate.gate import Gate
 from finpay.ledger import continuous_verification
 from finpay.telemetry import logs
@@ -96,7 +97,7 @@ class HealthMonitor:
             self.read_only = not self.postgres_ok
         except (Unavailable, TimeoutError) as error:
             self.postgres_ok = self.read_only = False
-            reason = str(error.__cause__ or error) or type(error).__name__
+            reason = cause_of(error)
         except PreflightRefused:
             self._closing = True
             return

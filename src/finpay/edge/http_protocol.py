@@ -26,6 +26,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._size = RequestSize()
         self._unanswered = 0  # requests whose head was read
         self._malformed = False
+        self._reason: str | None = None  # why a callback ended the parse
         self.since_s = self.loop.time()  # of the head that is read, or else of the last response
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -65,7 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._size.in_head = False
         if self._malformed or self.transport.is_closing():
             return
-        logs.get().warning("malformed_request", reason=msg)
+        logs.get().warning("malformed_request", reason=self._reason or msg)
         self._malformed = True
         if self._unanswered > 1 and self.cycle.more_body:
             self.pipeline.popleft()  # its body is what is malformed, and it was not started yet
@@ -81,10 +82,14 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Checks the head, and drops trailers: the base class adds them to its headers."""
         self._size.in_head = False
-        check_head(self.parser.get_http_version(), self.url, self.headers)
-        if self._unanswered >= MAX_PIPELINED:
-            raise ValueError("too many requests are pipelined")
-        super().on_headers_complete()  # raises for a target that is no URL
+        try:
+            check_head(self.parser.get_http_version(), self.url, self.headers)
+            if self._unanswered >= MAX_PIPELINED:
+                raise ValueError(f"more than {MAX_PIPELINED} requests wait on one connection")
+            super().on_headers_complete()  # raises for a target that is no URL
+        except ValueError as error:
+            self._reason = str(error)  # httptools hides it
+            raise
         offer(self, self.cycle, self.scope)  # type: ignore[arg-type]  # a TypedDict
         self._unanswered += 1
         self.headers = []

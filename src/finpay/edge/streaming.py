@@ -23,7 +23,7 @@ async def started(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
     return _joined(first, stream)
 
 
-async def send_stream(response: Response, request: Request, send: Send) -> None:
+async def send_stream(response: Response, request: Request, route: str, send: Send) -> None:
     """Sends the parts of the body, each when the one before was taken.
 
     A stream that fails ends without its last chunk: the status was sent before, and only a missing
@@ -39,7 +39,7 @@ async def send_stream(response: Response, request: Request, send: Send) -> None:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
     except Exception as error:  # noqa: BLE001  logged here; the server closes the connection
         response.code = error.code if isinstance(error, FinPayError) else Code.INTERNAL_ERROR
-        _LOG.exception("stream_failed", request_id=request.id)
+        _LOG.exception("stream_failed", request_id=request.id, route=route)
         return
     finally:
         gone.cancel()

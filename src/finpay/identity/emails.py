@@ -55,7 +55,7 @@ def normalise(text: str) -> str:
     if decoded == domain:
         return email
     email = local + at + decoded
-    _check_characters(email)  # a decoded domain is longer and has other characters
+    _check_characters(email)  # a decoded domain has other characters
     return email
 
 

@@ -8,12 +8,14 @@ begin with a minus and stay numbers.
 
 import csv
 from collections.abc import Iterable, Sequence
-from io import StringIO
+from types import SimpleNamespace
 from typing import Final
 
 from finpay.unicode_text import has_control, has_default_ignorable
 
 FORMULA_STARTS: Final = frozenset("=+-@＝＋－＠﹦﹢﹣﹫")
+
+_END: Final = "\r\n"
 
 Cells = Sequence[str]
 
@@ -29,16 +31,15 @@ def text_cell(text: str) -> str:
 
 def encode(rows: Iterable[Cells]) -> bytes:
     """Each row with CR LF at its end, in UTF-8."""
-    return "".join(map(_line, rows)).encode()
-
-
-def _line(cells: Cells) -> str:
-    line = ",".join(cells)
-    if line.count(",") == len(cells) - 1 and not ('"' in line or "\r" in line or "\n" in line):
-        return line + "\r\n"  # no cell needs quotes, as in most rows: a third of csv's time
-    out = StringIO(newline="")
-    csv.writer(out, lineterminator="\r\n").writerow(cells)
-    return out.getvalue()
+    lines: list[str] = []
+    quoting = csv.writer(SimpleNamespace(write=lines.append), lineterminator=_END)
+    for cells in rows:
+        line = ",".join(cells)
+        if line.count(",") >= len(cells) or '"' in line or "\r" in line or "\n" in line or not line:
+            quoting.writerow(cells)
+        else:  # in a quarter of the time
+            lines.append(line + _END)
+    return "".join(lines).encode()
 
 
 def _is_skipped(character: str) -> bool:

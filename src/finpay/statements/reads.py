@@ -104,7 +104,7 @@ class StatementReads:
                     reading = asyncio.create_task(self._page(bounds, following))
                     # The reader may be gone by then: asyncio would log an error.
                     reading.add_done_callback(lambda done: done.cancelled() or done.exception())
-                    await asyncio.sleep(0)  # sends the query, before the page takes its time
+                    await asyncio.sleep(0)  # lets it send its query before this page takes its time
                 yield rows
         finally:
             if reading is not None:

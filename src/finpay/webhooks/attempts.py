@@ -17,6 +17,7 @@ from finpay import ids
 from finpay.concurrency.micro_batcher import MicroBatcher
 from finpay.db import queries
 from finpay.db.pool import Database, Transaction, Unavailable
+from finpay.errors import cause_of
 from finpay.telemetry import logs, metrics
 from finpay.webhooks import endpoints, retry_policy
 from finpay.webhooks.leasing import Lease
@@ -118,13 +119,14 @@ class AttemptRecorder:
             await transaction.execute(_SQL.record_attempts, self._worker_id, *_columns(results))
             to_disable = await self._record_health(transaction, failures)
         gone = {result.lease.endpoint_id for result in results if result.attempt.error == "gone"}
-        try:
-            for endpoint_id in gone | to_disable:
+        for endpoint_id in gone | to_disable:
+            try:
                 await self._disable(endpoint_id, "gone" if endpoint_id in gone else "failing")
-        except Unavailable as error:
-            # The attempts are committed, so raising would record them twice. The next failure
-            # disables the endpoint.
-            _LOG.warning("webhook_endpoint_not_disabled", reason=str(error))
+            except Unavailable as error:
+                # The attempts are committed, so raising would record them twice. The next failure
+                # disables the endpoint.
+                endpoint, reason = ids.encode("whe", endpoint_id), cause_of(error)
+                _LOG.warning("webhook_endpoint_not_disabled", endpoint=endpoint, reason=reason)
 
     async def _record_health(
         self, transaction: Transaction, failures: dict[UUID, int]

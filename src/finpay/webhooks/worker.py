@@ -17,6 +17,7 @@ from uuid import UUID
 from finpay import ids
 from finpay.db import queries
 from finpay.db.pool import Database, Unavailable
+from finpay.errors import cause_of
 from finpay.settings import Settings
 from finpay.telemetry import logs, metrics
 from finpay.webhooks import attempts, leasing, retention
@@ -237,7 +238,7 @@ class Worker:
         try:
             result = await work()
         except Unavailable as error:
-            self._log_unavailable(str(error.__cause__ or error))
+            self._log_unavailable(cause_of(error))
         except Exception:  # noqa: BLE001  the other deliveries go on
             _LOG.exception("unhandled_exception")
         else:

@@ -3,10 +3,10 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
--- What ledger.post_transfers writes for operations alone: holds, captures, voids, refunds,
--- withdrawals and their cancellations, payments of requests. None of these functions is called
--- where a commit batch has transfers only. Accounts are locked by the caller; arguments are as
--- there.
+-- What ledger.post_transfers writes for operations: holds, captures, voids, refunds, withdrawals
+-- and their cancellations, payments of requests. And the expiry of rows of holds whose time has
+-- come: of a sender short of money, or for the worker (ledger.expire_holds). Accounts are locked by
+-- the caller; arguments are as there.
 
 -- The event of an operation's own object, and the action of one that moves no money.
 CREATE FUNCTION ledger.operation_event(mode text) RETURNS text

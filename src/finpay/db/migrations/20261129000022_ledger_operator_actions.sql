@@ -3,6 +3,10 @@ SET LOCAL ROLE finpay_owner;
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '60s';
 
+-- How an operator's movement of money is carried out: the parties, the locks, the decision (or the
+-- wait for a second operator), the writes. The file before has the types and keys, the file behind
+-- the commands that operators call.
+
 -- The parties of an operator's action, found before their locks as they never change: the user's
 -- account, whose money it is about, and the accounts that money moves from and to. A system account
 -- is found by the currency. Null where there is no such thing.
