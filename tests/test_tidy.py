@@ -36,6 +36,7 @@ _QUERY: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _CODE_SPAN: Final = re.compile(r"`(\w+)`")
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error", "exception"})
 _LOGGERS: Final = frozenset({"_LOG", "logs.get()"})
+_WRITTEN_AS: Final = {"exc_info": "exception"}  # structlog's argument, and the field of the line
 _BANNED_NAMES: Final = re.compile(r"(^|_)(utils?|helpers?|common|manager|misc)(_|$)")
 
 
@@ -130,9 +131,6 @@ def test_migrations_take_the_owner_role_and_bound_their_locks(path: Path) -> Non
 def test_named_query_is_verb_and_noun(path: Path) -> None:
     names = _QUERY.findall(path.read_text("utf-8"))
     assert not [name for name in names if re.match(rf"({_VERBS})_\w+$", name) is None]
-
-
-_WRITTEN_AS: Final = {"exc_info": "exception"}  # structlog's argument, and the field of the line
 
 
 def _log_calls() -> Iterator[tuple[str, list[str]]]:

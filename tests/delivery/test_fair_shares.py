@@ -2,23 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
 import pytest
 
 from finpay import ids, settings
-from finpay.db.pool import Database
 from finpay.errors import FinPayError
 from finpay.webhooks import endpoints
 from finpay.webhooks.sender import Sender
 from finpay.webhooks.ssrf import url_policy
 from finpay.webhooks.ssrf.name_resolver import LOOKUPS_PER_OWNER, NameResolver
-from finpay.webhooks.worker import CONNECTIONS, MAX_PER_OWNER, Worker
-from tests.delivery.fixtures import LOOPBACK, System
+from finpay.webhooks.worker import MAX_PER_OWNER
+from tests.delivery.fixtures import System
 from tests.delivery.names import DnsServer, dns_server
 from tests.delivery.receiver import HANG, Receiver, receiving
+from tests.delivery.worker_in_process import until_async, worker_in_process
 
 EVENTS: Final = 20  # for 16 endpoints each: more deliveries than an owner's share
 MAX_DELAY_S: Final = 1.0
@@ -28,7 +27,7 @@ MAX_DELAY_S: Final = 1.0
 async def test_hanging_names_of_two_owners_do_not_delay_a_third(
     system: System, receiver: Receiver
 ) -> None:
-    async with dns_server() as dns, _worker(system, dns) as worker:
+    async with dns_server() as dns, worker_in_process(system, _sender(dns)) as worker:
         for owner in range(2):
             holder = await system.bank.open()
             for n in range(endpoints.MAX_PER_USER):
@@ -37,7 +36,7 @@ async def test_hanging_names_of_two_owners_do_not_delay_a_third(
             await system.add_many_events(endpoint, EVENTS)
         third = await system.add_endpoint(f"http://works.example.com:{receiver.port}/")
         worker.wake()
-        await _until(
+        await until_async(
             lambda: len({n for n in dns.asked if n.startswith("hang")}) > LOOKUPS_PER_OWNER
         )
         for _ in range(3):
@@ -45,7 +44,7 @@ async def test_hanging_names_of_two_owners_do_not_delay_a_third(
             await system.add_events(third, 1)
             worker.wake()
             started_s = time.monotonic()
-            await _until(lambda: len(receiver.requests) > before)  # noqa: B023
+            await until_async(lambda: len(receiver.requests) > before)  # noqa: B023
             assert time.monotonic() - started_s < MAX_DELAY_S
 
 
@@ -63,7 +62,7 @@ async def test_hanging_receivers_of_one_owner_hold_its_share(
         hanging.await_requests(MAX_PER_OWNER)
         started_s = time.monotonic()
         await system.add_events(other, 1)
-        await _until(lambda: len(receiver.requests) == 1)
+        await until_async(lambda: len(receiver.requests) == 1)
         assert (
             time.monotonic() - started_s < 2 * MAX_DELAY_S
         )  # found by the poll: no NOTIFY was sent
@@ -111,25 +110,6 @@ async def test_requests_with_names_of_one_owner_that_hang_are_limited(
             await urls.check("https://works.example.com/", owner)
 
 
-@asynccontextmanager
-async def _worker(system: System, dns: DnsServer) -> AsyncIterator[Worker]:
-    """A worker in this process, with the test's DNS server."""
-    database, heartbeat = Database(system.url, size=CONNECTIONS), Database(system.url, size=1)
-    worker = Worker(
-        database,
-        heartbeat,
-        settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": LOOPBACK}),
-        lambda policy, timeout_s: Sender(policy, timeout_s, NameResolver([dns.address])),
-    )
-    running = asyncio.create_task(worker.run())
-    yield worker
-    worker.stop()
-    worker.stop()
-    await running
-    await asyncio.gather(database.close(), heartbeat.close())
-
-
-async def _until(holds: Callable[[], bool], limit_s: float = 20) -> None:
-    async with asyncio.timeout(limit_s):
-        while not holds():
-            await asyncio.sleep(0.01)
+def _sender(dns: DnsServer) -> Callable[[url_policy.UrlPolicy, float], Sender]:
+    """Senders that look names up at the test's server."""
+    return lambda policy, timeout_s: Sender(policy, timeout_s, NameResolver([dns.address]))

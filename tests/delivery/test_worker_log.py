@@ -1,6 +1,5 @@
 """The worker's log: a line at the start, per attempt and at the end, and the reason of a wait."""
 
-import asyncio
 import time
 import traceback
 from typing import Final, NoReturn
@@ -8,13 +7,12 @@ from typing import Final, NoReturn
 import pytest
 from structlog.testing import capture_logs
 
-from finpay import ids, settings
-from finpay.db.pool import Database
+from finpay import ids
 from finpay.webhooks.messages import Message
 from finpay.webhooks.sender import Sender
-from finpay.webhooks.worker import CONNECTIONS, Worker
-from tests.delivery.fixtures import LOOPBACK, System
+from tests.delivery.fixtures import System
 from tests.delivery.receiver import Receiver, status, until
+from tests.delivery.worker_in_process import until_async, worker_in_process
 
 WAIT_S: Final = 4.0
 
@@ -77,19 +75,11 @@ async def test_a_bug_is_logged_with_the_delivery_and_its_endpoint(
 ) -> None:
     endpoint = await system.add_endpoint(receiver.url)
     await system.add_events(endpoint, 1)
-    database, heartbeat = Database(system.url, size=CONNECTIONS), Database(system.url, size=1)
-    with_access = settings.read({"FINPAY_WEBHOOK_ALLOWED_CIDRS": LOOPBACK})
-    worker = Worker(database, heartbeat, with_access, _BrokenSender)
     with capture_logs() as lines:
-        running = asyncio.create_task(worker.run())
-        async with asyncio.timeout(20):
-            while not any(line["event"] == "delivery_task_error" for line in lines):
-                await asyncio.sleep(0.01)
-        worker.stop()
-        await running
+        async with worker_in_process(system, _BrokenSender):
+            await until_async(lambda: any(x["event"] == "delivery_task_error" for x in lines))
     found = next(line for line in lines if line["event"] == "delivery_task_error")
     assert found["endpoint"] == ids.encode("whe", endpoint.id)
     (row,) = await system.bank.app.fetch("SELECT id FROM webhooks.deliveries")
     assert found["delivery"] == ids.encode("whd", row["id"])
     assert "planted" in "".join(traceback.format_exception(found["exc_info"]))
-    await asyncio.gather(database.close(), heartbeat.close())

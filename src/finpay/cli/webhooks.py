@@ -110,7 +110,8 @@ def trigger(
         str,
         typer.Argument(
             metavar="TYPE",
-            help="Event type, such as account.updated. A wrong one prints those that there are.",
+            help="Event type, such as account.updated. A wrong one prints those that can be "
+            "triggered.",
         ),
     ],
     *,

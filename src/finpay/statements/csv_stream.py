@@ -16,7 +16,7 @@ COLUMNS: Final = (
     "balance",
 )  # fmt: skip
 # A day and a time by look-up: datetime.isoformat takes more than twice as long.
-_TWO: Final = tuple(f"{number:02d}" for number in range(60))
+_TWO_DIGITS: Final = tuple(f"{number:02d}" for number in range(60))
 _day: Final = lru_cache(MAX_DAYS)(date.isoformat)
 
 
@@ -36,7 +36,7 @@ def _cells(row: StatementRow, period: Period, currency: str) -> Cells:
     local = row["created_at"].astimezone(period.zone)
     return (
         _day(local.date()),
-        f"{_TWO[local.hour]}:{_TWO[local.minute]}:{_TWO[local.second]}",
+        f"{_TWO_DIGITS[local.hour]}:{_TWO_DIGITS[local.minute]}:{_TWO_DIGITS[local.second]}",
         row["type"],
         ids.encode("txn", row["transaction_id"]),
         text_cell(row["name"] or ids.encode("acc", row["counterparty_id"])),
